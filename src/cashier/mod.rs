@@ -1,0 +1,1 @@
+//! The one loop that owns a wallet's or a broker's money: load, decide, apply, release.

@@ -1,0 +1,1 @@
+//! One file a subcommand; text for people, `--json` for programs.

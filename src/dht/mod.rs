@@ -1,0 +1,1 @@
+//! The only room that says mainline: slots, and peers for the engine.

@@ -1,0 +1,1 @@
+//! The only room that says librqbit: session, storage wrapper, piece events.

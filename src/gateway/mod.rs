@@ -1,0 +1,1 @@
+//! Tasks between the swarm and the engine: SOCKS5 out, listener in, channels on top.

@@ -1,0 +1,1 @@
+//! Broker API, errors to status, and the client that speaks to a broker.

@@ -1,0 +1,1 @@
+//! Builds the rooms, joins them, shuts them down.

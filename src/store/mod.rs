@@ -1,0 +1,1 @@
+//! Rows on disk for wallet and broker.

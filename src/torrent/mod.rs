@@ -1,0 +1,1 @@
+//! Metainfo: our maker, reading, the private flag (BEP 3, BEP 27).

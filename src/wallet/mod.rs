@@ -1,0 +1,1 @@
+//! My holdings: choose, reserve, spend, receive: decisions over loaded rows.
