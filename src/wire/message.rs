@@ -14,7 +14,7 @@ use super::bencode::{self, BencodeError, Value};
 pub use super::codes::{FreePolicy, OpenedState, RefuseReason, WaitReason};
 use crate::coin::{ChainValue, Commitment, PseudonymCertificate, PublicKey};
 use crate::record::{ClosePart, OpenSpend};
-use crate::units::{MAX_COIN_UNITS, PricePerGib, Units};
+use crate::units::{PricePerGib, Units};
 
 /// The protocol version that an offer names.
 pub const VERSION: u64 = 1;
