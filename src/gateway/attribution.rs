@@ -125,18 +125,21 @@ impl Attribution {
         let mut deliveries = log.deliveries;
         deliveries.sort_by_key(|d| (d.begin, d.length_bytes));
         let mut kept = Vec::new();
-        for same in deliveries.chunk_by(|a, b| (a.begin, a.length_bytes) == (b.begin, b.length_bytes))
+        for same in
+            deliveries.chunk_by(|a, b| (a.begin, a.length_bytes) == (b.begin, b.length_bytes))
         {
             let Some(first) = same.first() else { continue };
-            let right = agreed(same, log.round)
-                .or_else(|| content(first.begin, first.length_bytes));
+            let right =
+                agreed(same, log.round).or_else(|| content(first.begin, first.length_bytes));
             let Some(right) = right else { continue };
             kept.push((first.begin, first.length_bytes, right));
             for delivery in same {
                 verdict.count(delivery, delivery.digest == right);
             }
         }
-        verdict.pay.retain(|(from, _)| !verdict.liars.contains(from));
+        verdict
+            .pay
+            .retain(|(from, _)| !verdict.liars.contains(from));
         self.keep(piece, kept);
         verdict
     }
@@ -163,15 +166,13 @@ impl Attribution {
 /// The one content on which the last round agrees, or, where it delivered nothing of this
 /// stretch, all rounds.
 fn agreed(same: &[Delivery], last_round: u32) -> Option<Digest> {
-    let one = |digests: &mut dyn Iterator<Item = Digest>| {
-        let first = digests.next()?;
-        digests.all(|d| d == first).then_some(first)
-    };
-    let last = same.iter().filter(|d| d.round == last_round);
-    if last.clone().next().is_some() {
-        return one(&mut last.map(|d| d.digest));
-    }
-    one(&mut same.iter().map(|d| d.digest))
+    let has_last = same.iter().any(|d| d.round == last_round);
+    let mut asked = same
+        .iter()
+        .filter(|d| !has_last || d.round == last_round)
+        .map(|d| d.digest);
+    let first = asked.next()?;
+    asked.all(|d| d == first).then_some(first)
 }
 
 #[cfg(test)]
@@ -270,7 +271,11 @@ mod tests {
     fn digests_of_verified_pieces_are_kept_within_bounds() {
         let mut log = Attribution::default();
         for piece in 0..1000 {
-            let block = Block { piece, begin: 0, length_bytes: 1 };
+            let block = Block {
+                piece,
+                begin: 0,
+                length_bytes: 1,
+            };
             log.delivered(A, block, digest(b"a"));
             log.verified(piece, nothing);
         }

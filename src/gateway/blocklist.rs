@@ -96,7 +96,11 @@ mod tests {
     #[test]
     fn on_loopback_only_the_one_that_listens_there_is_refused() {
         let mut list = BlockList::default();
-        list.block(UnixMs(0), None, Some("127.0.0.1:6881".parse().expect("address")));
+        list.block(
+            UnixMs(0),
+            None,
+            Some("127.0.0.1:6881".parse().expect("address")),
+        );
         assert!(list.refuses_address(UnixMs(1), "127.0.0.1:6881".parse().expect("address")));
         assert!(!list.refuses_address(UnixMs(1), "127.0.0.1:6882".parse().expect("address")));
     }

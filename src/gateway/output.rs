@@ -196,6 +196,16 @@ impl Output {
         }
     }
 
+    /// Copies what still lies in a read buffer, so that the buffer is free.
+    pub fn own(&mut self, buffer: &[u8]) {
+        for segment in &mut self.segments {
+            if let Segment::Read(range) = segment {
+                let bytes = buffer.get(range.clone()).unwrap_or_default();
+                *segment = Segment::Own(bytes.to_vec());
+            }
+        }
+    }
+
     /// The read buffer has been worked on: keeps it if much of it is unwritten, copies the rest if
     /// it is little, and gives it back.
     pub fn settle(&mut self, buffer: Box<[u8]>, pool: &Pool) {
@@ -208,12 +218,7 @@ impl Output {
             self.kept = Some(buffer);
             return;
         }
-        for segment in &mut self.segments {
-            if let Segment::Read(range) = segment {
-                let bytes = buffer.get(range.clone()).unwrap_or_default();
-                *segment = Segment::Own(bytes.to_vec());
-            }
-        }
+        self.own(&buffer);
         pool.give(buffer);
     }
 

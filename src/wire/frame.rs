@@ -43,7 +43,7 @@ const ID_CANCEL: u8 = 8;
 const ID_EXTENDED: u8 = 20;
 
 /// Why a stream is not BitTorrent, or more than we are ready to hold.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum FrameError {
     /// The stream does not open with the protocol's name.
     #[error("the stream does not open with a BitTorrent handshake")]
