@@ -1,1 +1,2 @@
 //! Rows on disk for wallet and broker.
+pub mod wallet;

@@ -90,10 +90,7 @@ pub fn exposed(rows: &Rows, now: UnixMs) -> (usize, Units) {
         .spends
         .values()
         .filter(|row| row.close.is_none() && !faithful(row))
-        .map(|row| {
-            row.value
-                .saturating_sub(Units(u64::from(row.last_k)))
-        });
+        .map(|row| row.value.saturating_sub(Units(u64::from(row.last_k))));
     let reserved = rows.holdings.values().filter_map(|row| match row.state {
         HoldingState::Reserved { until, .. } if now < until => Some(row.holding.value),
         _ => None,
@@ -214,11 +211,20 @@ fn coming(rows: &Rows) -> impl Iterator<Item = Units> {
 /// Coins to buy so that enough are at hand after `also` was bought: up to [`Limits::at_hand`] of 64
 /// units, as far as the money goes.
 #[must_use]
-pub fn top_up(rows: &Rows, limits: &Limits, funds: &Funds, also: &[Units], now: UnixMs) -> Vec<Units> {
+pub fn top_up(
+    rows: &Rows,
+    limits: &Limits,
+    funds: &Funds,
+    also: &[Units],
+    now: UnixMs,
+) -> Vec<Units> {
     let Some(buyable) = funds.buyable.filter(|_| !funds.unreachable) else {
         return Vec::new();
     };
-    let spent: u64 = also.iter().map(|value| value.0).fold(0, u64::saturating_add);
+    let spent: u64 = also
+        .iter()
+        .map(|value| value.0)
+        .fold(0, u64::saturating_add);
     let affordable = buyable.saturating_sub(Units(spent)).0 / AT_HAND.0;
     let at_hand = free(rows, now)
         .map(|row| row.holding.value)

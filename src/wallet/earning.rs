@@ -7,14 +7,8 @@ use super::paying::{extend, with_books};
 use super::rows::{HoldingRow, HoldingState, Origin, ReceivedRow, ReceivedState, Rows};
 use crate::coin::chain::leads_to;
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
-use crate::record::{ClosePart, Holding, OpenSpend, Path, Role};
+use crate::record::{ClosePart, Holding, MAX_LINKS_PROPOSE, OpenSpend, Path, Role};
 use crate::units::{InfoHash, Units, UnixMs};
-
-/// A payee's share can be redeemed while its path has at most this many links, so a path that is
-/// received has one fewer.
-pub const MAX_LINKS_RECEIVED: usize = 7;
-/// Most links of a path that is redeemed.
-pub const MAX_LINKS_REDEEMED: usize = 8;
 
 /// Whether `holding` was never opened with us before.
 ///
@@ -71,12 +65,10 @@ pub fn record_open(rows: &Rows, received: Open, now: UnixMs) -> Result<Change, W
         .find(|row| row.certificate.holder == open.payee && now.day() < row.certificate.expires)
         .cloned()
         .ok_or(WalletError::NotOurKey(open.payee))?;
-    if path.links.len() > MAX_LINKS_RECEIVED {
+    if path.links.len() > MAX_LINKS_PROPOSE {
         return Err(bad(&"its path leaves no room for our share"));
     }
-    if !open.record(&holding).verify() {
-        return Err(bad(&"it is not signed by the holder"));
-    }
+    open.verify(&holding).map_err(|e| bad(&e))?;
     let row = ReceivedRow {
         spend,
         path: path.encode(),
@@ -253,7 +245,7 @@ fn share_of(row: &ReceivedRow, close: &ClosePart) -> Result<HoldingRow, WalletEr
             id: row.holding.id.payee_share(),
             value: Units(u64::from(row.k)),
             key: row.open.payee,
-            ..row.holding.clone()
+            ..row.holding
         },
         key_index: row.key_index,
         origin: Origin::Earned,

@@ -38,7 +38,11 @@ pub fn stock(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &PayeeKeyRow> {
 /// Picks a key for a connection: one that nobody has, or had for a minute without using it.
 #[must_use]
 pub fn pick(rows: &Rows, given: &BTreeMap<u32, UnixMs>, now: UnixMs) -> Option<PayeeKeyRow> {
-    let is_idle = |index: &u32| given.get(index).is_none_or(|at| now.since_ms(*at) >= GIVEN_MS);
+    let is_idle = |index: &u32| {
+        given
+            .get(index)
+            .is_none_or(|at| now.since_ms(*at) >= GIVEN_MS)
+    };
     let never = stock(rows, now).find(|row| !given.contains_key(&row.index));
     never
         .or_else(|| stock(rows, now).find(|row| is_idle(&row.index)))
@@ -68,7 +72,7 @@ pub fn certified(
         let good = Some(certificate.broker) == pinned
             && certificate.holder == *key
             && now.day() < certificate.expires
-            && certificate.verify().is_ok();
+            && certificate.verify();
         if !good {
             return Err(WalletError::BrokerAnswer(format!(
                 "the certificate for key {key} does not hold"

@@ -28,17 +28,11 @@ pub mod sign;
 pub mod trade;
 pub mod view;
 
-#[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod sequences;
-
 pub use change::{ApplyError, Change, Effect, JournalKind, JournalLine};
 pub use choose::{Funds, Limits, NoCoin, SIZES, Wish};
 pub use error::WalletError;
 pub use rows::{
-    Books, CloseRow, HoldingRow, HoldingState, Meta, Origin, PayeeKeyRow, PinnedBroker,
-    PurchaseRow, PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows,
-    SpendRow,
+    Books, HoldingRow, HoldingState, Meta, Origin, PayeeKeyRow, PinnedBroker, PurchaseRow,
+    PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows, SpendRow,
 };
 pub use view::{Balance, LockReason, LockedLine};

@@ -3,12 +3,11 @@
 use super::change::{Change, Effect, JournalKind, JournalLine};
 use super::choose::{Funds, Limits, NoCoin, Wish, choose};
 use super::error::WalletError;
-use super::rows::{Books, CloseRow, HoldingRow, HoldingState, Meta, Origin, Rows, SpendRow};
+use super::rows::{Books, HoldingRow, HoldingState, Meta, Origin, Rows, SpendRow};
 use super::sign::SpendDraft;
 use crate::coin::certificate::PseudonymCertificate;
-use crate::coin::chain::leads_to;
 use crate::coin::ids::{Commitment, HoldingId};
-use crate::record::{ClosePart, Holding, Link, OpenSpend, Path, Role};
+use crate::record::{ClosePart, Holding, Link, LinkFault, MAX_LINKS_REDEEM, OpenSpend, Path, Role};
 use crate::units::{InfoHash, Units, UnixMs};
 
 /// Promises a holding to a channel. Volatile: nothing is written.
@@ -120,7 +119,7 @@ fn check_payee(holding: &Holding, commit: &Commit, now: UnixMs) -> Result<(), Wa
     if now.day() >= certificate.expires {
         return bad("it has expired");
     }
-    if certificate.verify().is_err() {
+    if !certificate.verify() {
         return bad("the broker did not sign it");
     }
     Ok(())
@@ -210,8 +209,12 @@ pub fn closed(
     })?);
     change.journal.push(line(row, JournalKind::Paid, k, now));
     if !rest.is_zero() {
-        change.journal.push(line(row, JournalKind::Change, rest, now));
-        change.holdings.push(change_of(parent, row, open, close, rest)?);
+        change
+            .journal
+            .push(line(row, JournalKind::Change, rest, now));
+        change
+            .holdings
+            .push(change_of(parent, row, open, close, rest)?);
     }
     let mut parent = parent.clone();
     parent.state = HoldingState::Closed {
@@ -221,11 +224,7 @@ pub fn closed(
     change.holdings.push(parent);
     let mut row = row.clone();
     row.last_k = close.k;
-    row.close = Some(CloseRow {
-        k: close.k,
-        wk: close.wk,
-        signatures: close.signatures,
-    });
+    row.close = Some(*close);
     row.ended = row.ended.or(Some(now));
     change.spends.push(row);
     Ok(change)
@@ -237,16 +236,13 @@ fn check_close(
     open: &OpenSpend,
     close: &ClosePart,
 ) -> Result<(), WalletError> {
-    if u64::from(close.k) > row.value.0 || !leads_to(&close.wk, close.k, &row.anchor) {
-        return Err(WalletError::OutOfChain {
+    match close.verify(parent, open) {
+        Ok(()) => Ok(()),
+        Err(LinkFault::CloseSignature(_)) => Err(WalletError::BadClose(row.spend)),
+        Err(_) => Err(WalletError::OutOfChain {
             spend: row.spend,
             k: close.k,
-        });
-    }
-    if close.record(parent, open).verify() {
-        Ok(())
-    } else {
-        Err(WalletError::BadClose(row.spend))
+        }),
     }
 }
 
@@ -263,7 +259,7 @@ fn change_of(
         holding: Holding {
             id: parent.holding.id.change(),
             value,
-            ..parent.holding.clone()
+            ..parent.holding
         },
         key_index: parent.key_index,
         origin: Origin::Change,
@@ -281,11 +277,11 @@ pub(super) fn extend(
     open: &OpenSpend,
     close: &ClosePart,
 ) -> Option<Vec<u8>> {
-    let path = Path::decode(path, super::earning::MAX_LINKS_REDEEMED).ok()?;
+    let path = Path::decode(path, MAX_LINKS_REDEEM).ok()?;
     let link = Link {
         role,
-        spend: open.clone(),
-        close: close.clone(),
+        spend: *open,
+        close: *close,
     };
     Some(path.extend(link).encode())
 }

@@ -8,7 +8,7 @@ use crate::bytes_newtype;
 use crate::coin::certificate::PseudonymCertificate;
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::coin::keys::{PublicKey, Signature};
-use crate::record::{Holding, OpenSpend};
+use crate::record::{ClosePart, Holding, OpenSpend};
 use crate::units::{InfoHash, Units, UnixMs};
 
 bytes_newtype!(
@@ -128,18 +128,7 @@ pub struct SpendRow {
     /// When its connection ended, if that was seen.
     pub ended: Option<UnixMs>,
     /// The payee's close.
-    pub close: Option<CloseRow>,
-}
-
-/// A signed close. Ours or the other side's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloseRow {
-    /// Units paid.
-    pub k: u32,
-    /// The chain value that pays them.
-    pub wk: ChainValue,
-    /// The payee's signatures over the three places.
-    pub signatures: [Signature; 3],
+    pub close: Option<ClosePart>,
 }
 
 /// How far a received spend has come.
@@ -185,6 +174,21 @@ pub struct ReceivedRow {
     pub peer: String,
     /// When the open came.
     pub opened: UnixMs,
+}
+
+impl ReceivedRow {
+    /// The signed close, once there is one.
+    #[must_use]
+    pub fn close(&self) -> Option<ClosePart> {
+        match self.state {
+            ReceivedState::Closed { signatures } => Some(ClosePart {
+                k: self.k,
+                wk: self.wk,
+                signatures,
+            }),
+            ReceivedState::Open | ReceivedState::Closing => None,
+        }
+    }
 }
 
 /// A certified holder key that payers may pay to.
@@ -335,9 +339,10 @@ impl Rows {
     #[must_use]
     pub fn committed(&self, info_hash: &InfoHash, now: UnixMs) -> Units {
         let reserved = self.holdings.values().filter_map(|row| match &row.state {
-            HoldingState::Reserved { until, info_hash: h } if h == info_hash && now < *until => {
-                Some(row.holding.value)
-            }
+            HoldingState::Reserved {
+                until,
+                info_hash: h,
+            } if h == info_hash && now < *until => Some(row.holding.value),
             _ => None,
         });
         let spent = self

@@ -7,10 +7,10 @@
 use super::rows::{HoldingRow, ReceivedRow, SpendRow};
 use crate::coin::Seed;
 use crate::coin::chain::Chain;
-use crate::coin::ids::{Commitment, HoldingId};
+use crate::coin::ids::Commitment;
 use crate::coin::keys::PublicKey;
-use crate::coin::statement::{Close, Redeem, Spend, Statement};
-use crate::record::{ClosePart, Holding, OpenSpend, RedeemPart, SignedRecord, Slot, commitment};
+use crate::coin::statement::{Spend, Statement};
+use crate::record::{ClosePart, Holding, OpenSpend, RedeemPart, commitment};
 
 /// A spend that is not signed yet: what its row will fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,65 +48,28 @@ fn spend_commitment(seed: &Seed, statement: Spend) -> Commitment {
 
 /// Signs the spend that `row` fixes.
 #[must_use]
-pub fn sign_spend(seed: &Seed, holding: &HoldingRow, row: &SpendRow) -> OpenSpend {
-    let record_key = seed.record_key(&row.holding);
-    let statement = Statement::Spend(Spend {
-        holding: row.holding,
-        payee: row.payee,
-        anchor: row.anchor,
-    });
-    let record = SignedRecord::sign(
-        &seed.holder_key(holding.key_index),
-        Slot::spend(&row.holding),
-        &record_key,
-        &statement,
-    );
-    OpenSpend {
-        payee: row.payee,
-        anchor: row.anchor,
-        record_key,
-        signatures: record.signatures,
-        payee_certificate: row.payee_certificate.clone(),
-    }
+pub fn sign_spend(seed: &Seed, key_index: u32, row: &SpendRow) -> OpenSpend {
+    OpenSpend::sign(
+        &seed.holder_key(key_index),
+        &row.holding,
+        row.payee_certificate,
+        row.anchor,
+        seed.record_key(&row.holding),
+    )
 }
 
 /// Signs the close that `row` fixes.
 #[must_use]
 pub fn sign_close(seed: &Seed, row: &ReceivedRow) -> ClosePart {
-    let statement = Statement::Close(Close {
-        spend: row.spend,
-        k: row.k,
-        wk: row.wk,
-    });
-    let record = SignedRecord::sign(
-        &seed.holder_key(row.key_index),
-        Slot::close(&row.holding.id, &row.spend),
-        &row.open.record_key.of_close(&row.spend),
-        &statement,
-    );
-    ClosePart {
-        k: row.k,
-        wk: row.wk,
-        signatures: record.signatures,
-    }
+    let payee = seed.holder_key(row.key_index);
+    ClosePart::sign(&payee, &row.holding.id, &row.open, row.k, row.wk)
 }
 
 /// Signs the redemption of a holding that is `Redeeming`.
 #[must_use]
 pub fn sign_redeem(seed: &Seed, row: &HoldingRow) -> RedeemPart {
     let account = seed.account_key().public();
-    let holding: HoldingId = row.holding.id;
-    let record_key = seed.record_key(&holding);
-    let statement = Statement::Redeem(Redeem { holding, account });
-    let record = SignedRecord::sign(
-        &seed.holder_key(row.key_index),
-        Slot::spend(&holding),
-        &record_key,
-        &statement,
-    );
-    RedeemPart {
-        account,
-        record_key,
-        signatures: record.signatures,
-    }
+    let id = row.holding.id;
+    let holder = seed.holder_key(row.key_index);
+    RedeemPart::sign(&holder, &id, account, seed.record_key(&id))
 }

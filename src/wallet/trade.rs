@@ -146,7 +146,7 @@ fn coin_row(
         ));
     }
     let path = Path {
-        coin: coin.clone(),
+        coin: *coin,
         links: Vec::new(),
     };
     let pinned = rows.meta.broker.as_ref().map(|broker| broker.key);

@@ -5,16 +5,14 @@
 //! | --- | --- |
 //! | `memory` | [`Change::apply`] on a map |
 //! | `sqlite` | the wallet's database: WAL, synchronous=FULL, one writer, readers beside it |
-//! | `table` | rows to and from columns |
+//! | `table`, `write` | rows from and to columns |
 //! | `lock` | the operating system's file lock that makes the writer the only one |
 
 pub mod lock;
 pub mod memory;
 pub mod sqlite;
 mod table;
-
-#[cfg(test)]
-mod contract;
+mod write;
 
 use std::path::PathBuf;
 
@@ -34,7 +32,9 @@ pub enum StoreError {
     #[error(transparent)]
     Refused(#[from] ApplyError),
     /// No room for the change.
-    #[error("the disk or the wallet's database is full: nothing was written; make room and try again")]
+    #[error(
+        "the disk or the wallet's database is full: nothing was written; make room and try again"
+    )]
     Full,
     /// Another process writes to this wallet.
     #[error("the wallet in {} is in use by {by}: stop that, or use another home directory", home.display())]

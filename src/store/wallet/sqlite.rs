@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{Executor, SqlSafeStr};
 
-use super::{StoreError, WalletStore, table};
+use super::{StoreError, WalletStore, table, write};
 use crate::wallet::{ApplyError, Change, JournalLine, Rows};
 
 /// Name of the database in the wallet's home.
@@ -113,11 +113,12 @@ impl WalletStore for SqliteStore {
         }
         let expected = change.expects;
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let bumped = sqlx::query("UPDATE meta SET version = version + 1 WHERE id = 1 AND version = ?")
-            .bind(table::int(expected)?)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
+        let bumped =
+            sqlx::query("UPDATE meta SET version = version + 1 WHERE id = 1 AND version = ?")
+                .bind(table::int(expected)?)
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
         if bumped != 1 {
             let found: i64 = sqlx::query_scalar("SELECT version FROM meta WHERE id = 1")
                 .fetch_one(&mut *tx)
@@ -125,7 +126,7 @@ impl WalletStore for SqliteStore {
             let found = u64::try_from(found).unwrap_or_default();
             return Err(ApplyError::Stale { expected, found }.into());
         }
-        table::write(&mut tx, change).await?;
+        write::write(&mut tx, change).await?;
         tx.commit().await?;
         Ok(())
     }
