@@ -36,9 +36,9 @@ impl Default for Limits {
 pub struct Wish {
     /// The torrent that is paid for.
     pub info_hash: InfoHash,
-    /// The smallest value that suits.
+    /// The smallest value that is of use.
     pub at_least: Units,
-    /// The greatest value that is of use. Below the smallest coin it counts as the smallest coin.
+    /// The greatest value that is of use, and the one that suits best. Rounded up to a coin.
     pub at_most: Units,
 }
 
@@ -54,17 +54,14 @@ pub struct Funds {
 }
 
 /// Why no holding is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoCoin {
-    /// What the torrent's budget leaves is less than any coin.
+    /// What the torrent's budget leaves is less than the wish.
     OverBudget,
     /// Nothing that fits, and nothing to buy it with or nobody to buy it from.
     NoFunds,
-    /// Nothing that fits yet: buy these.
-    NotYet {
-        /// Values to buy.
-        buy: Vec<Units>,
-    },
+    /// Nothing that fits yet: [`orders`] says what to buy.
+    NotYet,
     /// Too much is locked with payees that have not shown good faith.
     WalletLimit,
 }
@@ -128,11 +125,42 @@ fn free(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
     rows.holdings.values().filter(move |row| is_free(row, now))
 }
 
-/// Chooses a holding for `wish`: the smallest that fits. Where the budget or the wallet limit
-/// leaves less than the wish, or nothing that fits can be had, a smaller one.
+/// The least and the most that a holding for `wish` may be worth, given budget and limits.
+fn room(
+    rows: &Rows,
+    limits: &Limits,
+    funds: &Funds,
+    wish: &Wish,
+    now: UnixMs,
+) -> Result<(Units, Units), NoCoin> {
+    let budget_rest = match rows.budgets.get(&wish.info_hash) {
+        Some(budget) => budget.saturating_sub(rows.committed(&wish.info_hash, now)),
+        None => Units(u64::MAX),
+    };
+    let least = wish.at_least.max(Units(1));
+    if budget_rest < least {
+        return Err(NoCoin::OverBudget);
+    }
+    let limit_rest = limit_rest(rows, limits, funds, now).ok_or(NoCoin::WalletLimit)?;
+    if limit_rest < least {
+        return Err(NoCoin::WalletLimit);
+    }
+    let most = round_up(wish.at_most.max(least));
+    Ok((least, most.min(budget_rest).min(limit_rest)))
+}
+
+/// The smallest coin that is worth `value`, or the greatest coin.
+fn round_up(value: Units) -> Units {
+    let mut sizes = SIZES.iter().map(|size| Units(*size));
+    let greatest = Units(SIZES[SIZES.len() - 1]);
+    sizes.find(|size| *size >= value).unwrap_or(greatest)
+}
+
+/// Chooses a holding for `wish`: the greatest that fits between what is of use and what suits best,
+/// the oldest first. What is at hand is given at once, even where a greater one would suit better.
 ///
 /// # Errors
-/// [`NoCoin`]: why none is given, and what to buy.
+/// [`NoCoin`]: why none is given.
 pub fn choose<'a>(
     rows: &'a Rows,
     limits: &Limits,
@@ -140,65 +168,44 @@ pub fn choose<'a>(
     wish: &Wish,
     now: UnixMs,
 ) -> Result<&'a HoldingRow, NoCoin> {
-    let smallest = Units(SIZES[0]);
-    let budget_rest = match rows.budgets.get(&wish.info_hash) {
-        Some(budget) => budget.saturating_sub(rows.committed(&wish.info_hash, now)),
-        None => Units(u64::MAX),
-    };
-    let limit_rest = limit_rest(rows, limits, funds, now).ok_or(NoCoin::WalletLimit)?;
-    let cap = wish.at_most.max(smallest).min(budget_rest).min(limit_rest);
-    let least = wish.at_least.min(cap);
+    let (least, most) = room(rows, limits, funds, wish, now)?;
     let fits = free(rows, now)
-        .filter(|row| row.holding.value >= least && row.holding.value <= cap)
-        .min_by_key(|row| (row.holding.value, row.holding.expires));
+        .filter(|row| row.holding.value >= least && row.holding.value <= most)
+        .max_by_key(|row| (row.holding.value, std::cmp::Reverse(row.holding.expires)));
     if let Some(row) = fits {
         return Ok(row);
     }
-    let smaller = free(rows, now)
-        .filter(|row| row.holding.value <= cap)
-        .max_by_key(|row| row.holding.value);
-    match size_for(least, cap) {
-        Some(size) if size >= least => match buyable(rows, funds, size) {
-            Some(buy) => Err(NoCoin::NotYet { buy }),
-            None => smaller.ok_or(NoCoin::NoFunds),
-        },
-        Some(size) => match (smaller, buyable(rows, funds, size)) {
-            (Some(row), _) if row.holding.value >= size => Ok(row),
-            (_, Some(buy)) => Err(NoCoin::NotYet { buy }),
-            (row, None) => row.ok_or(NoCoin::NoFunds),
-        },
-        None => smaller.ok_or(if budget_rest < smallest {
+    let sold = |value: &u64| Units(*value) >= least && Units(*value) <= most;
+    if !SIZES.iter().any(sold) {
+        let over_budget = rows.budgets.contains_key(&wish.info_hash);
+        return Err(if over_budget {
             NoCoin::OverBudget
         } else {
             NoCoin::WalletLimit
-        }),
+        });
+    }
+    let comes = coming(rows).any(|value| sold(&value.0));
+    let affordable = |value: &u64| funds.buyable.is_none_or(|b| Units(*value) <= b);
+    let can_buy = SIZES.iter().any(|value| sold(value) && affordable(value));
+    if !funds.unreachable && (comes || can_buy) {
+        Err(NoCoin::NotYet)
+    } else {
+        Err(NoCoin::NoFunds)
     }
 }
 
-/// The coin to buy for a wish between `least` and `cap`: the smallest that fits, else the greatest
-/// below.
-fn size_for(least: Units, cap: Units) -> Option<Units> {
-    let sizes = SIZES.iter().map(|size| Units(*size));
-    sizes
-        .clone()
-        .find(|size| *size >= least && *size <= cap)
-        .or_else(|| sizes.filter(|size| *size <= cap).next_back())
-}
-
-/// What to buy so that a coin of `size` comes, or of the next smaller size that there is money
-/// for. Empty while such a coin is already on its way; `None` if it cannot be had.
-fn buyable(rows: &Rows, funds: &Funds, size: Units) -> Option<Vec<Units>> {
-    if funds.unreachable {
-        return None;
-    }
-    if coming(rows).any(|value| value == size) {
-        return Some(Vec::new());
-    }
-    let affordable = |value: &Units| funds.buyable.is_none_or(|buyable| *value <= buyable);
-    let mut sizes = SIZES.iter().rev().map(|value| Units(*value));
-    sizes
-        .find(|value| *value <= size && affordable(value))
-        .map(|value| vec![value])
+/// The coin that suits `wish` best, if any may be had for it at all.
+#[must_use]
+pub fn best_size(
+    rows: &Rows,
+    limits: &Limits,
+    funds: &Funds,
+    wish: &Wish,
+    now: UnixMs,
+) -> Option<Units> {
+    let (least, most) = room(rows, limits, funds, wish, now).ok()?;
+    let mut sizes = SIZES.iter().rev().map(|size| Units(*size));
+    sizes.find(|size| *size >= least && *size <= most)
 }
 
 fn coming(rows: &Rows) -> impl Iterator<Item = Units> {
@@ -208,36 +215,45 @@ fn coming(rows: &Rows) -> impl Iterator<Item = Units> {
         .flat_map(|row| row.coins.iter().map(|(value, _)| *value))
 }
 
-/// Coins to buy so that enough are at hand after `also` was bought: up to [`Limits::at_hand`] of 64
-/// units, as far as the money goes.
+/// Coins to order: one of each size in `wanted` that is neither at hand nor on its way (or the next
+/// smaller one that there is money for), then coins of 64 units up to [`Limits::at_hand`].
 #[must_use]
-pub fn top_up(
+pub fn orders(
     rows: &Rows,
     limits: &Limits,
     funds: &Funds,
-    also: &[Units],
+    wanted: &[Units],
     now: UnixMs,
 ) -> Vec<Units> {
-    let Some(buyable) = funds.buyable.filter(|_| !funds.unreachable) else {
+    let Some(mut rest) = funds.buyable.filter(|_| !funds.unreachable) else {
         return Vec::new();
     };
-    let spent: u64 = also
-        .iter()
-        .map(|value| value.0)
-        .fold(0, u64::saturating_add);
-    let affordable = buyable.saturating_sub(Units(spent)).0 / AT_HAND.0;
-    let at_hand = free(rows, now)
+    let mut have: Vec<Units> = free(rows, now)
         .map(|row| row.holding.value)
         .chain(coming(rows))
-        .chain(also.iter().copied())
-        .filter(|value| *value == AT_HAND)
-        .count();
-    let missing = limits.at_hand.saturating_sub(at_hand);
-    let room = MAX_BATCH.saturating_sub(also.len());
-    let count = missing
-        .min(room)
-        .min(usize::try_from(affordable).unwrap_or(usize::MAX));
-    vec![AT_HAND; count]
+        .collect();
+    let mut orders = Vec::new();
+    let mut order = |size: Units, rest: &mut Units, have: &mut Vec<Units>| {
+        if orders.len() < MAX_BATCH
+            && let Some(left) = rest.checked_sub(size)
+        {
+            *rest = left;
+            have.push(size);
+            orders.push(size);
+        }
+    };
+    for size in wanted {
+        let mut sizes = SIZES.iter().rev().map(|value| Units(*value));
+        let affordable = sizes.find(|value| value <= size && *value <= rest);
+        if let Some(value) = affordable.filter(|value| !have.contains(value)) {
+            order(value, &mut rest, &mut have);
+        }
+    }
+    let at_hand = have.iter().filter(|value| **value == AT_HAND).count();
+    for _ in at_hand..limits.at_hand {
+        order(AT_HAND, &mut rest, &mut have);
+    }
+    orders
 }
 
 /// Coins that make up at least `units` together: greatest first, the rest rounded up to the

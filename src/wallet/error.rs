@@ -7,7 +7,7 @@ use crate::coin::keys::PublicKey;
 use crate::units::Units;
 
 /// Why a decision was refused. Nothing changed.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum WalletError {
     /// Our side: no such holding.
     #[error("holding {0} is not in this wallet")]
