@@ -117,7 +117,10 @@ mod tests {
         for reason in WaitReason::ALL {
             assert_eq!(WaitReason::from_word(reason.word()), Some(*reason));
         }
-        assert_eq!(FreePolicy::from_word("leftover"), Some(FreePolicy::Leftover));
+        assert_eq!(
+            FreePolicy::from_word("leftover"),
+            Some(FreePolicy::Leftover)
+        );
         assert_eq!(OpenedState::from_word("Accepted"), None);
         assert_eq!(RefuseReason::from_word(""), None);
     }

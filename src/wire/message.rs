@@ -261,9 +261,11 @@ impl Message {
                 fields.extend(close.as_ref().map(|close| ("close", Value::Bytes(close))));
                 self.dict(&fields)
             }
-            Message::Tick { channel, k, wk } => {
-                self.dict(&[("channel", int(*channel)), ("k", int(*k)), ("wk", id(&wk.0))])
-            }
+            Message::Tick { channel, k, wk } => self.dict(&[
+                ("channel", int(*channel)),
+                ("k", int(*k)),
+                ("wk", id(&wk.0)),
+            ]),
             Message::Due(due) => self.dict(&[
                 ("acknowledged", int(due.acknowledged.0)),
                 ("due", int(due.due.0)),

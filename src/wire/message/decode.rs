@@ -14,21 +14,21 @@ pub(super) fn message(
     entries: &[(&[u8], Value<'_>)],
 ) -> Result<Option<Message>, WireError> {
     let of = |kind| Fields { kind, entries };
-        Ok(Some(match kind {
-            b"offer" => decode_offer(&of("offer"))?,
-            b"propose" => decode_propose(&of("propose"))?,
-            b"key" => decode_key(&of("key"))?,
-            b"open" => decode_open(&of("open"))?,
-            b"opened" => decode_opened(&of("opened"))?,
-            b"refused" => decode_refused(&of("refused"))?,
-            b"tick" => decode_tick(&of("tick"))?,
-            b"due" => decode_due(&of("due"))?,
-            b"resume" => decode_resume(&of("resume"))?,
-            b"close_request" => decode_close_request(&of("close_request"))?,
-            b"close" => decode_close(&of("close"))?,
-            b"conflict" => decode_conflict(&of("conflict"))?,
-            _ => return Ok(None),
-        }))
+    Ok(Some(match kind {
+        b"offer" => decode_offer(&of("offer"))?,
+        b"propose" => decode_propose(&of("propose"))?,
+        b"key" => decode_key(&of("key"))?,
+        b"open" => decode_open(&of("open"))?,
+        b"opened" => decode_opened(&of("opened"))?,
+        b"refused" => decode_refused(&of("refused"))?,
+        b"tick" => decode_tick(&of("tick"))?,
+        b"due" => decode_due(&of("due"))?,
+        b"resume" => decode_resume(&of("resume"))?,
+        b"close_request" => decode_close_request(&of("close_request"))?,
+        b"close" => decode_close(&of("close"))?,
+        b"conflict" => decode_conflict(&of("conflict"))?,
+        _ => return Ok(None),
+    }))
 }
 
 fn decode_offer(fields: &Fields<'_>) -> Result<Message, WireError> {
