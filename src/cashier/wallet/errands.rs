@@ -58,10 +58,7 @@ enum Errand {
 /// Asked for while the broker was not met yet.
 pub(super) enum Parked {
     Broker(oneshot::Sender<Result<PinnedBroker, CashierError>>),
-    Buy(
-        Units,
-        oneshot::Sender<Result<Vec<Units>, CashierError>>,
-    ),
+    Buy(Units, oneshot::Sender<Result<Vec<Units>, CashierError>>),
     Redeem(
         Redeemable,
         oneshot::Sender<Result<RedeemReport, CashierError>>,
@@ -400,7 +397,8 @@ impl Purse {
         match news {
             News::Met(met) => self.met(met, now).await,
             News::Account(account) => {
-                self.desk.heard(Errand::Account, account.as_ref().err(), now);
+                self.desk
+                    .heard(Errand::Account, account.as_ref().err(), now);
                 self.desk.account_due = None;
                 if let Ok(account) = account {
                     self.desk.account = Some(account);
@@ -603,7 +601,9 @@ impl Purse {
     ) -> RedeemReport {
         let add = |sum: &mut Units, value| *sum = sum.checked_add(value).unwrap_or(*sum);
         let now = clock::now();
-        let rows = requests.iter().filter_map(|id| self.rows.redemptions.get(id));
+        let rows = requests
+            .iter()
+            .filter_map(|id| self.rows.redemptions.get(id));
         for id in rows.flat_map(|row| &row.holdings) {
             let Some(row) = self.rows.holdings.get(id) else {
                 continue;

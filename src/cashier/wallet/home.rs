@@ -340,7 +340,10 @@ mod tests {
     #[test]
     fn an_empty_passphrase_has_the_same_format_and_must_be_asked_for() {
         let dir = private();
-        assert!(matches!(Passphrase::new(" \n"), Err(HomeError::EmptyPassphrase)));
+        assert!(matches!(
+            Passphrase::new(" \n"),
+            Err(HomeError::EmptyPassphrase)
+        ));
         write_seed(dir.path(), &seed(), &Passphrase::none(), [1; 16], [2; 24]).expect("written");
         assert!(!needs_passphrase(dir.path()).expect("read"));
         let file = fs::read(dir.path().join(SEED_FILE)).expect("read");
@@ -359,7 +362,10 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(&path, &bad).expect("write");
-            assert!(read_seed(dir.path(), &Passphrase::none()).is_err(), "byte {at}");
+            assert!(
+                read_seed(dir.path(), &Passphrase::none()).is_err(),
+                "byte {at}"
+            );
         }
     }
 
@@ -386,7 +392,10 @@ mod tests {
         write_seed(&home, &seed(), &Passphrase::none(), [1; 16], [2; 24]).expect("written");
         assert_eq!(mode(&home.join(SEED_FILE)), 0o600);
         fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).expect("set");
-        assert!(matches!(prepare(&home), Err(HomeError::Open { mode: 0o755, .. })));
+        assert!(matches!(
+            prepare(&home),
+            Err(HomeError::Open { mode: 0o755, .. })
+        ));
         let empty = outer.path().join("empty");
         fs::create_dir(&empty).expect("made");
         fs::set_permissions(&empty, fs::Permissions::from_mode(0o755)).expect("set");

@@ -339,7 +339,12 @@ impl Purse {
     ) -> Outcome<(OpenSpend, Chain)> {
         let row = self.rows.holdings.get(&holding);
         let row = row.ok_or(WalletError::UnknownHolding(holding))?;
-        if self.desk.spent.as_ref().is_some_and(|s| s.is_suspended(&payee)) {
+        if self
+            .desk
+            .spent
+            .as_ref()
+            .is_some_and(|s| s.is_suspended(&payee))
+        {
             return Err(WalletError::PayeeCertificate("its key is suspended").into());
         }
         let (draft, chain) = sign::draft_spend(&self.seed, &row.holding, payee);
