@@ -3,19 +3,23 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `open` | making a wallet, opening it to write or to read |
 //! | `home` | the directory, readable by its owner only; the seed file in it |
 //! | `handle` | [`WalletHandle`]: what the gateway and the commands call |
 //! | `purse` | the task: one message after another, decide, write, release |
-//! | `errands` | what the task asks of the broker, in the background |
+//! | `errands`, `answers` | what the task asks of the broker in the background, and hears |
 //! | `door` | the broker as the wallet sees it |
 //! | `checks` | what the spent list says about a path |
 
+mod answers;
 pub mod checks;
 pub mod door;
 mod errands;
 pub mod handle;
 pub mod home;
+pub mod open;
 mod purse;
+pub mod told;
 
 use thiserror::Error;
 
@@ -24,11 +28,10 @@ use crate::wallet::WalletError;
 
 pub use checks::{SpentCheck, SpentCopy};
 pub use door::{Account, BrokerDoor, DoorError};
-pub use handle::{
-    OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest, Wallet, WalletConfig,
-    WalletHandle, WalletReader,
-};
+pub use handle::WalletHandle;
 pub use home::{HomeError, Passphrase};
+pub use open::{Wallet, WalletConfig, WalletReader};
+pub use told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
 
 /// Why the cashier did not do what was asked.
 #[derive(Debug, Error)]

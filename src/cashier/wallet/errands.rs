@@ -9,25 +9,25 @@ use tokio::sync::{mpsc, oneshot};
 use super::CashierError;
 use super::checks::SpentCopy;
 use super::door::{Account, BrokerDoor, DoorError};
-use super::handle::RedeemReport;
 use super::purse::{Purse, give};
+use super::told::RedeemReport;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::keys::PublicKey;
 use crate::record::{MAX_LINKS_REDEEM, Path};
 use crate::units::{Units, UnixMs};
 use crate::wallet::trade::{self, Redeemable, Redeemed};
 use crate::wallet::{
-    Balance, Effect, Funds, HoldingState, PinnedBroker, PurchaseState, RequestId, Rows,
-    WalletError, choose, keys, sign,
+    Balance, Effect, Funds, PinnedBroker, PurchaseState, RequestId, Rows, WalletError, choose,
+    keys, sign,
 };
 use crate::{clock, random};
 
 /// First wait after a failure; doubled each time up to [`RETRY_MOST_MS`].
 const RETRY_FIRST_MS: u64 = 1_000;
-const RETRY_MOST_MS: u64 = 60_000;
+pub(super) const RETRY_MOST_MS: u64 = 60_000;
 /// The spent list is fetched again this often, the account's money this often where more is wanted.
-const SPENT_EVERY_MS: u64 = 20 * 60_000;
-const ACCOUNT_EVERY_MS: u64 = 10_000;
+pub(super) const SPENT_EVERY_MS: u64 = 20 * 60_000;
+pub(super) const ACCOUNT_EVERY_MS: u64 = 10_000;
 
 /// What an errand brought back.
 pub(super) enum News {
@@ -46,7 +46,7 @@ pub(super) enum News {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Errand {
+pub(super) enum Errand {
     Meet,
     Account,
     Certify,
@@ -66,38 +66,36 @@ pub(super) enum Parked {
 }
 
 /// Somebody who waits for answers to requests.
-enum Waiter {
-    Buy {
-        left: BTreeSet<RequestId>,
-        coins: Vec<Units>,
-        reply: oneshot::Sender<Result<Vec<Units>, CashierError>>,
-    },
-    Redeem {
-        left: BTreeSet<RequestId>,
-        report: RedeemReport,
-        reply: oneshot::Sender<Result<RedeemReport, CashierError>>,
-    },
+pub(super) struct Waiter {
+    pub(super) requests: BTreeSet<RequestId>,
+    pub(super) reply: WaiterReply,
+}
+
+/// Whom to tell.
+pub(super) enum WaiterReply {
+    Buy(oneshot::Sender<Result<Vec<Units>, CashierError>>),
+    Redeem(oneshot::Sender<Result<RedeemReport, CashierError>>),
 }
 
 /// The wallet's dealings with its broker that are not money: reachability, timing, who waits.
 pub(super) struct Desk {
-    door: Option<Arc<dyn BrokerDoor>>,
+    pub(super) door: Option<Arc<dyn BrokerDoor>>,
     pub(super) post: Option<mpsc::UnboundedSender<News>>,
     /// Met in this run; its key is the pinned one.
-    is_met: bool,
+    pub(super) is_met: bool,
     /// It is another broker than the pinned one: nothing is asked of it.
-    changed: Option<WalletError>,
-    account: Option<Account>,
-    error: Option<DoorError>,
-    retry_at: UnixMs,
+    pub(super) changed: Option<WalletError>,
+    pub(super) account: Option<Account>,
+    pub(super) error: Option<DoorError>,
+    pub(super) retry_at: UnixMs,
     retry_ms: u64,
     busy: BTreeSet<Errand>,
-    account_due: Option<UnixMs>,
+    pub(super) account_due: Option<UnixMs>,
     pub(super) spent: Option<Arc<dyn SpentCopy>>,
-    spent_due: UnixMs,
+    pub(super) spent_due: UnixMs,
     wanted: BTreeMap<Units, UnixMs>,
-    parked: Vec<Parked>,
-    waiters: Vec<Waiter>,
+    pub(super) parked: Vec<Parked>,
+    pub(super) waiters: Vec<Waiter>,
 }
 
 impl Desk {
@@ -173,7 +171,7 @@ impl Desk {
         });
     }
 
-    fn heard(&mut self, errand: Errand, error: Option<&DoorError>, now: UnixMs) {
+    pub(super) fn heard(&mut self, errand: Errand, error: Option<&DoorError>, now: UnixMs) {
         self.busy.remove(&errand);
         match error {
             None | Some(DoorError::Refused(_)) => {
@@ -220,25 +218,23 @@ impl Purse {
         }
     }
 
-    async fn unpark(&mut self, parked: Parked) {
+    pub(super) async fn unpark(&mut self, parked: Parked) {
         match parked {
             Parked::Broker(reply) => {
                 let pinned = self.rows.meta.broker.clone();
                 give(reply, pinned.ok_or(CashierError::NoBroker));
             }
             Parked::Buy(units, reply) => match self.order(&choose::split(units)).await {
-                Ok(left) => self.desk.waiters.push(Waiter::Buy {
-                    left,
-                    coins: Vec::new(),
-                    reply,
+                Ok(requests) => self.desk.waiters.push(Waiter {
+                    requests,
+                    reply: WaiterReply::Buy(reply),
                 }),
                 Err(error) => give(reply, Err(error)),
             },
             Parked::Redeem(which, reply) => match self.begin_redemptions(which).await {
-                Ok(left) => self.desk.waiters.push(Waiter::Redeem {
-                    left,
-                    report: RedeemReport::default(),
-                    reply,
+                Ok(requests) => self.desk.waiters.push(Waiter {
+                    requests,
+                    reply: WaiterReply::Redeem(reply),
                 }),
                 Err(error) => give(reply, Err(error)),
             },
@@ -390,245 +386,10 @@ impl Purse {
             News::Certified(asked, door.certify(public).await)
         });
     }
-
-    /// Takes what an errand brought back.
-    pub(super) async fn hear(&mut self, news: News) {
-        let now = clock::now();
-        match news {
-            News::Met(met) => self.met(met, now).await,
-            News::Account(account) => {
-                self.desk
-                    .heard(Errand::Account, account.as_ref().err(), now);
-                self.desk.account_due = None;
-                if let Ok(account) = account {
-                    self.desk.account = Some(account);
-                }
-            }
-            News::Purchased(request, answer) => self.purchased(request, answer, now).await,
-            News::Certified(asked, answer) => {
-                self.desk.heard(Errand::Certify, answer.as_ref().err(), now);
-                let change = match answer {
-                    Ok(certificates) => keys::certified(&self.rows, &asked, certificates, now),
-                    Err(DoorError::Refused(why)) => Err(WalletError::BrokerAnswer(why)),
-                    Err(_) => return,
-                };
-                self.write_answer(change).await;
-            }
-            News::Redeemed(request, answer) => self.redeemed(request, answer, now).await,
-            News::Spent(copy) => {
-                self.desk.heard(Errand::Spent, copy.as_ref().err(), now);
-                if let Ok(copy) = copy {
-                    self.desk.spent = Some(copy);
-                    self.desk.spent_due = now.plus_ms(SPENT_EVERY_MS);
-                }
-            }
-        }
-        self.answer_waiters();
-    }
-
-    async fn met(&mut self, met: Result<(PinnedBroker, Account), DoorError>, now: UnixMs) {
-        self.desk.heard(Errand::Meet, met.as_ref().err(), now);
-        let failed: CashierError = match met {
-            Ok((broker, account)) => match trade::pin(&self.rows, broker, now) {
-                Ok(change) => match self.apply(change).await {
-                    Ok(_) => {
-                        self.desk.is_met = true;
-                        self.desk.account = Some(account);
-                        for parked in std::mem::take(&mut self.desk.parked) {
-                            self.unpark(parked).await;
-                        }
-                        return;
-                    }
-                    Err(error) => {
-                        self.desk.retry_at = now.plus_ms(RETRY_MOST_MS);
-                        error
-                    }
-                },
-                Err(error) => {
-                    tracing::error!("{error}");
-                    self.desk.changed = Some(error.clone());
-                    error.into()
-                }
-            },
-            Err(error) => error.into(),
-        };
-        let text = failed.to_string();
-        for parked in std::mem::take(&mut self.desk.parked) {
-            parked.refuse(match (&self.desk.changed, &self.desk.error) {
-                (Some(error), _) => error.clone().into(),
-                (None, Some(error)) => error.clone().into(),
-                (None, None) => DoorError::Answer(text.clone()).into(),
-            });
-        }
-    }
-
-    async fn purchased(
-        &mut self,
-        request: RequestId,
-        answer: Result<(Vec<CoinCertificate>, Account), DoorError>,
-        now: UnixMs,
-    ) {
-        let errand = Errand::Purchase(request);
-        self.desk.heard(errand, answer.as_ref().err(), now);
-        let seed = self.seed.clone();
-        let holder = move |index| seed.holder_key(index).public();
-        match answer {
-            Ok((coins, account)) => {
-                let change = trade::purchased(&self.rows, &request, &coins, &holder, now);
-                if self.write_answer(change).await {
-                    self.desk.account = Some(account);
-                }
-            }
-            Err(DoorError::Refused(why)) => {
-                let change = trade::purchase_refused(&self.rows, &request, &why, now);
-                self.write_answer(change).await;
-                if let Some(account) = &mut self.desk.account {
-                    account.buyable = Units::ZERO;
-                }
-                self.desk.account_due = Some(now.plus_ms(ACCOUNT_EVERY_MS));
-                self.fail_waiters(&request, &DoorError::Refused(why));
-            }
-            Err(error) => self.fail_waiters(&request, &error),
-        }
-    }
-
-    async fn redeemed(
-        &mut self,
-        request: RequestId,
-        answer: Result<(Vec<Redeemed>, Vec<u8>), DoorError>,
-        now: UnixMs,
-    ) {
-        let errand = Errand::Redeem(request);
-        self.desk.heard(errand, answer.as_ref().err(), now);
-        match answer {
-            Ok((outcomes, text)) => {
-                let change = trade::redeemed(&self.rows, &request, &outcomes, text, now);
-                self.write_answer(change).await;
-                self.desk.account_due = Some(now);
-            }
-            Err(error) => {
-                // A refusal of the whole request says nothing about its holdings: asked again.
-                if let DoorError::Refused(_) = error {
-                    self.desk.retry_at = now.plus_ms(RETRY_MOST_MS);
-                }
-                self.fail_waiters(&request, &error);
-            }
-        }
-    }
-
-    /// Writes an answer of the broker. One that does not hold is noted and asked for again later.
-    async fn write_answer(&mut self, change: Result<crate::wallet::Change, WalletError>) -> bool {
-        let error: CashierError = match change {
-            Ok(change) => match self.apply(change).await {
-                Ok(_) => return true,
-                Err(error) => error,
-            },
-            Err(error) => error.into(),
-        };
-        tracing::error!("{error}");
-        self.desk.error = Some(DoorError::Answer(error.to_string()));
-        self.desk.retry_at = clock::now().plus_ms(RETRY_MOST_MS);
-        false
-    }
-
-    /// Tells those who wait for `request` that it got no answer.
-    fn fail_waiters(&mut self, request: &RequestId, error: &DoorError) {
-        for waiter in std::mem::take(&mut self.desk.waiters) {
-            match waiter {
-                Waiter::Buy { left, reply, .. } if left.contains(request) => {
-                    give(reply, Err(error.clone().into()));
-                }
-                Waiter::Redeem {
-                    left,
-                    report,
-                    reply,
-                } if left.contains(request) => {
-                    let report = self.report(&left, report, Some(error.to_string()));
-                    give(reply, Ok(report));
-                }
-                other => self.desk.waiters.push(other),
-            }
-        }
-    }
-
-    /// Answers those whose requests are all answered.
-    fn answer_waiters(&mut self) {
-        for waiter in std::mem::take(&mut self.desk.waiters) {
-            match waiter {
-                Waiter::Buy {
-                    left,
-                    mut coins,
-                    reply,
-                } => {
-                    let rows = left.iter().filter_map(|id| self.rows.purchases.get(id));
-                    let pending = rows.clone().any(|p| p.state == PurchaseState::Pending);
-                    if pending && self.desk.error.is_none() {
-                        self.desk.waiters.push(Waiter::Buy { left, coins, reply });
-                    } else if let (true, Some(error)) = (pending, &self.desk.error) {
-                        give(reply, Err(error.clone().into()));
-                    } else {
-                        coins.extend(rows.flat_map(|p| p.coins.iter().map(|(v, _)| *v)));
-                        give(reply, Ok(coins));
-                    }
-                }
-                Waiter::Redeem {
-                    left,
-                    report,
-                    reply,
-                } => {
-                    let rows = left.iter().filter_map(|id| self.rows.redemptions.get(id));
-                    let error = self.desk.error.as_ref().map(ToString::to_string);
-                    if rows.clone().any(|r| r.answers.is_none()) && error.is_none() {
-                        self.desk.waiters.push(Waiter::Redeem {
-                            left,
-                            report,
-                            reply,
-                        });
-                    } else {
-                        let report = self.report(&left, report, error);
-                        give(reply, Ok(report));
-                    }
-                }
-            }
-        }
-    }
-
-    fn report(
-        &self,
-        requests: &BTreeSet<RequestId>,
-        mut report: RedeemReport,
-        error: Option<String>,
-    ) -> RedeemReport {
-        let add = |sum: &mut Units, value| *sum = sum.checked_add(value).unwrap_or(*sum);
-        let now = clock::now();
-        let rows = requests
-            .iter()
-            .filter_map(|id| self.rows.redemptions.get(id));
-        for id in rows.flat_map(|row| &row.holdings) {
-            let Some(row) = self.rows.holdings.get(id) else {
-                continue;
-            };
-            match &row.state {
-                HoldingState::Redeemed { pending_until, .. } => {
-                    add(&mut report.credited, row.holding.value);
-                    report.holdings = report.holdings.saturating_add(1);
-                    if now < *pending_until {
-                        report.pending_until = report.pending_until.max(Some(*pending_until));
-                    }
-                }
-                HoldingState::Refused { why } => report.refused.push((*id, why.clone())),
-                _ => add(&mut report.unanswered, row.holding.value),
-            }
-        }
-        if !report.unanswered.is_zero() {
-            report.error = error;
-        }
-        report
-    }
 }
 
 impl Parked {
-    fn refuse(self, error: CashierError) {
+    pub(super) fn refuse(self, error: CashierError) {
         match self {
             Parked::Broker(reply) => give(reply, Err(error)),
             Parked::Buy(_, reply) => give(reply, Err(error)),

@@ -10,9 +10,8 @@ use super::CashierError;
 use super::checks::{self, SpentCheck};
 use super::door::BrokerDoor;
 use super::errands::{Desk, News, Parked};
-use super::handle::{
-    OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest, WalletConfig,
-};
+use super::open::WalletConfig;
+use super::told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
 use crate::channel::{NoReserve, Reserved};
 use crate::clock;
 use crate::coin::Seed;
@@ -55,6 +54,7 @@ pub(super) enum Ask {
     PayerClosed(Commitment, ClosePart, Reply<Outcome<()>>),
     Check(Holding, Box<Path>, Reply<Result<SpentCheck, RefuseReason>>),
     PayeeKey(Reply<Outcome<(u32, PseudonymCertificate)>>),
+    KeyUnused(u32),
     RecordOpen(Box<earning::Open>, Reply<Outcome<()>>),
     Accepted(Commitment, Reply<Outcome<()>>),
     PayeeTicks(Vec<(Commitment, u32, ChainValue)>),
@@ -222,6 +222,9 @@ impl Purse {
             }
             Ask::Check(holding, path, reply) => give(reply, self.check(&holding, &path, now)),
             Ask::PayeeKey(reply) => give(reply, self.payee_key(now)),
+            Ask::KeyUnused(index) => {
+                self.given.remove(&index);
+            }
             Ask::OpenChannels(reply) => {
                 let _ = self.flush().await;
                 give(reply, self.open_channels());
