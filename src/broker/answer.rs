@@ -215,11 +215,7 @@ pub struct ConflictShown {
 impl Refusal {
     /// A refusal without a conflict.
     #[must_use]
-    pub fn new(
-        code: RefusalCode,
-        error: impl Into<String>,
-        what_to_do: impl Into<String>,
-    ) -> Self {
+    pub fn new(code: RefusalCode, error: impl Into<String>, what_to_do: impl Into<String>) -> Self {
         Refusal {
             code,
             error: error.into(),

@@ -83,7 +83,10 @@ impl Auditor {
     pub fn line(&mut self, line: &JournalLine) {
         self.lines = self.lines.saturating_add(1);
         if line.units.is_zero() {
-            self.fault(format!("a journal line of 0 units, reference {:?}", line.reference));
+            self.fault(format!(
+                "a journal line of 0 units, reference {:?}",
+                line.reference
+            ));
         }
         let units = i128::from(line.units.0);
         *self.ledgers.entry(line.from).or_default() -= units;
@@ -147,7 +150,8 @@ impl Auditor {
             faults: Vec::new(),
             more_faults: 0,
         };
-        let held = report.balances + report.pending + report.bonds + report.outstanding + report.fees;
+        let held =
+            report.balances + report.pending + report.bonds + report.outstanding + report.fees;
         if report.deposits - report.withdrawals != held {
             self.fault(format!(
                 "deposits {} - withdrawals {} are not the {held} units held",
@@ -172,7 +176,9 @@ impl Auditor {
 
     fn compare(&mut self, what: &str, journal: i128, rows: i128) {
         if journal != rows {
-            self.fault(format!("{what}: the journal says {journal} units, the rows say {rows}"));
+            self.fault(format!(
+                "{what}: the journal says {journal} units, the rows say {rows}"
+            ));
         }
     }
 
@@ -220,8 +226,16 @@ impl Auditor {
     /// Deposits and withdrawals against their rows.
     fn check_outside(&mut self) {
         self.compare("deposits", -self.ledger(Ledger::Deposits), self.deposits);
-        self.compare("withdrawals queued", self.ledger(Ledger::Queued), self.queued);
-        self.compare("withdrawals paid out", self.ledger(Ledger::PaidOut), self.paid_out);
+        self.compare(
+            "withdrawals queued",
+            self.ledger(Ledger::Queued),
+            self.queued,
+        );
+        self.compare(
+            "withdrawals paid out",
+            self.ledger(Ledger::PaidOut),
+            self.paid_out,
+        );
     }
 
     /// What each coin's row says was credited, against the credits; never above its value.
@@ -241,7 +255,9 @@ impl Auditor {
             }
         }
         for (id, units) in credited {
-            faults.push(format!("{units} units credited under coin {id}, which was never sold"));
+            faults.push(format!(
+                "{units} units credited under coin {id}, which was never sold"
+            ));
         }
         faults.into_iter().for_each(|f| self.fault(f));
     }
@@ -254,7 +270,10 @@ impl Auditor {
             if let Some(k) = node.split {
                 let change = node.value.0.checked_sub(u64::from(k));
                 if change.is_none() {
-                    faults.push(format!("holding {id} of {} units is split at {k}", node.value));
+                    faults.push(format!(
+                        "holding {id} of {} units is split at {k}",
+                        node.value
+                    ));
                 }
                 shares.insert(id.payee_share(), (node.coin, u64::from(k)));
                 shares.insert(id.change(), (node.coin, change.unwrap_or(0)));
@@ -271,12 +290,18 @@ impl Auditor {
                 ));
             }
             let credit = self.credits.get(id);
-            let redeemed = node.redeemed_by.map(|account| (account, node.value, node.coin));
+            let redeemed = node
+                .redeemed_by
+                .map(|account| (account, node.value, node.coin));
             if redeemed != credit.map(|c| (c.account, c.units, c.coin)) {
                 faults.push(format!("holding {id} and its credit do not agree"));
             }
         }
-        for id in self.credits.keys().filter(|id| !self.holdings.contains_key(id)) {
+        for id in self
+            .credits
+            .keys()
+            .filter(|id| !self.holdings.contains_key(id))
+        {
             faults.push(format!("credit {id} has no holding"));
         }
         faults.into_iter().for_each(|f| self.fault(f));

@@ -12,7 +12,9 @@ use super::rows::{
 use super::terms::{MAX_BATCH, MAX_TRANSFER, Terms};
 use super::walk;
 use super::{BodyHash, RequestId, WithdrawalId, signing};
-use crate::coin::certificate::{COIN_LIFE_DAYS, COIN_VALUES, CoinCertificate, PseudonymCertificate};
+use crate::coin::certificate::{
+    COIN_LIFE_DAYS, COIN_VALUES, CoinCertificate, PseudonymCertificate,
+};
 use crate::coin::hash::tagged;
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::{PublicKey, SecretKey, Signature};
@@ -307,7 +309,9 @@ impl Broker {
             let id = coin.id();
             desk.want(&[RowKey::Coin(id)])?;
             if desk.coin(&id)?.is_some() {
-                return Err(Stop::Broken(format!("coin {id} exists: a nonce came twice")));
+                return Err(Stop::Broken(format!(
+                    "coin {id} exists: a nonce came twice"
+                )));
             }
             desk.put(Row::Coin(CoinRow {
                 id,
@@ -406,7 +410,10 @@ impl Broker {
         if units.is_zero() || units > MAX_TRANSFER || destination.len() > 200 {
             return Err(Stop::refuse(
                 RefusalCode::Malformed,
-                format!("a withdrawal of {units} units to {} bytes", destination.len()),
+                format!(
+                    "a withdrawal of {units} units to {} bytes",
+                    destination.len()
+                ),
                 format!("withdraw 1 to {MAX_TRANSFER} units to a destination of at most 200 bytes"),
             ));
         }

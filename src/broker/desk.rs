@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use super::WithdrawalId;
 use super::answer::{Refusal, RefusalCode};
 use super::change::{Change, JournalLine, Ledger, Write};
 use super::rows::{
     AccountRow, CoinRow, CreditRow, HolderRow, HoldingRow, Row, RowKey, Rows, WithdrawalRow,
 };
-use super::WithdrawalId;
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
 use crate::units::{Units, UnixMs};
@@ -185,7 +185,9 @@ impl<'r> Desk<'r> {
             Ledger::Deposits | Ledger::Fees | Ledger::Queued | Ledger::PaidOut => return Ok(()),
         };
         *held = change(*held).ok_or_else(|| {
-            Stop::Broken(format!("{ledger:?} holds {held} units, which the rows contradict"))
+            Stop::Broken(format!(
+                "{ledger:?} holds {held} units, which the rows contradict"
+            ))
         })?;
         self.put(Row::Account(account))
     }

@@ -12,7 +12,7 @@
 //! | `change` | conditions, rows and journal lines, applied to a set of rows |
 //! | `desk` | reading rows and moving money while one request is decided |
 //! | `signing` | what is hashed and signed in a request and an answer |
-//! | `answer` | what the broker says, as JSON |
+//! | `ask`, `answer` | what an account asks and what the broker says, as JSON |
 //! | `presented` | a path with what follows it, checked once, before any row is loaded |
 //! | `walk` | a presented path from root to leaf against the rows |
 //! | `decide` | one request by an account; `operate`: one by the operator |
@@ -20,6 +20,7 @@
 //! | `spent` | the spent list: chunks, index, and the look-up a payee keeps |
 
 pub mod answer;
+pub mod ask;
 pub mod audit;
 pub mod change;
 pub mod decide;
@@ -31,9 +32,6 @@ pub mod signing;
 pub mod spent;
 pub mod terms;
 mod walk;
-
-#[cfg(test)]
-mod tests;
 
 pub use change::{Change, Stale};
 pub use decide::{Action, Broker, Call, Caller, CoinOrder, Decision, Sealed};

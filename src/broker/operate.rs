@@ -3,13 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::WithdrawalId;
 use super::answer::RefusalCode;
 use super::change::{Change, Ledger};
 use super::decide::Broker;
 use super::desk::{Desk, Stop};
 use super::rows::{DepositRow, Row, RowKey, Rows, WithdrawalRow};
 use super::terms::MAX_TRANSFER;
-use super::WithdrawalId;
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
 use crate::units::{Units, UnixMs};
@@ -141,7 +141,10 @@ fn deposit(
     if units.is_zero() || units > MAX_TRANSFER || reference.is_empty() || reference.len() > 200 {
         return Err(Stop::refuse(
             RefusalCode::Malformed,
-            format!("a deposit of {units} units with a reference of {} bytes", reference.len()),
+            format!(
+                "a deposit of {units} units with a reference of {} bytes",
+                reference.len()
+            ),
             format!("deposit 1 to {MAX_TRANSFER} units with a reference of 1 to 200 bytes"),
         ));
     }
@@ -164,7 +167,12 @@ fn deposit(
             units,
             at: desk.now,
         }))?;
-        desk.transfer(Ledger::Deposits, Ledger::Balance(*account), units, reference)?;
+        desk.transfer(
+            Ledger::Deposits,
+            Ledger::Balance(*account),
+            units,
+            reference,
+        )?;
     }
     Ok(Operated::Deposit {
         account: *account,

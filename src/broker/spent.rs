@@ -120,7 +120,13 @@ pub fn encode_index(broker: &SecretKey, as_of: UnixMs, chunks: &[(u32, u32)]) ->
 pub fn encode_suspended(broker: &SecretKey, as_of: UnixMs, keys: &[PublicKey]) -> Vec<u8> {
     let body: Vec<u8> = keys.iter().flat_map(|k| k.0[..16].to_vec()).collect();
     let count = u32::try_from(keys.len()).unwrap_or(u32::MAX);
-    seal(broker, SUSPENDED, &hour_of(as_of).to_be_bytes(), count, &body)
+    seal(
+        broker,
+        SUSPENDED,
+        &hour_of(as_of).to_be_bytes(),
+        count,
+        &body,
+    )
 }
 
 fn seal(broker: &SecretKey, kind: Kind, when: &[u8], count: u32, body: &[u8]) -> Vec<u8> {
@@ -150,15 +156,15 @@ fn open<'b, const N: usize>(
         wanted: kind.0,
         got_bytes: bytes.len(),
     };
-    let (signed, signature) = bytes
-        .split_last_chunk::<64>()
-        .ok_or_else(malformed)?;
+    let (signed, signature) = bytes.split_last_chunk::<64>().ok_or_else(malformed)?;
     let (head, rest) = signed.split_first_chunk::<2>().ok_or_else(malformed)?;
     let (key, rest) = rest.split_first_chunk::<32>().ok_or_else(malformed)?;
     let (when, rest) = rest.split_first_chunk::<N>().ok_or_else(malformed)?;
     let (count, entries) = rest.split_first_chunk::<4>().ok_or_else(malformed)?;
     let count = u32::from_be_bytes(*count);
-    let expected = usize::try_from(count).ok().and_then(|n| n.checked_mul(entry_bytes));
+    let expected = usize::try_from(count)
+        .ok()
+        .and_then(|n| n.checked_mul(entry_bytes));
     if head != &[1, kind.0] || count > MAX_ENTRIES || expected != Some(entries.len()) {
         return Err(malformed());
     }
@@ -379,7 +385,8 @@ impl SpentList {
             });
         }
         self.hours.retain(|hour, _| index.chunks.contains_key(hour));
-        self.entries.retain(|_, (hour, _)| index.chunks.contains_key(hour));
+        self.entries
+            .retain(|_, (hour, _)| index.chunks.contains_key(hour));
         self.as_of_unix_s = index.as_of_unix_s;
         Ok(())
     }

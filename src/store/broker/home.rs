@@ -147,7 +147,10 @@ mod tests {
     fn a_home_keeps_its_key_and_only_its_owner_reads_it() {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("broker");
-        assert!(matches!(BrokerHome::open(&home), Err(HomeError::NoBroker(_))));
+        assert!(matches!(
+            BrokerHome::open(&home),
+            Err(HomeError::NoBroker(_))
+        ));
         let first = BrokerHome::open_or_make(&home, [3; 32]).unwrap();
         let again = BrokerHome::open_or_make(&home, [4; 32]).unwrap();
         assert_eq!(first.key().public(), again.key().public());

@@ -8,9 +8,6 @@ mod memory;
 mod sqlite;
 mod tables;
 
-#[cfg(test)]
-mod contract;
-
 use async_trait::async_trait;
 use thiserror::Error;
 
@@ -41,7 +38,9 @@ pub enum BrokerStoreError {
     #[error("the broker's store could not be prepared: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// A row holds what this program never writes.
-    #[error("table {table}, column {column}: not a value that this program wrote; restore a backup")]
+    #[error(
+        "table {table}, column {column}: not a value that this program wrote; restore a backup"
+    )]
     Damaged {
         /// The table.
         table: &'static str,

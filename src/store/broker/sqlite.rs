@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
-use sqlx::{AssertSqlSafe, Executor, Row as _, Sqlite, SqliteConnection, SqlitePool, SqlSafeStr};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
+};
+use sqlx::{AssertSqlSafe, Executor, Row as _, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool};
 
 use super::tables::{self, Cell, Fields, Table, key_cells, rest_cells};
 use super::{BrokerStore, BrokerStoreError, Identity};
@@ -102,11 +104,13 @@ impl SqliteBrokerStore {
             wanted.push(("units_per_credit", "units per credit", units.to_string()));
         }
         for (name, what, wanted) in wanted {
-            sqlx::query("INSERT INTO broker_meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                .bind(name)
-                .bind(&wanted)
-                .execute(&self.pool)
-                .await?;
+            sqlx::query(
+                "INSERT INTO broker_meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            )
+            .bind(name)
+            .bind(&wanted)
+            .execute(&self.pool)
+            .await?;
             let found = self.meta(name).await?.unwrap_or_default();
             if found != wanted {
                 return Err(BrokerStoreError::Foreign {
@@ -292,7 +296,11 @@ async fn load_row(
     key: &RowKey,
 ) -> Result<Stored, BrokerStoreError> {
     let (table, cells) = key_cells(key);
-    let sql = format!("SELECT * FROM {} WHERE {}", table.name, equals(table.key, 1, " AND "));
+    let sql = format!(
+        "SELECT * FROM {} WHERE {}",
+        table.name,
+        equals(table.key, 1, " AND ")
+    );
     let query = sqlx::query(AssertSqlSafe(sql));
     let query = cells.into_iter().fold(query, bind);
     let Some(row) = query.fetch_optional(connection).await? else {
