@@ -212,6 +212,31 @@ pub struct ConflictShown {
     pub proof: String,
 }
 
+/// The full entry of a slot on the spent list; signed like any answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpentEntry {
+    /// The broker that answers.
+    pub broker: PublicKey,
+    /// The slot asked for.
+    pub slot: Slot,
+    /// Commitment of what stands in it; none: nothing does.
+    pub c: Option<Commitment>,
+    /// When it was fixed.
+    pub since_unix_ms: Option<UnixMs>,
+    /// The broker's time.
+    pub at_unix_ms: UnixMs,
+}
+
+/// An error that is no answer about money and is not signed: a request that was not understood, or
+/// a broker that cannot answer now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What happened, with the values.
+    pub error: String,
+    /// What to do next.
+    pub what_to_do: String,
+}
+
 impl Refusal {
     /// A refusal without a conflict.
     #[must_use]
