@@ -3,4 +3,5 @@
 //! A decision is pure and lies below; here it is made durable, and only then are its effects
 //! released: signatures, requests to the broker, answers to whoever asked.
 
+pub mod broker;
 pub mod wallet;
