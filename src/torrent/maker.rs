@@ -6,7 +6,8 @@ use sha1::{Digest, Sha1};
 use thiserror::Error;
 
 use super::bencode;
-use super::metainfo::{self, Metainfo, MetainfoError, TorrentFile};
+use super::files::{self, TorrentFile};
+use super::metainfo::{self, Metainfo, MetainfoError};
 
 /// Length of a piece in the torrents we make: a power of two, 16 KiB to 16 MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,15 +123,15 @@ impl MetainfoBuilder {
             Layout::File { length_bytes } => vec![file(vec![name.to_owned()], *length_bytes)],
             Layout::Folder(files) => files.iter().map(|(p, l)| file(p.clone(), *l)).collect(),
         };
-        let lengths = files.iter().map(|file| file.length_bytes);
+        let mut lengths = files.iter().map(|file| file.length_bytes);
         let length_bytes = lengths
-            .fold(Some(0u64), |sum, length| sum?.checked_add(length))
+            .try_fold(0u64, u64::checked_add)
             .filter(|sum| i64::try_from(*sum).is_ok())
             .ok_or(MetainfoError::TooLong)?;
         if length_bytes == 0 {
             return Err(MetainfoError::Empty.into());
         }
-        metainfo::check_clashes(&files)?;
+        files::check_clashes(&files)?;
         let builder = MetainfoBuilder {
             name: name.to_owned(),
             layout,
