@@ -1,1 +1,3 @@
 //! One file a subcommand; text for people, `--json` for programs.
+
+pub mod broker;
