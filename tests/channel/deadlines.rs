@@ -6,8 +6,9 @@ use dpay::coin::{Commitment, HoldingId};
 use dpay::units::{PricePerGib, Units};
 use dpay::wire::message::{FreePolicy, Message, Offer, RefuseReason};
 
-use crate::pair::{Judgement, MIB, Setup, World};
+use crate::pair::{Judgement, MIB, Setup};
 use crate::purse::{CoinPolicy, Purse, broker};
+use crate::world::World;
 
 fn world() -> World {
     World::new(Purse::new(Units(1_000_000), CoinPolicy::Largest))

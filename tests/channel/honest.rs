@@ -5,8 +5,9 @@ use dpay::channel::{FreeReason, NoReserve};
 use dpay::units::Units;
 use dpay::wire::message::RefuseReason;
 
-use crate::pair::{Judgement, KIB, MIB, Setup, World};
+use crate::pair::{Judgement, KIB, MIB, Setup};
 use crate::purse::{CoinPolicy, Purse};
+use crate::world::World;
 
 const RICH: Units = Units(1_000_000);
 

@@ -6,7 +6,7 @@ use crate::channel::{PeerFault, Windows};
 use crate::coin::{Commitment, PseudonymCertificate};
 use crate::record::ClosePart;
 use crate::units::{Units, UnixMs};
-use crate::wire::message::{Due, Message, Offer, OpenedState, RefuseReason, VERSION, WaitReason};
+use crate::wire::message::{Due, Message, Offer, OpenedState, RefuseReason, WaitReason};
 
 impl Payer {
     /// A message from the payee.
@@ -47,9 +47,7 @@ impl Payer {
         }
         let windows = Windows::new(self.terms.piece_length_bytes, offer.price);
         let takes_our_coins = (offer.brokers.iter()).any(|(key, _)| *key == self.terms.broker);
-        let problem = if offer.version != VERSION {
-            Some(FreeReason::Version(offer.version))
-        } else if !takes_our_coins {
+        let problem = if !takes_our_coins {
             Some(FreeReason::Broker)
         } else if offer.price > self.terms.max_price {
             Some(FreeReason::Price {
