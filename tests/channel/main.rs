@@ -2,7 +2,10 @@
 //! pay to the unit, cheats gain a window, and every unit is accounted for.
 
 mod cheats;
+mod deadlines;
 mod honest;
 mod pair;
+mod proposals;
 mod purse;
 mod sequences;
+mod world;

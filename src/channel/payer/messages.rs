@@ -6,7 +6,7 @@ use crate::channel::{PeerFault, Windows};
 use crate::coin::{Commitment, PseudonymCertificate};
 use crate::record::ClosePart;
 use crate::units::{Units, UnixMs};
-use crate::wire::message::{Due, Message, Offer, OpenedState, RefuseReason, VERSION, WaitReason};
+use crate::wire::message::{Due, Message, Offer, OpenedState, RefuseReason, WaitReason};
 
 impl Payer {
     /// A message from the payee.
@@ -47,9 +47,7 @@ impl Payer {
         }
         let windows = Windows::new(self.terms.piece_length_bytes, offer.price);
         let takes_our_coins = (offer.brokers.iter()).any(|(key, _)| *key == self.terms.broker);
-        let problem = if offer.version != VERSION {
-            Some(FreeReason::Version(offer.version))
-        } else if !takes_our_coins {
+        let problem = if !takes_our_coins {
             Some(FreeReason::Broker)
         } else if offer.price > self.terms.max_price {
             Some(FreeReason::Price {
@@ -176,10 +174,9 @@ impl Payer {
             (why, Some((since, _))) => Some((since, why)),
             (why, None) => Some((now, why)),
         };
-        if due.why == WaitReason::Coin {
-            self.is_short = true;
-            self.plan(now);
-        }
+        self.is_short |= due.why == WaitReason::Coin;
+        self.is_idle &= due.why == WaitReason::None;
+        self.plan(now);
     }
 
     /// Opening, Paying, Closing -> closed. A close of another spend is one that we gave up on.
@@ -288,6 +285,7 @@ impl Payer {
             State::Keyed(..) => FreeReason::NoService,
             State::Proposed(_) | State::Opening(_) => FreeReason::NoAnswer,
             State::Paying(_) => {
+                self.is_idle = true;
                 self.leave(now, channel);
                 return;
             }
