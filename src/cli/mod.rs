@@ -1,1 +1,2 @@
 //! One file a subcommand; text for people, `--json` for programs.
+pub mod wallet;
