@@ -252,7 +252,8 @@ async fn a_full_disk_refuses_the_change_and_loses_nothing() {
     }
     let (change, before) = refused.expect("full at some point");
     assert_eq!(full.load().await.expect("read"), before);
-    assert!(matches!(full.apply(&change).await, Err(StoreError::Full)));
+    let again = full.apply(&change).await;
+    assert!(matches!(again, Err(StoreError::Full)), "{again:?}");
     full.close().await;
     let store = open(dir.path()).await;
     assert_eq!(store.load().await.expect("read"), before);
