@@ -27,6 +27,7 @@ const RETRY_FIRST_MS: u64 = 1_000;
 pub(super) const RETRY_MOST_MS: u64 = 60_000;
 /// The spent list is fetched again this often, the account's money this often where more is wanted.
 pub(super) const SPENT_EVERY_MS: u64 = 20 * 60_000;
+const DEPOSIT_EVERY_MS: u64 = 60_000;
 pub(super) const ACCOUNT_EVERY_MS: u64 = 10_000;
 
 /// What an errand brought back.
@@ -320,6 +321,11 @@ impl Purse {
         // What could not be afforded is asked for again by whoever wants it.
         self.desk.wanted.clear();
         if coins.is_empty() {
+            let is_poor = funds.buyable.is_some_and(|b| b < choose::AT_HAND);
+            if is_poor && self.config.limits.at_hand > 0 && self.desk.account_due.is_none() {
+                // A deposit may come.
+                self.desk.account_due = Some(now.plus_ms(DEPOSIT_EVERY_MS));
+            }
             return;
         }
         if let Err(error) = self.order(&coins).await {
