@@ -10,7 +10,7 @@ use crate::support::{World, make, same, terms, within};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leecher_pays_its_seeder_to_the_unit() {
     let world = World::new().await;
-    let (seeder, leecher) = (world.node(0).await, world.node(10_000).await);
+    let (seeder, leecher) = (world.node(0).await, world.node(200_000).await);
     let wallet = leecher.wallet.clone().expect("a wallet");
     wallet.buy(Units(1024)).await.expect("buys");
     let length = 40_000_001;

@@ -124,10 +124,14 @@ pub struct World {
 
 impl World {
     pub async fn new() -> World {
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let key = SecretKey::from_bytes([0xb0; 32]);
         let terms = Terms {
             hold_ms: 0,
-            bond: Units(100_000),
+            bond: Units(50_000),
             ..Terms::default()
         };
         let broker = Arc::new(Broker::new(key, terms));
