@@ -1,0 +1,402 @@
+//! An engine: one librqbit session, and the torrents in it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use librqbit::api::TorrentIdOrHash;
+use librqbit::storage::StorageFactoryExt;
+use librqbit::{
+    AddTorrentOptions, AddTorrentResponse, ConnectionOptions, ListenerMode, ListenerOptions,
+    Session, SessionOptions,
+};
+use librqbit_core::hash_id::Id20;
+use librqbit_core::peer_id::generate_azereus_style;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::handle::{self, Handle, Ready, Stage};
+use super::memory::{Budget, MemoryUse};
+use super::storage::{Ledgers, PieceStorageFactory};
+use super::{AddTorrent, EngineConfig, EngineError, TorrentSource};
+use crate::torrent::{Magnet, Metainfo};
+use crate::units::InfoHash;
+
+/// Longest wait between two attempts to fetch a magnet's metadata.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// One librqbit session. Wants a multi-threaded tokio runtime: librqbit blocks its worker for disk
+/// and hashing. [`Engine::stop`] ends it; dropping it does so sooner or later.
+pub struct Engine {
+    inner: Arc<Inner>,
+    listen_addr: SocketAddr,
+    peer_id: [u8; 20],
+}
+
+struct Inner {
+    session: Arc<Session>,
+    trackers: Vec<String>,
+    budget: Arc<Budget>,
+    ledgers: Ledgers,
+    plain: bool,
+    torrents: Mutex<HashMap<InfoHash, Handle>>,
+}
+
+impl Engine {
+    /// Starts a session: it listens when this returns.
+    ///
+    /// # Errors
+    /// [`EngineError::Start`] if the address is taken or the proxy's URL is wrong,
+    /// [`EngineError::Tracker`] if a tracker's URL is.
+    pub async fn start(config: EngineConfig) -> Result<Engine, EngineError> {
+        let is_url = |tracker: &&String| url::Url::parse(tracker).is_err();
+        if let Some(wrong) = config.trackers.iter().find(is_url) {
+            return Err(EngineError::Tracker(wrong.clone()));
+        }
+        // Every file of every torrent is kept open; failing to raise the limit shows when adding.
+        let _ = librqbit::try_increase_nofile_limit();
+        let budget = Budget::new(config.piece_memory_bytes);
+        let ledgers = Ledgers::default();
+        let peer_id = generate_azereus_style(*b"DY", (0, 1, 0, 0));
+        let mut options = session_options(&config, peer_id);
+        if !config.plain {
+            let factory = PieceStorageFactory {
+                files: librqbit::storage::filesystem::FilesystemStorageFactory::default(),
+                budget: Arc::clone(&budget),
+                ledgers: Arc::clone(&ledgers),
+                sink: Arc::clone(&config.on_piece),
+            };
+            options.default_storage_factory = Some(factory.boxed());
+        }
+        let listen = config.listen;
+        let started = Session::new_with_opts(PathBuf::new(), options).await;
+        let session = started.map_err(|error| EngineError::Start {
+            listen,
+            reason: format!("{error:#}"),
+        })?;
+        Ok(Engine {
+            listen_addr: session.listen_addr().unwrap_or(listen),
+            peer_id: peer_id.0,
+            inner: Arc::new(Inner {
+                session,
+                trackers: config.trackers,
+                budget,
+                ledgers,
+                plain: config.plain,
+                torrents: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Where it listens for peers.
+    #[must_use]
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.listen_addr
+    }
+
+    /// Its peer id in handshakes.
+    #[must_use]
+    pub fn peer_id(&self) -> [u8; 20] {
+        self.peer_id
+    }
+
+    /// Memory that unfinished pieces hold.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        self.inner.budget.usage()
+    }
+
+    /// Adds a torrent and starts it. Returns at once for a magnet link, whose metadata is then
+    /// asked of peers until some peer gives it or the torrent is removed. A torrent that is there
+    /// already is returned as it is.
+    ///
+    /// # Errors
+    /// [`EngineError`]: the description is unusable, content exists, or files cannot be made.
+    pub async fn add(&self, add: AddTorrent) -> Result<Handle, EngineError> {
+        let (info_hash, known) = match &add.source {
+            TorrentSource::Bytes(bytes) => known(Metainfo::decode(bytes)?.into()),
+            TorrentSource::Metainfo(metainfo) => known(Arc::clone(metainfo)),
+            TorrentSource::Magnet(link) => {
+                let magnet = Magnet::parse(link)?;
+                (magnet.info_hash, Err(magnet))
+            }
+        };
+        let (handle, is_new) = self.enter(info_hash);
+        if !is_new {
+            return Ok(handle);
+        }
+        match known {
+            Ok(metainfo) => {
+                let ready = self.inner.take(metainfo, &add).await;
+                let ready = ready.inspect_err(|error| {
+                    handle.stage.send_replace(Stage::Failed(error.clone()));
+                    self.inner.torrents.lock().remove(&info_hash);
+                })?;
+                self.inner.set_ready(&handle, ready);
+            }
+            Err(magnet) => {
+                let fetch = fetch(Arc::downgrade(&self.inner), handle.clone(), magnet, add);
+                tokio::spawn(fetch);
+            }
+        }
+        Ok(handle)
+    }
+
+    /// The torrent's handle, new unless it is there and has not failed to be added.
+    fn enter(&self, info_hash: InfoHash) -> (Handle, bool) {
+        let mut torrents = self.inner.torrents.lock();
+        if let Some(there) = torrents.get(&info_hash)
+            && matches!(*there.stage.borrow(), Stage::Fetching | Stage::Ready(_))
+        {
+            return (there.clone(), false);
+        }
+        let handle = Handle {
+            info_hash,
+            session: Arc::downgrade(&self.inner.session),
+            stage: Arc::new(watch::Sender::new(Stage::Fetching)),
+        };
+        torrents.insert(info_hash, handle.clone());
+        (handle, true)
+    }
+
+    /// A torrent that was added.
+    #[must_use]
+    pub fn get(&self, info_hash: InfoHash) -> Option<Handle> {
+        self.inner.torrents.lock().get(&info_hash).cloned()
+    }
+
+    /// All torrents that were added, in no order.
+    #[must_use]
+    pub fn torrents(&self) -> Vec<Handle> {
+        self.inner.torrents.lock().values().cloned().collect()
+    }
+
+    /// Takes a torrent out, and deletes its files if asked to.
+    ///
+    /// # Errors
+    /// [`EngineError::Gone`] if it is not there, [`EngineError::Delete`] if a file resists.
+    pub async fn remove(&self, info_hash: InfoHash, delete: bool) -> Result<(), EngineError> {
+        let removed = self.inner.torrents.lock().remove(&info_hash);
+        let handle = removed.ok_or(EngineError::Gone(info_hash))?;
+        let Stage::Ready(ready) = handle.stage.send_replace(Stage::Gone) else {
+            return Ok(());
+        };
+        let id = TorrentIdOrHash::Hash(Id20::new(info_hash.0));
+        let deleted = self.inner.session.delete(id, false).await;
+        self.inner.ledgers.lock().remove(&info_hash);
+        deleted.map_err(|_| EngineError::Gone(info_hash))?;
+        if delete {
+            let root = ready.managed.output_folder().to_owned();
+            handle::delete_files(&ready, &root)?;
+        }
+        Ok(())
+    }
+
+    /// Stops all torrents and the session; takes about a second.
+    pub async fn stop(&self) {
+        self.inner.session.stop().await;
+        for (_, handle) in self.inner.torrents.lock().drain() {
+            handle.stage.send_replace(Stage::Gone);
+        }
+    }
+}
+
+type Known = Result<Arc<Metainfo>, Magnet>;
+
+fn known(metainfo: Arc<Metainfo>) -> (InfoHash, Known) {
+    (metainfo.info_hash(), Ok(metainfo))
+}
+
+fn session_options(config: &EngineConfig, peer_id: Id20) -> SessionOptions {
+    SessionOptions {
+        dht: None,
+        disable_local_service_discovery: true,
+        persistence: None,
+        peer_id: Some(peer_id),
+        client_name_and_version: Some(concat!("DPay ", env!("CARGO_PKG_VERSION")).to_owned()),
+        listen: Some(ListenerOptions {
+            mode: ListenerMode::TcpOnly,
+            listen_addr: config.listen,
+            announce_port: config.announce_port,
+            enable_upnp_port_forwarding: false,
+            ..ListenerOptions::default()
+        }),
+        connect: Some(ConnectionOptions {
+            proxy_url: config.socks_url.clone(),
+            ..ConnectionOptions::default()
+        }),
+        ..SessionOptions::default()
+    }
+}
+
+impl Inner {
+    /// Gives librqbit a torrent that was found sound.
+    async fn take(&self, metainfo: Arc<Metainfo>, add: &AddTorrent) -> Result<Ready, EngineError> {
+        let info_hash = metainfo.info_hash();
+        let content_path = add.output_dir.join(metainfo.name());
+        if !add.overwrite && content_path.symlink_metadata().is_ok() {
+            return Err(EngineError::Exists(content_path));
+        }
+        let folder = match metainfo.is_multi_file() {
+            true => &content_path,
+            false => &add.output_dir,
+        };
+        let folder = folder.to_str().map(str::to_owned);
+        let options = AddTorrentOptions {
+            overwrite: true,
+            output_folder: Some(folder.ok_or_else(|| EngineError::Folder(add.output_dir.clone()))?),
+            initial_peers: Some(add.initial_peers.clone()),
+            trackers: (!metainfo.is_private()).then(|| self.trackers.clone()),
+            ..AddTorrentOptions::default()
+        };
+        // Written anew from what was read: librqbit sees the info dictionary and trackers only.
+        let source = librqbit::AddTorrent::from_bytes(metainfo.encode());
+        let added = self.session.add_torrent(source, Some(options)).await;
+        let managed = match added {
+            Ok(response) => response.into_handle(),
+            Err(error) => return Err(add_failed(info_hash, format!("{error:#}"))),
+        };
+        let managed = managed.ok_or_else(|| add_failed(info_hash, "bug: only listed".into()))?;
+        let ledger = self.ledgers.lock().get(&info_hash).cloned();
+        Ok(Ready {
+            managed,
+            metainfo,
+            content_path,
+            ledger: ledger.filter(|_| !self.plain),
+            found: OnceLock::new(),
+        })
+    }
+
+    /// Makes a torrent usable through its handle, unless it was removed meanwhile.
+    fn set_ready(&self, handle: &Handle, ready: Ready) {
+        let ready = Arc::new(ready);
+        let now_ready = handle.stage.send_if_modified(|stage| {
+            let waited_for = matches!(stage, Stage::Fetching);
+            if waited_for {
+                *stage = Stage::Ready(Arc::clone(&ready));
+            }
+            waited_for
+        });
+        if now_ready {
+            tokio::spawn(note_found(handle.clone(), ready));
+            return;
+        }
+        let session = Arc::clone(&self.session);
+        let id = TorrentIdOrHash::Hash(Id20::new(handle.info_hash.0));
+        tokio::spawn(async move { session.delete(id, false).await });
+    }
+}
+
+fn add_failed(info_hash: InfoHash, reason: String) -> EngineError {
+    EngineError::Add { info_hash, reason }
+}
+
+/// Notes what librqbit found on the disk as soon as it has looked.
+async fn note_found(handle: Handle, ready: Arc<Ready>) {
+    let mut stages = handle.stage.subscribe();
+    while matches!(*stages.borrow_and_update(), Stage::Ready(_)) {
+        let Some(session) = handle.session.upgrade() else {
+            return;
+        };
+        if let Some(found) = handle::have(session, handle.info_hash, &ready.metainfo) {
+            let _ = ready.found.set(found);
+            return;
+        }
+        let _ = tokio::time::timeout(Duration::from_millis(20), stages.changed()).await;
+    }
+}
+
+/// Asks peers for a magnet's metadata until one gives it, then adds the torrent.
+async fn fetch(inner: Weak<Inner>, handle: Handle, magnet: Magnet, mut add: AddTorrent) {
+    let mut gone = handle.stage.subscribe();
+    let asking = async {
+        let (metainfo, peers) = ask_until_known(&inner, &magnet, &add).await?;
+        for peer in peers {
+            if !add.initial_peers.contains(&peer) {
+                add.initial_peers.push(peer);
+            }
+        }
+        let inner = inner.upgrade().ok_or(EngineError::Gone(magnet.info_hash))?;
+        let ready = inner.take(Arc::new(metainfo), &add).await?;
+        inner.set_ready(&handle, ready);
+        Ok::<(), EngineError>(())
+    };
+    let outcome = tokio::select! {
+        outcome = asking => outcome,
+        _ = gone.wait_for(|stage| matches!(stage, Stage::Gone)) => Ok(()),
+    };
+    if let Err(error) = outcome {
+        handle.stage.send_if_modified(|stage| {
+            let waited_for = matches!(stage, Stage::Fetching);
+            if waited_for {
+                *stage = Stage::Failed(error);
+            }
+            waited_for
+        });
+    }
+}
+
+async fn ask_until_known(
+    inner: &Weak<Inner>,
+    magnet: &Magnet,
+    add: &AddTorrent,
+) -> Result<(Metainfo, Vec<SocketAddr>), EngineError> {
+    let info_hash = magnet.info_hash;
+    let failed = |reason: String| EngineError::Metadata { info_hash, reason };
+    let mut wait = Duration::from_secs(1);
+    loop {
+        let engine = inner.upgrade().ok_or(EngineError::Gone(info_hash))?;
+        let mut peers = add.initial_peers.clone();
+        peers.extend(&magnet.peers);
+        let mut link = Magnet::new(info_hash);
+        link.trackers.extend_from_slice(&magnet.trackers);
+        link.trackers.extend_from_slice(&engine.trackers);
+        if peers.is_empty() && link.trackers.is_empty() {
+            return Err(failed("the link names no peers and no trackers".into()));
+        }
+        let session = Arc::clone(&engine.session);
+        drop(engine);
+        // A task of its own: hostile metadata can make librqbit panic.
+        let asked = tokio::spawn(ask(session, link.to_string(), peers)).await;
+        match asked {
+            Ok(Ok((torrent, seen))) => {
+                let whole = Metainfo::decode(&torrent)?;
+                let trackers = magnet
+                    .trackers
+                    .iter()
+                    .map(|url| vec![url.clone()])
+                    .collect();
+                let metainfo = Metainfo::decode_info(whole.info_bytes(), trackers)?;
+                return match metainfo.info_hash() == info_hash {
+                    true => Ok((metainfo, seen)),
+                    false => Err(failed("a peer gave that of another torrent".into())),
+                };
+            }
+            Ok(Err(error)) => tracing::debug!("no metadata of {info_hash} yet: {error:#}"),
+            Err(_) => return Err(failed("it is malformed".into())),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// A torrent file that librqbit made from the metadata, and the peers heard of.
+async fn ask(
+    session: Arc<Session>,
+    link: String,
+    peers: Vec<SocketAddr>,
+) -> anyhow::Result<(bytes::Bytes, Vec<SocketAddr>)> {
+    let options = AddTorrentOptions {
+        list_only: true,
+        output_folder: Some(String::new()),
+        initial_peers: Some(peers),
+        ..AddTorrentOptions::default()
+    };
+    let source = librqbit::AddTorrent::from_url(link);
+    match session.add_torrent(source, Some(options)).await? {
+        AddTorrentResponse::ListOnly(listed) => Ok((listed.torrent_bytes, listed.seen_peers)),
+        _ => anyhow::bail!("bug: the torrent was added, not listed"),
+    }
+}

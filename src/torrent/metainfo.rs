@@ -1,0 +1,495 @@
+//! Reading and writing metainfo files (BEP 3; the private flag of BEP 27; padding of BEP 47).
+//!
+//! A [`Metainfo`] that exists is sound: names stay in their folder, the number of hashes fits the
+//! length, sums do not overflow. It keeps the info dictionary's raw bytes, which the info hash is
+//! over.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use sha1::{Digest, Sha1};
+use thiserror::Error;
+
+use super::bencode::{self, BencodeError, Dict, Value};
+use super::names::{self, NameFault};
+use crate::units::{InfoHash, PieceIndex};
+
+/// Largest metainfo file read.
+const MAX_TORRENT_BYTES: usize = 32 << 20;
+
+/// Most files in one torrent.
+const MAX_FILES: usize = 100_000;
+
+/// Piece lengths read from others; ours are 16 KiB to 16 MiB.
+const PIECE_LENGTHS: std::ops::RangeInclusive<i64> = 1024..=64 << 20;
+
+/// Most trackers kept; the rest are dropped.
+const MAX_TRACKERS: usize = 100;
+
+/// Bytes of a request on the wire; blocks are counted in 32 bits.
+const BLOCK_BYTES: u64 = 16 << 10;
+
+/// Why bytes are not a torrent that we take.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum MetainfoError {
+    /// More bytes than any real torrent has.
+    #[error("this is not a torrent: {0} bytes, the most is {MAX_TORRENT_BYTES}")]
+    TooBig(usize),
+    /// Not bencode.
+    #[error("this is not a torrent: {0}")]
+    Bencode(#[from] BencodeError),
+    /// A field is missing or of the wrong kind.
+    #[error("this is not a torrent: its field {0:?} is missing or malformed")]
+    Field(&'static str),
+    /// A number outside its range.
+    #[error("this torrent cannot be used: its {field:?} is {value}")]
+    Range {
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        value: i64,
+    },
+    /// Only version 2 (BEP 52).
+    #[error("this torrent is of version 2 only (BEP 52); DPay reads version 1 and hybrid torrents")]
+    OnlyVersion2,
+    /// A name that could leave its folder, or that no file system takes.
+    #[error("this torrent cannot be used: bad name {name:?}: {fault}")]
+    Name {
+        /// The name, shortened, fit for printing.
+        name: String,
+        /// What is wrong.
+        fault: NameFault,
+    },
+    /// Two files of one path, or a file where another needs a folder.
+    #[error("this torrent cannot be used: {0:?} is there twice")]
+    Clash(String),
+    /// Too many files, or too many parts in a path.
+    #[error("this torrent cannot be used: it has more than {0}")]
+    TooMany(&'static str),
+    /// No bytes to share.
+    #[error("this torrent cannot be used: all its files are empty")]
+    Empty,
+    /// The total does not fit.
+    #[error("this torrent cannot be used: its files are too long together")]
+    TooLong,
+    /// Hashes do not fit the length.
+    #[error(
+        "this torrent is malformed: {length_bytes} bytes need {needed} piece hashes, it has {got}"
+    )]
+    Pieces {
+        /// Total length.
+        length_bytes: u64,
+        /// Hashes needed.
+        needed: u64,
+        /// Hashes there (rounded down).
+        got: u64,
+    },
+}
+
+/// One file of a torrent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TorrentFile {
+    /// Path below the torrent's folder; for a single-file torrent its name alone. From strangers,
+    /// but safe to join to a folder. Bytes that are not UTF-8 are replaced.
+    pub path: Vec<String>,
+    /// Length in bytes, often 0.
+    pub length_bytes: u64,
+    /// Where it begins in the torrent.
+    pub offset_bytes: u64,
+    /// Padding (BEP 47): all zero, never stored.
+    pub padding: bool,
+}
+
+impl TorrentFile {
+    /// The path below the torrent's folder.
+    #[must_use]
+    pub fn relative_path(&self) -> PathBuf {
+        self.path.iter().collect()
+    }
+}
+
+/// A torrent's description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metainfo {
+    info_hash: InfoHash,
+    info_bytes: Vec<u8>,
+    name: String,
+    multi_file: bool,
+    files: Vec<TorrentFile>,
+    length_bytes: u64,
+    piece_length_bytes: u32,
+    pieces: Vec<[u8; 20]>,
+    private: bool,
+    trackers: Vec<Vec<String>>,
+    comment: Option<String>,
+    created_by: Option<String>,
+}
+
+impl Metainfo {
+    /// Reads a `.torrent` file.
+    ///
+    /// # Errors
+    /// [`MetainfoError`] says which rule the bytes break; the text is fit for a user.
+    pub fn decode(bytes: &[u8]) -> Result<Metainfo, MetainfoError> {
+        if bytes.len() > MAX_TORRENT_BYTES {
+            return Err(MetainfoError::TooBig(bytes.len()));
+        }
+        let value = bencode::read(bytes)?;
+        let top = value.as_dict().ok_or(MetainfoError::Field("info"))?;
+        let info = top.get("info").and_then(Value::as_dict);
+        let (Some(info), Some(raw)) = (info, top.raw("info")) else {
+            return Err(MetainfoError::Field("info"));
+        };
+        let mut metainfo = Metainfo::read_info(info, raw)?;
+        metainfo.trackers = read_trackers(top);
+        metainfo.comment = text(top, "comment");
+        metainfo.created_by = text(top, "created by");
+        Ok(metainfo)
+    }
+
+    /// Reads an info dictionary alone, as peers send it for a magnet link (BEP 9).
+    ///
+    /// # Errors
+    /// As [`Metainfo::decode`].
+    pub fn decode_info(
+        info_bytes: &[u8],
+        trackers: Vec<Vec<String>>,
+    ) -> Result<Metainfo, MetainfoError> {
+        if info_bytes.len() > MAX_TORRENT_BYTES {
+            return Err(MetainfoError::TooBig(info_bytes.len()));
+        }
+        let value = bencode::read(info_bytes)?;
+        let info = value.as_dict().ok_or(MetainfoError::Field("info"))?;
+        let mut metainfo = Metainfo::read_info(info, info_bytes)?;
+        metainfo.trackers = trackers;
+        Ok(metainfo)
+    }
+
+    fn read_info(info: &Dict<'_>, raw: &[u8]) -> Result<Metainfo, MetainfoError> {
+        let pieces = match info.get("pieces").map(Value::as_bytes) {
+            Some(Some(pieces)) => pieces,
+            None if info.get("file tree").is_some() => return Err(MetainfoError::OnlyVersion2),
+            _ => return Err(MetainfoError::Field("pieces")),
+        };
+        let piece_length = number(info, "piece length")?;
+        if !PIECE_LENGTHS.contains(&piece_length) {
+            return Err(MetainfoError::Range {
+                field: "piece length",
+                value: piece_length,
+            });
+        }
+        let name = info.get("name").and_then(Value::as_bytes);
+        let name = checked_name(name.ok_or(MetainfoError::Field("name"))?)?;
+        let private = match info.get("private").map(Value::as_int) {
+            None | Some(Some(0)) => false,
+            Some(Some(1)) => true,
+            _ => return Err(MetainfoError::Field("private")),
+        };
+        let (files, multi_file) = read_files(info, &name)?;
+        let mut metainfo = Metainfo {
+            info_hash: InfoHash(Sha1::digest(raw).into()),
+            info_bytes: raw.to_vec(),
+            name,
+            multi_file,
+            files,
+            length_bytes: 0,
+            // In range, checked above.
+            piece_length_bytes: u32::try_from(piece_length).unwrap_or(u32::MAX),
+            pieces: pieces.as_chunks().0.to_vec(),
+            private,
+            trackers: Vec::new(),
+            comment: None,
+            created_by: None,
+        };
+        metainfo.length_bytes = metainfo.lay_out()?;
+        metainfo.check_pieces(pieces.len())?;
+        Ok(metainfo)
+    }
+
+    /// Sets each file's offset and returns the total length.
+    fn lay_out(&mut self) -> Result<u64, MetainfoError> {
+        let mut offset = 0u64;
+        for file in &mut self.files {
+            file.offset_bytes = offset;
+            offset = offset
+                .checked_add(file.length_bytes)
+                .ok_or(MetainfoError::TooLong)?;
+        }
+        match offset {
+            0 => Err(MetainfoError::Empty),
+            _ => Ok(offset),
+        }
+    }
+
+    fn check_pieces(&self, hash_bytes: usize) -> Result<(), MetainfoError> {
+        let piece_length = u64::from(self.piece_length_bytes);
+        let needed = self.length_bytes.div_ceil(piece_length);
+        let blocks = needed.saturating_mul(piece_length.div_ceil(BLOCK_BYTES));
+        if blocks > u64::from(u32::MAX) {
+            return Err(MetainfoError::TooLong);
+        }
+        let got = self.pieces.len() as u64;
+        if got != needed || !hash_bytes.is_multiple_of(20) {
+            return Err(MetainfoError::Pieces {
+                length_bytes: self.length_bytes,
+                needed,
+                got,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn with_comment(mut self, comment: Option<String>) -> Metainfo {
+        self.comment = comment;
+        self
+    }
+
+    /// The file's bytes: canonical except for the info dictionary, which stays as it was read.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![b'd'];
+        if let Some(first) = self.trackers.iter().flatten().next() {
+            bencode::put_bytes(&mut out, b"announce");
+            bencode::put_bytes(&mut out, first.as_bytes());
+        }
+        if self.trackers.iter().flatten().count() > 1 {
+            bencode::put_bytes(&mut out, b"announce-list");
+            out.push(b'l');
+            for tier in &self.trackers {
+                bencode::put_strings(&mut out, tier);
+            }
+            out.push(b'e');
+        }
+        for (key, value) in [("comment", &self.comment), ("created by", &self.created_by)] {
+            if let Some(value) = value {
+                bencode::put_bytes(&mut out, key.as_bytes());
+                bencode::put_bytes(&mut out, value.as_bytes());
+            }
+        }
+        bencode::put_bytes(&mut out, b"info");
+        out.extend_from_slice(&self.info_bytes);
+        out.push(b'e');
+        out
+    }
+
+    /// SHA-1 of the info dictionary's raw bytes.
+    #[must_use]
+    pub fn info_hash(&self) -> InfoHash {
+        self.info_hash
+    }
+
+    /// The info dictionary's raw bytes.
+    #[must_use]
+    pub fn info_bytes(&self) -> &[u8] {
+        &self.info_bytes
+    }
+
+    /// Name of the file or folder; from strangers, but safe to join to a folder.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether its files lie in a folder called [`Metainfo::name`].
+    #[must_use]
+    pub fn is_multi_file(&self) -> bool {
+        self.multi_file
+    }
+
+    /// The files in order, at least one.
+    #[must_use]
+    pub fn files(&self) -> &[TorrentFile] {
+        &self.files
+    }
+
+    /// Length of all files together, padding included; not 0.
+    #[must_use]
+    pub fn length_bytes(&self) -> u64 {
+        self.length_bytes
+    }
+
+    /// Length of every piece but the last: 1 KiB to 64 MiB.
+    #[must_use]
+    pub fn piece_length_bytes(&self) -> u32 {
+        self.piece_length_bytes
+    }
+
+    /// SHA-1 of each piece.
+    #[must_use]
+    pub fn pieces(&self) -> &[[u8; 20]] {
+        &self.pieces
+    }
+
+    /// How many pieces, at least one.
+    #[must_use]
+    pub fn piece_count(&self) -> u32 {
+        // At most 2^32 blocks, and a piece has at least one.
+        u32::try_from(self.pieces.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Length of one piece: the last may be shorter. `None` if there is no such piece.
+    #[must_use]
+    pub fn piece_size_bytes(&self, piece: PieceIndex) -> Option<u32> {
+        if piece.0 >= self.piece_count() {
+            return None;
+        }
+        let begins = u64::from(piece.0) * u64::from(self.piece_length_bytes);
+        let rest = self.length_bytes.saturating_sub(begins);
+        Some(
+            u32::try_from(rest).map_or(self.piece_length_bytes, |r| r.min(self.piece_length_bytes)),
+        )
+    }
+
+    /// Whether peers may come from its own trackers only (BEP 27): such a torrent must be kept out
+    /// of the DHT.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.private
+    }
+
+    /// Tiers of tracker URLs (BEP 12): http, https or udp, from strangers.
+    #[must_use]
+    pub fn trackers(&self) -> &[Vec<String>] {
+        &self.trackers
+    }
+
+    /// A comment, from strangers.
+    #[must_use]
+    pub fn comment(&self) -> Option<&str> {
+        self.comment.as_deref()
+    }
+
+    /// The program that made the file, from strangers.
+    #[must_use]
+    pub fn created_by(&self) -> Option<&str> {
+        self.created_by.as_deref()
+    }
+}
+
+fn number(dict: &Dict<'_>, field: &'static str) -> Result<i64, MetainfoError> {
+    let number = dict.get(field).and_then(Value::as_int);
+    number.ok_or(MetainfoError::Field(field))
+}
+
+fn text(dict: &Dict<'_>, field: &str) -> Option<String> {
+    let bytes = dict.get(field)?.as_bytes()?;
+    Some(String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn length(dict: &Dict<'_>) -> Result<u64, MetainfoError> {
+    let value = number(dict, "length")?;
+    u64::try_from(value).map_err(|_| MetainfoError::Range {
+        field: "length",
+        value,
+    })
+}
+
+fn checked_name(name: &[u8]) -> Result<String, MetainfoError> {
+    let text = String::from_utf8_lossy(name).into_owned();
+    match names::check(name) {
+        Ok(()) => Ok(text),
+        Err(fault) => Err(MetainfoError::Name {
+            name: names::printable(&text).chars().take(80).collect(),
+            fault,
+        }),
+    }
+}
+
+fn read_files(info: &Dict<'_>, name: &str) -> Result<(Vec<TorrentFile>, bool), MetainfoError> {
+    let list = match (info.get("files"), info.get("length")) {
+        (Some(files), None) => files.as_list().ok_or(MetainfoError::Field("files"))?,
+        (None, Some(_)) => {
+            let file = TorrentFile {
+                path: vec![name.to_owned()],
+                length_bytes: length(info)?,
+                offset_bytes: 0,
+                padding: false,
+            };
+            return Ok((vec![file], false));
+        }
+        _ => return Err(MetainfoError::Field("files")),
+    };
+    if list.len() > MAX_FILES {
+        return Err(MetainfoError::TooMany("100000 files"));
+    }
+    let files = list.iter().map(read_file);
+    let files: Vec<TorrentFile> = files.collect::<Result<_, _>>()?;
+    check_clashes(&files)?;
+    Ok((files, true))
+}
+
+fn read_file(entry: &Value<'_>) -> Result<TorrentFile, MetainfoError> {
+    let entry = entry.as_dict().ok_or(MetainfoError::Field("files"))?;
+    let parts = entry.get("path").and_then(Value::as_list);
+    let parts = parts.ok_or(MetainfoError::Field("path"))?;
+    if parts.is_empty() {
+        return Err(MetainfoError::Field("path"));
+    }
+    if parts.len() > names::MAX_PATH_PARTS {
+        return Err(MetainfoError::TooMany("64 folders in a path"));
+    }
+    let part =
+        |value: &Value<'_>| checked_name(value.as_bytes().ok_or(MetainfoError::Field("path"))?);
+    let attributes = entry.get("attr").and_then(Value::as_bytes);
+    Ok(TorrentFile {
+        path: parts.iter().map(part).collect::<Result<_, _>>()?,
+        length_bytes: length(entry)?,
+        offset_bytes: 0,
+        padding: attributes.is_some_and(|attributes| attributes.contains(&b'p')),
+    })
+}
+
+/// Refuses two files of one path, and a file where another needs a folder.
+pub(super) fn check_clashes(files: &[TorrentFile]) -> Result<(), MetainfoError> {
+    let stored = || files.iter().filter(|file| !file.padding);
+    let mut paths: HashSet<&[String]> = HashSet::new();
+    let twice = stored().find(|file| !paths.insert(&file.path));
+    let needs_folder = |file: &&TorrentFile| {
+        let mut above = (1..file.path.len()).filter_map(|end| file.path.get(..end));
+        above.any(|folder| paths.contains(folder))
+    };
+    match twice.or_else(|| stored().find(needs_folder)) {
+        None => Ok(()),
+        Some(file) => {
+            let path = names::printable(&file.path.join("/"));
+            Err(MetainfoError::Clash(path.chars().take(200).collect()))
+        }
+    }
+}
+
+/// The tiers of `announce-list`, or `announce` alone (BEP 12); what is not a tracker is dropped.
+fn read_trackers(top: &Dict<'_>) -> Vec<Vec<String>> {
+    let url = |value: &Value<'_>| {
+        let url = std::str::from_utf8(value.as_bytes()?).ok()?;
+        is_tracker(url).then(|| url.to_owned())
+    };
+    let mut left = MAX_TRACKERS;
+    let mut tiers = Vec::new();
+    for tier in top
+        .get("announce-list")
+        .and_then(Value::as_list)
+        .unwrap_or_default()
+    {
+        let urls = tier.as_list().unwrap_or_default();
+        let urls: Vec<String> = urls.iter().filter_map(url).take(left).collect();
+        left -= urls.len();
+        if !urls.is_empty() {
+            tiers.push(urls);
+        }
+    }
+    if tiers.is_empty() {
+        tiers.extend(top.get("announce").and_then(url).map(|url| vec![url]));
+    }
+    tiers
+}
+
+/// Whether `url` is one that a client can ask.
+pub(super) fn is_tracker(url: &str) -> bool {
+    url.len() <= 2048
+        && url::Url::parse(url)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https" | "udp") && url.has_host())
+}
+
+#[cfg(test)]
+#[path = "metainfo_tests.rs"]
+mod tests;
