@@ -1,12 +1,14 @@
 //! Frozen bytes: each case names inputs and everything that must come out of them.
 //!
 //! `tests/vectors/design.json` was made by an independent implementation of the protocol;
-//! `tests/vectors/parts.json` adds the layouts and rules it leaves out. Where the environment variable
+//! `tests/vectors/parts.json` adds the layouts and rules it leaves out, `messages.json` the peer wire. Where the environment variable
 //! `DPAY_VECTORS` names a directory, every `*.json` in it is checked too. The whole `out` object of a
 //! case is computed again and compared, so no field can be forgotten.
 
 #[path = "vectors/coins.rs"]
 mod coins;
+#[path = "vectors/messages.rs"]
+mod messages;
 #[path = "vectors/parts.rs"]
 mod parts;
 #[path = "vectors/paths.rs"]
@@ -52,6 +54,8 @@ fn compute(group: &str, input: &Value) -> Option<Value> {
         "fraud_proof_bytes" => parts::fraud_proof_bytes(input),
         "decode" => parts::decode(input),
         "verdict" => parts::verdict(input),
+        "message_build" => messages::message_build(input),
+        "message" => messages::message(input),
         _ => return None,
     })
 }
@@ -101,7 +105,12 @@ fn the_vectors_of_an_independent_implementation_agree() {
 
 #[test]
 fn the_layouts_and_rules_that_those_leave_out_are_frozen() {
-    check_file(&own("parts.json"));
+    assert_eq!(check_file(&own("parts.json")), 117);
+}
+
+#[test]
+fn the_messages_of_the_peer_wire_are_frozen() {
+    assert_eq!(check_file(&own("messages.json")), 74);
 }
 
 #[test]
