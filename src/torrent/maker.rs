@@ -6,7 +6,8 @@ use sha1::{Digest, Sha1};
 use thiserror::Error;
 
 use super::bencode;
-use super::metainfo::{self, Metainfo, MetainfoError, TorrentFile};
+use super::files::{self, TorrentFile};
+use super::metainfo::{self, Metainfo, MetainfoError};
 
 /// Length of a piece in the torrents we make: a power of two, 16 KiB to 16 MiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,7 +131,7 @@ impl MetainfoBuilder {
         if length_bytes == 0 {
             return Err(MetainfoError::Empty.into());
         }
-        metainfo::check_clashes(&files)?;
+        files::check_clashes(&files)?;
         let builder = MetainfoBuilder {
             name: name.to_owned(),
             layout,

@@ -4,21 +4,16 @@
 //! length, sums do not overflow. It keeps the info dictionary's raw bytes, which the info hash is
 //! over.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
-
 use sha1::{Digest, Sha1};
 use thiserror::Error;
 
 use super::bencode::{self, BencodeError, Dict, Value};
-use super::names::{self, NameFault};
+use super::files::{self, TorrentFile};
+use super::names::NameFault;
 use crate::units::{InfoHash, PieceIndex};
 
 /// Largest metainfo file read.
 const MAX_TORRENT_BYTES: usize = 32 << 20;
-
-/// Most files in one torrent.
-const MAX_FILES: usize = 100_000;
 
 /// Piece lengths read from others; ours are 16 KiB to 16 MiB.
 const PIECE_LENGTHS: std::ops::RangeInclusive<i64> = 1024..=64 << 20;
@@ -86,28 +81,6 @@ pub enum MetainfoError {
     },
 }
 
-/// One file of a torrent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TorrentFile {
-    /// Path below the torrent's folder; for a single-file torrent its name alone. From strangers,
-    /// but safe to join to a folder. Bytes that are not UTF-8 are replaced.
-    pub path: Vec<String>,
-    /// Length in bytes, often 0.
-    pub length_bytes: u64,
-    /// Where it begins in the torrent.
-    pub offset_bytes: u64,
-    /// Padding (BEP 47): all zero, never stored.
-    pub padding: bool,
-}
-
-impl TorrentFile {
-    /// The path below the torrent's folder.
-    #[must_use]
-    pub fn relative_path(&self) -> PathBuf {
-        self.path.iter().collect()
-    }
-}
-
 /// A torrent's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metainfo {
@@ -171,7 +144,7 @@ impl Metainfo {
             None if info.get("file tree").is_some() => return Err(MetainfoError::OnlyVersion2),
             _ => return Err(MetainfoError::Field("pieces")),
         };
-        let piece_length = number(info, "piece length")?;
+        let piece_length = files::number(info, "piece length")?;
         if !PIECE_LENGTHS.contains(&piece_length) {
             return Err(MetainfoError::Range {
                 field: "piece length",
@@ -179,13 +152,13 @@ impl Metainfo {
             });
         }
         let name = info.get("name").and_then(Value::as_bytes);
-        let name = checked_name(name.ok_or(MetainfoError::Field("name"))?)?;
+        let name = files::checked_name(name.ok_or(MetainfoError::Field("name"))?)?;
         let private = match info.get("private").map(Value::as_int) {
             None | Some(Some(0)) => false,
             Some(Some(1)) => true,
             _ => return Err(MetainfoError::Field("private")),
         };
-        let (files, multi_file) = read_files(info, &name)?;
+        let (files, multi_file) = files::read(info, &name)?;
         let mut metainfo = Metainfo {
             info_hash: InfoHash(Sha1::digest(raw).into()),
             info_bytes: raw.to_vec(),
@@ -366,95 +339,9 @@ impl Metainfo {
     }
 }
 
-fn number(dict: &Dict<'_>, field: &'static str) -> Result<i64, MetainfoError> {
-    let number = dict.get(field).and_then(Value::as_int);
-    number.ok_or(MetainfoError::Field(field))
-}
-
 fn text(dict: &Dict<'_>, field: &str) -> Option<String> {
     let bytes = dict.get(field)?.as_bytes()?;
     Some(String::from_utf8_lossy(bytes).into_owned())
-}
-
-fn length(dict: &Dict<'_>) -> Result<u64, MetainfoError> {
-    let value = number(dict, "length")?;
-    u64::try_from(value).map_err(|_| MetainfoError::Range {
-        field: "length",
-        value,
-    })
-}
-
-fn checked_name(name: &[u8]) -> Result<String, MetainfoError> {
-    let text = String::from_utf8_lossy(name).into_owned();
-    match names::check(name) {
-        Ok(()) => Ok(text),
-        Err(fault) => Err(MetainfoError::Name {
-            name: names::printable(&text).chars().take(80).collect(),
-            fault,
-        }),
-    }
-}
-
-fn read_files(info: &Dict<'_>, name: &str) -> Result<(Vec<TorrentFile>, bool), MetainfoError> {
-    let list = match (info.get("files"), info.get("length")) {
-        (Some(files), None) => files.as_list().ok_or(MetainfoError::Field("files"))?,
-        (None, Some(_)) => {
-            let file = TorrentFile {
-                path: vec![name.to_owned()],
-                length_bytes: length(info)?,
-                offset_bytes: 0,
-                padding: false,
-            };
-            return Ok((vec![file], false));
-        }
-        _ => return Err(MetainfoError::Field("files")),
-    };
-    if list.len() > MAX_FILES {
-        return Err(MetainfoError::TooMany("100000 files"));
-    }
-    let files = list.iter().map(read_file);
-    let files: Vec<TorrentFile> = files.collect::<Result<_, _>>()?;
-    check_clashes(&files)?;
-    Ok((files, true))
-}
-
-fn read_file(entry: &Value<'_>) -> Result<TorrentFile, MetainfoError> {
-    let entry = entry.as_dict().ok_or(MetainfoError::Field("files"))?;
-    let parts = entry.get("path").and_then(Value::as_list);
-    let parts = parts.ok_or(MetainfoError::Field("path"))?;
-    if parts.is_empty() {
-        return Err(MetainfoError::Field("path"));
-    }
-    if parts.len() > names::MAX_PATH_PARTS {
-        return Err(MetainfoError::TooMany("64 folders in a path"));
-    }
-    let part =
-        |value: &Value<'_>| checked_name(value.as_bytes().ok_or(MetainfoError::Field("path"))?);
-    let attributes = entry.get("attr").and_then(Value::as_bytes);
-    Ok(TorrentFile {
-        path: parts.iter().map(part).collect::<Result<_, _>>()?,
-        length_bytes: length(entry)?,
-        offset_bytes: 0,
-        padding: attributes.is_some_and(|attributes| attributes.contains(&b'p')),
-    })
-}
-
-/// Refuses two files of one path, and a file where another needs a folder.
-pub(super) fn check_clashes(files: &[TorrentFile]) -> Result<(), MetainfoError> {
-    let stored = || files.iter().filter(|file| !file.padding);
-    let mut paths: HashSet<&[String]> = HashSet::new();
-    let twice = stored().find(|file| !paths.insert(&file.path));
-    let needs_folder = |file: &&TorrentFile| {
-        let mut above = (1..file.path.len()).filter_map(|end| file.path.get(..end));
-        above.any(|folder| paths.contains(folder))
-    };
-    match twice.or_else(|| stored().find(needs_folder)) {
-        None => Ok(()),
-        Some(file) => {
-            let path = names::printable(&file.path.join("/"));
-            Err(MetainfoError::Clash(path.chars().take(200).collect()))
-        }
-    }
 }
 
 /// The tiers of `announce-list`, or `announce` alone (BEP 12); what is not a tracker is dropped.

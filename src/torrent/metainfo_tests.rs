@@ -1,5 +1,7 @@
 //! Tests of reading metainfo: what strangers may send.
 
+use std::path::PathBuf;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -4,6 +4,7 @@
 //! Everything read here was written by strangers, so every size, depth and count is bounded.
 
 mod bencode;
+mod files;
 mod magnet;
 mod maker;
 mod metainfo;
@@ -11,8 +12,9 @@ mod names;
 mod pieces;
 
 pub use bencode::BencodeError;
+pub use files::TorrentFile;
 pub use magnet::{Magnet, MagnetError};
 pub use maker::{Layout, MakeError, MetainfoBuilder, PieceLength};
-pub use metainfo::{Metainfo, MetainfoError, TorrentFile};
+pub use metainfo::{Metainfo, MetainfoError};
 pub use names::{NameFault, printable};
 pub use pieces::PieceSet;
