@@ -13,9 +13,13 @@
 //!   time, on one client, and it runs to its end even when nobody waits for it any more.
 //! - More than four operations in flight overflow a client's receive buffer. So each client has
 //!   four permits, and a node may have up to four clients.
+//! - Its threads see what is asked, and tell what they found, only between packets, and sleep
+//!   50 ms where none comes. So an empty datagram wakes a client now and then while it works: an
+//!   acceptance on loopback takes 40 ms instead of 340.
 //! - Its threads may panic on hostile input. Then the operation fails and the client is replaced.
 
 mod accept;
+mod counters;
 mod locks;
 mod net;
 mod node;
@@ -28,10 +32,10 @@ pub mod tracker;
 mod watch;
 
 pub use accept::{Acceptance, Recheck, RecordReading};
+pub use counters::Counters;
 pub use net::run_nodes;
 pub use node::{DhtConfig, DhtNode};
 pub use place::{PlaceItems, SlotReading};
-pub use pool::Counters;
 pub use schedule::{DueRecheck, Places, next_recheck, next_recheck_closed};
 pub use watch::{Watch, WatchConflict};
 

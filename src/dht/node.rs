@@ -6,12 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::DhtError;
-use super::pool::{ClientSettings, Counters, Pool, from_here, guarded, local_addr};
+use super::counters::Counters;
+use super::pool::{ClientSettings, Pool, guarded};
 
+/// How long a start waits for the bootstrap hosts to be looked up.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(3);
 /// Between tries to look up the bootstrap hosts when none could be found.
 const RESOLVE_PAUSE: Duration = Duration::from_secs(10);
 /// Between looks at whether a node knows enough others.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+/// Bootstrap addresses that one client gets.
+const BOOTSTRAP_EACH: usize = 3;
 /// Bootstrap addresses kept, over all hosts in the list.
 const MAX_BOOTSTRAP: usize = 32;
 
@@ -79,13 +84,12 @@ pub struct DhtNode {
     pub(super) pool: Arc<Pool>,
     pub(super) min_answers: u32,
     pub(super) accept_deadline: Duration,
-    addr: SocketAddrV4,
 }
 
 impl std::fmt::Debug for DhtNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DhtNode")
-            .field("addr", &self.addr)
+            .field("addr", &self.addr())
             .finish_non_exhaustive()
     }
 }
@@ -98,6 +102,13 @@ impl DhtNode {
     /// # Errors
     /// [`DhtError::Setting`] and [`DhtError::Bind`].
     pub async fn start(config: DhtConfig) -> Result<DhtNode, DhtError> {
+        DhtNode::start_with(config, BOOTSTRAP_EACH).await
+    }
+
+    pub(super) async fn start_with(
+        config: DhtConfig,
+        bootstrap_each: usize,
+    ) -> Result<DhtNode, DhtError> {
         config.check()?;
         let bootstrap = resolve(&config.bootstrap).await;
         let offline = bootstrap.is_empty() && !config.bootstrap.is_empty();
@@ -105,6 +116,7 @@ impl DhtNode {
             bind: config.bind,
             public_ip: config.public_ip,
             bootstrap,
+            bootstrap_each,
             server: config.server,
             request_timeout: Duration::from_millis(config.request_timeout_ms),
         };
@@ -112,34 +124,24 @@ impl DhtNode {
         if offline {
             tokio::spawn(resolve_later(Arc::downgrade(&pool), config.bootstrap));
         }
-        let addr = match pool.all().into_iter().next() {
-            Some(own) => local_addr(own).await?,
-            None => return Err(DhtError::ClientLost),
-        };
         Ok(DhtNode {
             pool,
             min_answers: config.min_answers,
             accept_deadline: Duration::from_millis(config.accept_deadline_ms),
-            addr,
         })
     }
 
-    /// The UDP address the node is bound to.
+    /// The node's UDP address, as it is reached from this machine: also its entry in another
+    /// node's bootstrap list.
     #[must_use]
     pub fn addr(&self) -> SocketAddrV4 {
-        self.addr
-    }
-
-    /// This node as an entry of another node's bootstrap list, on the same machine.
-    #[must_use]
-    pub fn bootstrap_entry(&self) -> String {
-        from_here(self.addr).to_string()
+        self.pool.addr()
     }
 
     /// What the node has done so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.pool.counters()
+        self.pool.tally.read()
     }
 
     /// How many other nodes the client that knows fewest knows.
@@ -180,20 +182,27 @@ impl DhtNode {
     }
 }
 
-/// The IPv4 addresses of a list of `host:port`; what cannot be looked up is left out.
+/// The IPv4 addresses of a list of `host:port`; what cannot be looked up in time is left out.
 async fn resolve(hosts: &[String]) -> Vec<SocketAddrV4> {
-    let mut found = Vec::new();
-    for host in hosts {
-        match tokio::net::lookup_host(host.as_str()).await {
-            Ok(addrs) => {
-                for addr in addrs {
-                    match addr {
-                        SocketAddr::V4(addr) if !found.contains(&addr) => found.push(addr),
-                        _ => {}
-                    }
-                }
+    let lookups = hosts.iter().map(|host| async move {
+        let lookup = tokio::net::lookup_host(host.as_str());
+        match tokio::time::timeout(RESOLVE_LIMIT, lookup).await {
+            Ok(Ok(addrs)) => addrs.collect(),
+            Ok(Err(error)) => {
+                tracing::warn!(%host, %error, "a DHT bootstrap host was not found");
+                Vec::new()
             }
-            Err(error) => tracing::warn!(%host, %error, "DHT bootstrap host not found"),
+            Err(_) => {
+                tracing::warn!(%host, "looking up a DHT bootstrap host takes too long");
+                Vec::new()
+            }
+        }
+    });
+    let mut found = Vec::new();
+    for addr in futures::future::join_all(lookups).await.concat() {
+        match addr {
+            SocketAddr::V4(addr) if !found.contains(&addr) => found.push(addr),
+            _ => {}
         }
     }
     found.truncate(MAX_BOOTSTRAP);

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
-use super::pool::count;
+use super::counters::count;
 use super::{DhtError, DhtNode};
 use crate::units::InfoHash;
 

@@ -8,7 +8,8 @@ use mainline::async_dht::AsyncDht;
 use mainline::errors::PutMutableError;
 use mainline::{GetMutableOutcome, MutableItem};
 
-use super::pool::{Pool, count};
+use super::counters::count;
+use super::pool::Pool;
 use super::{DhtError, DhtNode};
 use crate::coin::{PublicKey, Signature};
 use crate::record::{Item, PLACES, PlaceReading, SEQ, Salt, Slot};

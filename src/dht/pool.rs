@@ -5,26 +5,26 @@
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mainline::async_dht::AsyncDht;
 use mainline::{Dht, ServerSettings};
 use parking_lot::RwLock;
-use serde::Serialize;
+use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
 use super::DhtError;
+use super::counters::{Tally, count};
 use super::locks::{TargetBytes, TargetLocks};
 
 /// Operations in flight per client; more overflow its receive buffer.
 const IN_FLIGHT: usize = 4;
 /// No look-up or put takes longer than this unless its client is stuck.
 const OPERATION_LIMIT: Duration = Duration::from_secs(15);
+/// Between datagrams that keep a client awake while it works.
+const WAKE_EVERY: Duration = Duration::from_millis(5);
 /// Items a server keeps: at the crate's default of 1000 a flood pushes records out in seconds.
 const SERVER_ITEMS: usize = 100_000;
-/// Bootstrap addresses given to one client; the crate does not bear hundreds.
-const BOOTSTRAP_PER_CLIENT: usize = 3;
 /// How often a node tries to come back to its own address.
 const REBIND_TRIES: u32 = 20;
 /// Pause between those tries.
@@ -36,6 +36,9 @@ pub(super) struct ClientSettings {
     pub(super) bind: SocketAddrV4,
     pub(super) public_ip: Option<Ipv4Addr>,
     pub(super) bootstrap: Vec<SocketAddrV4>,
+    /// Addresses of it that one client gets; the crate does not bear hundreds, and asks all of
+    /// them in every look-up until it knows as many nodes.
+    pub(super) bootstrap_each: usize,
     pub(super) server: bool,
     pub(super) request_timeout: Duration,
 }
@@ -67,49 +70,6 @@ impl ClientSettings {
     }
 }
 
-/// What a node has done since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counters {
-    /// Look-ups of values.
-    pub gets: u64,
-    /// Items put.
-    pub puts: u64,
-    /// Look-ups of peers.
-    pub peer_lookups: u64,
-    /// Announcements as a peer.
-    pub announces: u64,
-    /// Requests sent for the above, at least: the crate tells the nodes that a look-up visited
-    /// (two packets each) and the nodes that took a put, not those that refused it.
-    pub requests: u64,
-    /// Answers to look-ups that could be used.
-    pub valid_answers: u64,
-    /// Answers to look-ups that were malformed or badly signed.
-    pub invalid_answers: u64,
-    /// Nodes that were asked and did not answer in time.
-    pub unanswered: u64,
-    /// Clients that had to be replaced.
-    pub clients_replaced: u64,
-}
-
-/// [`Counters`] as they are counted.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) gets: AtomicU64,
-    pub(super) puts: AtomicU64,
-    pub(super) peer_lookups: AtomicU64,
-    pub(super) announces: AtomicU64,
-    pub(super) requests: AtomicU64,
-    pub(super) valid_answers: AtomicU64,
-    pub(super) invalid_answers: AtomicU64,
-    pub(super) unanswered: AtomicU64,
-    clients_replaced: AtomicU64,
-}
-
-/// Adds to one of the counters.
-pub(super) fn count(counter: &AtomicU64, by: u64) {
-    counter.fetch_add(by, Ordering::Relaxed);
-}
-
 struct Client {
     settings: RwLock<ClientSettings>,
     running: RwLock<Running>,
@@ -121,14 +81,16 @@ struct Client {
 #[derive(Clone)]
 struct Running {
     dht: AsyncDht,
+    /// Where it is reached from this machine.
+    addr: SocketAddrV4,
     generation: u64,
 }
 
 impl Client {
-    fn new(settings: ClientSettings, dht: AsyncDht) -> Self {
+    fn new(settings: ClientSettings, running: Running) -> Self {
         Client {
             settings: RwLock::new(settings),
-            running: RwLock::new(Running { dht, generation: 0 }),
+            running: RwLock::new(running),
             permits: Semaphore::new(IN_FLIGHT),
             replacing: tokio::sync::Mutex::new(()),
         }
@@ -139,6 +101,8 @@ impl Client {
 pub(super) struct Pool {
     clients: Vec<Client>,
     locks: Arc<TargetLocks>,
+    waker: Option<UdpSocket>,
+    operation_limit: Duration,
     pub(super) tally: Tally,
 }
 
@@ -146,8 +110,8 @@ impl Pool {
     /// Starts `count` clients: the first as `settings` say, the others as plain clients on ports
     /// of their own, which also know the first if that is a server.
     pub(super) async fn start(settings: ClientSettings, count: usize) -> Result<Self, DhtError> {
-        let first = build(own_bootstrap(&settings, 0)).await?;
-        let addr = local_addr(first.clone()).await?;
+        let first = build(own_bootstrap(&settings, 0), 0).await?;
+        let addr = first.addr;
         // Rebuilt, it must come back to the address that others know.
         let settings = ClientSettings {
             bind: SocketAddrV4::new(*settings.bind.ip(), addr.port()),
@@ -157,7 +121,7 @@ impl Pool {
         for index in 1..count {
             let mut bootstrap = settings.bootstrap.clone();
             if settings.server {
-                bootstrap.insert(0, from_here(addr));
+                bootstrap.insert(0, addr);
             }
             let settings = ClientSettings {
                 bind: SocketAddrV4::new(*settings.bind.ip(), 0),
@@ -165,14 +129,23 @@ impl Pool {
                 server: false,
                 ..settings.clone()
             };
-            let dht = build(own_bootstrap(&settings, index)).await?;
-            clients.push(Client::new(settings, dht));
+            let running = build(own_bootstrap(&settings, index), 0).await?;
+            clients.push(Client::new(settings, running));
         }
+        // Without it everything is slower, no more.
+        let waker = UdpSocket::bind((*addr.ip(), 0)).await.ok();
         Ok(Pool {
+            waker,
+            operation_limit: OPERATION_LIMIT,
             clients,
             locks: Arc::default(),
             tally: Tally::default(),
         })
+    }
+
+    /// The node's own address, as it is reached from this machine.
+    pub(super) fn addr(&self) -> SocketAddrV4 {
+        self.clients[0].running.read().addr
     }
 
     /// All clients, the node's own first.
@@ -210,38 +183,40 @@ impl Pool {
             let Ok(_permit) = client.permits.acquire().await else {
                 return Err(DhtError::ClientLost);
             };
-            let Running { dht, generation } = client.running.read().clone();
+            let running = client.running.read().clone();
             // A task of its own: the crate panics where its thread has died.
-            let mut work = tokio::spawn(operation(dht));
-            let failed = match tokio::time::timeout(OPERATION_LIMIT, &mut work).await {
-                Ok(Ok(done)) => return Ok(done),
-                Ok(Err(_)) => DhtError::ClientLost,
-                Err(_) => DhtError::Timeout {
-                    limit_ms: u64::try_from(OPERATION_LIMIT.as_millis()).unwrap_or(u64::MAX),
+            let mut work = tokio::spawn(operation(running.dht));
+            let ended = tokio::select! {
+                ended = &mut work => Some(ended),
+                () = pool.keep_awake(running.addr) => None,
+            };
+            let failed = match ended {
+                Some(Ok(done)) => return Ok(done),
+                Some(Err(_)) => DhtError::ClientLost,
+                None => DhtError::Timeout {
+                    limit_ms: u64::try_from(pool.operation_limit.as_millis()).unwrap_or(u64::MAX),
                 },
             };
             work.abort();
-            pool.replace(index, generation).await;
+            pool.replace(index, running.generation).await;
             Err(failed)
         });
         task.await.unwrap_or(Err(DhtError::ClientLost))
     }
 
-    /// The counters now.
-    pub(super) fn counters(&self) -> Counters {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let tally = &self.tally;
-        Counters {
-            gets: read(&tally.gets),
-            puts: read(&tally.puts),
-            peer_lookups: read(&tally.peer_lookups),
-            announces: read(&tally.announces),
-            requests: read(&tally.requests),
-            valid_answers: read(&tally.valid_answers),
-            invalid_answers: read(&tally.invalid_answers),
-            unanswered: read(&tally.unanswered),
-            clients_replaced: read(&tally.clients_replaced),
-        }
+    /// Ends when an operation should have long ended. Until then it sends the client an empty
+    /// datagram now and then: its thread looks at what we ask, and tells what it has, only between
+    /// packets, and sleeps 50 ms where none comes.
+    async fn keep_awake(&self, client: SocketAddrV4) {
+        let wake = async {
+            loop {
+                tokio::time::sleep(WAKE_EVERY).await;
+                if let Some(waker) = &self.waker {
+                    let _ = waker.try_send_to(&[], client.into());
+                }
+            }
+        };
+        let _ended: Result<(), _> = tokio::time::timeout(self.operation_limit, wake).await;
     }
 
     /// One target always lies with one client, which then knows the nodes around it.
@@ -264,13 +239,8 @@ impl Pool {
         };
         // The old thread gives its port back when its last handle is dropped, so a client on
         // another port takes over first.
-        match build(elsewhere).await {
-            Ok(dht) => {
-                *client.running.write() = Running {
-                    dht,
-                    generation: next,
-                }
-            }
+        match build(elsewhere, next).await {
+            Ok(running) => *client.running.write() = running,
             Err(error) => return tracing::error!(%error, "a DHT client could not be replaced"),
         }
         count(&self.tally.clients_replaced, 1);
@@ -278,11 +248,8 @@ impl Pool {
             return;
         }
         for _ in 0..REBIND_TRIES {
-            if let Ok(dht) = build(settings.clone()).await {
-                *client.running.write() = Running {
-                    dht,
-                    generation: next,
-                };
+            if let Ok(running) = build(settings.clone(), next).await {
+                *client.running.write() = running;
                 return;
             }
             tokio::time::sleep(REBIND_PAUSE).await;
@@ -298,31 +265,29 @@ fn own_bootstrap(settings: &ClientSettings, index: usize) -> ClientSettings {
     if !all.is_empty() {
         own.rotate_left(index % all.len());
     }
-    own.truncate(BOOTSTRAP_PER_CLIENT);
+    own.truncate(settings.bootstrap_each);
     ClientSettings {
         bootstrap: own,
         ..settings.clone()
     }
 }
 
-/// How this process reaches an address that it is bound to.
-pub(super) fn from_here(addr: SocketAddrV4) -> SocketAddrV4 {
-    if addr.ip().is_unspecified() {
-        SocketAddrV4::new(Ipv4Addr::LOCALHOST, addr.port())
-    } else {
-        addr
-    }
-}
-
-async fn build(settings: ClientSettings) -> Result<AsyncDht, DhtError> {
-    tokio::task::spawn_blocking(move || settings.build())
+async fn build(settings: ClientSettings, generation: u64) -> Result<Running, DhtError> {
+    let dht = tokio::task::spawn_blocking(move || settings.build())
         .await
-        .unwrap_or(Err(DhtError::ClientLost))
-}
-
-/// The address a client is bound to.
-pub(super) async fn local_addr(dht: AsyncDht) -> Result<SocketAddrV4, DhtError> {
-    guarded(async move { dht.info().await.local_addr() }).await
+        .unwrap_or(Err(DhtError::ClientLost))?;
+    let asked = dht.clone();
+    let bound = guarded(async move { asked.info().await.local_addr() }).await?;
+    let addr = if bound.ip().is_unspecified() {
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, bound.port())
+    } else {
+        bound
+    };
+    Ok(Running {
+        dht,
+        addr,
+        generation,
+    })
 }
 
 /// Awaits something of the crate's that panics when its thread has died.
@@ -330,4 +295,81 @@ pub(super) async fn guarded<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, DhtError> {
     tokio::spawn(work).await.map_err(|_| DhtError::ClientLost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    async fn lonely(count: usize) -> Pool {
+        let settings = ClientSettings {
+            bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
+            public_ip: None,
+            bootstrap: Vec::new(),
+            bootstrap_each: 3,
+            server: false,
+            request_timeout: Duration::from_millis(400),
+        };
+        Pool::start(settings, count).await.expect("starts")
+    }
+
+    #[tokio::test]
+    async fn a_client_that_dies_is_replaced_at_its_address() {
+        let pool = Arc::new(lonely(2).await);
+        let addr = pool.addr();
+        let died = pool
+            .run([0; 20], move |_| async move {
+                assert!(addr.port() == 0, "dies")
+            })
+            .await;
+        assert!(matches!(died, Err(DhtError::ClientLost)));
+        assert_eq!(pool.tally.read().clients_replaced, 1);
+        let found = pool
+            .run([0; 20], |dht| async move { dht.info().await.local_addr() })
+            .await;
+        assert_eq!(found.expect("works again"), addr);
+        assert_eq!(pool.addr(), addr);
+    }
+
+    #[tokio::test]
+    async fn an_operation_without_end_is_given_up() {
+        let mut pool = lonely(1).await;
+        pool.operation_limit = Duration::from_millis(30);
+        let pool = Arc::new(pool);
+        let stuck = pool.run([0; 20], |_| std::future::pending::<()>()).await;
+        assert!(matches!(stuck, Err(DhtError::Timeout { limit_ms: 30 })));
+        assert!(pool.run([0; 20], |_| async {}).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_operation_holds_its_target_to_its_end_even_if_nobody_waits() {
+        let pool = Arc::new(lonely(1).await);
+        let ended = Arc::new(AtomicBool::new(false));
+        let (go, wait) = tokio::sync::oneshot::channel::<()>();
+        let (begun, has_begun) = tokio::sync::oneshot::channel::<()>();
+        let end = Arc::clone(&ended);
+        let first = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move {
+                let work = |_| async move {
+                    let _ = begun.send(());
+                    let _ = wait.await;
+                    end.store(true, Ordering::SeqCst);
+                };
+                pool.run([1; 20], work).await
+            }
+        });
+        has_begun.await.expect("runs");
+        first.abort();
+        let end = Arc::clone(&ended);
+        let second = pool.run([1; 20], |_| async move { end.load(Ordering::SeqCst) });
+        let other = async {
+            // Another target does not wait.
+            assert!(pool.run([2; 20], |_| async {}).await.is_ok());
+            let _ = go.send(());
+        };
+        let (after_the_first, ()) = tokio::join!(second, other);
+        assert!(after_the_first.expect("runs"));
+    }
 }

@@ -222,12 +222,7 @@ impl Desk {
 
     /// The address under which others would show us ourselves.
     async fn own_address(&self) -> Option<SocketAddrV4> {
-        let bound = *self.node.addr().ip();
-        let ip = if bound.is_unspecified() || bound.is_private() {
-            *self.node.public_address().await?.ip()
-        } else {
-            bound
-        };
+        let ip = *self.node.public_address().await?.ip();
         Some(SocketAddrV4::new(ip, self.gateway_port))
     }
 
