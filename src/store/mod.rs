@@ -1,1 +1,3 @@
 //! Rows on disk for wallet and broker.
+
+pub mod broker;
