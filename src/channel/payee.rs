@@ -73,7 +73,7 @@ pub enum PayeeAction {
         /// The path.
         path: Path,
         /// Verified.
-        open: OpenSpend,
+        open: Box<OpenSpend>,
         /// What is spent.
         holding: Holding,
     },

@@ -1,0 +1,1 @@
+//! Peers that do what no honest peer does: each gains a window at most.

@@ -1,0 +1,1 @@
+//! Random sequences: whatever happens, every unit is accounted for and everything resolves.
