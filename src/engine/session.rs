@@ -16,6 +16,7 @@ use librqbit_core::hash_id::Id20;
 use librqbit_core::peer_id::generate_azereus_style;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::handle::{self, Handle, Ready, Stage};
 use super::memory::{Budget, MemoryUse};
@@ -28,7 +29,7 @@ use crate::units::InfoHash;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// One librqbit session. Wants a multi-threaded tokio runtime: librqbit blocks its worker for disk
-/// and hashing. [`Engine::stop`] ends it; dropping it does so sooner or later.
+/// and hashing. [`Engine::stop`] ends it in order, dropping it at once.
 pub struct Engine {
     inner: Arc<Inner>,
     listen_addr: SocketAddr,
@@ -133,6 +134,7 @@ impl Engine {
                 let ready = ready.inspect_err(|error| {
                     handle.stage.send_replace(Stage::Failed(error.clone()));
                     self.inner.torrents.lock().remove(&info_hash);
+                    self.inner.ledgers.lock().remove(&info_hash);
                 })?;
                 self.inner.set_ready(&handle, ready);
             }
@@ -197,9 +199,20 @@ impl Engine {
     /// Stops all torrents and the session; takes about a second.
     pub async fn stop(&self) {
         self.inner.session.stop().await;
+        self.let_go();
+    }
+
+    fn let_go(&self) {
         for (_, handle) in self.inner.torrents.lock().drain() {
             handle.stage.send_replace(Stage::Gone);
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.inner.session.cancellation_token().cancel();
+        self.let_go();
     }
 }
 
@@ -358,10 +371,11 @@ async fn ask_until_known(
         }
         let session = Arc::clone(&engine.session);
         drop(engine);
-        // A task of its own: hostile metadata can make librqbit panic.
-        let asked = tokio::spawn(ask(session, link.to_string(), peers)).await;
-        match asked {
-            Ok(Ok((torrent, seen))) => {
+        // A task of its own, ended with this one: hostile metadata can make librqbit panic.
+        let mut asking = JoinSet::new();
+        asking.spawn(ask(session, link.to_string(), peers));
+        match asking.join_next().await {
+            Some(Ok(Ok((torrent, seen)))) => {
                 let whole = Metainfo::decode(&torrent)?;
                 let trackers = magnet
                     .trackers
@@ -374,8 +388,8 @@ async fn ask_until_known(
                     false => Err(failed("a peer gave that of another torrent".into())),
                 };
             }
-            Ok(Err(error)) => tracing::debug!("no metadata of {info_hash} yet: {error:#}"),
-            Err(_) => return Err(failed("it is malformed".into())),
+            Some(Ok(Err(error))) => tracing::debug!("no metadata of {info_hash} yet: {error:#}"),
+            Some(Err(_)) | None => return Err(failed("it is malformed".into())),
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);

@@ -123,9 +123,9 @@ impl MetainfoBuilder {
             Layout::File { length_bytes } => vec![file(vec![name.to_owned()], *length_bytes)],
             Layout::Folder(files) => files.iter().map(|(p, l)| file(p.clone(), *l)).collect(),
         };
-        let lengths = files.iter().map(|file| file.length_bytes);
+        let mut lengths = files.iter().map(|file| file.length_bytes);
         let length_bytes = lengths
-            .fold(Some(0u64), |sum, length| sum?.checked_add(length))
+            .try_fold(0u64, u64::checked_add)
             .filter(|sum| i64::try_from(*sum).is_ok())
             .ok_or(MetainfoError::TooLong)?;
         if length_bytes == 0 {

@@ -1,0 +1,450 @@
+//! Real engines in one process on loopback: seed from one, fetch with another.
+
+mod discovery;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dpay::engine::{
+    AddTorrent, Engine, EngineConfig, EngineError, Handle, PieceEvent, TorrentSource, TorrentState,
+};
+use dpay::torrent::{Layout, Metainfo, MetainfoBuilder, PieceLength};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+type Events = Arc<Mutex<Vec<PieceEvent>>>;
+
+/// An engine without a gateway: the wrapper of the storage, and peers reached directly.
+async fn engine(piece_memory_bytes: u64) -> (Engine, Events) {
+    let events = Events::default();
+    let sink = Arc::clone(&events);
+    let config = EngineConfig {
+        plain: false,
+        piece_memory_bytes,
+        on_piece: Arc::new(move |event| sink.lock().push(event)),
+        ..EngineConfig::plain(SocketAddr::from(([127, 0, 0, 1], 0)))
+    };
+    (Engine::start(config).await.expect("starts"), events)
+}
+
+fn content(length: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// Writes the files below `dir/name` and makes their torrent.
+fn make(dir: &Path, name: &str, piece_kib: u32, files: &[(&str, usize)]) -> Metainfo {
+    let layout = match files {
+        [("", length)] => Layout::File {
+            length_bytes: *length as u64,
+        },
+        _ => Layout::Folder(
+            files
+                .iter()
+                .map(|(path, length)| {
+                    let parts = path.split('/').map(str::to_owned).collect();
+                    (parts, *length as u64)
+                })
+                .collect(),
+        ),
+    };
+    let piece_length = PieceLength::from_kib(piece_kib).expect("a power of two");
+    let mut builder = MetainfoBuilder::new(name, layout, piece_length).expect("usable");
+    for (number, (path, length)) in files.iter().enumerate() {
+        let bytes = content(*length, number as u32 + 1);
+        builder.update(&bytes).expect("fits");
+        let path = if path.is_empty() {
+            dir.join(name)
+        } else {
+            dir.join(name).join(path)
+        };
+        std::fs::create_dir_all(path.parent().expect("has a folder")).expect("makes");
+        std::fs::write(path, bytes).expect("writes");
+    }
+    builder.finish().expect("complete")
+}
+
+fn add(metainfo: &Metainfo, dir: &Path, peers: &[&Engine]) -> AddTorrent {
+    AddTorrent {
+        source: TorrentSource::Bytes(metainfo.encode()),
+        output_dir: dir.to_owned(),
+        initial_peers: peers.iter().map(|engine| engine.listen_addr()).collect(),
+        overwrite: true,
+    }
+}
+
+async fn seed(engine: &Engine, metainfo: &Metainfo, dir: &Path) -> Handle {
+    let handle = engine.add(add(metainfo, dir, &[])).await.expect("adds");
+    handle.wait_checked().await.expect("checks");
+    handle
+}
+
+async fn within<F: Future>(seconds: u64, future: F) -> F::Output {
+    let limit = Duration::from_secs(seconds);
+    tokio::time::timeout(limit, future).await.expect("in time")
+}
+
+fn same_files(metainfo: &Metainfo, a: &Path, b: &Path) {
+    for file in metainfo.files() {
+        let path = if metainfo.is_multi_file() {
+            PathBuf::from(metainfo.name()).join(file.relative_path())
+        } else {
+            file.relative_path()
+        };
+        let read = |dir: &Path| std::fs::read(dir.join(&path)).expect("is there");
+        assert!(read(a) == read(b), "{} differs", path.display());
+    }
+}
+
+fn dirs() -> (TempDir, TempDir) {
+    let new = || tempfile::tempdir().expect("makes a folder");
+    (new(), new())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_fetched_and_every_piece_is_told_once() {
+    let (a, b) = dirs();
+    let metainfo = make(a.path(), "file.bin", 64, &[("", 3_000_001)]);
+    let (seeder, seeder_events) = engine(1 << 26).await;
+    let (leecher, events) = engine(1 << 26).await;
+    let seeding = seed(&seeder, &metainfo, a.path()).await;
+    assert!(seeding.pieces_at_start().expect("checked").is_full());
+    let handle = leecher
+        .add(add(&metainfo, b.path(), &[&seeder]))
+        .await
+        .expect("adds");
+    within(60, handle.wait_finished()).await.expect("finishes");
+    same_files(&metainfo, a.path(), b.path());
+    let mut pieces: Vec<u32> = events
+        .lock()
+        .iter()
+        .map(|event| match event {
+            PieceEvent::Verified { info_hash, piece } if *info_hash == metainfo.info_hash() => {
+                piece.0
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    pieces.sort_unstable();
+    assert_eq!(pieces, (0..metainfo.piece_count()).collect::<Vec<_>>());
+    assert!(seeder_events.lock().is_empty());
+    assert_eq!(handle.pieces_at_start().map(|set| set.count()), Some(0));
+    let progress = handle.progress();
+    assert_eq!(progress.state, TorrentState::Seeding);
+    assert_eq!(progress.pieces_verified, metainfo.piece_count());
+    assert_eq!(progress.pieces_have, progress.pieces_total);
+    assert_eq!(progress.bytes_have, 3_000_001);
+    assert_eq!(leecher.memory().held_bytes, 0);
+    assert_eq!(leecher.memory().spilled_pieces, 0);
+    assert!(leecher.memory().peak_bytes > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_sample_is_fetched() {
+    let (a, b) = dirs();
+    let (seeder, _) = engine(1 << 26).await;
+    let (leecher, events) = engine(1 << 26).await;
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("torrents");
+    for torrent in ["lighthouse-log.txt", "exact-multiple.bin", "odd-names"] {
+        let bytes = std::fs::read(samples.join(format!("{torrent}.torrent"))).expect("is there");
+        let metainfo = Metainfo::decode(&bytes).expect("reads");
+        copy(
+            &samples.join(metainfo.name()),
+            &a.path().join(metainfo.name()),
+        );
+        let seeding = seed(&seeder, &metainfo, a.path()).await;
+        assert!(
+            seeding.pieces_at_start().expect("checked").is_full(),
+            "{torrent}"
+        );
+        let handle = leecher
+            .add(add(&metainfo, b.path(), &[&seeder]))
+            .await
+            .expect("adds");
+        within(60, handle.wait_finished()).await.expect("finishes");
+        assert_eq!(handle.content_path(), Some(b.path().join(metainfo.name())));
+        same_files(&metainfo, a.path(), b.path());
+        assert_eq!(
+            events.lock().drain(..).count(),
+            metainfo.piece_count() as usize
+        );
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_file() {
+        std::fs::copy(from, to).expect("copies");
+        return;
+    }
+    std::fs::create_dir_all(to).expect("makes");
+    for entry in std::fs::read_dir(from).expect("reads") {
+        let entry = entry.expect("reads");
+        copy(&entry.path(), &to.join(entry.file_name()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pieces_found_good_are_kept_and_not_told() {
+    let (a, b) = dirs();
+    let metainfo = make(a.path(), "file.bin", 16, &[("", 500_000)]);
+    let mut half = std::fs::read(a.path().join("file.bin")).expect("reads");
+    half[200_000..].fill(0);
+    std::fs::write(b.path().join("file.bin"), &half).expect("writes");
+    let (seeder, _) = engine(1 << 26).await;
+    let (leecher, events) = engine(1 << 26).await;
+    seed(&seeder, &metainfo, a.path()).await;
+    let handle = leecher
+        .add(add(&metainfo, b.path(), &[&seeder]))
+        .await
+        .expect("adds");
+    let found = within(60, handle.wait_checked()).await.expect("checks");
+    assert_eq!(found.count(), 200_000 / 16_384);
+    within(60, handle.wait_finished()).await.expect("finishes");
+    same_files(&metainfo, a.path(), b.path());
+    for event in events.lock().iter() {
+        assert!(matches!(event, PieceEvent::Verified { piece, .. } if !found.contains(*piece)));
+    }
+    assert_eq!(
+        events.lock().len() as u32,
+        metainfo.piece_count() - found.count()
+    );
+    assert_eq!(handle.pieces_at_start(), Some(found));
+    assert!(handle.pieces_have().expect("known").is_full());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pieces_of_a_corrupt_seeder_fail_and_are_not_verified() {
+    let (a, b) = dirs();
+    let bad = tempfile::tempdir().expect("makes a folder");
+    let metainfo = make(a.path(), "file.bin", 64, &[("", 1_000_000)]);
+    std::fs::copy(a.path().join("file.bin"), bad.path().join("file.bin")).expect("copies");
+    let (good_seeder, _) = engine(1 << 26).await;
+    let (bad_seeder, _) = engine(1 << 26).await;
+    let (leecher, events) = engine(1 << 26).await;
+    seed(&bad_seeder, &metainfo, bad.path()).await;
+    // Only now: it believes that it has good pieces.
+    std::fs::write(bad.path().join("file.bin"), vec![0; 1_000_000]).expect("writes");
+    let handle = leecher
+        .add(add(&metainfo, b.path(), &[&bad_seeder]))
+        .await
+        .expect("adds");
+    let heard =
+        |handle: &Handle| handle.progress().peers_live == 0 && handle.progress().peers_seen == 1;
+    handle.wait_checked().await.expect("checks");
+    within(30, async {
+        while leecher.memory().peak_bytes == 0 || !heard(&handle) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert!(
+        events.lock().is_empty(),
+        "a failure shows when the piece is fetched again"
+    );
+    assert_eq!(handle.progress().pieces_have, 0);
+    // A good peer comes: it is heard of by connecting.
+    let good = good_seeder
+        .add(add(&metainfo, a.path(), &[&leecher]))
+        .await
+        .expect("adds");
+    good.wait_checked().await.expect("checks");
+    within(60, handle.wait_finished()).await.expect("finishes");
+    same_files(&metainfo, a.path(), b.path());
+    let events = events.lock();
+    let failed = |event: &&PieceEvent| matches!(event, PieceEvent::Failed { .. });
+    assert!(events.iter().filter(failed).count() >= 1, "{events:?}");
+    assert_eq!(
+        events.iter().filter(|e| !failed(e)).count() as u32,
+        metainfo.piece_count()
+    );
+    assert_eq!(
+        handle.progress().pieces_failed as usize,
+        events.iter().filter(failed).count()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_stays_within_its_bound() {
+    let (a, b) = dirs();
+    let metainfo = make(
+        a.path(),
+        "folder",
+        256,
+        &[("a", 3_000_000), ("b/c", 5_000_000)],
+    );
+    let mut seeders = Vec::new();
+    for _ in 0..3 {
+        let (seeder, _) = engine(1 << 26).await;
+        seed(&seeder, &metainfo, a.path()).await;
+        seeders.push(seeder);
+    }
+    for bound_bytes in [0, 300_000] {
+        let (leecher, events) = engine(bound_bytes).await;
+        let seeders: Vec<&Engine> = seeders.iter().collect();
+        let handle = leecher
+            .add(add(&metainfo, b.path(), &seeders))
+            .await
+            .expect("adds");
+        within(60, handle.wait_finished()).await.expect("finishes");
+        same_files(&metainfo, a.path(), b.path());
+        assert_eq!(events.lock().len() as u32, metainfo.piece_count());
+        assert!(leecher.memory().peak_bytes <= bound_bytes);
+        assert_eq!(leecher.memory().held_bytes, 0);
+        assert!(
+            bound_bytes > 0 || leecher.memory().spilled_pieces >= u64::from(metainfo.piece_count())
+        );
+        leecher
+            .remove(metainfo.info_hash(), true)
+            .await
+            .expect("removes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_torrent_rests_and_goes_on() {
+    let (a, b) = dirs();
+    let metainfo = make(a.path(), "file.bin", 256, &[("", 64 << 20)]);
+    let (seeder, _) = engine(1 << 26).await;
+    let (leecher, events) = engine(1 << 26).await;
+    seed(&seeder, &metainfo, a.path()).await;
+    let handle = leecher
+        .add(add(&metainfo, b.path(), &[&seeder]))
+        .await
+        .expect("adds");
+    for some in [3, 6, 9] {
+        within(60, async {
+            while events.lock().len() < some {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        handle.pause().await.expect("pauses");
+        handle.pause().await.expect("twice is nothing");
+        assert_eq!(handle.progress().state, TorrentState::Paused);
+        assert_eq!(leecher.memory().held_bytes, 0);
+        // What was being checked may still be told of.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let so_far = events.lock().len();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(events.lock().len(), so_far);
+        handle.resume().await.expect("goes on");
+        handle.resume().await.expect("twice is nothing");
+    }
+    within(60, handle.wait_finished()).await.expect("finishes");
+    same_files(&metainfo, a.path(), b.path());
+    assert!(handle.pieces_have().expect("known").is_full());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn adding_is_refused_with_reasons() {
+    let (a, b) = dirs();
+    let metainfo = make(a.path(), "file.bin", 16, &[("", 20_000)]);
+    let (leecher, _) = engine(1 << 26).await;
+    std::fs::write(b.path().join("file.bin"), b"something else").expect("writes");
+    let careful = || AddTorrent {
+        overwrite: false,
+        ..add(&metainfo, b.path(), &[])
+    };
+    let error = leecher.add(careful()).await.expect_err("is there");
+    assert!(
+        matches!(error, EngineError::Exists(_)) && error.to_string().contains("exists already")
+    );
+    std::fs::remove_file(b.path().join("file.bin")).expect("removes");
+    let handle = leecher.add(careful()).await.expect("adds after the mend");
+    let again = leecher.add(careful()).await.expect("the same again");
+    assert_eq!(handle.info_hash(), again.info_hash());
+    assert_eq!(leecher.torrents().len(), 1);
+    let mut garbage = careful();
+    garbage.source = TorrentSource::Bytes(b"<html>".to_vec());
+    let error = leecher.add(garbage).await.expect_err("no torrent");
+    assert!(error.to_string().starts_with("this is not a torrent"));
+    let mut garbage = careful();
+    garbage.source = TorrentSource::Magnet("magnet:?dn=x".to_owned());
+    assert!(matches!(
+        leecher.add(garbage).await,
+        Err(EngineError::Magnet(_))
+    ));
+    std::fs::create_dir(a.path().join("other.bin")).expect("makes");
+    let other = make(b.path(), "other.bin", 16, &[("", 20_000)]);
+    let error = leecher
+        .add(add(&other, a.path(), &[]))
+        .await
+        .expect_err("a folder is there");
+    assert!(matches!(error, EngineError::Add { .. }), "{error}");
+    std::fs::remove_dir(a.path().join("other.bin")).expect("removes");
+    leecher
+        .add(add(&other, a.path(), &[]))
+        .await
+        .expect("adds after the mend");
+    let taken = EngineConfig::plain(leecher.listen_addr());
+    let error = Engine::start(taken).await.err().expect("address is taken");
+    assert!(matches!(error, EngineError::Start { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removing_deletes_only_what_is_the_torrents() {
+    let (a, _) = dirs();
+    let folder = make(
+        a.path(),
+        "folder",
+        16,
+        &[("a", 20_000), ("d/b", 1000), ("e/c", 0)],
+    );
+    let file = make(a.path(), "file.bin", 16, &[("", 20_000)]);
+    let (engine, _) = engine(1 << 26).await;
+    seed(&engine, &folder, a.path()).await;
+    seed(&engine, &file, a.path()).await;
+    std::fs::write(a.path().join("folder/d/mine"), b"x").expect("writes");
+    engine
+        .remove(folder.info_hash(), true)
+        .await
+        .expect("removes");
+    assert!(a.path().join("folder/d/mine").exists());
+    assert!(!a.path().join("folder/a").exists() && !a.path().join("folder/e").exists());
+    engine
+        .remove(file.info_hash(), false)
+        .await
+        .expect("removes");
+    assert!(a.path().join("file.bin").exists());
+    let handle = seed(&engine, &file, a.path()).await;
+    assert!(
+        handle.pieces_at_start().expect("checked").is_full(),
+        "added again"
+    );
+    engine
+        .remove(file.info_hash(), true)
+        .await
+        .expect("removes");
+    assert!(!a.path().join("file.bin").exists());
+    let gone = engine.remove(file.info_hash(), true).await;
+    assert!(matches!(gone, Err(EngineError::Gone(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_mode_fetches_without_events() {
+    let (a, b) = dirs();
+    let metainfo = make(a.path(), "file.bin", 16, &[("", 300_000)]);
+    let plain = || EngineConfig::plain(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let seeder = Engine::start(plain()).await.expect("starts");
+    let leecher = Engine::start(plain()).await.expect("starts");
+    seed(&seeder, &metainfo, a.path()).await;
+    let handle = leecher
+        .add(add(&metainfo, b.path(), &[&seeder]))
+        .await
+        .expect("adds");
+    within(60, handle.wait_finished()).await.expect("finishes");
+    same_files(&metainfo, a.path(), b.path());
+    assert_eq!(handle.progress().pieces_verified, 0);
+    assert_eq!(leecher.memory().peak_bytes, 0);
+    leecher.stop().await;
+    assert!(matches!(
+        handle.wait_finished().await,
+        Err(EngineError::Gone(_))
+    ));
+}
