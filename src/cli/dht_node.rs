@@ -16,23 +16,24 @@ pub async fn run(global: &Global) -> Result<u8> {
     let bind = match global.listen {
         None => SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
         Some(SocketAddr::V4(address)) => address,
-        Some(SocketAddr::V6(address)) => bail!(
-            "the DHT speaks IPv4 only, and --listen names {address}; give an IPv4 address"
-        ),
+        Some(SocketAddr::V6(address)) => {
+            bail!("the DHT speaks IPv4 only, and --listen names {address}; give an IPv4 address")
+        }
     };
-    let mut config = DhtConfig::new(bind);
-    config.bootstrap = global.dht_bootstrap.clone();
-    config.server = true;
-    let node = DhtNode::start(config).await?;
+    let node = DhtNode::start(DhtConfig {
+        bind,
+        bootstrap: global.dht_bootstrap.clone(),
+        server: true,
+        clients: 1,
+        ..DhtConfig::default()
+    })
+    .await?;
     let stop = Stop::new(global.with_parent);
-    if global.json {
-        println!(
-            "{}",
-            serde_json::json!({"event": "ready", "address": node.bootstrap_entry()})
-        );
-    } else {
-        println!("DHT node on {}", node.addr());
-    }
+    super::say(
+        global.json,
+        &serde_json::json!({"event": "ready", "address": node.addr().to_string()}),
+        || format!("DHT node on {}", node.addr()),
+    );
     stop.wait().await;
     Ok(super::EXIT_DONE)
 }

@@ -3,12 +3,24 @@
 //! Exit codes: 0 done, 1 failed (the error says why), 2 wrong usage, 3 a check found what must not be
 //! (an audit, a verification), 130 interrupted before the work was done.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 
 use crate::config::Global;
 
+pub mod broker;
+pub mod create;
+pub mod demo;
+pub mod dht_node;
+pub mod download;
+pub mod node;
+pub mod seed;
+pub mod stop;
+pub mod wallet;
 pub mod world;
 
 /// The work was done.
@@ -34,11 +46,88 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Play the whole main job on loopback: broker, DHT, seeders, and a leecher that pays
+    Demo(demo::DemoArgs),
+    /// Download a torrent and pay the seeders that ask for it
+    Download(download::DownloadArgs),
+    /// Seed torrents and be paid
+    Seed(seed::SeedArgs),
+    /// Make a .torrent file
+    Create(create::CreateArgs),
+    /// Make and use a wallet
+    #[command(subcommand)]
+    Wallet(wallet::WalletCommand),
+    /// Run a broker and keep its books
+    #[command(subcommand)]
+    Broker(broker::BrokerCommand),
+    #[command(hide = true)]
+    DhtNode,
+}
 
 /// Parses the command line, runs it, prints the error chain.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.command {}
+    log(&cli.global);
+    let json = cli.global.json;
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the program's threads")
+        .and_then(|runtime| {
+            let done = runtime.block_on(run(cli));
+            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+            done
+        });
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("dpay: {error:#}");
+            if json {
+                let text = format!("{error:#}");
+                println!("{}", serde_json::json!({"event": "error", "error": text}));
+            }
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<u8> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Demo(args) => demo::run(args, &global).await,
+        Command::Download(args) => download::run(args, &global).await,
+        Command::Seed(args) => seed::run(args, &global).await,
+        Command::Create(args) => create::run(args, global.json).map(|()| EXIT_DONE),
+        Command::Wallet(command) => wallet::run(command, &global).await,
+        Command::Broker(command) => broker::run(command, &global).await,
+        Command::DhtNode => dht_node::run(&global).await,
+    }
+}
+
+/// What is logged, on standard error: warnings of ours; with -v what is done, with -vv every step. The
+/// environment variable `RUST_LOG` overrides it.
+fn log(global: &Global) {
+    let level = match global.verbose {
+        0 => "error,dpay=warn",
+        1 => "warn,dpay=info",
+        _ => "info,dpay=debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// Says one thing: a JSON line, or a line of text.
+fn say(json: bool, line: &Value, text: impl FnOnce() -> String) {
+    if json {
+        println!("{line}");
+    } else {
+        println!("{}", text());
+    }
 }
