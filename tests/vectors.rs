@@ -1,10 +1,13 @@
 //! Frozen bytes: each case names inputs and everything that must come out of them.
 //!
-//! `tests/vectors/design.json` was made by an independent implementation of the protocol;
-//! `tests/vectors/parts.json` adds the layouts and rules it leaves out, `messages.json` the peer wire. Where the environment variable
-//! `DPAY_VECTORS` names a directory, every `*.json` in it is checked too. The whole `out` object of a
-//! case is computed again and compared, so no field can be forgotten.
+//! In `tests/vectors/`, `design.json` was made by an independent implementation of the protocol;
+//! `parts.json` adds the layouts and rules that it leaves out, `messages.json` the peer wire, and
+//! `broker.json` what accounts and brokers sign. Where the environment variable `DPAY_VECTORS` names
+//! a directory, every `*.json` in it is checked too. The whole `out` object of a case is computed
+//! again and compared, so no field can be forgotten.
 
+#[path = "vectors/broker.rs"]
+mod broker;
 #[path = "vectors/coins.rs"]
 mod coins;
 #[path = "vectors/messages.rs"]
@@ -56,6 +59,9 @@ fn compute(group: &str, input: &Value) -> Option<Value> {
         "verdict" => parts::verdict(input),
         "message_build" => messages::message_build(input),
         "message" => messages::message(input),
+        "request" => broker::request(input),
+        "answer" => broker::answer(input),
+        "spent_list" => broker::spent_list(input),
         _ => return None,
     })
 }
@@ -110,7 +116,12 @@ fn the_layouts_and_rules_that_those_leave_out_are_frozen() {
 
 #[test]
 fn the_messages_of_the_peer_wire_are_frozen() {
-    assert_eq!(check_file(&own("messages.json")), 74);
+    assert_eq!(check_file(&own("messages.json")), 75);
+}
+
+#[test]
+fn what_accounts_and_brokers_sign_is_frozen() {
+    assert_eq!(check_file(&own("broker.json")), 10);
 }
 
 #[test]
