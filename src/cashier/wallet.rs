@@ -9,10 +9,12 @@
 //! | `purse` | the task: one message after another, decide, write, release |
 //! | `errands`, `answers` | what the task asks of the broker in the background, and hears |
 //! | `door` | the broker as the wallet sees it |
+//! | `counter` | the broker over HTTP |
 //! | `checks` | what the spent list says about a path |
 
 mod answers;
 pub mod checks;
+pub mod counter;
 pub mod door;
 mod errands;
 pub mod handle;
@@ -60,12 +62,4 @@ pub enum CashierError {
     /// The wallet was closed.
     #[error("the wallet is closed")]
     Closed,
-}
-
-fn connect(
-    url: &str,
-    _pinned: Option<&crate::wallet::PinnedBroker>,
-    _account: crate::coin::keys::SecretKey,
-) -> Result<std::sync::Arc<dyn BrokerDoor>, DoorError> {
-    Err(DoorError::Unreachable(url.to_owned()))
 }

@@ -1,8 +1,10 @@
 //! What the purse does with the broker's answers, and whom it tells.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::CashierError;
+use super::checks::SpentCopy;
 use super::door::{Account, DoorError};
 use super::errands::{
     ACCOUNT_EVERY_MS, Errand, News, RETRY_MOST_MS, SPENT_EVERY_MS, Waiter, WaiterReply,
@@ -31,7 +33,9 @@ impl Purse {
                     self.desk.account = Some(account);
                 }
             }
-            News::Purchased(request, answer) => self.purchased(request, answer, now).await,
+            News::Purchased(request, answer, account) => {
+                self.purchased(request, answer, account, now).await;
+            }
             News::Certified(asked, answer) => {
                 self.desk.heard(Errand::Certify, answer.as_ref().err(), now);
                 let change = match answer {
@@ -42,15 +46,25 @@ impl Purse {
                 self.write_answer(change).await;
             }
             News::Redeemed(request, answer) => self.redeemed(request, answer, now).await,
-            News::Spent(copy) => {
-                self.desk.heard(Errand::Spent, copy.as_ref().err(), now);
-                if let Ok(copy) = copy {
-                    self.desk.spent = Some(copy);
-                    self.desk.spent_due = now.plus_ms(SPENT_EVERY_MS);
-                }
-            }
+            News::Spent(copy) => self.take_spent(copy, now),
         }
         self.answer_waiters();
+    }
+
+    /// A list that cannot be had does not keep the wallet from buying; payees then give no more than
+    /// the provisional window.
+    fn take_spent(&mut self, copy: Result<Arc<dyn SpentCopy>, DoorError>, now: UnixMs) {
+        self.desk.heard(Errand::Spent, None, now);
+        match copy {
+            Ok(copy) => {
+                self.desk.spent = Some(copy);
+                self.desk.spent_due = now.plus_ms(SPENT_EVERY_MS);
+            }
+            Err(error) => {
+                tracing::warn!("no fresh spent list: {error}");
+                self.desk.spent_due = now.plus_ms(RETRY_MOST_MS);
+            }
+        }
     }
 
     async fn met(&mut self, met: Result<(PinnedBroker, Account), DoorError>, now: UnixMs) {
@@ -77,6 +91,12 @@ impl Purse {
                     error.into()
                 }
             },
+            Err(DoorError::WrongBroker { url, pinned, found }) => {
+                let error = WalletError::BrokerChanged { url, pinned, found };
+                tracing::error!("{error}");
+                self.desk.changed = Some(error.clone());
+                error.into()
+            }
             Err(error) => error.into(),
         };
         let text = failed.to_string();
@@ -92,7 +112,8 @@ impl Purse {
     async fn purchased(
         &mut self,
         request: RequestId,
-        answer: Result<(Vec<CoinCertificate>, Account), DoorError>,
+        answer: Result<Vec<CoinCertificate>, DoorError>,
+        account: Option<Account>,
         now: UnixMs,
     ) {
         let errand = Errand::Purchase(request);
@@ -100,10 +121,12 @@ impl Purse {
         let seed = self.seed.clone();
         let holder = move |index| seed.holder_key(index).public();
         match answer {
-            Ok((coins, account)) => {
+            Ok(coins) => {
                 let change = trade::purchased(&self.rows, &request, &coins, &holder, now);
-                if self.write_answer(change).await {
-                    self.desk.account = Some(account);
+                self.write_answer(change).await;
+                match account {
+                    Some(account) => self.desk.account = Some(account),
+                    None => self.desk.account_due = Some(now),
                 }
             }
             Err(DoorError::Refused(why)) => {

@@ -17,11 +17,24 @@ use crate::wallet::{PinnedBroker, RequestId};
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DoorError {
     /// No answer. What was asked may have happened: ask again with the same request id.
-    #[error("the broker cannot be reached: {0}")]
+    #[error("{0}")]
     Unreachable(String),
     /// A signed refusal: nothing happened.
     #[error("the broker refused: {0}")]
     Refused(String),
+    /// Another broker answers than the pinned one.
+    #[error("the broker at {url} has the key {found}, not {pinned}")]
+    WrongBroker {
+        /// Where.
+        url: String,
+        /// The key it should have.
+        pinned: PublicKey,
+        /// The key it has.
+        found: PublicKey,
+    },
+    /// Not a broker's address.
+    #[error("{0}")]
+    Url(String),
     /// An answer that is not the broker's, or makes no sense.
     #[error("the broker's answer does not hold: {0}")]
     Answer(String),
@@ -54,12 +67,12 @@ pub trait BrokerDoor: Send + Sync {
         &self,
         request: RequestId,
         coins: Vec<(Units, PublicKey)>,
-    ) -> Result<(Vec<CoinCertificate>, Account), DoorError>;
+    ) -> Result<Vec<CoinCertificate>, DoorError>;
 
     /// Certifies holder keys.
     async fn certify(&self, keys: Vec<PublicKey>) -> Result<Vec<PseudonymCertificate>, DoorError>;
 
-    /// Redeems holdings; the answers in their order, and the signed text that holds them.
+    /// Redeems holdings; the answers in their order, and the receipt: signature and signed text.
     async fn redeem(
         &self,
         request: RequestId,

@@ -33,9 +33,11 @@ pub(super) const ACCOUNT_EVERY_MS: u64 = 10_000;
 pub(super) enum News {
     Met(Result<(PinnedBroker, Account), DoorError>),
     Account(Result<Account, DoorError>),
+    /// With the account afterwards, where that could be asked.
     Purchased(
         RequestId,
-        Result<(Vec<CoinCertificate>, Account), DoorError>,
+        Result<Vec<CoinCertificate>, DoorError>,
+        Option<Account>,
     ),
     Certified(
         Vec<(u32, PublicKey)>,
@@ -335,7 +337,12 @@ impl Purse {
         let coins: Vec<_> = coins.collect();
         self.desk
             .start(Errand::Purchase(request), move |door| async move {
-                News::Purchased(request, door.purchase(request, coins).await)
+                let answer = door.purchase(request, coins).await;
+                let account = match answer {
+                    Ok(_) => door.account().await.ok(),
+                    Err(_) => None,
+                };
+                News::Purchased(request, answer, account)
             });
     }
 

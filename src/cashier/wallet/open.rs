@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::CashierError;
+use super::counter::Counter;
 use super::door::{BrokerDoor, DoorError};
 use super::handle::WalletHandle;
 use super::home::{self, HomeError, Passphrase};
 use super::purse::Purse;
-use super::{CashierError, connect};
 use crate::coin::Seed;
 use crate::coin::keys::SecretKey;
 use crate::store::wallet::{SqliteOptions, SqliteStore, StoreError, WalletStore, WriterLock};
@@ -100,7 +101,11 @@ impl Wallet {
         let given = config.broker_url.clone();
         let door = |pinned: Option<&PinnedBroker>, key: SecretKey| {
             let url = given.or_else(|| pinned.map(|broker| broker.url.clone()));
-            url.map(|url| connect(&url, pinned, key)).transpose()
+            let Some(url) = url else {
+                return Ok(None);
+            };
+            let counter: Arc<dyn BrokerDoor> = Arc::new(Counter::new(&url, pinned, key)?);
+            Ok(Some(counter))
         };
         Wallet::open_with(&config, passphrase, door).await
     }
