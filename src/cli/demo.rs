@@ -15,10 +15,10 @@ use super::world::{Proc, World, WorldOptions};
 use crate::config::Global;
 
 /// The sample that the demonstration downloads when no size is given.
-const SAMPLE_NAME: &str = "a-book-of-pieces.txt";
-const SAMPLE: &[u8] = include_bytes!("../../torrents/single/a-book-of-pieces.txt");
+const SAMPLE_NAME: &str = "lighthouse-log.txt";
+const SAMPLE: &[u8] = include_bytes!("../../torrents/lighthouse-log.txt");
 /// Units put into the leecher's account.
-const DEPOSIT_UNITS: u64 = 100_000;
+const DEPOSIT_UNITS: u64 = 200_000;
 /// How long a seeder may take to stop, closing its channels.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -148,7 +148,7 @@ fn number(value: &Value, key: &str) -> Result<u64> {
 }
 
 /// Fixed bytes that do not repeat, so that no two pieces are alike.
-fn write_payload(path: &Path, bytes: u64) -> Result<()> {
+pub(super) fn write_payload(path: &Path, bytes: u64) -> Result<()> {
     use std::io::Write;
     let mut file = std::io::BufWriter::with_capacity(1 << 20, fs::File::create(path)?);
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -187,7 +187,7 @@ pub async fn run(args: DemoArgs, global: &Global) -> Result<u8> {
             dir.clone()
         }
         None => {
-            temporary = TempDir::new()?;
+            temporary = TempDir::within(None)?;
             temporary.path.clone()
         }
     };
@@ -203,14 +203,17 @@ pub async fn run(args: DemoArgs, global: &Global) -> Result<u8> {
     Ok(if good { super::EXIT_DONE } else { super::EXIT_CHECK })
 }
 
-struct TempDir {
-    path: PathBuf,
+/// A directory that goes when it is dropped.
+pub(super) struct TempDir {
+    pub(super) path: PathBuf,
 }
 
 impl TempDir {
-    fn new() -> Result<TempDir> {
-        let name = format!("dpay-demo-{}", hex::encode(crate::random::bytes::<6>()));
-        let path = std::env::temp_dir().join(name);
+    /// Makes one below `parent`, or where the system keeps such things.
+    pub(super) fn within(parent: Option<&Path>) -> Result<TempDir> {
+        let name = format!("dpay-{}", hex::encode(crate::random::bytes::<6>()));
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        let path = parent.join(name);
         fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(TempDir { path })
     }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::config::Global;
 
+pub mod bench;
 pub mod broker;
 pub mod create;
 pub mod demo;
@@ -61,6 +62,9 @@ enum Command {
     /// Run a broker and keep its books
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
+    /// Measure speed, as ratios
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     #[command(hide = true)]
     DhtNode,
 }
@@ -102,6 +106,7 @@ async fn run(cli: Cli) -> Result<u8> {
         Command::Create(args) => create::run(args, global.json).map(|()| EXIT_DONE),
         Command::Wallet(command) => wallet::run(command, &global).await,
         Command::Broker(command) => broker::run(command, &global).await,
+        Command::Bench(command) => bench::run(command, &global).await,
         Command::DhtNode => dht_node::run(&global).await,
     }
 }

@@ -1,0 +1,7 @@
+//! End to end, in separate processes on loopback: real DHT nodes, a real broker, real seeders and leechers,
+//! and real foreign clients. Tests wait for states, never for time.
+
+mod demo;
+mod foreign;
+mod raw;
+mod support;
