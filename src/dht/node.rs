@@ -226,3 +226,56 @@ async fn resolve_later(pool: std::sync::Weak<Pool>, hosts: Vec<String>) {
         return;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn settings_outside_their_range_are_refused_by_name() {
+        let refused = |config: DhtConfig| match config.check() {
+            Err(DhtError::Setting { name, .. }) => Some(name),
+            _ => None,
+        };
+        let good = DhtConfig::default();
+        assert_eq!(refused(good.clone()), None);
+        for request_timeout_ms in [399, 701] {
+            let config = DhtConfig {
+                request_timeout_ms,
+                ..good.clone()
+            };
+            assert_eq!(refused(config), Some("request_timeout_ms"));
+        }
+        for clients in [0, 5] {
+            let config = DhtConfig {
+                clients,
+                ..good.clone()
+            };
+            assert_eq!(refused(config), Some("clients"));
+        }
+        let config = DhtConfig {
+            min_answers: 0,
+            ..good
+        };
+        assert_eq!(refused(config), Some("min_answers"));
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let first = DhtNode::start(DhtConfig {
+            bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
+            bootstrap: Vec::new(),
+            ..DhtConfig::default()
+        });
+        let first = first.await.expect("starts");
+        let second = DhtNode::start(DhtConfig {
+            bind: first.addr(),
+            bootstrap: Vec::new(),
+            ..DhtConfig::default()
+        });
+        match second.await {
+            Err(DhtError::Bind { addr, .. }) => assert_eq!(addr, first.addr()),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -303,12 +303,16 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     async fn lonely(count: usize) -> Pool {
+        start(count, false).await
+    }
+
+    async fn start(count: usize, server: bool) -> Pool {
         let settings = ClientSettings {
             bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
             public_ip: None,
             bootstrap: Vec::new(),
             bootstrap_each: 3,
-            server: false,
+            server,
             request_timeout: Duration::from_millis(400),
         };
         Pool::start(settings, count).await.expect("starts")
@@ -371,5 +375,18 @@ mod tests {
         };
         let (after_the_first, ()) = tokio::join!(second, other);
         assert!(after_the_first.expect("runs"));
+    }
+
+    #[tokio::test]
+    async fn clients_that_started_without_a_network_join_one_later() {
+        let network = start(1, true).await;
+        let pool = lonely(2).await;
+        let addr = pool.addr();
+        pool.rebootstrap(&[network.addr()]).await;
+        assert_eq!(pool.addr(), addr);
+        for dht in pool.all() {
+            let anywhere = [7; 20].into();
+            while dht.find_node(anywhere).await.is_empty() {}
+        }
     }
 }
