@@ -125,7 +125,7 @@ struct Held {
 }
 
 /// The paid side of one connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Payee {
     terms: PayeeTerms,
     windows: Windows,

@@ -118,7 +118,7 @@ struct Free {
 }
 
 /// The paying side of one connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Payer {
     terms: PayerTerms,
     /// As it came; a second one must be equal.
@@ -255,6 +255,7 @@ impl Payer {
             Err(why) if waits => {
                 self.channels.remove(&channel);
                 self.go_free(now, FreeReason::Wallet(why));
+                self.plan(now);
             }
             Err(_) => {}
         }
@@ -291,14 +292,16 @@ impl Payer {
         if matches!(state, Some(State::Committing(_))) {
             self.channels.remove(&channel);
             self.go_free(now, FreeReason::NoSpend);
+            self.plan(now);
         }
     }
 
-    /// Asks the payee to close everything; nothing new is opened. The channels that are not closed
-    /// within half a minute end without.
+    /// Asks the payee to close everything; nothing new is opened. A channel that is on its way is
+    /// waited for if something verified is still owed. What is not closed within half a minute ends
+    /// without. [`Payer::is_done`] says when the connection may go; it may go before.
     pub fn handle_stop(&mut self, now: UnixMs) {
         self.stopping = true;
-        self.close_all(now);
+        self.plan(now);
     }
 
     /// The connection is gone.
@@ -463,8 +466,20 @@ impl Payer {
         is_stranger && piece <= PROVISIONAL_MAX_BYTES && self.granted_bytes >= piece
     }
 
+    /// Whether a channel would pay for anything: for what is verified, or what is to come.
+    fn has_use(&self) -> bool {
+        self.wanted_bytes > 0 || !self.owed().is_zero()
+    }
+
+    /// Units due for verified bytes and not ticked.
+    fn owed(&self) -> Units {
+        let windows = self.offer_terms.map(|terms| terms.windows);
+        let due = windows.map(|windows| windows.price().due(self.verified_bytes));
+        due.unwrap_or_default().saturating_sub(self.paid())
+    }
+
     fn commit_keyed(&mut self, now: UnixMs) {
-        if !self.waits_for_piece() {
+        if self.has_use() && !self.waits_for_piece() {
             self.commit_all_keyed(now);
         }
     }

@@ -272,6 +272,16 @@ fn pieces_that_never_verify_cost_no_one_else_the_transfer() {
 }
 
 #[test]
+fn pieces_that_hold_each_other_up_are_paid_after_five_seconds() {
+    // Five pieces at once: the window is full of unfinished ones.
+    let mut setup = Setup::new(MIB, 48 * MIB, 1024);
+    setup.pieces_at_once = 5;
+    let (world, gap_ms) = fetch(setup, CoinPolicy::Largest);
+    assert!((5_000..7_000).contains(&gap_ms), "{gap_ms}");
+    assert!(world.pairs[0].free.is_empty());
+}
+
+#[test]
 fn a_lost_connection_is_closed_by_the_payee_at_the_last_tick() {
     let mut world = world(CoinPolicy::Largest);
     let pair = world.connect(Setup::new(MIB, 40 * MIB, 1024));

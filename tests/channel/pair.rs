@@ -37,6 +37,8 @@ pub struct Setup {
     pub smallest_channel: Units,
     /// Pieces whose blocks come but which never verify, because of somebody else's block.
     pub wasted_pieces: u64,
+    /// Pieces that the leecher fetches at once, block by block in turn.
+    pub pieces_at_once: u64,
 }
 
 impl Setup {
@@ -52,6 +54,7 @@ impl Setup {
             is_provisional: true,
             smallest_channel: Units(1),
             wasted_pieces: 0,
+            pieces_at_once: 1,
         }
     }
 
@@ -125,10 +128,11 @@ pub struct Pair {
     pub payee: Payee,
     pub connected: bool,
     pub stopped: bool,
-    /// Bytes that are requested in all so far, and what came of each piece.
-    requested_bytes: u64,
+    /// Blocks that are not requested yet: piece and bytes.
+    to_request: VecDeque<(u64, u64)>,
+    /// What is missing of each piece.
+    missing: BTreeMap<u64, u64>,
     under_way: usize,
-    came: BTreeMap<u64, u64>,
     pub verified_bytes: u64,
     pub served_bytes: u64,
     waiting: VecDeque<(u64, u64)>,
@@ -143,6 +147,8 @@ pub struct Pair {
     pub refusals: Vec<RefuseReason>,
     pub tamper: Option<Tamper>,
     pub ended: u32,
+    /// The proofs that the payer was shown.
+    pub proofs: Vec<Vec<u8>>,
 }
 
 impl Pair {
@@ -168,15 +174,16 @@ impl Pair {
             },
             now,
         );
+        let (to_request, missing) = blocks(&setup);
         Pair {
             setup,
             payer,
             payee,
             connected: true,
             stopped: false,
-            requested_bytes: 0,
+            to_request,
+            missing,
             under_way: 0,
-            came: BTreeMap::new(),
             verified_bytes: 0,
             served_bytes: 0,
             waiting: VecDeque::new(),
@@ -190,29 +197,42 @@ impl Pair {
             refusals: Vec::new(),
             tamper: None,
             ended: 0,
+            proofs: Vec::new(),
         }
-    }
-
-    /// Bytes to fetch in all: those of wasted pieces come twice.
-    fn fetch_bytes(&self) -> u64 {
-        self.setup.length_bytes + self.setup.wasted_pieces * self.setup.piece_length_bytes
     }
 
     pub fn is_finished(&self) -> bool {
         self.verified_bytes == self.setup.length_bytes
     }
 
-    /// The number of the piece that fetched byte `at` belongs to, and its end.
-    fn piece_at(&self, at: u64) -> (u64, u64) {
-        let piece = at / self.setup.piece_length_bytes;
-        let end = (piece + 1) * self.setup.piece_length_bytes;
-        (piece, end.min(self.fetch_bytes()))
-    }
-
     fn next_timeout(&self) -> Option<UnixMs> {
         let timeouts = [self.payer.next_timeout(), self.payee.next_timeout()];
         timeouts.into_iter().flatten().min()
     }
+}
+
+/// The blocks of a torrent in the order of their requests, and the bytes of each piece. Wasted
+/// pieces come first, and a second time at the end.
+fn blocks(setup: &Setup) -> (VecDeque<(u64, u64)>, BTreeMap<u64, u64>) {
+    let fetch_bytes = setup.length_bytes + setup.wasted_pieces * setup.piece_length_bytes;
+    let pieces = fetch_bytes.div_ceil(setup.piece_length_bytes);
+    let length = |piece: u64| {
+        let rest = fetch_bytes - piece * setup.piece_length_bytes;
+        rest.min(setup.piece_length_bytes)
+    };
+    let mut order = VecDeque::new();
+    for first in (0..pieces).step_by(setup.pieces_at_once as usize) {
+        for at in (0..setup.piece_length_bytes).step_by(BLOCK_BYTES as usize) {
+            for piece in first..pieces.min(first + setup.pieces_at_once) {
+                let bytes = length(piece).saturating_sub(at).min(BLOCK_BYTES);
+                order.extend((bytes > 0).then_some((piece, bytes)));
+            }
+        }
+    }
+    (
+        order,
+        (0..pieces).map(|piece| (piece, length(piece))).collect(),
+    )
 }
 
 pub struct World {
@@ -381,7 +401,7 @@ impl World {
         }
     }
 
-    fn judge(&mut self, index: usize, channel: u32, spend: Commitment) {
+    pub fn judge(&mut self, index: usize, channel: u32, spend: Commitment) {
         let judgement = self.pairs[index].judgements.pop_front();
         let verdict = match judgement.unwrap_or(Judgement::Accepted) {
             Judgement::Silence => return,
@@ -407,8 +427,10 @@ impl World {
     fn message_to_payer(&mut self, index: usize, bytes: &[u8]) {
         let message = Message::decode(bytes).expect("canonical").expect("known");
         assert_ne!(message.recipient(), Recipient::Payee);
-        if let Message::Refused { reason, .. } = message {
-            self.pairs[index].refusals.push(reason);
+        match &message {
+            Message::Refused { reason, .. } => self.pairs[index].refusals.push(*reason),
+            Message::Conflict { proof } => self.pairs[index].proofs.push(proof.clone()),
+            _ => {}
         }
         let result = self.pairs[index].payer.handle_message(self.now, &message);
         if let Err(fault) = result {
@@ -451,12 +473,17 @@ impl World {
         pair.longest_gap_ms = pair.longest_gap_ms.max(now.since_ms(pair.last_block));
         pair.last_block = now;
         pair.payer.handle_delivered(now, bytes);
-        let (_, end) = pair.piece_at(piece * pair.setup.piece_length_bytes);
-        let whole = end - piece * pair.setup.piece_length_bytes;
-        let came = pair.came.entry(piece).or_default();
-        *came += bytes;
-        if *came == whole && piece >= pair.setup.wasted_pieces {
-            self.after(index, VERIFY_MS, Event::Verified { bytes: whole });
+        let missing = pair
+            .missing
+            .get_mut(&piece)
+            .expect("a piece of the torrent");
+        *missing -= bytes;
+        if *missing == 0 && piece >= pair.setup.wasted_pieces {
+            let first = piece * pair.setup.piece_length_bytes;
+            let end =
+                pair.setup.length_bytes + pair.setup.wasted_pieces * pair.setup.piece_length_bytes;
+            let bytes = pair.setup.piece_length_bytes.min(end - first);
+            self.after(index, VERIFY_MS, Event::Verified { bytes });
         }
         self.request(index);
     }
@@ -465,13 +492,12 @@ impl World {
         let latency_ms = self.pairs[index].setup.latency_ms;
         loop {
             let pair = &mut self.pairs[index];
-            let left = pair.fetch_bytes() - pair.requested_bytes;
-            if pair.under_way >= PIPELINE || left == 0 || pair.stopped {
+            if pair.under_way >= PIPELINE || pair.stopped {
                 return;
             }
-            let (piece, end) = pair.piece_at(pair.requested_bytes);
-            let bytes = BLOCK_BYTES.min(end - pair.requested_bytes);
-            pair.requested_bytes += bytes;
+            let Some((piece, bytes)) = pair.to_request.pop_front() else {
+                return;
+            };
             pair.under_way += 1;
             self.after(index, latency_ms, Event::Request { piece, bytes });
         }
@@ -621,18 +647,18 @@ impl World {
         }
     }
 
-    /// Stops a finished pair and runs until both ends have resolved everything.
+    /// Stops a pair and runs until both ends have resolved everything.
     pub fn finish(&mut self, index: usize) {
         if !self.pairs[index].stopped {
             self.stop(index);
         }
-        let resolved = self.run(300_000, |w| {
-            w.pairs[index].payer.is_done() && w.pairs[index].payee.status().channels == 0
-        });
-        assert!(
-            resolved,
-            "both ends resolve: {:#?}",
-            self.pairs[index].payer.status()
-        );
+        let payer_done = self.run(300_000, |w| w.pairs[index].payer.is_done());
+        assert!(payer_done, "{:#?}", self.pairs[index].payer);
+        if self.pairs[index].connected {
+            self.disconnect(index);
+        }
+        self.run(100, |_| false);
+        let payee_done = self.run(300_000, |w| w.pairs[index].payee.is_done());
+        assert!(payee_done, "{:#?}", self.pairs[index].payee);
     }
 }

@@ -167,6 +167,9 @@ impl Payer {
 
     /// Requests are held back, or no more; before acceptance also how much is granted.
     fn on_due(&mut self, now: UnixMs, due: &Due) {
+        if self.offer_terms.is_none() {
+            return;
+        }
         self.granted_bytes = due.window_bytes;
         self.held = match (due.why, self.held) {
             (WaitReason::None, _) => None,
@@ -274,6 +277,10 @@ impl Payer {
         };
         let reason = match &known.state {
             State::Reserving | State::Committing(_) => FreeReason::NoWallet,
+            State::Keyed(..) if !self.has_use() => {
+                self.leave(now, channel);
+                return;
+            }
             State::Keyed(..) if self.delivered_bytes > 0 => {
                 self.commit_all_keyed(now);
                 return;
