@@ -5,6 +5,8 @@ use crate::units::{InfoHash, Units, UnixMs};
 
 /// Values in which coins are sold, ascending.
 pub const SIZES: [u64; 5] = [16, 64, 256, 1024, 4096];
+/// The greatest coin.
+pub const GREATEST: Units = Units(4096);
 /// The coin that is kept at hand.
 pub const AT_HAND: Units = Units(64);
 /// Most coins in one purchase, and most holdings in one redemption.
@@ -152,8 +154,7 @@ fn room(
 /// The smallest coin that is worth `value`, or the greatest coin.
 fn round_up(value: Units) -> Units {
     let mut sizes = SIZES.iter().map(|size| Units(*size));
-    let greatest = Units(SIZES[SIZES.len() - 1]);
-    sizes.find(|size| *size >= value).unwrap_or(greatest)
+    sizes.find(|size| *size >= value).unwrap_or(GREATEST)
 }
 
 /// Chooses a holding for `wish`: the greatest that fits between what is of use and what suits best,
