@@ -75,8 +75,7 @@ impl House {
             .0
     }
 
-    /// Lets time pass for the broker. Clients keep the real time, so at most ten minutes at once
-    /// unless nothing is asked until [`House::back`].
+    /// Lets time pass for the broker. Clients keep the real time, so less than ten minutes in all.
     pub fn pass_ms(&self, ms: u64) {
         self.ahead_ms.fetch_add(ms, Ordering::SeqCst);
     }
