@@ -169,7 +169,7 @@ impl FreeShare {
             let limit = limit + limit / 4 + 4 * FLOOR_BYTES_PER_S;
             return Some(limit.min(CEILING_BYTES_PER_S));
         }
-        let fading = self.best_bytes_per_s - self.best_bytes_per_s / 64;
+        let fading = self.best_bytes_per_s - self.best_bytes_per_s / 1024;
         self.best_bytes_per_s = rate.max(fading);
         let floor = FLOOR_BYTES_PER_S.max(self.best_bytes_per_s / 16);
         let Some(limit) = self.limit_bytes_per_s else {
@@ -285,12 +285,14 @@ mod tests {
         let mut share = share(FreePolicy::Leftover);
         share.set_paying_busy(true);
         // The paying peer takes 1 MB/s whatever the free ones do.
-        let mut free = 0;
+        let mut free: u64 = 0;
         for tick in 1..=100 {
             let now = UnixMs(500 + tick * TICK_MS);
-            while free < 1 << 40 && share.take(now, STRANGER, 16 * 1024) {
-                free += 16 * 1024;
+            let mut taken = 0;
+            while taken < 5_000_000 && share.take(now, STRANGER, 16 * 1024) {
+                taken += 16 * 1024;
             }
+            free += taken;
             share.paid_served(500_000);
             share.tick(now);
         }

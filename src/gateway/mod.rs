@@ -42,8 +42,9 @@ pub use report::{Close, GatewayEvent, PeerSnapshot};
 pub use shared::ContentReader;
 pub use terms::{FreePolicy, GatewayConfig, TorrentTerms};
 
+use crate::engine::PieceSink;
 use crate::random;
-use crate::units::{InfoHash, PieceIndex};
+use crate::units::InfoHash;
 use thread::Order;
 
 /// Events kept for a slow listener.
@@ -63,22 +64,6 @@ pub enum GatewayError {
     /// No thread or runtime to be had.
     #[error("cannot start the gateway's thread: {0}")]
     Thread(io::Error),
-}
-
-/// Tells the gateway of pieces; for the engine's callback.
-#[derive(Clone, Debug)]
-pub struct PieceSink(mpsc::UnboundedSender<Order>);
-
-impl PieceSink {
-    /// A piece was found right. Returns at once.
-    pub fn verified(&self, info_hash: InfoHash, piece: PieceIndex) {
-        let _ = self.0.send(Order::Verified(info_hash, piece.0));
-    }
-
-    /// A piece was found wrong. Returns at once.
-    pub fn failed(&self, info_hash: InfoHash, piece: PieceIndex) {
-        let _ = self.0.send(Order::Failed(info_hash, piece.0));
-    }
 }
 
 /// A running gateway. Dropping it ends all connections.
@@ -151,10 +136,13 @@ impl Gateway {
         let _ = self.orders.send(Order::Content(reader));
     }
 
-    /// Where the engine's piece events go.
+    /// Where the engine's piece events go. It never blocks.
     #[must_use]
-    pub fn piece_sink(&self) -> PieceSink {
-        PieceSink(self.orders.clone())
+    pub fn on_piece(&self) -> PieceSink {
+        let orders = self.orders.clone();
+        Arc::new(move |event| {
+            let _ = orders.send(Order::Piece(event));
+        })
     }
 
     /// Events from now on.

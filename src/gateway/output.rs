@@ -266,9 +266,10 @@ mod tests {
             output.settle(buffer, &pool);
             while !output.is_empty() {
                 let mut chunk = vec![0; 100_000];
-                let n = receiver.read(&mut chunk).await.expect("reads");
-                got.extend_from_slice(&chunk[..n]);
-                output.write(&sender, None).expect("writes");
+                tokio::select! {
+                    n = receiver.read(&mut chunk) => got.extend_from_slice(&chunk[..n.expect("reads")]),
+                    _ = sender.writable() => output.write(&sender, None).expect("writes"),
+                }
             }
             output.release(&pool);
             assert!(output.kept.is_none());

@@ -17,13 +17,13 @@ use super::shared::{Command, ContentReader, Shared, Torrent};
 use super::socks::Login;
 use super::terms::{GatewayConfig, TorrentTerms};
 use super::{doors, output};
+use crate::engine::PieceEvent;
 use crate::units::InfoHash;
 use crate::{clock, random};
 
 /// What the thread is told from outside.
 pub enum Order {
-    Verified(InfoHash, u32),
-    Failed(InfoHash, u32),
+    Piece(PieceEvent),
     EngineListen(SocketAddr),
     SetTorrent(InfoHash, TorrentTerms),
     RemoveTorrent(InfoHash),
@@ -99,10 +99,12 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
 
 fn obey(shared: &Shared, order: Order) {
     match order {
-        Order::Verified(info_hash, piece) => {
-            shared.piece_verified(clock::now(), info_hash, piece);
+        Order::Piece(PieceEvent::Verified { info_hash, piece }) => {
+            shared.piece_verified(clock::now(), info_hash, piece.0);
         }
-        Order::Failed(info_hash, piece) => shared.piece_failed(info_hash, piece),
+        Order::Piece(PieceEvent::Failed { info_hash, piece }) => {
+            shared.piece_failed(info_hash, piece.0);
+        }
         Order::EngineListen(address) => shared.engine_listen.set(Some(address)),
         Order::SetTorrent(info_hash, terms) => {
             let mut torrents = shared.torrents.borrow_mut();
