@@ -300,6 +300,8 @@ async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport>
     steps.say("stopping".into());
     if let Some(mut broker) = world.broker.take() {
         broker.stop(STOP_TIMEOUT).await?;
+        let stopped = broker.last("stopped").context("the broker did not stop in order")?;
+        report.broker_requests = number(stopped, "requests")?;
     }
     report.wall_seconds = started.elapsed().as_secs_f64();
     Ok(report)
@@ -376,7 +378,7 @@ async fn settle(
         units_change: number(&change, "units_redeemed")?,
         seeders: rows,
         broker_audit_ok: audit.code == 0,
-        broker_requests: number(&audit.json, "requests")?,
+        broker_requests: 0,
         dht_puts,
         dht_gets,
         acceptance_ms: done["acceptance_ms"]

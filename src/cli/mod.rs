@@ -33,6 +33,11 @@ pub const EXIT_CHECK: u8 = 3;
 /// Interrupted before the work was done.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
+/// A check found what must not be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CheckFailed(pub String);
+
 /// A BitTorrent client that pays seeders per verified piece.
 #[derive(Debug, Parser)]
 #[command(name = "dpay", version, about, propagate_version = true)]
@@ -92,7 +97,8 @@ pub fn main() -> ExitCode {
                 let text = format!("{error:#}");
                 println!("{}", serde_json::json!({"event": "error", "error": text}));
             }
-            ExitCode::from(EXIT_FAILED)
+            let checked = error.is::<CheckFailed>();
+            ExitCode::from(if checked { EXIT_CHECK } else { EXIT_FAILED })
         }
     }
 }
@@ -105,9 +111,26 @@ async fn run(cli: Cli) -> Result<u8> {
         Command::Seed(args) => seed::run(args, &global).await,
         Command::Create(args) => create::run(args, global.json).map(|()| EXIT_DONE),
         Command::Wallet(command) => wallet::run(command, &global).await,
-        Command::Broker(command) => broker::run(command, &global).await,
+        Command::Broker(command) => run_broker(command, &global).await.map(|()| EXIT_DONE),
         Command::Bench(command) => bench::run(command, &global).await,
         Command::DhtNode => dht_node::run(&global).await,
+    }
+}
+
+async fn run_broker(command: broker::BrokerCommand, global: &Global) -> Result<()> {
+    let of_broker = broker::BrokerGlobal {
+        home: global.home()?,
+        json: global.json,
+    };
+    match command {
+        broker::BrokerCommand::Run(mut args) => {
+            if let Some(listen) = global.listen {
+                args.listen = listen;
+            }
+            let stop = stop::Stop::new(global.with_parent);
+            broker::serve(args, &of_broker, async move { stop.wait().await }).await
+        }
+        other => broker::run(other, &of_broker).await,
     }
 }
 
