@@ -75,6 +75,17 @@ pub enum WalletError {
         /// The key now.
         found: PublicKey,
     },
+    /// Our side: the database belongs to another seed.
+    #[error(
+        "the wallet's database is of account {owner}, the seed is of account {seed}: put the right \
+         seed beside it, or move the database away"
+    )]
+    OtherSeed {
+        /// The account that the rows belong to.
+        owner: PublicKey,
+        /// The account of the seed.
+        seed: PublicKey,
+    },
     /// Our side: an amount that no purchase can have.
     #[error("{0} units cannot be bought: coins come in {sizes:?} units", sizes = super::choose::SIZES)]
     Amount(Units),

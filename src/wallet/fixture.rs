@@ -28,6 +28,8 @@ pub(crate) struct Side {
     pub(crate) rows: Rows,
     pub(crate) disk: Rows,
     pub(crate) journal: Vec<JournalLine>,
+    /// Every change that was written, in order.
+    pub(crate) log: Vec<Change>,
     count: u8,
 }
 
@@ -38,12 +40,15 @@ impl Side {
             rows: Rows::default(),
             disk: Rows::default(),
             journal: Vec::new(),
+            log: Vec::new(),
             count: 0,
         };
         let met = PinnedBroker {
             key: broker().public(),
             url: "http://broker".to_owned(),
         };
+        let account = side.seed.account_key().public();
+        side.write(trade::own(&side.rows, account).expect("new"));
         side.write(trade::pin(&side.rows, met, NOW).expect("first"));
         side
     }
@@ -62,7 +67,8 @@ impl Side {
         change.apply(&mut self.rows).expect("memory takes it");
         assert!(self.rows.is_balanced(), "books and holdings agree");
         assert!(self.disk.is_balanced(), "books and holdings agree on disk");
-        self.journal.extend(change.journal);
+        self.journal.extend(change.journal.clone());
+        self.log.push(change.clone());
         change.effects
     }
 

@@ -267,6 +267,8 @@ pub struct Books {
 /// The rows that exist once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
+    /// The account, and with it the seed, that the rows belong to.
+    pub account: Option<PublicKey>,
     /// The broker, once it was met.
     pub broker: Option<PinnedBroker>,
     /// The next holder key that was never used for anything.

@@ -85,7 +85,7 @@ fn without_broker_or_money_the_wallet_says_so() {
 #[test]
 fn half_the_wallet_at_most_is_locked_with_strangers_but_one_channel_always() {
     let mut side = Side::new(1);
-    side.buy(&[64, 64, 64, 64], NOW);
+    side.buy(&[64; 5], NOW);
     let limits = Limits::default();
     let funds = Funds::default();
     let reserve = |side: &mut Side| {
@@ -94,11 +94,15 @@ fn half_the_wallet_at_most_is_locked_with_strangers_but_one_channel_always() {
         Ok(row.holding.id)
     };
     let first = reserve(&mut side).expect("one always");
-    let second = reserve(&mut side).expect("half");
-    assert_eq!(reserve(&mut side), Err(NoCoin::WalletLimit));
+    let second = reserve(&mut side).expect("less than half");
+    assert_eq!(
+        reserve(&mut side),
+        Err(NoCoin::NotYet),
+        "32 are left: a coin of 16"
+    );
     side.commit(&first, payee(1), NOW).expect("reserved");
     side.commit(&second, payee(2), NOW).expect("reserved");
-    assert_eq!(reserve(&mut side), Err(NoCoin::WalletLimit));
+    assert_eq!(reserve(&mut side), Err(NoCoin::NotYet));
     let HoldingState::Locked { spend } = side.rows.holdings[&first].state else {
         panic!("locked");
     };

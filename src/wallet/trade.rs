@@ -21,6 +21,28 @@ use crate::units::{Units, UnixMs};
 /// Days after a coin's expiry in which the broker still redeems what is under it.
 pub const SETTLE_DAYS: u32 = 30;
 
+/// Binds rows to the account of the seed, and refuses another seed for them.
+///
+/// # Errors
+/// [`WalletError::OtherSeed`].
+pub fn own(rows: &Rows, account: PublicKey) -> Result<Change, WalletError> {
+    let mut change = Change::on(rows);
+    match rows.meta.account {
+        Some(owner) if owner != account => Err(WalletError::OtherSeed {
+            owner,
+            seed: account,
+        }),
+        Some(_) => Ok(change),
+        None => {
+            change.meta = Some(Meta {
+                account: Some(account),
+                ..rows.meta.clone()
+            });
+            Ok(change)
+        }
+    }
+}
+
 /// Binds the wallet to the broker it meets first, and holds it to it.
 ///
 /// # Errors

@@ -55,6 +55,8 @@ pub struct LockedLine {
 /// A wallet's money at one moment. All amounts but `broker_*` are what the wallet itself holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
+    /// The account at the broker, which deposits go to.
+    pub account: Option<PublicKey>,
     /// Coins that channels can be opened with.
     pub available: Units,
     /// Number of available coins by value, ascending.
@@ -106,6 +108,7 @@ impl Balance {
     #[must_use]
     pub fn of(rows: &Rows, now: UnixMs) -> Balance {
         let mut balance = Balance {
+            account: rows.meta.account,
             books: rows.meta.books,
             books_agree: rows.is_balanced(),
             held: rows.held().unwrap_or(Units(u64::MAX)),

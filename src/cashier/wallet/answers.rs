@@ -16,7 +16,7 @@ use crate::coin::certificate::CoinCertificate;
 use crate::units::{Units, UnixMs};
 use crate::wallet::trade::{self, Redeemed};
 use crate::wallet::{
-    Change, HoldingState, PinnedBroker, PurchaseState, RequestId, WalletError, keys,
+    Change, HoldingState, Origin, PinnedBroker, PurchaseState, RequestId, WalletError, keys,
 };
 
 impl Purse {
@@ -240,6 +240,12 @@ impl Purse {
             match &row.state {
                 HoldingState::Redeemed { pending_until, .. } => {
                     add(&mut report.credited, row.holding.value);
+                    let part = match row.origin {
+                        Origin::Earned => &mut report.earned,
+                        Origin::Change => &mut report.change,
+                        Origin::Bought => &mut report.coins,
+                    };
+                    add(part, row.holding.value);
                     report.holdings = report.holdings.saturating_add(1);
                     if now < *pending_until {
                         report.pending_until = report.pending_until.max(Some(*pending_until));

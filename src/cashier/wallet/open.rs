@@ -14,6 +14,7 @@ use super::purse::Purse;
 use crate::coin::Seed;
 use crate::coin::keys::SecretKey;
 use crate::store::wallet::{SqliteOptions, SqliteStore, StoreError, WalletStore, WriterLock};
+use crate::wallet::trade;
 use crate::wallet::{Balance, JournalLine, Limits, PinnedBroker};
 use crate::{clock, random};
 
@@ -83,6 +84,11 @@ impl Wallet {
         }
         let lock = WriterLock::take(home)?;
         let store = SqliteStore::open(home, SqliteOptions::default()).await?;
+        // A database that is there already must be of the same seed: a restore beside it.
+        let change = trade::own(&store.load().await?, seed.account_key().public())?;
+        if !change.is_empty() {
+            store.apply(&change).await?;
+        }
         store.close().await;
         home::write_seed(home, &seed, passphrase, random::bytes(), random::bytes())?;
         drop(lock);
@@ -138,6 +144,7 @@ impl Wallet {
         };
         let store = SqliteStore::open(&config.home, options).await?;
         let rows = store.load().await?;
+        trade::own(&rows, seed.account_key().public())?;
         let door = door(rows.meta.broker.as_ref(), seed.account_key())?;
         let account = seed.account_key().public();
         let (asks, queue) = mpsc::channel(QUEUE);

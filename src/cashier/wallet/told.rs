@@ -22,6 +22,12 @@ pub struct ReserveRequest {
 pub struct RedeemReport {
     /// Units credited.
     pub credited: Units,
+    /// Of these, from shares of channels.
+    pub earned: Units,
+    /// Of these, change.
+    pub change: Units,
+    /// Of these, unspent coins.
+    pub coins: Units,
     /// Holdings credited.
     pub holdings: u32,
     /// When the last of the credits turns into balance, if one is pending.

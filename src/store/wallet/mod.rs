@@ -14,6 +14,9 @@ pub mod sqlite;
 mod table;
 mod write;
 
+#[cfg(test)]
+mod contract;
+
 use std::path::PathBuf;
 
 use async_trait::async_trait;

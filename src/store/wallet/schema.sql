@@ -7,9 +7,10 @@ CREATE TABLE meta (
     paid INTEGER NOT NULL,
     redeemed INTEGER NOT NULL,
     broker_key BLOB,
-    broker_url TEXT
+    broker_url TEXT,
+    account BLOB
 ) STRICT;
-INSERT INTO meta VALUES (1, 0, 0, 0, 0, 0, 0, NULL, NULL);
+INSERT INTO meta VALUES (1, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL);
 
 CREATE TABLE holding (
     id BLOB PRIMARY KEY,

@@ -71,6 +71,17 @@ impl SqliteStore {
         }
         Ok(SqliteStore { pool })
     }
+
+    #[cfg(test)]
+    pub(super) async fn pragma(&self, name: &'static str) -> String {
+        use sqlx::Row;
+        let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&self.pool)
+            .await
+            .expect("a pragma");
+        row.get(0)
+    }
 }
 
 /// An empty file that only its owner may read, unless there is one.

@@ -167,6 +167,7 @@ async fn load_meta(db: &mut SqliteConnection, rows: &mut Rows) -> Result<(), Sto
         _ => None,
     };
     rows.meta = Meta {
+        account: read.maybe_fixed("account")?.map(PublicKey),
         broker,
         next_key: read.int32("next_key")?,
         books: Books {

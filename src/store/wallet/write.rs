@@ -303,7 +303,7 @@ fn meta(row: &Meta) -> Result<Query, StoreError> {
     let broker = row.broker.as_ref();
     Ok(sqlx::query(
         "UPDATE meta SET next_key = ?, bought = ?, earned = ?, paid = ?, redeemed = ?,
-            broker_key = ?, broker_url = ? WHERE id = 1",
+            broker_key = ?, broker_url = ?, account = ? WHERE id = 1",
     )
     .bind(i64::from(row.next_key))
     .bind(int(row.books.bought.0)?)
@@ -311,7 +311,8 @@ fn meta(row: &Meta) -> Result<Query, StoreError> {
     .bind(int(row.books.paid.0)?)
     .bind(int(row.books.redeemed.0)?)
     .bind(broker.map(|b| b.key.0.to_vec()))
-    .bind(broker.map(|b| b.url.clone())))
+    .bind(broker.map(|b| b.url.clone()))
+    .bind(row.account.map(|key| key.0.to_vec())))
 }
 
 fn journal_line(line: &JournalLine) -> Result<Query, StoreError> {
