@@ -146,7 +146,10 @@ pub struct Payer {
     /// What the payee last granted before acceptance.
     granted_bytes: u64,
     held: Option<(UnixMs, WaitReason)>,
+    /// Whether the payee says that the channels buy too little for what is asked of it.
     is_short: bool,
+    /// Whether a channel was closed because nothing came: none is opened until something does.
+    is_idle: bool,
     unwanted_since: Option<UnixMs>,
     active: UnixMs,
     pace: Pace,
@@ -179,6 +182,7 @@ impl Payer {
             granted_bytes: 0,
             held: None,
             is_short: false,
+            is_idle: false,
             unwanted_since: None,
             active: now,
             pace: Pace::new(now),
@@ -199,6 +203,7 @@ impl Payer {
             self.delivered_bytes = self.count(self.delivered_bytes, bytes);
         }
         self.held = None;
+        self.is_idle = false;
         self.plan(now);
     }
 

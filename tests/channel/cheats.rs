@@ -56,6 +56,19 @@ fn a_leecher_that_never_opens_gets_one_allowance_however_often_it_proposes() {
     assert_eq!(world.pairs[pair].served_bytes, MIB);
 }
 
+#[test]
+fn a_payee_whose_pieces_never_verify_gets_one_window_at_risk_and_no_more() {
+    // Its gateway drops such a peer at the first piece that fails; here none ever completes.
+    let mut world = world();
+    let mut garbage = setup();
+    garbage.wasted_pieces = 200;
+    let pair = world.connect(garbage);
+    world.run(1_000_000, |_| false);
+    world.finish(pair);
+    assert_eq!(world.purse.earned(), Units(3), "2 MiB and one unit");
+    world.purse.assert_resolved();
+}
+
 /// Runs until eight units are ticked, lets the payer send one bad tick; the fault, and what the
 /// payee earned.
 fn bad_tick(change: impl Fn(&mut u32, &mut ChainValue) + 'static) -> (PeerFault, u32) {

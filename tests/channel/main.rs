@@ -2,6 +2,7 @@
 //! pay to the unit, cheats gain a window, and every unit is accounted for.
 
 mod cheats;
+mod deadlines;
 mod honest;
 mod pair;
 mod purse;

@@ -488,7 +488,8 @@ impl World {
         self.request(index);
     }
 
-    fn request(&mut self, index: usize) {
+    /// The leecher asks for what it has room for.
+    pub fn request(&mut self, index: usize) {
         let latency_ms = self.pairs[index].setup.latency_ms;
         loop {
             let pair = &mut self.pairs[index];

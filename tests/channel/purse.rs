@@ -245,6 +245,13 @@ impl Purse {
         Units(closes.map(|close| u64::from(close.k)).sum())
     }
 
+    /// Units in spends that no payee ever recorded: the open crossed a refusal or the connection's
+    /// end. Nothing was ticked on them; they come back when the coin settles.
+    pub fn never_closed(&self) -> Units {
+        let open = self.spends.values().filter(|row| row.close.is_none());
+        Units(open.map(|row| row.holding.value.0).sum())
+    }
+
     /// Every unit is free, set aside, or in a spend; nothing is made or lost.
     pub fn assert_balanced(&self) {
         let reserved: u64 = self.reserved.values().map(|(h, _)| h.value.0).sum();

@@ -63,7 +63,7 @@ fn setup() -> impl Strategy<Value = Setup> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Several payees under one budget, with connections that are lost, ends that stop, opens that
     /// are not accepted, coins that are not there: no unit is made or lost, no honest peer is ever
@@ -92,8 +92,35 @@ proptest! {
         }
         world.purse.settle_rest();
         world.purse.assert_resolved();
-        let free = world.purse.free.0;
-        prop_assert_eq!(world.purse.earned().0, money - free);
+        let all = world.purse.free.0 + world.purse.earned().0 + world.purse.never_closed().0;
+        prop_assert_eq!(all, money);
+    }
+
+    /// Whatever the torrent, the price, the coins and the network are like: an honest pair gets
+    /// everything through and the bill is exact, with up to three pieces fetched in turn. (Window and
+    /// risk together hold three unfinished pieces of any length, and no more.)
+    #[test]
+    fn any_honest_pair_finishes(
+        mut setup in setup(),
+        coin in 1u64..5_000,
+        latency_ms in 1u64..400,
+        acceptance_ms in 10u64..20_000,
+        kib_per_s in 64u64..200_000,
+    ) {
+        setup.latency_ms = latency_ms;
+        setup.acceptance_ms = acceptance_ms;
+        setup.bytes_per_s = kib_per_s * KIB;
+        setup.wasted_pieces = 0;
+        setup.pieces_at_once = setup.pieces_at_once.min(3);
+        let due = setup.price().due(setup.length_bytes);
+        let mut world = World::new(Purse::new(Units(1_000_000), CoinPolicy::Near(Units(coin))));
+        let pair = world.connect(setup);
+        let finished = world.run(4_000_000, |w| w.pairs[pair].is_finished());
+        prop_assert!(finished, "{:#?}", world.pairs[pair].payee);
+        world.finish(pair);
+        world.purse.assert_resolved();
+        prop_assert_eq!(world.purse.earned(), due);
+        prop_assert!(world.pairs[pair].faults.is_empty() && world.pairs[pair].free.is_empty());
     }
 
     /// No message in any order makes a payee panic, loop or keep a channel for ever.

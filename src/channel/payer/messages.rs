@@ -176,10 +176,9 @@ impl Payer {
             (why, Some((since, _))) => Some((since, why)),
             (why, None) => Some((now, why)),
         };
-        if due.why == WaitReason::Coin {
-            self.is_short = true;
-            self.plan(now);
-        }
+        self.is_short |= due.why == WaitReason::Coin;
+        self.is_idle &= due.why == WaitReason::None;
+        self.plan(now);
     }
 
     /// Opening, Paying, Closing -> closed. A close of another spend is one that we gave up on.
@@ -288,6 +287,7 @@ impl Payer {
             State::Keyed(..) => FreeReason::NoService,
             State::Proposed(_) | State::Opening(_) => FreeReason::NoAnswer,
             State::Paying(_) => {
+                self.is_idle = true;
                 self.leave(now, channel);
                 return;
             }

@@ -46,7 +46,7 @@ impl Payer {
 
     fn next_size(&self, now: UnixMs) -> Option<Size> {
         let terms = self.accepted_offer()?;
-        if self.is_blocked(now) || !self.has_use() || !self.may_add_channel() {
+        if self.is_blocked(now) || self.is_idle || !self.has_use() || !self.may_add_channel() {
             return None;
         }
         let capacity = self.planned_capacity();
