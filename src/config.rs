@@ -1,6 +1,5 @@
 //! Settings from flags, parsed once: the options that every command shares.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -12,23 +11,6 @@ pub enum ConfigError {
     /// The system tells of no home directory.
     #[error("this system names no home directory; say where to keep the wallet with --home DIR")]
     NoHome,
-    /// The passphrase file cannot be read.
-    #[error("cannot read the passphrase file {path}: {source}; check --passphrase-file")]
-    PassphraseFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The prompt failed.
-    #[error("cannot ask for the passphrase: {0}; give it by --passphrase-file or DPAY_PASSPHRASE")]
-    Prompt(std::io::Error),
-    /// No terminal to ask on, and none given.
-    #[error(
-        "the wallet's passphrase is needed and there is no terminal to ask on; give it by \
-         --passphrase-file FILE or the environment variable DPAY_PASSPHRASE"
-    )]
-    NoPassphrase,
 }
 
 /// Options that every command takes.
@@ -75,32 +57,5 @@ impl Global {
         directories::ProjectDirs::from("", "", "dpay")
             .map(|dirs| dirs.data_dir().to_owned())
             .ok_or(ConfigError::NoHome)
-    }
-
-    /// A passphrase that was given by file or environment, without asking.
-    ///
-    /// # Errors
-    /// [`ConfigError::PassphraseFile`].
-    pub fn given_passphrase(&self) -> Result<Option<String>, ConfigError> {
-        if let Some(path) = &self.passphrase_file {
-            let text =
-                std::fs::read_to_string(path).map_err(|source| ConfigError::PassphraseFile {
-                    path: path.clone(),
-                    source,
-                })?;
-            return Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()));
-        }
-        Ok(std::env::var("DPAY_PASSPHRASE").ok())
-    }
-
-    /// Asks for the passphrase on the terminal.
-    ///
-    /// # Errors
-    /// [`ConfigError::NoPassphrase`] where there is no terminal, [`ConfigError::Prompt`].
-    pub fn ask_passphrase(&self, question: &str) -> Result<String, ConfigError> {
-        if !std::io::stdin().is_terminal() {
-            return Err(ConfigError::NoPassphrase);
-        }
-        rpassword::prompt_password(question).map_err(ConfigError::Prompt)
     }
 }

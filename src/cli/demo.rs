@@ -344,7 +344,7 @@ async fn settle(
     let piece_bytes = number(done, "piece_length_bytes")?.max(1);
     for ((name, _, address), line) in seeders.iter().zip(stopped) {
         let redeemed = world.must(name, &["wallet", "redeem", "--all"]).await?;
-        let units = number(&redeemed, "units_redeemed")?;
+        let units = number(&redeemed, "units_earned")?;
         units_earned = units_earned.checked_add(units).context("too many units")?;
         dht_puts += number(line, "dht_puts")?;
         dht_gets += number(line, "dht_gets")?;
@@ -375,7 +375,7 @@ async fn settle(
         sha256_ok: false,
         units_paid: number(done, "units_paid")?,
         units_earned,
-        units_change: number(&change, "units_redeemed")?,
+        units_change: number(&change, "units_change")?,
         seeders: rows,
         broker_audit_ok: audit.code == 0,
         broker_requests: 0,

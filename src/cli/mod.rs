@@ -21,6 +21,7 @@ pub mod download;
 pub mod node;
 pub mod seed;
 pub mod stop;
+pub mod totals;
 pub mod wallet;
 pub mod world;
 
@@ -110,7 +111,15 @@ async fn run(cli: Cli) -> Result<u8> {
         Command::Download(args) => download::run(args, &global).await,
         Command::Seed(args) => seed::run(args, &global).await,
         Command::Create(args) => create::run(args, global.json).map(|()| EXIT_DONE),
-        Command::Wallet(command) => wallet::run(command, &global).await,
+        Command::Wallet(command) => {
+            let of_wallet = wallet::WalletGlobal {
+                home: global.home()?,
+                broker_url: global.broker.clone(),
+                json: global.json,
+                passphrase: wallet::PassphraseSource::choose(global.passphrase_file.clone()),
+            };
+            wallet::run(command, &of_wallet).await.map(|()| EXIT_DONE)
+        }
         Command::Broker(command) => run_broker(command, &global).await.map(|()| EXIT_DONE),
         Command::Bench(command) => bench::run(command, &global).await,
         Command::DhtNode => dht_node::run(&global).await,

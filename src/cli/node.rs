@@ -1,16 +1,19 @@
 //! What `seed` and `download` share: a node from flags, terms from flags, and how it is stopped.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::cashier::wallet::{Passphrase, home};
+use super::wallet::PassphraseSource;
 use crate::config::Global;
 use crate::engine::EngineConfig;
 use crate::gateway::{FreePolicy, GatewayEvent};
 use crate::node::{Node, NodeConfig};
+use crate::torrent::Metainfo;
 use crate::units::PricePerGib;
+use crate::wallet::Balance;
 
 /// Port that peers reach us at unless told otherwise.
 const DEFAULT_PORT: u16 = 6881;
@@ -24,30 +27,8 @@ pub struct ServingArgs {
     #[arg(long, value_name = "UNITS_PER_GIB", default_value = "1000")]
     pub price: PricePerGib,
     /// Whom to serve for nothing: nobody (off), whoever is there when nobody pays (leftover), everybody (on)
-    #[arg(long, value_name = "POLICY", default_value = "leftover")]
+    #[arg(long, value_name = "POLICY", default_value = "leftover", value_parser = free_policy)]
     pub free: FreePolicy,
-}
-
-/// Opens the wallet of the home directory: its passphrase from file, environment or prompt.
-///
-/// # Errors
-/// No home, no passphrase.
-pub fn passphrase(global: &Global) -> Result<Passphrase> {
-    let home = global.home()?;
-    if !home::has_wallet(&home) {
-        anyhow::bail!(
-            "there is no wallet in {}; make one with: dpay wallet init",
-            home.display()
-        );
-    }
-    if !home::needs_passphrase(&home)? {
-        return Ok(Passphrase::none());
-    }
-    let text = match global.given_passphrase()? {
-        Some(text) => text,
-        None => global.ask_passphrase("Passphrase of the wallet: ")?,
-    };
-    Ok(Passphrase::new(&text)?)
 }
 
 /// Starts a node as the flags say.
@@ -60,7 +41,7 @@ pub async fn start(global: &Global, earns: bool) -> Result<Node> {
         .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)));
     let node = Node::start(NodeConfig {
         home: global.home()?,
-        passphrase: passphrase(global)?,
+        passphrase: PassphraseSource::choose(global.passphrase_file.clone()).open(&global.home()?)?,
         broker_url: global.broker.clone(),
         listen,
         bootstrap: global.dht_bootstrap.clone(),
@@ -114,20 +95,6 @@ pub fn process_peak_kib(pid: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// An event of the gateway as a JSON line.
-#[must_use]
-pub fn event_line(event: &GatewayEvent) -> Option<Value> {
-    let _ = event;
-    None
-}
-
-/// The DHT's part of a report.
-#[must_use]
-pub fn dht_line(node: &Node) -> Value {
-    let counters = node.dht.counters();
-    json!({"puts": counters.puts, "gets": counters.gets, "requests": counters.requests})
-}
-
 /// Reads a torrent file.
 ///
 /// # Errors
@@ -142,4 +109,30 @@ pub fn read_torrent(path: &std::path::Path) -> Result<Vec<u8>> {
         path.display()
     );
     std::fs::read(path).with_context(about)
+}
+
+/// Reads what a torrent file says; errors name the file.
+///
+/// # Errors
+/// What is no torrent.
+pub fn decode_torrent(path: &std::path::Path, bytes: &[u8]) -> Result<Arc<Metainfo>> {
+    let metainfo = Metainfo::decode(bytes)
+        .with_context(|| format!("{} cannot be used; name a .torrent file", path.display()))?;
+    Ok(Arc::new(metainfo))
+}
+
+fn free_policy(word: &str) -> Result<FreePolicy, String> {
+    FreePolicy::from_word(word).ok_or_else(|| format!("{word:?} is none of off, leftover and on"))
+}
+
+/// What a person may spend, in words.
+#[must_use]
+pub fn balance_words(balance: &Balance) -> String {
+    match balance.broker_balance {
+        Some(units) => format!(
+            "you have {} units in coins and {units} at the broker",
+            balance.available
+        ),
+        None => format!("you have {} units in coins", balance.available),
+    }
 }

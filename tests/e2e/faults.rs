@@ -123,7 +123,7 @@ async fn a_broker_gone_in_the_middle_stops_no_download() {
         .must("seeder", &["wallet", "redeem", "--all"])
         .await
         .expect("redeems");
-    assert_eq!(redeemed["units_redeemed"].as_u64(), Some(paid), "{redeemed}");
+    assert_eq!(redeemed["units_earned"].as_u64(), Some(paid), "{redeemed}");
     audit(&world).await;
 }
 
