@@ -34,11 +34,6 @@ pub const EXIT_CHECK: u8 = 3;
 /// Interrupted before the work was done.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
-/// A check found what must not be.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct CheckFailed(pub String);
-
 /// A BitTorrent client that pays seeders per verified piece.
 #[derive(Debug, Parser)]
 #[command(name = "dpay", version, about, propagate_version = true)]
@@ -98,8 +93,7 @@ pub fn main() -> ExitCode {
                 let text = format!("{error:#}");
                 println!("{}", serde_json::json!({"event": "error", "error": text}));
             }
-            let checked = error.is::<CheckFailed>();
-            ExitCode::from(if checked { EXIT_CHECK } else { EXIT_FAILED })
+            ExitCode::from(EXIT_FAILED)
         }
     }
 }
@@ -120,13 +114,13 @@ async fn run(cli: Cli) -> Result<u8> {
             };
             wallet::run(command, &of_wallet).await.map(|()| EXIT_DONE)
         }
-        Command::Broker(command) => run_broker(command, &global).await.map(|()| EXIT_DONE),
+        Command::Broker(command) => run_broker(command, &global).await,
         Command::Bench(command) => bench::run(command, &global).await,
         Command::DhtNode => dht_node::run(&global).await,
     }
 }
 
-async fn run_broker(command: broker::BrokerCommand, global: &Global) -> Result<()> {
+async fn run_broker(command: broker::BrokerCommand, global: &Global) -> Result<u8> {
     let of_broker = broker::BrokerGlobal {
         home: global.home()?,
         json: global.json,
@@ -137,7 +131,8 @@ async fn run_broker(command: broker::BrokerCommand, global: &Global) -> Result<(
                 args.listen = listen;
             }
             let stop = stop::Stop::new(global.with_parent);
-            broker::serve(args, &of_broker, async move { stop.wait().await }).await
+            broker::serve(args, &of_broker, async move { stop.wait().await }).await?;
+            Ok(EXIT_DONE)
         }
         other => broker::run(other, &of_broker).await,
     }
