@@ -19,6 +19,10 @@ const SILENT_MS: u64 = 150_000;
 const UNKNOWN_MS: u64 = 3_000;
 /// How soon to look again at requests that wait for leftovers.
 const LOOK_MS: u64 = 50;
+/// After our engine hung up, pieces that the peer has a part in may still verify for so long.
+const LINGER_MS: u64 = 15_000;
+/// Then closing channels may take so long.
+const CLOSING_MS: u64 = 10_000;
 /// How soon to look at anything else.
 const IDLE_LOOK_MS: u64 = 1_000;
 
@@ -56,13 +60,18 @@ impl Link {
             self.set_kind(PeerKind::Foreign);
         }
         self.update_choke(now);
-        self.let_requests_through(now);
-        let look_ms = if self.hold.held() > 0 {
+        self.pay_tick(now);
+        self.settle(now);
+        self.linger(now);
+        self.show();
+        let look_ms = if self.hold.held() > 0 || !self.asking.is_empty() {
             LOOK_MS
         } else {
             IDLE_LOOK_MS
         };
-        Ok(now.plus_ms(look_ms))
+        let look = now.plus_ms(look_ms);
+        let due = self.pay.as_ref().and_then(|pay| pay.next_timeout());
+        Ok(due.map_or(look, |due| look.min(due.max(now.plus_ms(1)))))
     }
 
     /// Does as it is told.
@@ -72,35 +81,84 @@ impl Link {
     pub fn obey(&mut self, now: UnixMs, command: Command) -> Result<(), Close> {
         match command {
             Command::Close(why) => Err(why),
-            Command::Verified(_) => Ok(()),
+            Command::Verified(bytes) => {
+                self.pay_verified(now, bytes);
+                self.linger(now);
+                Ok(())
+            }
+            Command::Answer(answer) => {
+                self.answered(now, *answer);
+                Ok(())
+            }
+            Command::Conflict(channel, other) => {
+                self.conflict_found(now, channel, *other);
+                Ok(())
+            }
+            Command::Stop => {
+                self.stopping = true;
+                self.stop_paying(now);
+                Ok(())
+            }
             Command::Look => {
                 if let Some(info_hash) = self.info_hash() {
                     let policy = self.shared.free_policy(info_hash);
                     self.shared.free.borrow_mut().join(self.id, policy);
                 }
+                self.start_paying(now)?;
                 self.update_choke(now);
-                self.let_requests_through(now);
+                self.settle(now);
                 Ok(())
             }
         }
     }
 
-    /// Our engine hung up: nothing more goes to it.
-    pub fn engine_hung_up(&mut self, _now: UnixMs) {
+    /// Our engine hung up: nothing more goes to it. What the peer delivered may still verify by what
+    /// others deliver; then it is paid, and the channels are closed.
+    pub fn engine_hung_up(&mut self, now: UnixMs) {
+        if self.lingering.is_some() {
+            return;
+        }
         self.to_engine.close();
         self.hold.forget_held();
         self.hold.forget_admitted();
+        self.asking.clear();
         self.lingers.set(true);
+        self.lingering = Some((now.plus_ms(LINGER_MS), false));
+        self.update_wanted(now);
+        self.linger(now);
     }
 
-    /// Whether nothing is left to be settled with the peer after our engine hung up.
+    /// Once nothing of this peer is awaited any more, closes the channels.
+    fn linger(&mut self, now: UnixMs) {
+        let Some((until, false)) = self.lingering else {
+            return;
+        };
+        let awaited = self.info_hash().is_some_and(|info_hash| {
+            let torrents = self.shared.torrents.borrow();
+            let torrent = torrents.get(&info_hash);
+            torrent.is_some_and(|torrent| torrent.attribution.is_awaited(self.id))
+        });
+        if !awaited || now >= until || self.pay.is_none() {
+            self.lingering = Some((now.plus_ms(CLOSING_MS), true));
+            self.stop_paying(now);
+        }
+    }
+
+    /// Whether the connection may end: our engine has hung up or we are shutting down, and nothing
+    /// is left to be settled with the peer.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
-        true
+    pub fn may_end(&self, now: UnixMs) -> bool {
+        let is_closing = match self.lingering {
+            Some((until, true)) if now >= until => return true,
+            Some((_, is_closing)) => is_closing,
+            None => false,
+        };
+        (is_closing || self.stopping) && self.pay.as_ref().is_none_or(|pay| pay.is_done())
     }
 
     /// The connection has ended.
-    pub fn end(&mut self, _now: UnixMs, _why: &Close) {
+    pub fn end(&mut self, now: UnixMs, _why: &Close) {
+        self.end_paying(now);
         let mut free = self.shared.free.borrow_mut();
         free.leave(self.id);
         if self.paying_busy {
@@ -152,9 +210,7 @@ impl Link {
     pub fn let_requests_through(&mut self, now: UnixMs) {
         while let Some(block) = self.hold.first() {
             let bytes = u64::from(block.length_bytes);
-            let account = if self.may_serve_free(now, bytes) {
-                Account::Free
-            } else {
+            let Some(account) = self.account_for(now, bytes) else {
                 break;
             };
             let Some(block) = self.hold.admit(account) else {
@@ -169,9 +225,5 @@ impl Link {
             self.paying_busy = busy;
             free.set_paying_busy(busy);
         }
-    }
-
-    fn may_serve_free(&self, now: UnixMs, bytes: u64) -> bool {
-        self.kind != PeerKind::Unknown && self.shared.free.borrow_mut().take(now, self.id, bytes)
     }
 }

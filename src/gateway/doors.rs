@@ -178,8 +178,9 @@ async fn carry(
 ) {
     let now = clock::now();
     let id = shared.next_id();
-    let mut link = Link::new(now, id, Rc::clone(&shared), opened_by, address);
     let (commands, mut orders) = mpsc::unbounded_channel();
+    let own = commands.clone();
+    let mut link = Link::new(now, id, Rc::clone(&shared), opened_by, address, own);
     let handle = Handle {
         commands,
         peer: None,

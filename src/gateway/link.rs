@@ -2,6 +2,7 @@
 //! and noted. Bytes in by `read_from_*`, bytes out by the two [`Output`]s.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -10,11 +11,15 @@ use super::attribution::ConnectionId;
 use super::digest::Digester;
 use super::hold::{Account, Hold};
 use super::output::Output;
+use super::pay::Pay;
 use super::report::{Close, GatewayEvent, PeerSnapshot};
-use super::shared::{OpenedBy, Shared};
+use super::shared::{Command, OpenedBy, Shared};
+use super::wants::Bits;
 use crate::units::{InfoHash, UnixMs};
 use crate::wire::extended::{DP_PAY, ExtendedHandshake};
 use crate::wire::frame::{self, Block, FrameReader, Handshake, Kind, Part, Raw};
+use crate::wire::message::Message;
+use tokio::sync::mpsc;
 
 /// What we know of the peer's ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +66,22 @@ pub struct Link {
     pub(super) engine: Option<Handshake>,
     pub(super) kind: PeerKind,
     /// The id under which the peer sends us `dp_pay`.
-    our_pay_id: Option<u8>,
+    pub(super) our_pay_id: Option<u8>,
+    /// The id under which the peer takes `dp_pay`.
+    pub(super) peer_pay_id: Option<u8>,
+    pub(super) pay: Option<Box<Pay>>,
+    /// Messages that came before the machines were there.
+    pub(super) early: Vec<Message>,
+    /// Reaches this connection's own task.
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    /// Pieces that the peer has.
+    pub(super) peer_has: Bits,
+    /// Our engine's requests that wait for the payer to make up its mind.
+    pub(super) asking: VecDeque<Block>,
+    /// We are shutting down.
+    pub(super) stopping: bool,
+    /// Our engine has hung up: when to wait no longer, and whether channels are being closed.
+    pub(super) lingering: Option<(UnixMs, bool)>,
     pub(super) asked: Asked,
     arriving: Option<Arriving>,
     digester: Digester,
@@ -84,6 +104,7 @@ impl Link {
         shared: Rc<Shared>,
         opened_by: OpenedBy,
         address: SocketAddr,
+        commands: mpsc::UnboundedSender<Command>,
     ) -> Self {
         let digester = Digester::new(Rc::clone(&shared.digest_key));
         let snapshot = PeerSnapshot {
@@ -108,6 +129,14 @@ impl Link {
             engine: None,
             kind: PeerKind::Unknown,
             our_pay_id: None,
+            peer_pay_id: None,
+            pay: None,
+            early: Vec::new(),
+            commands,
+            peer_has: Bits::default(),
+            asking: VecDeque::new(),
+            stopping: false,
+            lingering: None,
             asked: Asked::default(),
             arriving: None,
             digester,
@@ -232,15 +261,25 @@ impl Link {
             }
             Kind::Extended(0) => {
                 self.peer_extended_handshake(raw);
+                self.start_paying(now)?;
                 self.update_choke(now);
+                self.settle(now);
                 return Ok(());
             }
-            Kind::Extended(id) if Some(id) == self.our_pay_id => return Ok(()),
+            Kind::Extended(id) if Some(id) == self.our_pay_id => {
+                return self.pay_message(now, raw.extended_payload());
+            }
             Kind::Extended(_) if !self.engine.is_some_and(|e| e.is_extended()) => return Ok(()),
             Kind::Unknown(_) => return Ok(()),
             Kind::Interested => self.peer_wants = true,
             Kind::NotInterested => self.peer_wants = false,
-            Kind::KeepAlive | Kind::Have(_) | Kind::Bitfield | Kind::Extended(_) => {}
+            Kind::Have(piece) => self.peer_has.add(piece),
+            Kind::Bitfield => {
+                self.peer_has
+                    .add_all(raw.bytes.get(5..).unwrap_or_default());
+                self.pay_verified(now, 0);
+            }
+            Kind::KeepAlive | Kind::Extended(_) => {}
         }
         self.to_engine.pass_frame(raw.bytes, raw.range.clone());
         Ok(())
@@ -254,9 +293,14 @@ impl Link {
             self.to_engine.pass_frame(raw.bytes, raw.range.clone());
             return;
         };
-        if self.kind == PeerKind::Unknown {
-            self.set_kind(PeerKind::Foreign);
-        }
+        let engine_can = self.engine.is_none_or(|engine| engine.is_extended());
+        self.peer_pay_id = handshake
+            .message_id(DP_PAY)
+            .filter(|_| engine_can && self.shared.purse.borrow().is_some());
+        self.set_kind(match self.peer_pay_id {
+            Some(_) => PeerKind::Pays,
+            None => PeerKind::Foreign,
+        });
         handshake.remove_message(DP_PAY);
         if self.opened_by == OpenedBy::Peer {
             handshake.set_speaker_ip(self.address.ip());
@@ -301,6 +345,7 @@ impl Link {
         let bytes = u64::from(block.length_bytes);
         self.snapshot.borrow_mut().down_bytes += bytes;
         self.shared.free.borrow_mut().received(self.id, bytes);
+        self.pay_delivered(now, bytes);
         let Some(info_hash) = self.info_hash() else {
             return;
         };
@@ -324,7 +369,7 @@ impl Link {
         while let Some(part) = reader.next(input, &mut at).map_err(Close::EngineFrame)? {
             match part {
                 Part::Handshake(handshake, raw) => self.engine_handshake(handshake, &raw)?,
-                Part::Frame(kind, raw) => self.engine_frame(now, kind, &raw),
+                Part::Frame(kind, raw) => self.engine_frame(now, kind, &raw)?,
                 Part::PieceHead(block, raw) => {
                     self.serving = Some((block, self.hold.serve(block)));
                     self.to_peer.pass_frame(raw.bytes, raw.range.clone());
@@ -358,34 +403,68 @@ impl Link {
         Ok(())
     }
 
-    fn engine_frame(&mut self, now: UnixMs, kind: Kind, raw: &Raw<'_>) {
+    fn engine_frame(&mut self, now: UnixMs, kind: Kind, raw: &Raw<'_>) -> Result<(), Close> {
         match kind {
-            Kind::Request(block) => self.asked.ask(block),
-            Kind::Cancel(block) => self.asked.cancel(block),
+            Kind::Request(block) => {
+                if !self.asking.is_empty() || !self.may_ask(now) {
+                    self.asking.push_back(block);
+                    return Ok(());
+                }
+                self.asked.ask(block);
+            }
+            Kind::Cancel(block) => {
+                if let Some(at) = self.asking.iter().position(|waits| *waits == block) {
+                    self.asking.remove(at);
+                    return Ok(());
+                }
+                self.asked.cancel(block);
+            }
             Kind::Choke => {
                 self.engine_unchokes = false;
                 self.hold.forget_admitted();
                 self.update_choke(now);
-                return;
+                return Ok(());
             }
             Kind::Unchoke => {
                 self.engine_unchokes = true;
                 self.update_choke(now);
-                return;
+                return Ok(());
             }
             Kind::Extended(0) => {
                 self.engine_extended_handshake(raw);
-                return;
+                return self.start_paying(now);
             }
+            Kind::Bitfield => self.note_own(|have| {
+                have.add_all(raw.bytes.get(5..).unwrap_or_default());
+            }),
+            Kind::Have(piece) => self.note_own(|have| have.add(piece)),
             Kind::KeepAlive
             | Kind::Interested
             | Kind::NotInterested
-            | Kind::Have(_)
-            | Kind::Bitfield
             | Kind::Extended(_)
             | Kind::Unknown(_) => {}
         }
         self.to_peer.pass_frame(raw.bytes, raw.range.clone());
+        Ok(())
+    }
+
+    /// Notes pieces that we have, for all connections of the torrent.
+    fn note_own(&self, note: impl FnOnce(&mut Bits)) {
+        if let Some(info_hash) = self.info_hash() {
+            let mut torrents = self.shared.torrents.borrow_mut();
+            note(&mut torrents.entry(info_hash).or_default().have);
+        }
+    }
+
+    /// Sends our engine's requests out that waited.
+    pub fn let_asking_through(&mut self, now: UnixMs) {
+        if self.asking.is_empty() || !self.may_ask(now) {
+            return;
+        }
+        for block in std::mem::take(&mut self.asking) {
+            self.asked.ask(block);
+            self.to_peer.inject(&frame::request(block));
+        }
     }
 
     /// Our engine's extended handshake: our extension, port and the peer's address are put in.
@@ -394,6 +473,11 @@ impl Link {
             self.to_peer.pass_frame(raw.bytes, raw.range.clone());
             return;
         };
+        if self.shared.purse.borrow().is_some() {
+            let id = handshake.unused_id();
+            handshake.set_message(DP_PAY, id);
+            self.our_pay_id = Some(id);
+        }
         handshake.set_port(self.shared.advertised_port);
         handshake.set_your_ip(self.address.ip());
         self.to_peer.push(&frame::extended(0, &handshake.encode()));
@@ -414,7 +498,10 @@ impl Link {
         }
         if account == Some(Account::Paid) {
             self.shared.free.borrow_mut().paid_served(bytes);
+            self.pay_served(now, bytes);
         }
-        self.let_requests_through(now);
+        if self.hold.held() > 0 || self.hold.admitted_bytes(Account::Paid) == 0 {
+            self.settle(now);
+        }
     }
 }

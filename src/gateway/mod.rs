@@ -18,30 +18,37 @@ pub mod asked;
 pub mod attribution;
 mod beat;
 pub mod blocklist;
+mod debts;
 pub mod digest;
 mod doors;
 pub mod free;
 pub mod hold;
 pub mod link;
 pub mod output;
+mod pay;
+mod purse;
 pub mod report;
 mod shared;
 pub mod socks;
 mod stream;
 pub mod terms;
 mod thread;
+mod wants;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-pub use report::{Close, GatewayEvent, PeerSnapshot};
+pub use purse::Payments;
+pub use report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot};
 pub use shared::ContentReader;
 pub use terms::{FreePolicy, GatewayConfig, TorrentTerms};
 
+use crate::cashier::wallet::CashierError;
 use crate::engine::PieceSink;
 use crate::random;
 use crate::units::InfoHash;
@@ -49,6 +56,9 @@ use thread::Order;
 
 /// Events kept for a slow listener.
 const EVENTS: usize = 1024;
+
+/// Between attempts to meet the broker.
+const BROKER_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why a gateway did not start.
 #[derive(Debug, Error)]
@@ -119,6 +129,47 @@ impl Gateway {
     /// Where our engine listens on loopback.
     pub fn set_engine_listen(&self, address: SocketAddr) {
         let _ = self.orders.send(Order::EngineListen(address));
+    }
+
+    /// Brings in wallet and DHT: from now on `dp_pay` is spoken on new connections. To be called
+    /// once, before the engine starts, within the runtime that wallet and DHT live on. The broker
+    /// need not be reachable; until it was met once, peers are served and used without payment.
+    pub fn enable_payments(&self, payments: Payments) {
+        let (conflicts, mut found) = mpsc::unbounded_channel();
+        let wallet = payments.wallet.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let purse = purse::Purse::new(payments, runtime.clone(), conflicts);
+        let _ = self.orders.send(Order::Purse(purse));
+        let orders = self.orders.clone();
+        runtime.spawn(async move {
+            while let Some(conflict) = found.recv().await {
+                if orders.send(Order::Conflict(conflict)).is_err() {
+                    return;
+                }
+            }
+        });
+        let orders = self.orders.clone();
+        runtime.spawn(async move {
+            while !orders.is_closed() {
+                match wallet.broker().await {
+                    Ok(broker) => {
+                        let _ = orders.send(Order::Broker(broker));
+                        return;
+                    }
+                    Err(CashierError::Closed) => return,
+                    Err(error) => tracing::debug!(%error, "the broker was not met yet"),
+                }
+                tokio::time::sleep(BROKER_PAUSE).await;
+            }
+        });
+    }
+
+    /// Closes all channels, then all connections, and takes no new ones. Returns our spends that
+    /// stay open because their payees gave no close in time, over the gateway's whole life.
+    pub async fn close_all(&self, deadline: Duration) -> Vec<OpenSpendLeft> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.orders.send(Order::CloseAll(deadline, answer));
+        answered.await.unwrap_or_default()
     }
 
     /// Sets a torrent's terms, also of one that is running.

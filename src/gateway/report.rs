@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
+use crate::coin::Commitment;
 use crate::units::{InfoHash, PricePerGib, Units};
 use crate::wire::frame::{FrameError, PeerId};
 
@@ -98,10 +99,23 @@ pub struct PeerSnapshot {
     pub window_bytes: u64,
     /// Why we hold requests back, or the peer said it does.
     pub why: Option<String>,
-    /// States of the payer's channels on this connection, for reading.
-    pub paying: Vec<String>,
-    /// States of the payee's channels on this connection, for reading.
-    pub earning: Vec<String>,
+    /// Channels on which we pay, accepted or on their way.
+    pub paying: usize,
+    /// Units left on them.
+    pub left: Units,
+    /// Channels on which we are paid, accepted or on their way.
+    pub earning: usize,
+}
+
+/// A spend of ours that ended without its payee's close; the wallet looks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSpendLeft {
+    /// The spend.
+    pub spend: Commitment,
+    /// Units ticked.
+    pub units: Units,
+    /// The payee's address.
+    pub peer: SocketAddr,
 }
 
 /// What has happened, for the log and for people.
@@ -124,6 +138,51 @@ pub enum GatewayEvent {
         peer: SocketAddr,
         /// Why.
         why: Close,
+    },
+    /// A spend was accepted: by us as payee, or by the peer whom we pay.
+    PaymentAccepted {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// The other side.
+        peer: SocketAddr,
+        /// From asking the DHT, or from sending our open, to acceptance.
+        acceptance_ms: u64,
+        /// Whether we accepted it, as payee.
+        by_us: bool,
+    },
+    /// The budget is used up: this peer is used without being paid from now on.
+    BudgetUsedUp {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// The seeder.
+        peer: SocketAddr,
+    },
+    /// A seeder asks more than the limit: it is used without being paid, as far as it serves.
+    PriceAboveLimit {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// The seeder.
+        peer: SocketAddr,
+        /// What it asks.
+        asked: PricePerGib,
+        /// Our limit.
+        limit: PricePerGib,
+    },
+    /// A seeder is used without being paid, for another reason.
+    GoesFree {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// The seeder.
+        peer: SocketAddr,
+        /// Why.
+        why: String,
+    },
+    /// A double spend was seen on a connection.
+    Conflict {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// The peer.
+        peer: SocketAddr,
     },
     /// A peer sent a block that is not the torrent's: dropped and blocked.
     Garbage {

@@ -11,12 +11,19 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::attribution::{Attribution, ConnectionId, Verdict};
 use super::blocklist::BlockList;
+use super::debts::Debts;
 use super::digest::{Digest, DigestKey, Digester};
 use super::free::FreeShare;
 use super::output::Pool;
-use super::report::{Close, GatewayEvent, PeerSnapshot};
+use super::purse::{Answer, Purse};
+use super::report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot};
 use super::terms::{FreePolicy, TorrentTerms};
-use crate::units::{InfoHash, UnixMs};
+use super::wants::Bits;
+use crate::coin::{ChainValue, Commitment};
+use crate::dht::WatchConflict;
+use crate::record::Item;
+use crate::units::{InfoHash, Units, UnixMs};
+use crate::wallet::PinnedBroker;
 use crate::wire::frame::PeerId;
 
 /// Two peers that dial each other at once do so within this time.
@@ -41,8 +48,14 @@ pub enum OpenedBy {
 /// What a connection's task is told.
 #[derive(Debug)]
 pub enum Command {
-    /// Blocks of this peer, so many bytes, lie in pieces that are verified now.
+    /// A piece of the torrent is verified; so many bytes of it are this peer's.
     Verified(u64),
+    /// An errand was done.
+    Answer(Box<Answer>),
+    /// Another item lies in a slot of the spend on this channel.
+    Conflict(u32, Box<Item>),
+    /// Channels are to be closed, then the connection.
+    Stop,
     /// The torrent's terms or the free peers' turns have changed.
     Look,
     /// The connection is to end.
@@ -74,6 +87,17 @@ pub struct Torrent {
     pub terms: Option<TorrentTerms>,
     /// Who delivered what.
     pub attribution: Attribution,
+    /// Pieces that we have.
+    pub have: Bits,
+}
+
+/// Ticks that the wallet has not heard of yet.
+#[derive(Debug, Default)]
+pub struct Ticks {
+    /// Sent.
+    pub paid: HashMap<Commitment, u32>,
+    /// Received.
+    pub earned: HashMap<Commitment, (u32, ChainValue)>,
 }
 
 /// Shared by all connections; lives on the gateway's thread.
@@ -106,6 +130,22 @@ pub struct Shared {
     pub events: broadcast::Sender<GatewayEvent>,
     /// The last connection id given.
     pub last_id: Cell<u64>,
+    /// Wallet and DHT, if there is payment.
+    pub purse: RefCell<Option<Arc<Purse>>>,
+    /// The wallet's broker, once met.
+    pub broker: RefCell<Option<PinnedBroker>>,
+    /// Ticks to be noted.
+    pub ticks: RefCell<Ticks>,
+    /// Peers that are served before acceptance.
+    pub provisional: Cell<usize>,
+    /// Who left owing.
+    pub debts: RefCell<Debts>,
+    /// Which channel a received spend is on.
+    pub channels: RefCell<HashMap<Commitment, (ConnectionId, u32)>>,
+    /// Our spends that ended without a close.
+    pub open_spends: RefCell<Vec<OpenSpendLeft>>,
+    /// No new connections.
+    pub stopping: Cell<bool>,
 }
 
 impl Shared {
@@ -158,6 +198,9 @@ impl Shared {
         info_hash: InfoHash,
         peer_id: PeerId,
     ) -> Result<(), Close> {
+        if self.stopping.get() {
+            return Err(Close::Stopped);
+        }
         if self.own_ids.borrow().contains(&peer_id) {
             return Err(Close::Ourselves);
         }
@@ -204,10 +247,63 @@ impl Shared {
             Some(Digester::of(&self.digest_key, &bytes))
         };
         let verdict = match self.torrents.borrow_mut().get_mut(&info_hash) {
-            Some(torrent) => torrent.attribution.verified(piece, read),
+            Some(torrent) => {
+                torrent.have.add(piece);
+                torrent.attribution.verified(piece, read)
+            }
             None => return,
         };
+        for (id, handle) in self.connections.borrow().iter() {
+            let is_of_torrent = handle.peer.is_some_and(|(of, _)| of == info_hash);
+            if is_of_torrent && !verdict.pay.iter().any(|(paid, _)| paid == id) {
+                let _ = handle.commands.send(Command::Verified(0));
+            }
+        }
         self.carry_out(now, info_hash, verdict);
+    }
+
+    /// Remembers which channel a received spend is on.
+    pub fn note_channel(&self, spend: Commitment, id: ConnectionId, channel: u32) {
+        self.channels.borrow_mut().insert(spend, (id, channel));
+    }
+
+    /// A watched spend has a rival in the DHT.
+    pub fn conflict(&self, found: WatchConflict) {
+        let known = self.channels.borrow_mut().remove(&found.spend);
+        let Some((id, channel)) = known else {
+            return;
+        };
+        if let Some(handle) = self.connections.borrow().get(&id) {
+            let conflict = Command::Conflict(channel, Box::new(found.other));
+            let _ = handle.commands.send(conflict);
+            let address = handle.snapshot.borrow().address;
+            if let (Some((info_hash, _)), Some(peer)) = (handle.peer, address) {
+                self.tell(GatewayEvent::Conflict { info_hash, peer });
+            }
+        }
+    }
+
+    /// A spend of ours ended without its close.
+    pub fn left_open(&self, spend: Commitment, k: u32, peer: SocketAddr) {
+        let left = OpenSpendLeft {
+            spend,
+            units: Units(u64::from(k)),
+            peer,
+        };
+        self.open_spends.borrow_mut().push(left);
+    }
+
+    /// Hands the ticks on to the wallet.
+    pub fn flush_ticks(&self) {
+        let Some(purse) = self.purse.borrow().clone() else {
+            return;
+        };
+        let ticks = std::mem::take(&mut *self.ticks.borrow_mut());
+        if ticks.paid.is_empty() && ticks.earned.is_empty() {
+            return;
+        }
+        let earned = ticks.earned.into_iter().map(|(c, (k, wk))| (c, k, wk));
+        purse.note_ticks(ticks.paid.into_iter().collect(), earned.collect());
     }
 
     /// A piece failed its check.

@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -12,6 +13,9 @@ use super::report::Close;
 use super::shared::Command;
 use crate::clock;
 use crate::units::UnixMs;
+
+/// The peer may take so long to hang up after us.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Which socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +44,13 @@ pub async fn run(
         peer,
         engine: Some(engine),
     };
-    match pair.carry(commands).await {
+    let why = match pair.carry(commands).await {
+        Ok(()) if pair.link.stopping => Close::Stopped,
         Ok(()) => Close::ByEngine,
-        Err(close) => close,
-    }
+        Err(close) => return close,
+    };
+    pair.part().await;
+    why
 }
 
 struct Pair<'a> {
@@ -60,7 +67,7 @@ impl Pair<'_> {
         let mut due = self.link.tick(clock::now())?;
         loop {
             self.flush(None)?;
-            if self.engine.is_none() && self.link.to_peer.is_empty() && self.link.is_settled() {
+            if self.link.to_peer.is_empty() && self.link.may_end(clock::now()) {
                 return Ok(());
             }
             match self.next(commands, due).await {
@@ -74,6 +81,20 @@ impl Pair<'_> {
                 Next::Tick => due = self.link.tick(clock::now())?,
             }
         }
+    }
+
+    /// Hangs up such that the peer gets all that was sent: closing a socket that has unread bytes
+    /// would take back what is on its way.
+    async fn part(&mut self) {
+        self.engine = None;
+        let peer = &mut self.peer;
+        let parting = async {
+            peer.shutdown().await?;
+            let mut rest = vec![0; 16 * 1024];
+            while peer.read(&mut rest).await? > 0 {}
+            Ok::<(), io::Error>(())
+        };
+        let _ = tokio::time::timeout(PARTING, parting).await;
     }
 
     async fn next(&self, commands: &mut mpsc::UnboundedReceiver<Command>, due: UnixMs) -> Next {

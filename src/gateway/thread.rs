@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -12,14 +13,20 @@ use tokio::task::LocalSet;
 
 use super::digest::DigestKey;
 use super::free::TICK_MS;
-use super::report::{GatewayEvent, PeerSnapshot};
+use super::purse::Purse;
+use super::report::{GatewayEvent, OpenSpendLeft, PeerSnapshot};
 use super::shared::{Command, ContentReader, Shared, Torrent};
 use super::socks::Login;
 use super::terms::{GatewayConfig, TorrentTerms};
 use super::{doors, output};
+use crate::dht::WatchConflict;
 use crate::engine::PieceEvent;
 use crate::units::InfoHash;
+use crate::wallet::PinnedBroker;
 use crate::{clock, random};
+
+/// Between looks whether everything is closed.
+const CLOSE_LOOK: Duration = Duration::from_millis(50);
 
 /// What the thread is told from outside.
 pub enum Order {
@@ -29,6 +36,10 @@ pub enum Order {
     RemoveTorrent(InfoHash),
     Content(ContentReader),
     Snapshot(oneshot::Sender<Vec<PeerSnapshot>>),
+    Purse(Arc<Purse>),
+    Broker(PinnedBroker),
+    Conflict(WatchConflict),
+    CloseAll(Duration, oneshot::Sender<Vec<OpenSpendLeft>>),
     Stop,
 }
 
@@ -77,6 +88,14 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
         own_ids: RefCell::default(),
         events: start.events,
         last_id: Cell::new(0),
+        purse: RefCell::default(),
+        broker: RefCell::default(),
+        ticks: RefCell::default(),
+        provisional: Cell::new(0),
+        debts: RefCell::default(),
+        channels: RefCell::default(),
+        open_spends: RefCell::default(),
+        stopping: Cell::new(false),
     });
     tokio::task::spawn_local(doors::serve_socks(Rc::clone(&shared), engine, start.login));
     tokio::task::spawn_local(doors::serve_peers(Rc::clone(&shared), peers));
@@ -89,6 +108,7 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
                 Some(order) => obey(&shared, order),
             },
             _ = turns.tick() => {
+                shared.flush_ticks();
                 if shared.free.borrow_mut().tick(clock::now()) {
                     look(&shared);
                 }
@@ -97,7 +117,7 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
     }
 }
 
-fn obey(shared: &Shared, order: Order) {
+fn obey(shared: &Rc<Shared>, order: Order) {
     match order {
         Order::Piece(PieceEvent::Verified { info_hash, piece }) => {
             shared.piece_verified(clock::now(), info_hash, piece.0);
@@ -124,7 +144,39 @@ fn obey(shared: &Shared, order: Order) {
             let all = connections.values().map(|h| h.snapshot.borrow().clone());
             let _ = answer.send(all.collect());
         }
+        Order::Purse(purse) => *shared.purse.borrow_mut() = Some(purse),
+        Order::Broker(broker) => {
+            *shared.broker.borrow_mut() = Some(broker);
+            look(shared);
+        }
+        Order::Conflict(found) => shared.conflict(found),
+        Order::CloseAll(deadline, answer) => {
+            let shared = Rc::clone(shared);
+            tokio::task::spawn_local(async move {
+                let _ = tokio::time::timeout(deadline, close_all(&shared)).await;
+                let _ = answer.send(shared.open_spends.borrow().clone());
+            });
+        }
         Order::Stop => {}
+    }
+}
+
+/// Ends when every connection has ended and all errands are done.
+async fn close_all(shared: &Shared) {
+    shared.stopping.set(true);
+    for handle in shared.connections.borrow().values() {
+        let _ = handle.commands.send(Command::Stop);
+    }
+    let is_idle = || {
+        let purse = shared.purse.borrow();
+        shared.connections.borrow().is_empty() && purse.as_ref().is_none_or(|p| p.is_idle())
+    };
+    loop {
+        shared.flush_ticks();
+        tokio::time::sleep(CLOSE_LOOK).await;
+        if is_idle() {
+            return;
+        }
     }
 }
 

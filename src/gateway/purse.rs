@@ -1,0 +1,453 @@
+//! Errands for the wallet and the DHT, run on the main runtime, so that the gateway's thread waits
+//! for neither. Each connection has one worker that does its errands in order; only what asks the
+//! DHT runs beside it, as that takes a second.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::shared::Command;
+use crate::cashier::wallet::{CashierError, ReserveRequest, SpentCheck, WalletHandle};
+use crate::channel::{NoReserve, Reserved};
+use crate::coin::{Chain, ChainValue, Commitment, HoldingId, PseudonymCertificate, PublicKey};
+use crate::dht::{DhtNode, Watch, WatchConflict};
+use crate::record::{ClosePart, Doubt, Holding, OpenSpend, Path, SignedRecord, Verdict};
+use crate::units::InfoHash;
+use crate::wallet::WalletError;
+use crate::wire::message::RefuseReason;
+
+/// How long an open waits for a fresh spent list before it is refused.
+const LIST_TRIES: u32 = 20;
+/// Between looks whether the spent list is fresh.
+const LIST_PAUSE: Duration = Duration::from_secs(2);
+/// How often a close is put until it lies in the DHT.
+const PUT_TRIES: u32 = 5;
+
+/// What payment needs.
+#[derive(Clone, Debug)]
+pub struct Payments {
+    /// The money.
+    pub wallet: WalletHandle,
+    /// Where spends are recorded; without it nothing is ever accepted from payers.
+    pub dht: Option<DhtNode>,
+}
+
+/// Something for the wallet or the DHT to do.
+#[derive(Debug)]
+pub enum Errand {
+    Reserve {
+        channel: u32,
+        request: ReserveRequest,
+    },
+    Commit {
+        channel: u32,
+        holding: HoldingId,
+        payee: PublicKey,
+        certificate: PseudonymCertificate,
+    },
+    Release(HoldingId),
+    PayerTicks(Vec<(Commitment, u32)>),
+    PayerClosed(Commitment, ClosePart),
+    PayerEnded(Commitment),
+    Check {
+        channel: u32,
+        holding: Holding,
+        path: Box<Path>,
+    },
+    NeedKey(u32),
+    KeyUnused(u32),
+    RecordOpen {
+        channel: u32,
+        path: Box<Path>,
+        open: Box<OpenSpend>,
+        holding: Holding,
+    },
+    Accept {
+        channel: u32,
+        records: Vec<SignedRecord>,
+        spend: Commitment,
+    },
+    Close {
+        channel: u32,
+        spend: Commitment,
+        k: u32,
+        wk: ChainValue,
+        opened: Option<(HoldingId, Box<OpenSpend>)>,
+    },
+}
+
+/// What came of an errand.
+#[derive(Debug)]
+pub enum Answer {
+    Reserved(u32, Result<Box<Reserved>, NoReserve>),
+    OpenDurable(u32, HoldingId, Box<OpenSpend>, Chain),
+    CommitFailed(u32),
+    Checked(u32, Result<(), RefuseReason>),
+    Key(u32, u32, PseudonymCertificate),
+    NoKey(u32),
+    Recorded(u32, Result<(), RefuseReason>),
+    Judged {
+        channel: u32,
+        verdict: Verdict,
+        elapsed_ms: u64,
+    },
+    Closed(u32, ClosePart),
+}
+
+/// The wallet and the DHT, as the gateway uses them.
+pub struct Purse {
+    pub wallet: WalletHandle,
+    dht: Option<DhtNode>,
+    pub runtime: Handle,
+    watches: Mutex<HashMap<Commitment, Watch>>,
+    conflicts: mpsc::UnboundedSender<WatchConflict>,
+    busy: AtomicUsize,
+}
+
+/// Counts as busy while it lives.
+struct Busy(Arc<Purse>);
+
+impl Busy {
+    fn new(purse: &Arc<Purse>) -> Busy {
+        purse.busy.fetch_add(1, Ordering::AcqRel);
+        Busy(Arc::clone(purse))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Where one connection sends its errands.
+#[derive(Clone)]
+pub struct Worker {
+    errands: mpsc::UnboundedSender<(Errand, BusyMark)>,
+    purse: Arc<Purse>,
+}
+
+struct BusyMark(#[expect(dead_code, reason = "held until the errand is done")] Busy);
+
+impl Worker {
+    /// Hands an errand on; never blocks.
+    pub fn send(&self, errand: Errand) {
+        let mark = BusyMark(Busy::new(&self.purse));
+        let _ = self.errands.send((errand, mark));
+    }
+}
+
+impl Purse {
+    /// Conflicts that the watches find go to `conflicts`.
+    #[must_use]
+    pub fn new(
+        payments: Payments,
+        runtime: Handle,
+        conflicts: mpsc::UnboundedSender<WatchConflict>,
+    ) -> Arc<Purse> {
+        Arc::new(Purse {
+            wallet: payments.wallet,
+            dht: payments.dht,
+            runtime,
+            watches: Mutex::default(),
+            conflicts,
+            busy: AtomicUsize::new(0),
+        })
+    }
+
+    /// Whether nothing is on its way to wallet or DHT.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.busy.load(Ordering::Acquire) == 0
+    }
+
+    /// A worker for one connection.
+    #[must_use]
+    pub fn worker(
+        self: &Arc<Self>,
+        info_hash: InfoHash,
+        peer: String,
+        answers: mpsc::UnboundedSender<Command>,
+    ) -> Worker {
+        let (errands, mut inbox) = mpsc::unbounded_channel::<(Errand, BusyMark)>();
+        let desk = Desk {
+            purse: Arc::clone(self),
+            info_hash,
+            peer,
+            answers,
+            unlisted: HashMap::new(),
+        };
+        self.runtime.spawn(async move {
+            let mut desk = desk;
+            while let Some((errand, _busy)) = inbox.recv().await {
+                desk.run(errand).await;
+            }
+        });
+        Worker {
+            errands,
+            purse: Arc::clone(self),
+        }
+    }
+
+    /// Notes ticks of all connections.
+    pub fn note_ticks(
+        self: &Arc<Self>,
+        paid: Vec<(Commitment, u32)>,
+        earned: Vec<(Commitment, u32, ChainValue)>,
+    ) {
+        let busy = Busy::new(self);
+        let wallet = self.wallet.clone();
+        self.runtime.spawn(async move {
+            let _busy = busy;
+            let noted = if paid.is_empty() {
+                Ok(())
+            } else {
+                wallet.payer_ticks(paid).await
+            };
+            let noted = if earned.is_empty() {
+                noted
+            } else {
+                wallet.payee_ticks(earned).await
+            };
+            if let Err(error) = noted {
+                tracing::warn!(%error, "ticks are not noted");
+            }
+        });
+    }
+
+    /// Judges a spend in the DHT and watches it once it is accepted.
+    async fn judge(&self, records: Vec<SignedRecord>, spend: Commitment) -> (Verdict, u64) {
+        let Some(dht) = &self.dht else {
+            let why = Doubt::TooFewAnswers {
+                place: 0,
+                answers: 0,
+                wanted: 1,
+            };
+            return (Verdict::Undecided { why }, 0);
+        };
+        let outcome = dht.accept(records.clone()).await;
+        if matches!(outcome.verdict, Verdict::Accepted) {
+            warn_if_failed("an acceptance", self.wallet.accepted(spend).await);
+            let watch = Watch::start(dht.clone(), records, self.conflicts.clone());
+            let mut watches = self.watches.lock();
+            watches.retain(|_, watch| !watch.is_finished());
+            watches.insert(spend, watch);
+        }
+        (outcome.verdict, outcome.elapsed_ms)
+    }
+
+    /// Puts a close until it lies there, and notes so.
+    async fn publish(&self, spend: Commitment, record: SignedRecord) {
+        if let Some(watch) = self.watches.lock().get(&spend) {
+            watch.closed();
+        }
+        let Some(dht) = &self.dht else {
+            return;
+        };
+        for _ in 0..PUT_TRIES {
+            match dht.publish(record.clone()).await.verdict {
+                Verdict::Accepted => {
+                    warn_if_failed("a close that was put", self.wallet.record_put(spend).await);
+                    return;
+                }
+                Verdict::Conflict(_) => return,
+                Verdict::Undecided { .. } => {}
+            }
+        }
+    }
+}
+
+fn warn_if_failed(what: &str, outcome: Result<(), CashierError>) {
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "the wallet did not note {what}");
+    }
+}
+
+/// One connection's errands.
+struct Desk {
+    purse: Arc<Purse>,
+    info_hash: InfoHash,
+    peer: String,
+    answers: mpsc::UnboundedSender<Command>,
+    /// Proposals that no fresh spent list has cleared.
+    unlisted: HashMap<u32, (Holding, Path)>,
+}
+
+impl Desk {
+    fn answer(&self, answer: Answer) {
+        let _ = self.answers.send(Command::Answer(Box::new(answer)));
+    }
+
+    async fn run(&mut self, errand: Errand) {
+        let wallet = &self.purse.wallet;
+        match errand {
+            Errand::Reserve { channel, request } => {
+                let reserved = wallet.reserve(request).await;
+                self.answer(Answer::Reserved(channel, reserved.map(Box::new)));
+            }
+            Errand::Commit {
+                channel,
+                holding,
+                payee,
+                certificate,
+            } => {
+                let peer = self.peer.clone();
+                let committed = wallet.commit(holding, payee, certificate, self.info_hash, peer);
+                match committed.await {
+                    Ok((open, chain)) => {
+                        let open = Box::new(open);
+                        self.answer(Answer::OpenDurable(channel, holding, open, chain));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a holding could not be spent");
+                        self.answer(Answer::CommitFailed(channel));
+                    }
+                }
+            }
+            Errand::Release(holding) => {
+                warn_if_failed("a release", wallet.release(holding).await);
+            }
+            Errand::PayerTicks(ticks) => {
+                warn_if_failed("ticks sent", wallet.payer_ticks(ticks).await);
+            }
+            Errand::PayerClosed(spend, close) => {
+                warn_if_failed("a close", wallet.payer_closed(spend, close).await);
+            }
+            Errand::PayerEnded(spend) => {
+                warn_if_failed("a channel's end", wallet.payer_ended(vec![spend]).await);
+            }
+            other => self.run_for_payee(other).await,
+        }
+    }
+
+    async fn run_for_payee(&mut self, errand: Errand) {
+        let wallet = &self.purse.wallet;
+        match errand {
+            Errand::Check {
+                channel,
+                holding,
+                path,
+            } => {
+                let checked = wallet.check(holding, (*path).clone()).await;
+                if let Ok(SpentCheck::ProvisionalOnly) = checked {
+                    self.unlisted.insert(channel, (holding, *path));
+                }
+                self.answer(Answer::Checked(channel, checked.map(|_| ())));
+            }
+            Errand::NeedKey(channel) => match wallet.payee_key().await {
+                Ok((index, certificate)) => {
+                    self.answer(Answer::Key(channel, index, certificate));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no key for a payer");
+                    self.answer(Answer::NoKey(channel));
+                }
+            },
+            Errand::KeyUnused(index) => {
+                warn_if_failed("an unused key", wallet.key_unused(index).await);
+            }
+            Errand::RecordOpen {
+                channel,
+                path,
+                open,
+                holding,
+            } => self.record(channel, *path, *open, holding).await,
+            Errand::Accept {
+                channel,
+                records,
+                spend,
+            } => {
+                let busy = Busy::new(&self.purse);
+                let answers = self.answers.clone();
+                self.purse.runtime.spawn(async move {
+                    let (verdict, elapsed_ms) = busy.0.judge(records, spend).await;
+                    let answer = Answer::Judged {
+                        channel,
+                        verdict,
+                        elapsed_ms,
+                    };
+                    let _ = answers.send(Command::Answer(Box::new(answer)));
+                });
+            }
+            Errand::Close {
+                channel,
+                spend,
+                k,
+                wk,
+                opened,
+            } => match wallet.close(spend, k, wk).await {
+                Ok(close) => {
+                    self.answer(Answer::Closed(channel, close));
+                    let Some((holding, open)) = opened else {
+                        return;
+                    };
+                    let busy = Busy::new(&self.purse);
+                    let record = close.record(&holding, &open);
+                    self.purse
+                        .runtime
+                        .spawn(async move { busy.0.publish(spend, record).await });
+                }
+                Err(error) => tracing::warn!(%error, %spend, "a channel is not closed"),
+            },
+            _ => {}
+        }
+    }
+
+    /// Records an open; one whose holding no fresh spent list has cleared waits for the list.
+    async fn record(&mut self, channel: u32, path: Path, open: OpenSpend, holding: Holding) {
+        let wallet = self.purse.wallet.clone();
+        let (info_hash, peer) = (self.info_hash, self.peer.clone());
+        let unlisted = self.unlisted.remove(&channel);
+        let unlisted_waits = unlisted.is_some();
+        let answers = self.answers.clone();
+        let busy = Busy::new(&self.purse);
+        let work = async move {
+            let _busy = busy;
+            let cleared = match unlisted {
+                Some((_, path)) => wait_for_list(&wallet, holding, &path).await,
+                None => Ok(()),
+            };
+            let recorded = match cleared {
+                Ok(()) => {
+                    let recorded = wallet.record_open(path, open, info_hash, peer).await;
+                    recorded.map_err(|error| why_refused(&error))
+                }
+                Err(reason) => Err(reason),
+            };
+            let answer = Box::new(Answer::Recorded(channel, recorded));
+            let _ = answers.send(Command::Answer(answer));
+        };
+        if unlisted_waits {
+            self.purse.runtime.spawn(work);
+        } else {
+            work.await;
+        }
+    }
+}
+
+async fn wait_for_list(
+    wallet: &WalletHandle,
+    holding: Holding,
+    path: &Path,
+) -> Result<(), RefuseReason> {
+    for _ in 0..LIST_TRIES {
+        match wallet.check(holding, path.clone()).await? {
+            SpentCheck::Clear => return Ok(()),
+            SpentCheck::ProvisionalOnly => tokio::time::sleep(LIST_PAUSE).await,
+        }
+    }
+    Err(RefuseReason::Busy)
+}
+
+fn why_refused(error: &CashierError) -> RefuseReason {
+    tracing::warn!(%error, "an open is not recorded");
+    match error {
+        CashierError::Wallet(WalletError::OpenedBefore(_)) => RefuseReason::Seen,
+        _ => RefuseReason::Busy,
+    }
+}

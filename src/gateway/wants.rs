@@ -1,0 +1,95 @@
+//! Which pieces a peer has that we still need: read off the `bitfield` and `have` messages that pass.
+
+/// Pieces that are numbered by strangers, at most.
+const MAX_PIECES: u32 = 1 << 21;
+
+/// A set of pieces as a bitfield (BEP 3), growing as needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bits(Vec<u8>);
+
+impl Bits {
+    /// Adds all pieces of a `bitfield` message's payload.
+    pub fn add_all(&mut self, bitfield: &[u8]) {
+        if self.0.len() < bitfield.len() {
+            self.0.resize(bitfield.len(), 0);
+        }
+        for (own, more) in self.0.iter_mut().zip(bitfield) {
+            *own |= more;
+        }
+    }
+
+    /// Adds a piece; one with an impossible number is left out.
+    pub fn add(&mut self, piece: u32) {
+        if piece >= MAX_PIECES {
+            return;
+        }
+        let byte = (piece / 8) as usize;
+        if self.0.len() <= byte {
+            self.0.resize(byte + 1, 0);
+        }
+        if let Some(byte) = self.0.get_mut(byte) {
+            *byte |= 0x80 >> (piece % 8);
+        }
+    }
+
+    /// Whether a piece is in the set.
+    #[must_use]
+    pub fn contains(&self, piece: u32) -> bool {
+        let byte = self.0.get((piece / 8) as usize).copied();
+        byte.unwrap_or_default() & (0x80 >> (piece % 8)) != 0
+    }
+
+    /// Bytes of the pieces in this set that are not in `other`, in a torrent of this shape.
+    #[must_use]
+    pub fn bytes_beyond(&self, other: &Bits, piece_length_bytes: u64, length_bytes: u64) -> u64 {
+        if piece_length_bytes == 0 || length_bytes == 0 {
+            return 0;
+        }
+        let last = (length_bytes - 1) / piece_length_bytes;
+        let bytes = usize::try_from(last / 8 + 1).unwrap_or(usize::MAX);
+        let spare = u32::try_from(7 - last % 8).unwrap_or_default();
+        let mut pieces = 0u64;
+        for (at, own) in self.0.iter().take(bytes).enumerate() {
+            let mut beyond = own & !other.0.get(at).copied().unwrap_or_default();
+            if at + 1 == bytes {
+                beyond = beyond >> spare << spare;
+            }
+            pieces += u64::from(beyond.count_ones());
+        }
+        let all = pieces.saturating_mul(piece_length_bytes);
+        let last_piece = u32::try_from(last).unwrap_or(u32::MAX);
+        if self.contains(last_piece) && !other.contains(last_piece) {
+            let missing = piece_length_bytes - (length_bytes - last * piece_length_bytes);
+            return all.saturating_sub(missing);
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_last_piece_counts_as_it_is() {
+        let mut peer = Bits::default();
+        peer.add_all(&[0xff, 0xff]);
+        let mut own = Bits::default();
+        // Ten pieces of 100 bytes, the last of 7; bits beyond the tenth are none.
+        assert_eq!(peer.bytes_beyond(&own, 100, 907), 907);
+        own.add(9);
+        assert_eq!(peer.bytes_beyond(&own, 100, 907), 900);
+        own.add(0);
+        assert_eq!(peer.bytes_beyond(&own, 100, 907), 800);
+    }
+
+    #[test]
+    fn pieces_with_impossible_numbers_cost_no_memory() {
+        let mut bits = Bits::default();
+        bits.add(u32::MAX);
+        assert_eq!(bits, Bits::default());
+        bits.add(17);
+        assert!(bits.contains(17) && !bits.contains(16) && !bits.contains(u32::MAX));
+        assert_eq!(bits.bytes_beyond(&Bits::default(), 0, 0), 0);
+    }
+}
