@@ -1,1 +1,66 @@
-//! Sell, redeem, refuse, settle, audit: decisions over loaded rows (`docs/protocol.md` section 10).
+//! Sell, redeem, refuse, audit: decisions over loaded rows (`docs/protocol.md` section 10).
+//!
+//! Nothing here does IO, reads a clock or draws randomness. A request names the rows it needs
+//! (ids are positions in a coin's tree, so they follow from the path alone); [`Broker::decide`]
+//! looks at them and returns one [`Change`]: the versions it relied on, the rows to write, the
+//! journal lines, and the signed answer that may be released once the change is durable.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `terms` | what a broker sells and promises |
+//! | `rows` | the rows, their keys, a set of loaded rows |
+//! | `change` | conditions, rows and journal lines, applied to a set of rows |
+//! | `desk` | reading rows and moving money while one request is decided |
+//! | `signing` | what is hashed and signed in a request and an answer |
+//! | `ask`, `answer` | what an account asks and what the broker says, as JSON |
+//! | `presented` | a path with what follows it, checked once, before any row is loaded |
+//! | `walk` | a presented path from root to leaf against the rows |
+//! | `decide`, `actions` | one request by an account; `operate`: one by the operator |
+//! | `audit` | the books, from the journal alone, against the rows |
+//! | `spent` | the spent list: chunks, index, and the look-up a payee keeps |
+
+mod actions;
+pub mod answer;
+pub mod ask;
+pub mod audit;
+pub mod change;
+pub mod decide;
+mod desk;
+pub mod operate;
+pub mod presented;
+pub mod rows;
+pub mod signing;
+pub mod spent;
+pub mod terms;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use change::{Change, Stale};
+pub use decide::{Action, Broker, Call, Caller, CoinOrder, Decision, Sealed};
+pub use desk::Stop;
+pub use operate::{Operated, Operation};
+pub use presented::{Presented, Tail};
+pub use rows::{RowKey, Rows};
+pub use terms::Terms;
+
+use crate::bytes_newtype;
+
+bytes_newtype!(
+    /// What makes a request about money happen once: drawn by the account, never used again.
+    RequestId,
+    16
+);
+
+bytes_newtype!(
+    /// Hash of a request's route and body (`signing::body_hash`).
+    BodyHash,
+    32
+);
+
+bytes_newtype!(
+    /// A withdrawal in the operator's queue; follows from the account and the request id.
+    WithdrawalId,
+    16
+);

@@ -1,1 +1,87 @@
-//! The only room that says mainline: slots, and peers for the engine.
+//! The distributed hash table: where records lie, and where peers are found. The only room that
+//! names the `mainline` crate.
+//!
+//! A record lies in three places as BEP 44 mutable items; `docs/protocol.md` section 6 says how a
+//! payee reads them, puts what is missing and reads back ([`DhtNode::accept`]), and how it keeps an
+//! eye on them afterwards ([`Watch`]). Peers come from BEP 5 ([`DhtNode::get_peers`]) and reach the
+//! torrent engine through a tracker on loopback ([`tracker::Tracker`]).
+//!
+//! What the crate does and this room has to mind:
+//!
+//! - A look-up that is asked for while one on the same target runs joins it and loses its own
+//!   `seq`, which would let unsigned junk hide a record. So one operation runs per target at a
+//!   time, on one client, and it runs to its end even when nobody waits for it any more.
+//! - More than four operations in flight overflow a client's receive buffer. So each client has
+//!   four permits, and a node may have up to four clients.
+//! - Its threads see what is asked, and tell what they found, only between packets, and sleep
+//!   50 ms where none comes. So an empty datagram wakes a client now and then while it works: an
+//!   acceptance on loopback takes 40 ms instead of 340.
+//! - Its threads may panic on hostile input. Then the operation fails and the client is replaced.
+
+mod accept;
+mod counters;
+mod locks;
+mod net;
+mod node;
+mod peers;
+mod place;
+mod pool;
+mod query;
+mod schedule;
+pub mod tracker;
+mod watch;
+
+pub use accept::{Acceptance, Recheck, RecordReading};
+pub use counters::Counters;
+pub use net::run_nodes;
+pub use node::{DhtConfig, DhtNode};
+pub use place::{PlaceItems, SlotReading};
+pub use schedule::{DueRecheck, Places, next_recheck, next_recheck_closed};
+pub use watch::{Watch, WatchConflict};
+
+use thiserror::Error;
+
+/// Why a node did not start or an operation did not finish. None of these is a peer's fault.
+#[derive(Debug, Error)]
+pub enum DhtError {
+    /// A setting outside its range.
+    #[error("DHT setting {name} = {value} is outside {range}: correct it in the configuration")]
+    Setting {
+        /// The setting's name.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        range: &'static str,
+    },
+    /// The UDP address could not be bound.
+    #[error("could not bind the DHT to UDP {addr}: {source}")]
+    Bind {
+        /// The address asked for.
+        addr: std::net::SocketAddrV4,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// An operation took longer than any look-up should.
+    #[error("a DHT operation did not finish within {limit_ms} ms; its client was replaced")]
+    Timeout {
+        /// How long it was given, in milliseconds.
+        limit_ms: u64,
+    },
+    /// The thread behind a client is gone.
+    #[error("a DHT client stopped working in the middle of an operation; it was replaced")]
+    ClientLost,
+    /// No node near the target answered, so there was nowhere to put.
+    #[error("no DHT node answered: check the network and the bootstrap list")]
+    NoNodes,
+    /// Nodes were started but did not find each other.
+    #[error("{settled} of {count} DHT nodes knew enough of the others after {waited_ms} ms")]
+    NotSettled {
+        /// Nodes that had settled.
+        settled: usize,
+        /// Nodes started.
+        count: usize,
+        /// How long was waited, in milliseconds.
+        waited_ms: u64,
+    },
+}

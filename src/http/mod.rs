@@ -1,1 +1,4 @@
 //! Broker API, errors to status, and the client that speaks to a broker.
+
+pub mod broker;
+pub mod client;

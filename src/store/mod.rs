@@ -1,1 +1,4 @@
 //! Rows on disk for wallet and broker.
+
+pub mod broker;
+pub mod wallet;

@@ -1,1 +1,45 @@
-//! My holdings: choose, reserve, spend, receive: decisions over loaded rows.
+//! My holdings: choose, reserve, spend, receive, redeem: decisions over loaded rows
+//! (`docs/protocol.md` sections 2, 5 and 11).
+//!
+//! Nothing here reads a clock, draws randomness or waits. Each decision takes the [`Rows`] as they
+//! are, the moment, and what somebody wants, and returns one [`Change`]: the rows to write, the
+//! journal lines that say why, and the effects that may be released once the change is durable.
+//! The cashier owns the rows, writes the change, and only then signs and sends.
+//!
+//! ```text
+//! Available --reserve--> Reserved --commit--> Locked --close of the payee--> Closed (+ change)
+//!     ^                     |
+//!     +------ release ------+
+//! Available --redeem--> Redeeming --answer of the broker--> Redeemed, or Refused
+//! ```
+//!
+//! A holding's spend slot is signed for once: by the arrow to Locked or by the arrow to Redeeming,
+//! and there is no arrow from one to the other.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::unwrap_used))]
+
+pub mod change;
+pub mod choose;
+pub mod earning;
+pub mod error;
+pub mod keys;
+pub mod paying;
+pub mod rows;
+pub mod sign;
+pub mod trade;
+pub mod view;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod sequences;
+#[cfg(test)]
+mod tests;
+
+pub use change::{ApplyError, Change, Effect, JournalKind, JournalLine};
+pub use choose::{Funds, Limits, NoCoin, SIZES, Wish};
+pub use error::WalletError;
+pub use rows::{
+    Books, HoldingRow, HoldingState, Meta, Origin, PayeeKeyRow, PinnedBroker, PurchaseRow,
+    PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows, SpendRow,
+};
+pub use view::{Balance, LockReason, LockedLine};

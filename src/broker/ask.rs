@@ -1,0 +1,125 @@
+//! What an account asks, as JSON bodies: shared by the server and the client.
+
+use serde::{Deserialize, Serialize};
+
+use crate::coin::ids::HoldingId;
+use crate::coin::keys::PublicKey;
+use crate::units::Units;
+
+/// Route of the account's state.
+pub const ACCOUNT: &str = "POST /v1/account";
+/// Route of purchases.
+pub const PURCHASE: &str = "POST /v1/purchase";
+/// Route of certificates on holder keys.
+pub const CERTIFICATES: &str = "POST /v1/certificates";
+/// Route of redemptions.
+pub const REDEEM: &str = "POST /v1/redeem";
+/// Route of presenting.
+pub const PRESENT: &str = "POST /v1/present";
+/// Route of withdrawals.
+pub const WITHDRAW: &str = "POST /v1/withdraw";
+/// Route of what is known about a holding.
+pub const HOLDING: &str = "POST /v1/holding";
+
+/// Body of `POST /v1/account`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskAccount {}
+
+/// Body of `POST /v1/purchase`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskPurchase {
+    /// The coins wanted.
+    pub coins: Vec<AskCoin>,
+}
+
+/// One coin wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskCoin {
+    /// 16, 64, 256, 1 024 or 4 096 units.
+    pub value: Units,
+    /// Its first holder's key.
+    pub holder: PublicKey,
+}
+
+/// Body of `POST /v1/certificates`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskCertificates {
+    /// Holder keys to certify.
+    pub holders: Vec<PublicKey>,
+}
+
+/// Body of `POST /v1/redeem`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskRedeem {
+    /// Holdings to redeem.
+    pub items: Vec<AskRedeemItem>,
+}
+
+/// One holding to redeem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskRedeemItem {
+    /// The path's bytes, as hex.
+    #[serde(with = "hex_bytes")]
+    pub path: Vec<u8>,
+    /// The 256 bytes of the redeem part, as hex.
+    #[serde(with = "hex_bytes")]
+    pub redeem: Vec<u8>,
+}
+
+/// Body of `POST /v1/present`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskPresent {
+    /// Paths to present.
+    pub items: Vec<AskPresentItem>,
+}
+
+/// One path to present.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskPresentItem {
+    /// The path's bytes, as hex.
+    #[serde(with = "hex_bytes")]
+    pub path: Vec<u8>,
+    /// The 422 bytes of the open spend that follows it, as hex; empty: none.
+    #[serde(with = "hex_bytes", default)]
+    pub open: Vec<u8>,
+}
+
+/// Body of `POST /v1/withdraw`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskWithdraw {
+    /// How much.
+    pub units: Units,
+    /// Where to, for the operator to read; at most 200 bytes.
+    pub destination: String,
+}
+
+/// Body of `POST /v1/holding`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskHolding {
+    /// The holding.
+    pub holding: HoldingId,
+}
+
+/// Bytes as lower-case hex text.
+mod hex_bytes {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex::encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+        hex::decode(text.as_ref()).map_err(D::Error::custom)
+    }
+}

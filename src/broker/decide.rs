@@ -1,0 +1,276 @@
+//! One request by an account: purchase, certificates, redeem, present, withdraw, look.
+
+use super::actions::withdrawal_id;
+use super::answer::{Answer, Envelope, Outcome, Refusal, RefusalCode};
+use super::change::Change;
+use super::desk::{Desk, Stop};
+use super::presented::Presented;
+use super::rows::{RequestRow, Row, RowKey, Rows};
+use super::terms::Terms;
+use super::{BodyHash, RequestId, signing};
+use crate::coin::ids::HoldingId;
+use crate::coin::keys::{PublicKey, SecretKey, Signature};
+use crate::units::{Units, UnixMs};
+
+/// Who asks, with what; the signature over it was checked before.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The account.
+    pub account: PublicKey,
+    /// The route, such as `POST /v1/purchase`.
+    pub route: String,
+    /// The request's id.
+    pub request_id: RequestId,
+    /// Hash of route and body.
+    pub body: BodyHash,
+}
+
+/// A request by an account.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Who asks.
+    pub caller: Caller,
+    /// For what.
+    pub action: Action,
+}
+
+/// One coin wanted.
+#[derive(Clone, Debug)]
+pub struct CoinOrder {
+    /// Its value.
+    pub value: Units,
+    /// Its first holder's key.
+    pub holder: PublicKey,
+    /// Drawn by the broker for this coin, after the key was known.
+    pub nonce: [u8; 16],
+}
+
+/// What an account can ask for.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Its money.
+    Account,
+    /// Coins for balance. Happens once per request id.
+    Purchase(Vec<CoinOrder>),
+    /// Certificates on holder keys.
+    Certify(Vec<PublicKey>),
+    /// Credits for holdings; an item that failed its checks carries the refusal. Happens once per
+    /// request id, and once per holding in any case.
+    Redeem(Vec<Result<Presented, Refusal>>),
+    /// Statements shown, nothing gained.
+    Present(Vec<Result<Presented, Refusal>>),
+    /// Money out. Happens once per request id.
+    Withdraw {
+        /// How much.
+        units: Units,
+        /// Where to, for the operator to read.
+        destination: String,
+    },
+    /// What is known about a holding whose key this account holds.
+    Holding(HoldingId),
+}
+
+/// An answer with the broker's signature, to be released once the change is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// The envelope's JSON.
+    pub body: Vec<u8>,
+    /// The broker's signature over `signing::answer_hash(body)`.
+    pub signature: Signature,
+    /// Whether the whole request was refused.
+    pub refused: bool,
+}
+
+/// What was decided.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// To be made durable first.
+    pub change: Change,
+    /// To be released then.
+    pub sealed: Sealed,
+}
+
+/// A broker: its key and terms. It has no state of its own; that is in the rows.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    key: SecretKey,
+    public: PublicKey,
+    terms: Terms,
+}
+
+impl Broker {
+    /// A broker with this key and these terms.
+    #[must_use]
+    pub fn new(key: SecretKey, terms: Terms) -> Self {
+        let public = key.public();
+        Broker { key, public, terms }
+    }
+
+    /// The key that signs coins, certificates and answers.
+    #[must_use]
+    pub fn public(&self) -> PublicKey {
+        self.public
+    }
+
+    /// The broker's secret key, for what is signed outside of decisions (the spent list).
+    #[must_use]
+    pub fn key(&self) -> &SecretKey {
+        &self.key
+    }
+
+    /// The terms.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Decides one request on loaded rows.
+    ///
+    /// # Errors
+    /// [`Stop::Need`] names rows to load before deciding again; [`Stop::Broken`] says that the rows
+    /// contradict each other. A refusal is no error: it is a signed answer with an empty change.
+    pub fn decide(&self, rows: &Rows, call: &Call, now: UnixMs) -> Result<Decision, Stop> {
+        let mut desk = Desk::new(rows, now);
+        desk.want(&call.keys())?;
+        if let Some(known) = self.known_request(&mut desk, call)? {
+            return Ok(known);
+        }
+        match self.act(&mut desk, call) {
+            Ok(answer) => {
+                let sealed = self.seal(&call.caller, Outcome::Answer(answer), now)?;
+                if call.once() {
+                    desk.put(Row::Request(RequestRow {
+                        account: call.caller.account,
+                        id: call.caller.request_id,
+                        body: call.caller.body,
+                        answer: sealed.body.clone(),
+                        at: now,
+                    }))?;
+                }
+                let change = desk.finish();
+                Ok(Decision { change, sealed })
+            }
+            Err(Stop::Refused(refusal)) => self.refused(call, refusal, now),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    fn refused(&self, call: &Call, refusal: Refusal, now: UnixMs) -> Result<Decision, Stop> {
+        Ok(Decision {
+            change: Change::default(),
+            sealed: self.seal(&call.caller, Outcome::Refused(refusal), now)?,
+        })
+    }
+
+    /// The same id and body: the same answer. The same id and another body: refused.
+    fn known_request(&self, desk: &mut Desk<'_>, call: &Call) -> Result<Option<Decision>, Stop> {
+        if !call.once() {
+            return Ok(None);
+        }
+        let key = RowKey::Request(call.caller.account, call.caller.request_id);
+        let Some(Row::Request(row)) = desk.row(&key)? else {
+            return Ok(None);
+        };
+        if row.body != call.caller.body {
+            let refusal = Refusal::new(
+                RefusalCode::RequestId,
+                format!("request id {} was used for another request", row.id),
+                "draw a new request id",
+            );
+            return self.refused(call, refusal, desk.now).map(Some);
+        }
+        Ok(Some(Decision {
+            change: Change::default(),
+            sealed: Sealed {
+                signature: signing::sign_answer(&self.key, &row.answer),
+                body: row.answer,
+                refused: false,
+            },
+        }))
+    }
+
+    fn seal(&self, caller: &Caller, outcome: Outcome, now: UnixMs) -> Result<Sealed, Stop> {
+        let refused = matches!(outcome, Outcome::Refused(_));
+        let envelope = Envelope {
+            version: 1,
+            broker: self.public,
+            account: caller.account,
+            route: caller.route.clone(),
+            request_id: caller.request_id,
+            request_body: caller.body,
+            day: now.day(),
+            at_unix_ms: now,
+            outcome,
+        };
+        let body = serde_json::to_vec(&envelope)
+            .map_err(|e| Stop::Broken(format!("an answer that cannot be written: {e}")))?;
+        Ok(Sealed {
+            signature: signing::sign_answer(&self.key, &body),
+            body,
+            refused,
+        })
+    }
+
+    fn act(&self, desk: &mut Desk<'_>, call: &Call) -> Result<Answer, Stop> {
+        let me = &call.caller.account;
+        match &call.action {
+            Action::Account => Ok(Answer::Account {
+                account: self.state(desk, me)?,
+            }),
+            Action::Purchase(orders) => self.purchase(desk, me, orders),
+            Action::Certify(holders) => self.certify(desk, me, holders),
+            Action::Redeem(items) => {
+                let items = self.walk_all(desk, me, items, true)?;
+                Ok(Answer::Redeem {
+                    items,
+                    account: self.state(desk, me)?,
+                })
+            }
+            Action::Present(items) => Ok(Answer::Present {
+                items: self.walk_all(desk, me, items, false)?,
+            }),
+            Action::Withdraw { units, destination } => {
+                self.withdraw(desk, &call.caller, *units, destination)
+            }
+            Action::Holding(id) => self.show_holding(desk, me, id),
+        }
+    }
+}
+
+impl Call {
+    /// Whether it moves money by itself, so that its id makes it happen once.
+    fn once(&self) -> bool {
+        matches!(
+            self.action,
+            Action::Purchase(_) | Action::Redeem(_) | Action::Withdraw { .. }
+        )
+    }
+
+    /// The rows that follow from the request alone.
+    #[must_use]
+    pub fn keys(&self) -> Vec<RowKey> {
+        let me = self.caller.account;
+        let mut keys = vec![RowKey::Account(me)];
+        if self.once() {
+            keys.push(RowKey::Request(me, self.caller.request_id));
+        }
+        match &self.action {
+            Action::Account => {}
+            Action::Purchase(orders) => {
+                keys.extend(orders.iter().map(|o| RowKey::Holder(o.holder)));
+            }
+            Action::Certify(holders) => keys.extend(holders.iter().map(|h| RowKey::Holder(*h))),
+            Action::Redeem(items) | Action::Present(items) => {
+                for presented in items.iter().flatten() {
+                    keys.extend(presented.keys());
+                }
+            }
+            Action::Withdraw { .. } => {
+                let id = withdrawal_id(&me, &self.caller.request_id);
+                keys.push(RowKey::Withdrawal(id));
+            }
+            Action::Holding(id) => keys.push(RowKey::Holding(*id)),
+        }
+        keys
+    }
+}

@@ -1,0 +1,223 @@
+//! Reading rows and moving money while one request is decided.
+//!
+//! Every read is remembered with its version and becomes a condition of the change. Money moves
+//! only through [`Desk::transfer`], which changes the account rows and writes the journal line in
+//! one step, so rows and journal cannot differ.
+
+use std::collections::BTreeMap;
+
+use super::WithdrawalId;
+use super::answer::{Refusal, RefusalCode};
+use super::change::{Change, JournalLine, Ledger, Write};
+use super::rows::{
+    AccountRow, CoinRow, CreditRow, HolderRow, HoldingRow, Row, RowKey, Rows, WithdrawalRow,
+};
+use crate::coin::ids::HoldingId;
+use crate::coin::keys::PublicKey;
+use crate::units::{Units, UnixMs};
+
+/// Why a decision is not complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// These rows are needed too: load them and decide again.
+    Need(Vec<RowKey>),
+    /// Refused; nothing changes.
+    Refused(Refusal),
+    /// The rows contradict each other: the store is damaged, or this program is wrong. Nothing
+    /// changes, and the operator has to look.
+    Broken(String),
+}
+
+impl Stop {
+    /// A refusal.
+    pub(super) fn refuse(
+        code: RefusalCode,
+        error: impl Into<String>,
+        what_to_do: impl Into<String>,
+    ) -> Stop {
+        Stop::Refused(Refusal::new(code, error, what_to_do))
+    }
+}
+
+/// One decision in the making.
+pub(super) struct Desk<'r> {
+    loaded: &'r Rows,
+    read: BTreeMap<RowKey, u64>,
+    written: BTreeMap<RowKey, Row>,
+    journal: Vec<JournalLine>,
+    /// The time of the decision.
+    pub(super) now: UnixMs,
+}
+
+impl<'r> Desk<'r> {
+    pub(super) fn new(loaded: &'r Rows, now: UnixMs) -> Self {
+        Desk {
+            loaded,
+            read: BTreeMap::new(),
+            written: BTreeMap::new(),
+            journal: Vec::new(),
+            now,
+        }
+    }
+
+    /// Stops with all of `keys` that are not loaded, so that they are loaded in one go.
+    pub(super) fn want(&self, keys: &[RowKey]) -> Result<(), Stop> {
+        let missing: Vec<RowKey> = keys
+            .iter()
+            .filter(|k| self.loaded.get(k).is_none())
+            .cloned()
+            .collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Stop::Need(missing))
+        }
+    }
+
+    /// The row with this key, as it stands in this decision.
+    pub(super) fn row(&mut self, key: &RowKey) -> Result<Option<Row>, Stop> {
+        if let Some(row) = self.written.get(key) {
+            return Ok(Some(row.clone()));
+        }
+        let Some(stored) = self.loaded.get(key) else {
+            return Err(Stop::Need(vec![key.clone()]));
+        };
+        self.read.insert(key.clone(), stored.version);
+        Ok(stored.row.clone())
+    }
+
+    /// An account; one that never had money has none.
+    pub(super) fn account(&mut self, id: &PublicKey) -> Result<AccountRow, Stop> {
+        match self.row(&RowKey::Account(*id))? {
+            Some(Row::Account(row)) => Ok(row),
+            None => Ok(AccountRow::new(*id)),
+            Some(other) => Err(mixed(&other)),
+        }
+    }
+
+    pub(super) fn holder(&mut self, key: &PublicKey) -> Result<Option<HolderRow>, Stop> {
+        match self.row(&RowKey::Holder(*key))? {
+            Some(Row::Holder(row)) => Ok(Some(row)),
+            None => Ok(None),
+            Some(other) => Err(mixed(&other)),
+        }
+    }
+
+    pub(super) fn coin(&mut self, id: &HoldingId) -> Result<Option<CoinRow>, Stop> {
+        match self.row(&RowKey::Coin(*id))? {
+            Some(Row::Coin(row)) => Ok(Some(row)),
+            None => Ok(None),
+            Some(other) => Err(mixed(&other)),
+        }
+    }
+
+    pub(super) fn holding(&mut self, id: &HoldingId) -> Result<Option<HoldingRow>, Stop> {
+        match self.row(&RowKey::Holding(*id))? {
+            Some(Row::Holding(row)) => Ok(Some(row)),
+            None => Ok(None),
+            Some(other) => Err(mixed(&other)),
+        }
+    }
+
+    pub(super) fn credit(&mut self, id: &HoldingId) -> Result<Option<CreditRow>, Stop> {
+        match self.row(&RowKey::Credit(*id))? {
+            Some(Row::Credit(row)) => Ok(Some(row)),
+            None => Ok(None),
+            Some(other) => Err(mixed(&other)),
+        }
+    }
+
+    pub(super) fn withdrawal(&mut self, id: &WithdrawalId) -> Result<Option<WithdrawalRow>, Stop> {
+        match self.row(&RowKey::Withdrawal(*id))? {
+            Some(Row::Withdrawal(row)) => Ok(Some(row)),
+            None => Ok(None),
+            Some(other) => Err(mixed(&other)),
+        }
+    }
+
+    /// Writes a row; it is read first if it was not, so that its version becomes a condition.
+    pub(super) fn put(&mut self, row: Row) -> Result<(), Stop> {
+        let key = row.key();
+        if !self.read.contains_key(&key) {
+            self.row(&key)?;
+        }
+        self.written.insert(key, row);
+        Ok(())
+    }
+
+    /// Moves money. Zero units move silently.
+    pub(super) fn transfer(
+        &mut self,
+        from: Ledger,
+        to: Ledger,
+        units: Units,
+        reference: &str,
+    ) -> Result<(), Stop> {
+        if units.is_zero() {
+            return Ok(());
+        }
+        self.shift(from, |held| held.checked_sub(units))?;
+        self.shift(to, |held| held.checked_add(units))?;
+        self.journal.push(JournalLine {
+            at: self.now,
+            from,
+            to,
+            units,
+            reference: reference.to_owned(),
+        });
+        Ok(())
+    }
+
+    fn shift(
+        &mut self,
+        ledger: Ledger,
+        change: impl FnOnce(Units) -> Option<Units>,
+    ) -> Result<(), Stop> {
+        let (_, Some(id)) = ledger.parts() else {
+            return Ok(()); // held in rows of their own: deposits, withdrawals
+        };
+        let mut account = self.account(&id)?;
+        let held = match ledger {
+            Ledger::Balance(_) => &mut account.balance,
+            Ledger::Pending(_) => &mut account.pending,
+            Ledger::Bond(_) => &mut account.bond,
+            Ledger::Outstanding(_) => &mut account.outstanding,
+            Ledger::Deposits | Ledger::Fees | Ledger::Queued | Ledger::PaidOut => return Ok(()),
+        };
+        *held = change(*held).ok_or_else(|| {
+            Stop::Broken(format!(
+                "{ledger:?} holds {held} units, which the rows contradict"
+            ))
+        })?;
+        self.put(Row::Account(account))
+    }
+
+    /// The change that this decision wants.
+    pub(super) fn finish(self) -> Change {
+        let version = |key: &RowKey| self.read.get(key).copied().unwrap_or(0);
+        let writes = self
+            .written
+            .iter()
+            .map(|(key, row)| Write {
+                version: version(key),
+                row: row.clone(),
+            })
+            .collect();
+        let conditions = self
+            .read
+            .iter()
+            .filter(|(key, _)| !self.written.contains_key(key))
+            .map(|(key, version)| (key.clone(), *version))
+            .collect();
+        Change {
+            conditions,
+            writes,
+            journal: self.journal,
+        }
+    }
+}
+
+/// A row of another kind than its key says.
+fn mixed(row: &Row) -> Stop {
+    Stop::Broken(format!("a row of the wrong kind at {:?}", row.key()))
+}

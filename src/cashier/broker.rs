@@ -1,0 +1,288 @@
+//! The one loop that owns a broker's money: load, decide, apply, and only then answer.
+//!
+//! Requests that wait are decided together and made durable by one transaction (group commit), each
+//! refused or answered by itself. Another process may write the same database (the operator's
+//! commands do): a stale row means load and decide again.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::broker::answer::Refusal;
+use crate::broker::change::Change;
+use crate::broker::{Broker, Call, Operated, Operation, Rows, Sealed, Stop};
+use crate::coin::keys::PublicKey;
+use crate::store::broker::{BrokerStore, BrokerStoreError};
+use crate::units::UnixMs;
+
+/// Most requests in one transaction.
+const BATCH: usize = 64;
+/// Requests that may wait; more are told to come again.
+const QUEUE: usize = 1024;
+/// How often a batch is decided again when rows change under it.
+const ATTEMPTS: u32 = 20;
+/// Credits that ripen in one transaction.
+const RIPEN: u32 = 500;
+
+/// Where the loop has its time from.
+pub type Clock = Arc<dyn Fn() -> UnixMs + Send + Sync>;
+
+/// Why there is no answer. Nothing was changed.
+#[derive(Debug, Error)]
+pub enum BrokerCashierError {
+    /// The operator's operation is refused. (An account's refusal is a signed answer.)
+    #[error("{0}")]
+    Refused(Refusal),
+    /// No room on disk.
+    #[error("the broker's store is full")]
+    Full,
+    /// Too many requests wait, or the broker is shutting down.
+    #[error("the broker is busy or shutting down")]
+    Busy,
+    /// The store failed.
+    #[error("the broker's store failed: {0}")]
+    Store(String),
+    /// The rows contradict each other.
+    #[error("the broker's books need its operator: {0}")]
+    Broken(String),
+}
+
+enum Job {
+    Call(Call, oneshot::Sender<Result<Sealed, BrokerCashierError>>),
+    Operate(
+        Operation,
+        oneshot::Sender<Result<Operated, BrokerCashierError>>,
+    ),
+}
+
+/// A decided job: what to say once the changes are durable.
+enum Said {
+    Sealed(Sealed),
+    Operated(Operated),
+}
+
+/// Handle on the loop; cheap to clone. The loop ends when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct BrokerCashier {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl BrokerCashier {
+    /// Starts the loop.
+    #[must_use]
+    pub fn start(
+        broker: Arc<Broker>,
+        store: Arc<dyn BrokerStore>,
+        clock: Clock,
+    ) -> (Self, JoinHandle<()>) {
+        let (sender, jobs) = mpsc::channel(QUEUE);
+        let till = Till {
+            broker,
+            store,
+            clock,
+        };
+        (BrokerCashier { jobs: sender }, tokio::spawn(till.run(jobs)))
+    }
+
+    /// One request by an account. The answer, also a refusal, is signed, and what it says is durable.
+    ///
+    /// # Errors
+    /// [`BrokerCashierError`]; nothing was changed then.
+    pub async fn call(&self, call: Call) -> Result<Sealed, BrokerCashierError> {
+        let (sender, answer) = oneshot::channel();
+        let sent = self.jobs.try_send(Job::Call(call, sender));
+        sent.map_err(|_| BrokerCashierError::Busy)?;
+        answer.await.unwrap_or(Err(BrokerCashierError::Busy))
+    }
+
+    /// One operation by the operator.
+    ///
+    /// # Errors
+    /// [`BrokerCashierError`]; nothing was changed then.
+    pub async fn operate(&self, operation: Operation) -> Result<Operated, BrokerCashierError> {
+        let (sender, answer) = oneshot::channel();
+        let sent = self.jobs.try_send(Job::Operate(operation, sender));
+        sent.map_err(|_| BrokerCashierError::Busy)?;
+        answer.await.unwrap_or(Err(BrokerCashierError::Busy))
+    }
+}
+
+/// The loop's own side.
+struct Till {
+    broker: Arc<Broker>,
+    store: Arc<dyn BrokerStore>,
+    clock: Clock,
+}
+
+impl Till {
+    async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.recv().await {
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Ok(job) = jobs.try_recv()
+            {
+                batch.push(job);
+            }
+            let now = (self.clock)();
+            if let Err(error) = self.ripen(&batch, now).await {
+                tracing::warn!(%error, "credits whose hold is over could not be paid yet");
+            }
+            match self.settle(&batch, now).await {
+                Err(BrokerStoreError::Full) if batch.len() > 1 => {
+                    for job in batch {
+                        let settled = self.settle(std::slice::from_ref(&job), now).await;
+                        answer(vec![job], settled);
+                    }
+                }
+                settled => answer(batch, settled),
+            }
+        }
+    }
+
+    /// Pays the credits of the accounts that ask, as far as their hold is over.
+    async fn ripen(&self, batch: &[Job], now: UnixMs) -> Result<(), BrokerStoreError> {
+        let mut accounts: Vec<PublicKey> = batch
+            .iter()
+            .filter_map(|job| match job {
+                Job::Call(call, _) => Some(call.caller.account),
+                Job::Operate(..) => None,
+            })
+            .collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        for account in accounts {
+            loop {
+                let ripe = self.store.ripe_credits(&account, now, RIPEN).await?;
+                let more = ripe.len() == RIPEN as usize;
+                if ripe.is_empty() {
+                    break;
+                }
+                let (sender, _) = oneshot::channel();
+                let job = Job::Operate(Operation::Ripen(ripe), sender);
+                for said in self.settle(std::slice::from_ref(&job), now).await? {
+                    if let Err(error) = said {
+                        tracing::error!(%error, %account, "credits do not ripen");
+                        return Ok(());
+                    }
+                }
+                if !more {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides all jobs on one state of the rows and makes their changes durable together.
+    async fn settle(
+        &self,
+        jobs: &[Job],
+        now: UnixMs,
+    ) -> Result<Vec<Result<Said, BrokerCashierError>>, BrokerStoreError> {
+        for attempt in 1.. {
+            let keys: Vec<_> = jobs.iter().flat_map(Job::keys).collect();
+            let mut rows = self.store.load(&keys).await?;
+            let mut said = Vec::with_capacity(jobs.len());
+            let mut changes = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                match self.decide(job, &mut rows, now).await? {
+                    Ok((change, word)) => {
+                        if !change.is_empty() {
+                            change.apply(&mut rows)?;
+                            changes.push(change);
+                        }
+                        said.push(Ok(word));
+                    }
+                    Err(error) => said.push(Err(error)),
+                }
+            }
+            if changes.is_empty() {
+                return Ok(said);
+            }
+            match self.store.apply(&changes).await {
+                Ok(()) => return Ok(said),
+                Err(BrokerStoreError::Stale(_)) if attempt < ATTEMPTS => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn decide(
+        &self,
+        job: &Job,
+        rows: &mut Rows,
+        now: UnixMs,
+    ) -> Result<Result<(Change, Said), BrokerCashierError>, BrokerStoreError> {
+        loop {
+            let decided = match job {
+                Job::Call(call, _) => (self.broker.decide(rows, call, now))
+                    .map(|d| (d.change, Said::Sealed(d.sealed))),
+                Job::Operate(operation, _) => (self.broker.operate(rows, operation, now))
+                    .map(|(change, done)| (change, Said::Operated(done))),
+            };
+            match decided {
+                Ok(decided) => return Ok(Ok(decided)),
+                Err(Stop::Need(keys)) => {
+                    for (key, stored) in self.store.load(&keys).await?.iter() {
+                        rows.set(key.clone(), stored.clone());
+                    }
+                }
+                Err(Stop::Refused(refusal)) => {
+                    return Ok(Err(BrokerCashierError::Refused(refusal)));
+                }
+                Err(Stop::Broken(what)) => {
+                    tracing::error!(%what, "the books contradict themselves: run `dpay broker audit`");
+                    return Ok(Err(BrokerCashierError::Broken(what)));
+                }
+            }
+        }
+    }
+}
+
+impl Job {
+    fn keys(&self) -> Vec<crate::broker::RowKey> {
+        match self {
+            Job::Call(call, _) => call.keys(),
+            Job::Operate(operation, _) => operation.keys(),
+        }
+    }
+}
+
+/// Releases what was decided; a receiver that is gone has its answer at the next try.
+fn answer(
+    batch: Vec<Job>,
+    settled: Result<Vec<Result<Said, BrokerCashierError>>, BrokerStoreError>,
+) {
+    let (mut said, failure) = match settled {
+        Ok(said) => (said.into_iter(), None),
+        Err(error) => {
+            tracing::error!(%error, "a batch of requests was not made durable");
+            (Vec::new().into_iter(), Some(error))
+        }
+    };
+    for job in batch {
+        let failed = || match &failure {
+            Some(BrokerStoreError::Full) => BrokerCashierError::Full,
+            Some(BrokerStoreError::Stale(_)) | None => BrokerCashierError::Busy,
+            Some(error) => BrokerCashierError::Store(error.to_string()),
+        };
+        let word = said.next().unwrap_or_else(|| Err(failed()));
+        match job {
+            Job::Call(_, sender) => {
+                let _ = sender.send(word.and_then(|w| match w {
+                    Said::Sealed(sealed) => Ok(sealed),
+                    Said::Operated(_) => Err(failed()),
+                }));
+            }
+            Job::Operate(_, sender) => {
+                let _ = sender.send(word.and_then(|w| match w {
+                    Said::Operated(done) => Ok(done),
+                    Said::Sealed(_) => Err(failed()),
+                }));
+            }
+        }
+    }
+}

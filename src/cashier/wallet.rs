@@ -1,0 +1,65 @@
+//! A wallet in use: its home, its seed, and the one task that owns its money
+//! (`docs/protocol.md` sections 5 and 11).
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `open` | making a wallet, opening it to write or to read |
+//! | `home` | the directory, readable by its owner only; the seed file in it |
+//! | `handle` | [`WalletHandle`]: what the gateway and the commands call |
+//! | `purse` | the task: one message after another, decide, write, release |
+//! | `errands`, `answers` | what the task asks of the broker in the background, and hears |
+//! | `door` | the broker as the wallet sees it |
+//! | `counter` | the broker over HTTP |
+//! | `checks` | what the spent list says about a path |
+
+mod answers;
+pub mod checks;
+pub mod counter;
+pub mod door;
+mod errands;
+pub mod handle;
+pub mod home;
+pub mod open;
+mod purse;
+pub mod told;
+
+use thiserror::Error;
+
+use crate::store::wallet::StoreError;
+use crate::wallet::WalletError;
+
+pub use checks::{SpentCheck, SpentCopy};
+pub use door::{Account, BrokerDoor, DoorError};
+pub use handle::WalletHandle;
+pub use home::{HomeError, Passphrase};
+pub use open::{Wallet, WalletConfig, WalletReader};
+pub use told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
+
+/// Why the cashier did not do what was asked.
+#[derive(Debug, Error)]
+pub enum CashierError {
+    /// The wallet's rules say no, or a peer or the broker broke them.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// Our own store: nothing was changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The home directory or the seed file.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The broker did not do it.
+    #[error(transparent)]
+    Broker(#[from] DoorError),
+    /// Words that make no seed.
+    #[error("these are not the words of a wallet: {0}")]
+    Words(crate::coin::SeedError),
+    /// Nobody said where the broker is.
+    #[error("this wallet has no broker yet: name one with --broker URL")]
+    NoBroker,
+    /// No certified payee key is at hand.
+    #[error("no payee key certified by the broker is at hand yet")]
+    NoKey,
+    /// The wallet was closed.
+    #[error("the wallet is closed")]
+    Closed,
+}

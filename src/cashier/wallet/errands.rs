@@ -1,0 +1,406 @@
+//! What the purse asks of the broker, in the background: meet it, buy, certify, redeem, fetch the
+//! spent list. One errand of a kind at a time; after a failure it waits, longer each time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::CashierError;
+use super::checks::SpentCopy;
+use super::door::{Account, BrokerDoor, DoorError};
+use super::purse::{Purse, give};
+use super::told::RedeemReport;
+use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
+use crate::coin::keys::PublicKey;
+use crate::record::{MAX_LINKS_REDEEM, Path};
+use crate::units::{Units, UnixMs};
+use crate::wallet::trade::{self, Redeemable, Redeemed};
+use crate::wallet::{
+    Balance, Effect, Funds, PinnedBroker, PurchaseState, RequestId, Rows, WalletError, choose,
+    keys, sign,
+};
+use crate::{clock, random};
+
+/// First wait after a failure; doubled each time up to [`RETRY_MOST_MS`].
+const RETRY_FIRST_MS: u64 = 1_000;
+pub(super) const RETRY_MOST_MS: u64 = 60_000;
+/// The spent list is fetched again this often, the account's money this often where more is wanted.
+pub(super) const SPENT_EVERY_MS: u64 = 20 * 60_000;
+pub(super) const ACCOUNT_EVERY_MS: u64 = 10_000;
+
+/// What an errand brought back.
+pub(super) enum News {
+    Met(Result<(PinnedBroker, Account), DoorError>),
+    Account(Result<Account, DoorError>),
+    /// With the account afterwards, where that could be asked.
+    Purchased(
+        RequestId,
+        Result<Vec<CoinCertificate>, DoorError>,
+        Option<Account>,
+    ),
+    Certified(
+        Vec<(u32, PublicKey)>,
+        Result<Vec<PseudonymCertificate>, DoorError>,
+    ),
+    Redeemed(RequestId, Result<(Vec<Redeemed>, Vec<u8>), DoorError>),
+    Spent(Result<Arc<dyn SpentCopy>, DoorError>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Errand {
+    Meet,
+    Account,
+    Certify,
+    Spent,
+    Purchase(RequestId),
+    Redeem(RequestId),
+}
+
+/// Asked for while the broker was not met yet.
+pub(super) enum Parked {
+    Broker(oneshot::Sender<Result<PinnedBroker, CashierError>>),
+    Buy(Units, oneshot::Sender<Result<Vec<Units>, CashierError>>),
+    Redeem(
+        Redeemable,
+        oneshot::Sender<Result<RedeemReport, CashierError>>,
+    ),
+}
+
+/// Somebody who waits for answers to requests.
+pub(super) struct Waiter {
+    pub(super) requests: BTreeSet<RequestId>,
+    pub(super) reply: WaiterReply,
+}
+
+/// Whom to tell.
+pub(super) enum WaiterReply {
+    Buy(oneshot::Sender<Result<Vec<Units>, CashierError>>),
+    Redeem(oneshot::Sender<Result<RedeemReport, CashierError>>),
+}
+
+/// The wallet's dealings with its broker that are not money: reachability, timing, who waits.
+pub(super) struct Desk {
+    pub(super) door: Option<Arc<dyn BrokerDoor>>,
+    pub(super) post: Option<mpsc::UnboundedSender<News>>,
+    /// Met in this run; its key is the pinned one.
+    pub(super) is_met: bool,
+    /// It is another broker than the pinned one: nothing is asked of it.
+    pub(super) changed: Option<WalletError>,
+    pub(super) account: Option<Account>,
+    pub(super) error: Option<DoorError>,
+    pub(super) retry_at: UnixMs,
+    retry_ms: u64,
+    busy: BTreeSet<Errand>,
+    pub(super) account_due: Option<UnixMs>,
+    pub(super) spent: Option<Arc<dyn SpentCopy>>,
+    pub(super) spent_due: UnixMs,
+    wanted: BTreeMap<Units, UnixMs>,
+    pub(super) parked: Vec<Parked>,
+    pub(super) waiters: Vec<Waiter>,
+}
+
+impl Desk {
+    pub(super) fn new(door: Option<Arc<dyn BrokerDoor>>) -> Desk {
+        Desk {
+            door,
+            post: None,
+            is_met: false,
+            changed: None,
+            account: None,
+            error: None,
+            retry_at: UnixMs(0),
+            retry_ms: RETRY_FIRST_MS,
+            busy: BTreeSet::new(),
+            account_due: None,
+            spent: None,
+            spent_due: UnixMs(0),
+            wanted: BTreeMap::new(),
+            parked: Vec::new(),
+            waiters: Vec::new(),
+        }
+    }
+
+    /// What could be bought now.
+    pub(super) fn funds(&self, rows: &Rows) -> Funds {
+        let ordered = rows
+            .purchases
+            .values()
+            .filter(|row| row.state == PurchaseState::Pending)
+            .flat_map(|row| row.coins.iter().map(|(value, _)| *value));
+        let ordered = Units::checked_sum(ordered).unwrap_or(Units(u64::MAX));
+        Funds {
+            buyable: self.account.map(|a| a.buyable.saturating_sub(ordered)),
+            balance: self.account.map_or(Units::ZERO, |a| a.balance),
+            unreachable: self.door.is_none() || self.changed.is_some() || self.error.is_some(),
+        }
+    }
+
+    /// Notes that a coin of this size was missed.
+    pub(super) fn want(&mut self, size: Units, now: UnixMs) {
+        self.wanted.insert(size, now);
+        if self.is_met && self.account_due.is_none() {
+            self.account_due = Some(now.plus_ms(ACCOUNT_EVERY_MS));
+        }
+    }
+
+    /// Adds what only the broker knows.
+    pub(super) fn show(&self, balance: &mut Balance) {
+        balance.broker_balance = self.account.map(|a| a.balance);
+        balance.broker_pending = self.account.map(|a| a.pending);
+        balance.broker_bond = self.account.map(|a| a.bond);
+        let changed = self.changed.as_ref().map(ToString::to_string);
+        let error = self.error.as_ref().map(ToString::to_string);
+        balance.broker_error = changed.or(error).or_else(|| match self.door {
+            None => Some(CashierError::NoBroker.to_string()),
+            Some(_) => None,
+        });
+    }
+
+    fn start<F>(&mut self, errand: Errand, run: impl FnOnce(Arc<dyn BrokerDoor>) -> F)
+    where
+        F: Future<Output = News> + Send + 'static,
+    {
+        let (Some(door), Some(post)) = (self.door.clone(), self.post.clone()) else {
+            return;
+        };
+        if !self.busy.insert(errand) {
+            return;
+        }
+        let run = run(door);
+        tokio::spawn(async move {
+            let _ = post.send(run.await);
+        });
+    }
+
+    pub(super) fn heard(&mut self, errand: Errand, error: Option<&DoorError>, now: UnixMs) {
+        self.busy.remove(&errand);
+        match error {
+            None | Some(DoorError::Refused(_)) => {
+                self.error = None;
+                self.retry_ms = RETRY_FIRST_MS;
+                self.retry_at = now;
+            }
+            Some(error) => {
+                if self.error.is_none() {
+                    tracing::warn!("{error}; the wallet goes on with what it has");
+                }
+                self.error = Some(error.clone());
+                self.retry_at = now.plus_ms(self.retry_ms);
+                self.retry_ms = self.retry_ms.saturating_mul(2).min(RETRY_MOST_MS);
+            }
+        }
+    }
+}
+
+impl Purse {
+    /// Takes up what needs the broker: at once if it is met, else once it is.
+    pub(super) async fn park(&mut self, parked: Parked) {
+        if let Parked::Broker(reply) = parked {
+            return match &self.rows.meta.broker {
+                Some(pinned) if self.desk.changed.is_none() => give(reply, Ok(pinned.clone())),
+                _ => self.park_or_refuse(Parked::Broker(reply)),
+            };
+        }
+        if self.desk.is_met {
+            self.unpark(parked).await;
+        } else {
+            self.park_or_refuse(parked);
+        }
+    }
+
+    fn park_or_refuse(&mut self, parked: Parked) {
+        if self.desk.door.is_none() {
+            parked.refuse(CashierError::NoBroker);
+        } else if let Some(error) = &self.desk.changed {
+            parked.refuse(error.clone().into());
+        } else {
+            self.desk.retry_at = UnixMs(0);
+            self.desk.parked.push(parked);
+        }
+    }
+
+    pub(super) async fn unpark(&mut self, parked: Parked) {
+        match parked {
+            Parked::Broker(reply) => {
+                let pinned = self.rows.meta.broker.clone();
+                give(reply, pinned.ok_or(CashierError::NoBroker));
+            }
+            Parked::Buy(units, reply) => match self.order(&choose::split(units)).await {
+                Ok(requests) => self.desk.waiters.push(Waiter {
+                    requests,
+                    reply: WaiterReply::Buy(reply),
+                }),
+                Err(error) => give(reply, Err(error)),
+            },
+            Parked::Redeem(which, reply) => match self.begin_redemptions(which).await {
+                Ok(requests) => self.desk.waiters.push(Waiter {
+                    requests,
+                    reply: WaiterReply::Redeem(reply),
+                }),
+                Err(error) => give(reply, Err(error)),
+            },
+        }
+        self.answer_waiters();
+    }
+
+    /// Fixes purchases of these coins.
+    async fn order(&mut self, coins: &[Units]) -> Result<BTreeSet<RequestId>, CashierError> {
+        let mut requests = BTreeSet::new();
+        if coins.is_empty() {
+            return Err(WalletError::Amount(Units::ZERO).into());
+        }
+        for batch in coins.chunks(choose::MAX_BATCH) {
+            let request = RequestId(random::bytes());
+            let change = trade::begin_purchase(&self.rows, request, batch, clock::now())?;
+            self.apply(change).await?;
+            requests.insert(request);
+        }
+        Ok(requests)
+    }
+
+    /// Fixes redemptions of everything redeemable; those from before are waited for too.
+    async fn begin_redemptions(
+        &mut self,
+        which: Redeemable,
+    ) -> Result<BTreeSet<RequestId>, CashierError> {
+        self.flush().await?;
+        let now = clock::now();
+        let holdings = trade::redeemable(&self.rows, which, now);
+        for batch in holdings.chunks(choose::MAX_BATCH) {
+            let request = RequestId(random::bytes());
+            let change = trade::begin_redemption(&self.rows, request, batch, now)?;
+            self.apply(change).await?;
+        }
+        let open = self.rows.redemptions.values();
+        Ok(open
+            .filter(|row| row.answers.is_none())
+            .map(|row| row.request)
+            .collect())
+    }
+
+    /// Starts what is due.
+    pub(super) async fn send_errands(&mut self) {
+        let now = clock::now();
+        if self.desk.door.is_none() || self.desk.changed.is_some() || now < self.desk.retry_at {
+            return;
+        }
+        if !self.desk.is_met {
+            self.desk.start(Errand::Meet, |door| async move {
+                let met = async { Ok((door.meet().await?, door.account().await?)) };
+                News::Met(met.await)
+            });
+            return;
+        }
+        self.order_wanted(now).await;
+        for effect in trade::unfinished(&self.rows) {
+            match effect {
+                Effect::SendPurchase(request) => self.send_purchase(request),
+                Effect::SendRedemption(request) => self.send_redemption(request),
+                Effect::SignSpend(_) | Effect::SignClose(_) => {}
+            }
+        }
+        self.send_certify(now).await;
+        if self.config.payee_keys > 0 && now >= self.desk.spent_due {
+            self.desk.start(Errand::Spent, |door| async move {
+                News::Spent(door.spent_list().await)
+            });
+        }
+        if self.desk.account_due.is_some_and(|due| now >= due) {
+            self.desk.start(Errand::Account, |door| async move {
+                News::Account(door.account().await)
+            });
+        }
+    }
+
+    async fn order_wanted(&mut self, now: UnixMs) {
+        let funds = self.desk.funds(&self.rows);
+        let wanted: Vec<Units> = self.desk.wanted.keys().rev().copied().collect();
+        let coins = choose::orders(&self.rows, &self.config.limits, &funds, &wanted, now);
+        // What could not be afforded is asked for again by whoever wants it.
+        self.desk.wanted.clear();
+        if coins.is_empty() {
+            return;
+        }
+        if let Err(error) = self.order(&coins).await {
+            tracing::error!("coins cannot be ordered: {error}");
+            self.desk.retry_at = now.plus_ms(RETRY_MOST_MS);
+        }
+    }
+
+    fn send_purchase(&mut self, request: RequestId) {
+        let Some(row) = self.rows.purchases.get(&request) else {
+            return;
+        };
+        let holder = |index: &u32| self.seed.holder_key(*index).public();
+        let coins = row.coins.iter().map(|(value, i)| (*value, holder(i)));
+        let coins: Vec<_> = coins.collect();
+        self.desk
+            .start(Errand::Purchase(request), move |door| async move {
+                let answer = door.purchase(request, coins).await;
+                let account = match answer {
+                    Ok(_) => door.account().await.ok(),
+                    Err(_) => None,
+                };
+                News::Purchased(request, answer, account)
+            });
+    }
+
+    fn send_redemption(&mut self, request: RequestId) {
+        if self.desk.busy.contains(&Errand::Redeem(request)) {
+            return;
+        }
+        let Some(row) = self.rows.redemptions.get(&request) else {
+            return;
+        };
+        let mut parts = Vec::with_capacity(row.holdings.len());
+        for id in &row.holdings {
+            let Some(holding) = self.rows.holdings.get(id) else {
+                return;
+            };
+            let Ok(path) = Path::decode(&holding.path, MAX_LINKS_REDEEM) else {
+                tracing::error!("the path of holding {id} is damaged: request {request} stays");
+                return;
+            };
+            parts.push((path, sign::sign_redeem(&self.seed, holding)));
+        }
+        self.desk
+            .start(Errand::Redeem(request), move |door| async move {
+                News::Redeemed(request, door.redeem(request, parts).await)
+            });
+    }
+
+    async fn send_certify(&mut self, now: UnixMs) {
+        let stock = u32::try_from(keys::stock(&self.rows, now).count()).unwrap_or(u32::MAX);
+        let wanted = self.config.payee_keys.min(choose::MAX_BATCH as u32);
+        if stock > wanted / 2 || wanted == 0 || self.desk.busy.contains(&Errand::Certify) {
+            return;
+        }
+        let Ok((change, indices)) = keys::take(&self.rows, wanted.saturating_sub(stock)) else {
+            return;
+        };
+        if let Err(error) = self.apply(change).await {
+            tracing::error!("no payee keys: {error}");
+            self.desk.retry_at = now.plus_ms(RETRY_MOST_MS);
+            return;
+        }
+        let asked: Vec<(u32, PublicKey)> = indices
+            .into_iter()
+            .map(|index| (index, self.seed.holder_key(index).public()))
+            .collect();
+        let public = asked.iter().map(|(_, key)| *key).collect();
+        self.desk.start(Errand::Certify, |door| async move {
+            News::Certified(asked, door.certify(public).await)
+        });
+    }
+}
+
+impl Parked {
+    pub(super) fn refuse(self, error: CashierError) {
+        match self {
+            Parked::Broker(reply) => give(reply, Err(error)),
+            Parked::Buy(_, reply) => give(reply, Err(error)),
+            Parked::Redeem(_, reply) => give(reply, Err(error)),
+        }
+    }
+}

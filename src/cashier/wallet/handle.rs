@@ -1,0 +1,296 @@
+//! [`WalletHandle`]: what the gateway and the commands ask of a wallet. Cheap to clone; every call is
+//! a message to the one task that owns the money.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::CashierError;
+use super::checks::SpentCheck;
+use super::purse::Ask;
+use super::told::{OpenChannels, RedeemReport, ReserveRequest};
+use crate::channel::{NoReserve, Reserved};
+use crate::coin::certificate::PseudonymCertificate;
+use crate::coin::chain::Chain;
+use crate::coin::ids::{ChainValue, Commitment, HoldingId};
+use crate::coin::keys::PublicKey;
+use crate::record::{ClosePart, Holding, OpenSpend, Path};
+use crate::units::{InfoHash, Units};
+use crate::wallet::trade::Redeemable;
+use crate::wallet::{Balance, JournalLine, PinnedBroker};
+use crate::wire::message::RefuseReason;
+
+/// A wallet in use. Dropping the last clone writes what is left and closes it.
+#[derive(Clone, Debug)]
+pub struct WalletHandle {
+    asks: mpsc::Sender<Ask>,
+    account: PublicKey,
+}
+
+impl WalletHandle {
+    pub(super) fn new(asks: mpsc::Sender<Ask>, account: PublicKey) -> WalletHandle {
+        WalletHandle { asks, account }
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, CashierError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.asks.send(ask(reply)).await;
+        sent.map_err(|_| CashierError::Closed)?;
+        answer.await.map_err(|_| CashierError::Closed)
+    }
+
+    /// The account at the broker.
+    #[must_use]
+    pub fn account(&self) -> PublicKey {
+        self.account
+    }
+
+    /// The broker: the pinned one, or else the one that is met now.
+    ///
+    /// # Errors
+    /// No broker named, not reachable, or not the pinned one.
+    pub async fn broker(&self) -> Result<PinnedBroker, CashierError> {
+        self.ask(Ask::Broker).await?
+    }
+
+    /// Promises a holding to a channel. Never waits for the broker: what is missing is bought in the
+    /// background, and [`NoReserve::NotYet`] says so.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn reserve(&self, request: ReserveRequest) -> Result<Reserved, NoReserve> {
+        let answer = self.ask(|reply| Ask::Reserve(request, reply)).await;
+        answer.unwrap_or(Err(NoReserve::NoFunds))
+    }
+
+    /// Takes a promise back.
+    ///
+    /// # Errors
+    /// An unknown holding.
+    pub async fn release(&self, holding: HoldingId) -> Result<(), CashierError> {
+        self.ask(|reply| Ask::Release(holding, reply)).await?
+    }
+
+    /// Spends a reserved holding to `payee`: the row is durable before the spend is signed.
+    ///
+    /// # Errors
+    /// A holding that is not reserved, a payee whose certificate does not hold, or our own store:
+    /// nothing is signed then.
+    pub async fn commit(
+        &self,
+        holding: HoldingId,
+        payee: PublicKey,
+        certificate: PseudonymCertificate,
+        info_hash: InfoHash,
+        peer: String,
+    ) -> Result<(OpenSpend, Chain), CashierError> {
+        self.ask(|reply| Ask::Commit {
+            holding,
+            payee,
+            certificate,
+            info_hash,
+            peer,
+            reply,
+        })
+        .await?
+    }
+
+    /// The open of a spend and its chain once more, unchanged: for a lost connection.
+    ///
+    /// # Errors
+    /// An unknown spend.
+    pub async fn open_again(&self, spend: Commitment) -> Result<(OpenSpend, Chain), CashierError> {
+        self.ask(|reply| Ask::OpenAgain(spend, reply)).await?
+    }
+
+    /// Notes ticks that were sent; on disk within a second. Lower ones than before are left out.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn payer_ticks(&self, ticks: Vec<(Commitment, u32)>) -> Result<(), CashierError> {
+        let sent = self.asks.send(Ask::PayerTicks(ticks)).await;
+        sent.map_err(|_| CashierError::Closed)
+    }
+
+    /// Notes that connections ended: what is left in their channels waits for the payees' closes.
+    ///
+    /// # Errors
+    /// Only our own store.
+    pub async fn payer_ended(&self, spends: Vec<Commitment>) -> Result<(), CashierError> {
+        self.ask(|reply| Ask::PayerEnded(spends, reply)).await?
+    }
+
+    /// Takes the payee's close: the rest is change.
+    ///
+    /// # Errors
+    /// A close that does not hold, or a second one.
+    pub async fn payer_closed(
+        &self,
+        spend: Commitment,
+        close: ClosePart,
+    ) -> Result<(), CashierError> {
+        self.ask(|reply| Ask::PayerClosed(spend, close, reply))
+            .await?
+    }
+
+    /// Whether a proposed holding may be taken: never opened before, not on the spent list. The
+    /// answer says whether the list's copy was fresh.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn check(&self, holding: Holding, path: Path) -> Result<SpentCheck, RefuseReason> {
+        let path = Box::new(path);
+        let answer = self.ask(|reply| Ask::Check(holding, path, reply)).await;
+        answer.unwrap_or(Err(RefuseReason::Busy))
+    }
+
+    /// A certified key for one connection. Unused for a minute it may be given again.
+    ///
+    /// # Errors
+    /// [`CashierError::NoKey`] when none is at hand; some are fetched in the background.
+    pub async fn payee_key(&self) -> Result<(u32, PseudonymCertificate), CashierError> {
+        self.ask(Ask::PayeeKey).await?
+    }
+
+    /// Takes back a key that no open came for: it may be given to another connection at once.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn key_unused(&self, index: u32) -> Result<(), CashierError> {
+        let sent = self.asks.send(Ask::KeyUnused(index)).await;
+        sent.map_err(|_| CashierError::Closed)
+    }
+
+    /// Records a validly signed open, durably: its holding is never accepted with another statement.
+    ///
+    /// # Errors
+    /// An open that does not hold, or a holding that was opened before.
+    pub async fn record_open(
+        &self,
+        path: Path,
+        open: OpenSpend,
+        info_hash: InfoHash,
+        peer: String,
+    ) -> Result<(), CashierError> {
+        let received = Box::new(crate::wallet::earning::Open {
+            path,
+            open,
+            info_hash,
+            peer,
+        });
+        self.ask(|reply| Ask::RecordOpen(received, reply)).await?
+    }
+
+    /// Notes that the records of a received spend were accepted in the DHT.
+    ///
+    /// # Errors
+    /// An unknown spend, or our own store.
+    pub async fn accepted(&self, spend: Commitment) -> Result<(), CashierError> {
+        self.ask(|reply| Ask::Accepted(spend, reply)).await?
+    }
+
+    /// Takes ticks that were verified; on disk within a second. The chain is checked again then.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn payee_ticks(
+        &self,
+        ticks: Vec<(Commitment, u32, ChainValue)>,
+    ) -> Result<(), CashierError> {
+        let sent = self.asks.send(Ask::PayeeTicks(ticks)).await;
+        sent.map_err(|_| CashierError::Closed)
+    }
+
+    /// Closes a received spend at (`k`, `wk`), or at what is on disk if that is more. The row is
+    /// durable before the close is signed; asked again, the same bytes come back. The share can be
+    /// redeemed from now on.
+    ///
+    /// # Errors
+    /// An unknown spend, a chain value that does not prove `k`, or our own store.
+    pub async fn close(
+        &self,
+        spend: Commitment,
+        k: u32,
+        wk: ChainValue,
+    ) -> Result<ClosePart, CashierError> {
+        self.ask(|reply| Ask::Close(spend, k, wk, reply)).await?
+    }
+
+    /// Notes that the close of a received spend was put into the DHT and read back.
+    ///
+    /// # Errors
+    /// An unknown spend, or our own store.
+    pub async fn record_put(&self, spend: Commitment) -> Result<(), CashierError> {
+        self.ask(|reply| Ask::RecordPut(spend, reply)).await?
+    }
+
+    /// Channels that are open, or were when the wallet last ran.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn open_channels(&self) -> Result<OpenChannels, CashierError> {
+        self.ask(Ask::OpenChannels).await
+    }
+
+    /// Sets or lifts what a torrent may cost in all. What it cost in earlier runs counts.
+    ///
+    /// # Errors
+    /// Only our own store.
+    pub async fn set_budget(
+        &self,
+        info_hash: InfoHash,
+        budget: Option<Units>,
+    ) -> Result<(), CashierError> {
+        self.ask(|reply| Ask::SetBudget(info_hash, budget, reply))
+            .await?
+    }
+
+    /// What the wallet holds, with what the broker said last.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn balance(&self) -> Result<Balance, CashierError> {
+        self.ask(Ask::Balance).await
+    }
+
+    /// The newest `limit` lines of the journal, oldest first.
+    ///
+    /// # Errors
+    /// Only our own store.
+    pub async fn history(&self, limit: u32) -> Result<Vec<JournalLine>, CashierError> {
+        self.ask(|reply| Ask::History(limit, reply)).await?
+    }
+
+    /// Buys coins worth at least `units` (rounded up to 16) and returns their values.
+    ///
+    /// # Errors
+    /// The broker's refusal, or that it cannot be reached: then what was ordered still comes later.
+    pub async fn buy(&self, units: Units) -> Result<Vec<Units>, CashierError> {
+        self.ask(|reply| Ask::Buy(units, reply)).await?
+    }
+
+    /// Redeems shares and change.
+    ///
+    /// # Errors
+    /// As [`WalletHandle::redeem_all`].
+    pub async fn redeem_earned(&self) -> Result<RedeemReport, CashierError> {
+        self.ask(|reply| Ask::Redeem(Redeemable::Earned, reply))
+            .await?
+    }
+
+    /// Redeems shares, change and unspent coins.
+    ///
+    /// # Errors
+    /// A broker that cannot be reached before anything was signed, or our own store. Afterwards
+    /// the report says what was not answered.
+    pub async fn redeem_all(&self) -> Result<RedeemReport, CashierError> {
+        self.ask(|reply| Ask::Redeem(Redeemable::All, reply))
+            .await?
+    }
+
+    /// Writes what is left and closes the wallet, whoever else still has a handle.
+    ///
+    /// # Errors
+    /// [`CashierError::Store`] where ticks could not be written.
+    pub async fn shutdown(self) -> Result<(), CashierError> {
+        self.ask(Ask::Shutdown).await?
+    }
+}

@@ -1,0 +1,484 @@
+//! The task that owns a wallet's money: one message after another, decide, write, release.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use super::CashierError;
+use super::checks::{self, SpentCheck};
+use super::door::BrokerDoor;
+use super::errands::{Desk, News, Parked};
+use super::open::WalletConfig;
+use super::told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
+use crate::channel::{NoReserve, Reserved};
+use crate::clock;
+use crate::coin::Seed;
+use crate::coin::certificate::PseudonymCertificate;
+use crate::coin::chain::Chain;
+use crate::coin::ids::{ChainValue, Commitment, HoldingId};
+use crate::coin::keys::PublicKey;
+use crate::record::{ClosePart, Holding, OpenSpend, Path};
+use crate::store::wallet::{StoreError, WalletStore, WriterLock};
+use crate::units::{InfoHash, Units, UnixMs};
+use crate::wallet::trade::{self, Redeemable};
+use crate::wallet::{
+    Balance, Change, Effect, JournalLine, NoCoin, PinnedBroker, ReceivedState, Rows, WalletError,
+    Wish, choose, earning, keys, paying, sign,
+};
+use crate::wire::message::RefuseReason;
+
+/// Ticks are on disk this long after they came.
+const FLUSH: Duration = Duration::from_millis(500);
+
+type Reply<T> = oneshot::Sender<T>;
+type Outcome<T> = Result<T, CashierError>;
+
+/// What can be asked of the task.
+pub(super) enum Ask {
+    Broker(Reply<Outcome<PinnedBroker>>),
+    Reserve(ReserveRequest, Reply<Result<Reserved, NoReserve>>),
+    Release(HoldingId, Reply<Outcome<()>>),
+    Commit {
+        holding: HoldingId,
+        payee: PublicKey,
+        certificate: PseudonymCertificate,
+        info_hash: InfoHash,
+        peer: String,
+        reply: Reply<Outcome<(OpenSpend, Chain)>>,
+    },
+    OpenAgain(Commitment, Reply<Outcome<(OpenSpend, Chain)>>),
+    PayerTicks(Vec<(Commitment, u32)>),
+    PayerEnded(Vec<Commitment>, Reply<Outcome<()>>),
+    PayerClosed(Commitment, ClosePart, Reply<Outcome<()>>),
+    Check(Holding, Box<Path>, Reply<Result<SpentCheck, RefuseReason>>),
+    PayeeKey(Reply<Outcome<(u32, PseudonymCertificate)>>),
+    KeyUnused(u32),
+    RecordOpen(Box<earning::Open>, Reply<Outcome<()>>),
+    Accepted(Commitment, Reply<Outcome<()>>),
+    PayeeTicks(Vec<(Commitment, u32, ChainValue)>),
+    Close(Commitment, u32, ChainValue, Reply<Outcome<ClosePart>>),
+    RecordPut(Commitment, Reply<Outcome<()>>),
+    OpenChannels(Reply<OpenChannels>),
+    SetBudget(InfoHash, Option<Units>, Reply<Outcome<()>>),
+    Balance(Reply<Balance>),
+    History(u32, Reply<Outcome<Vec<JournalLine>>>),
+    Buy(Units, Reply<Outcome<Vec<Units>>>),
+    Redeem(Redeemable, Reply<Outcome<RedeemReport>>),
+    Shutdown(Reply<Outcome<()>>),
+}
+
+/// The owner of a wallet's rows.
+pub(super) struct Purse {
+    store: Box<dyn WalletStore>,
+    pub(super) rows: Rows,
+    /// The store may hold other rows than these: load before anything else.
+    is_doubtful: bool,
+    pub(super) seed: Seed,
+    pub(super) config: WalletConfig,
+    pub(super) desk: Desk,
+    sent: BTreeMap<Commitment, u32>,
+    came: BTreeMap<Commitment, (u32, ChainValue)>,
+    given: BTreeMap<u32, UnixMs>,
+    _lock: WriterLock,
+}
+
+impl Purse {
+    pub(super) fn new(
+        store: Box<dyn WalletStore>,
+        rows: Rows,
+        seed: Seed,
+        door: Option<std::sync::Arc<dyn BrokerDoor>>,
+        config: &WalletConfig,
+        lock: WriterLock,
+    ) -> Purse {
+        Purse {
+            store,
+            rows,
+            is_doubtful: false,
+            seed,
+            config: config.clone(),
+            desk: Desk::new(door),
+            sent: BTreeMap::new(),
+            came: BTreeMap::new(),
+            given: BTreeMap::new(),
+            _lock: lock,
+        }
+    }
+
+    /// Serves until the last handle is gone or one asks to close.
+    pub(super) async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
+        let (post, mut news) = mpsc::unbounded_channel::<News>();
+        self.desk.post = Some(post);
+        self.finish_closes().await;
+        let mut flush = tokio::time::interval(FLUSH);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                ask = asks.recv() => match ask {
+                    Some(Ask::Shutdown(reply)) => {
+                        let flushed = self.flush().await;
+                        self.store.close().await;
+                        drop(self._lock);
+                        let _ = reply.send(flushed);
+                        return;
+                    }
+                    Some(ask) => self.serve(ask).await,
+                    None => break,
+                },
+                Some(item) = news.recv() => self.hear(item).await,
+                _ = flush.tick() => {
+                    if let Err(error) = self.flush().await {
+                        tracing::error!("ticks stay in memory: {error}");
+                    }
+                }
+            }
+            self.send_errands().await;
+        }
+        if let Err(error) = self.flush().await {
+            tracing::error!("the last ticks could not be written: {error}");
+        }
+        self.store.close().await;
+    }
+
+    /// Makes a change durable, then applies it to the rows in memory, and gives its effects.
+    pub(super) async fn apply(&mut self, change: Change) -> Outcome<Vec<Effect>> {
+        if self.is_doubtful {
+            self.rows = self.store.load().await?;
+            self.is_doubtful = false;
+            return Err(StoreError::Refused(crate::wallet::ApplyError::Stale {
+                expected: change.expects,
+                found: self.rows.version,
+            })
+            .into());
+        }
+        let Change { effects, .. } = &change;
+        let effects = effects.clone();
+        let rows_only = Change {
+            effects: Vec::new(),
+            ..change
+        };
+        if rows_only.is_empty() {
+            return Ok(effects);
+        }
+        if let Err(error) = self.store.apply(&rows_only).await {
+            // A full disk rolls back; after anything else the store says what it holds.
+            self.is_doubtful = !matches!(error, StoreError::Full);
+            return Err(error.into());
+        }
+        rows_only.apply(&mut self.rows).map_err(StoreError::from)?;
+        Ok(effects)
+    }
+
+    /// Loads the rows again where a failed write left doubt about them.
+    async fn settle_doubt(&mut self) {
+        if self.is_doubtful
+            && let Ok(rows) = self.store.load().await
+        {
+            self.rows = rows;
+            self.is_doubtful = false;
+        }
+    }
+
+    /// Writes ticks. What cannot be written stays in memory and is tried again.
+    pub(super) async fn flush(&mut self) -> Outcome<()> {
+        self.settle_doubt().await;
+        if !self.sent.is_empty() {
+            let sent: Vec<_> = self.sent.iter().map(|(s, k)| (*s, *k)).collect();
+            self.apply(paying::ticks(&self.rows, &sent)?).await?;
+            self.sent.clear();
+        }
+        if !self.came.is_empty() {
+            let came: Vec<_> = self.came.iter().map(|(s, (k, wk))| (*s, *k, *wk)).collect();
+            let (change, bad) = earning::ticks(&self.rows, &came)?;
+            for spend in bad {
+                tracing::warn!("a tick of spend {spend} is not in its chain and is left out");
+            }
+            self.apply(change).await?;
+            self.came.clear();
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, ask: Ask) {
+        self.settle_doubt().await;
+        let now = clock::now();
+        match ask {
+            Ask::Reserve(request, reply) => give(reply, self.reserve(request, now).await),
+            Ask::PayerTicks(ticks) => {
+                for (spend, k) in ticks {
+                    let last = self.sent.entry(spend).or_insert(k);
+                    *last = k.max(*last);
+                }
+            }
+            Ask::PayeeTicks(ticks) => {
+                for (spend, k, wk) in ticks {
+                    let last = self.came.entry(spend).or_insert((k, wk));
+                    if k > last.0 {
+                        *last = (k, wk);
+                    }
+                }
+            }
+            Ask::Check(holding, path, reply) => give(reply, self.check(&holding, &path, now)),
+            Ask::PayeeKey(reply) => give(reply, self.payee_key(now)),
+            Ask::KeyUnused(index) => {
+                self.given.remove(&index);
+            }
+            Ask::OpenChannels(reply) => {
+                let _ = self.flush().await;
+                give(reply, self.open_channels());
+            }
+            Ask::Balance(reply) => {
+                let _ = self.flush().await;
+                give(reply, self.balance(now));
+            }
+            Ask::History(limit, reply) => {
+                give(reply, self.store.journal(limit).await.map_err(Into::into));
+            }
+            Ask::Broker(reply) => self.park(Parked::Broker(reply)).await,
+            Ask::Buy(units, reply) => self.park(Parked::Buy(units, reply)).await,
+            Ask::Redeem(which, reply) => self.park(Parked::Redeem(which, reply)).await,
+            other => self.serve_change(other, now).await,
+        }
+    }
+
+    /// The messages that each write one change.
+    async fn serve_change(&mut self, ask: Ask, now: UnixMs) {
+        match ask {
+            Ask::Release(holding, reply) => {
+                let change = paying::release(&self.rows, &holding);
+                give(reply, self.done(change).await);
+            }
+            Ask::Commit {
+                holding,
+                payee,
+                certificate,
+                info_hash,
+                peer,
+                reply,
+            } => {
+                let commit = (holding, payee, certificate, info_hash, peer);
+                give(reply, self.commit(commit, now).await);
+            }
+            Ask::OpenAgain(spend, reply) => give(reply, self.open_again(&spend)),
+            Ask::PayerEnded(spends, reply) => {
+                let change = paying::ended(&self.rows, &spends, now);
+                give(reply, self.done(Ok(change)).await);
+            }
+            Ask::PayerClosed(spend, close, reply) => {
+                give(reply, self.payer_closed(&spend, &close, now).await);
+            }
+            Ask::RecordOpen(open, reply) => {
+                let change = earning::record_open(&self.rows, *open, now);
+                give(reply, self.done(change).await);
+            }
+            Ask::Accepted(spend, reply) => {
+                let change = earning::accepted(&self.rows, &spend);
+                give(reply, self.done(change).await);
+            }
+            Ask::RecordPut(spend, reply) => {
+                let change = earning::put(&self.rows, &spend);
+                give(reply, self.done(change).await);
+            }
+            Ask::Close(spend, k, wk, reply) => {
+                give(reply, self.close(&spend, k, &wk).await);
+            }
+            Ask::SetBudget(info_hash, budget, reply) => {
+                let mut change = Change::on(&self.rows);
+                change.budgets.push((info_hash, budget));
+                give(reply, self.done(Ok(change)).await);
+            }
+            _ => {}
+        }
+    }
+
+    async fn done(&mut self, change: Result<Change, WalletError>) -> Outcome<()> {
+        self.apply(change?).await?;
+        Ok(())
+    }
+
+    async fn reserve(
+        &mut self,
+        request: ReserveRequest,
+        now: UnixMs,
+    ) -> Result<Reserved, NoReserve> {
+        let wish = Wish {
+            info_hash: request.info_hash,
+            at_least: request.at_least,
+            at_most: request.at_most,
+        };
+        let funds = self.desk.funds(&self.rows);
+        let limits = self.config.limits;
+        let best = choose::best_size(&self.rows, &limits, &funds, &wish, now);
+        let chosen = paying::reserve(&self.rows, &limits, &funds, &wish, now);
+        let given = chosen.as_ref().ok().map(|(_, row)| row.holding.value);
+        if let Some(size) = best.filter(|size| given.is_none_or(|value| value < *size)) {
+            self.desk.want(size, now);
+        }
+        let (change, row) = chosen.map_err(|no| match no {
+            NoCoin::OverBudget => NoReserve::OverBudget,
+            NoCoin::NoFunds => NoReserve::NoFunds,
+            NoCoin::NotYet => NoReserve::NotYet,
+            NoCoin::WalletLimit => NoReserve::WalletLimit,
+        })?;
+        self.apply(change).await.map_err(|_| NoReserve::NotYet)?;
+        Ok(Reserved {
+            holding: row.holding,
+            path: row.path,
+        })
+    }
+
+    async fn commit(
+        &mut self,
+        (holding, payee, certificate, info_hash, peer): (
+            HoldingId,
+            PublicKey,
+            PseudonymCertificate,
+            InfoHash,
+            String,
+        ),
+        now: UnixMs,
+    ) -> Outcome<(OpenSpend, Chain)> {
+        let row = self.rows.holdings.get(&holding);
+        let row = row.ok_or(WalletError::UnknownHolding(holding))?;
+        if self
+            .desk
+            .spent
+            .as_ref()
+            .is_some_and(|s| s.is_suspended(&payee))
+        {
+            return Err(WalletError::PayeeCertificate("its key is suspended").into());
+        }
+        let (draft, chain) = sign::draft_spend(&self.seed, &row.holding, payee);
+        let key_index = row.key_index;
+        let spend = draft.spend;
+        let commit = paying::Commit {
+            holding,
+            draft,
+            certificate,
+            info_hash,
+            peer,
+        };
+        self.apply(paying::commit(&self.rows, commit, now)?).await?;
+        let row = self.rows.spends.get(&spend);
+        let row = row.ok_or(WalletError::UnknownSpend(spend))?;
+        Ok((sign::sign_spend(&self.seed, key_index, row), chain))
+    }
+
+    fn open_again(&self, spend: &Commitment) -> Outcome<(OpenSpend, Chain)> {
+        let unknown = || WalletError::UnknownSpend(*spend);
+        let row = self.rows.spends.get(spend).ok_or_else(unknown)?;
+        let holding = self.rows.holdings.get(&row.holding).ok_or_else(unknown)?;
+        let open = sign::sign_spend(&self.seed, holding.key_index, row);
+        Ok((open, sign::chain(&self.seed, &holding.holding)))
+    }
+
+    async fn payer_closed(
+        &mut self,
+        spend: &Commitment,
+        close: &ClosePart,
+        now: UnixMs,
+    ) -> Outcome<()> {
+        self.flush().await?;
+        let (open, _) = self.open_again(spend)?;
+        let change = paying::closed(&self.rows, spend, &open, close, now);
+        self.done(change).await
+    }
+
+    fn check(
+        &self,
+        holding: &Holding,
+        path: &Path,
+        now: UnixMs,
+    ) -> Result<SpentCheck, RefuseReason> {
+        earning::check(&self.rows, &holding.id).map_err(|_| RefuseReason::Seen)?;
+        checks::look_up(self.desk.spent.as_deref(), holding, path, now)
+    }
+
+    fn payee_key(&mut self, now: UnixMs) -> Outcome<(u32, PseudonymCertificate)> {
+        let row = keys::pick(&self.rows, &self.given, now).ok_or(CashierError::NoKey)?;
+        self.given.insert(row.index, now);
+        Ok((row.index, row.certificate))
+    }
+
+    async fn close(&mut self, spend: &Commitment, k: u32, wk: &ChainValue) -> Outcome<ClosePart> {
+        self.flush().await?;
+        self.apply(earning::fix_close(&self.rows, spend, k, wk)?)
+            .await?;
+        self.sign_close(spend).await
+    }
+
+    /// Signs a close whose row is durable, and keeps the share.
+    async fn sign_close(&mut self, spend: &Commitment) -> Outcome<ClosePart> {
+        let row = self.rows.received.get(spend);
+        let row = row.ok_or(WalletError::UnknownSpend(*spend))?;
+        if let Some(close) = row.close() {
+            return Ok(close);
+        }
+        let close = sign::sign_close(&self.seed, row);
+        let now = clock::now();
+        let change = earning::close_signed(&self.rows, spend, &close, now);
+        self.done(change).await?;
+        Ok(close)
+    }
+
+    /// Signs the closes that a crash left fixed but not signed.
+    async fn finish_closes(&mut self) {
+        for effect in trade::unfinished(&self.rows) {
+            if let Effect::SignClose(spend) = effect
+                && let Err(error) = self.sign_close(&spend).await
+            {
+                tracing::error!("close of spend {spend} from the last run: {error}");
+            }
+        }
+    }
+
+    fn balance(&self, now: UnixMs) -> Balance {
+        let mut balance = Balance::of(&self.rows, now);
+        self.desk.show(&mut balance);
+        balance
+    }
+
+    fn open_channels(&self) -> OpenChannels {
+        let ours = self.rows.spends.values().filter(|row| row.close.is_none());
+        let spent = ours.filter_map(|row| {
+            let holding = self.rows.holdings.get(&row.holding)?;
+            Some(OpenSpent {
+                spend: row.spend,
+                holding: holding.holding,
+                path: holding.path.clone(),
+                open: sign::sign_spend(&self.seed, holding.key_index, row),
+                last_k: row.last_k,
+                info_hash: row.info_hash,
+                peer: row.peer.clone(),
+                since: row.opened,
+            })
+        });
+        let done = |state: &ReceivedState| matches!(state, ReceivedState::Closed { .. });
+        let theirs = self.rows.received.values();
+        let received = theirs
+            .filter(|row| !(row.put && done(&row.state)))
+            .map(|row| OpenReceived {
+                spend: row.spend,
+                holding: row.holding,
+                path: row.path.clone(),
+                open: row.open,
+                k: row.k,
+                wk: row.wk,
+                close: row.close(),
+                accepted: row.accepted,
+                info_hash: row.info_hash,
+                peer: row.peer.clone(),
+            });
+        OpenChannels {
+            spent: spent.collect(),
+            received: received.collect(),
+        }
+    }
+}
+
+/// Answers; whoever asked may be gone.
+pub(super) fn give<T>(reply: Reply<T>, answer: T) {
+    let _ = reply.send(answer);
+}

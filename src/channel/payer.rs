@@ -1,0 +1,507 @@
+//! The payer of one connection: opens channels as the torrent needs them and ticks for what is
+//! verified (`docs/protocol.md` sections 5, 7 and 8).
+//!
+//! It never stops a torrent: where it cannot or may not pay, it says why
+//! ([`PayerAction::GoesFree`]) and the peer is used as any other, for as long as it serves.
+
+mod channel;
+mod messages;
+mod pace;
+mod plan;
+mod status;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use self::channel::{Channel, Spent, State};
+use self::pace::Pace;
+use super::window::PROVISIONAL_MAX_BYTES;
+use super::{HELD_MS, NoReserve, Reserved, Windows, earliest};
+use crate::coin::{Chain, Commitment, HoldingId, PseudonymCertificate, PublicKey};
+use crate::record::{ClosePart, OpenSpend};
+use crate::units::{PricePerGib, Units, UnixMs};
+use crate::wire::message::{Message, Offer, RefuseReason, WaitReason};
+
+pub use self::status::{FreeReason, PayerStatus};
+
+/// Nothing wanted for this long closes the channels, so that their change comes back.
+const UNWANTED_MS: u64 = 60_000;
+
+/// What a payer knows before it meets the payee.
+#[derive(Clone, Debug)]
+pub struct PayerTerms {
+    /// Length of the torrent's pieces.
+    pub piece_length_bytes: u64,
+    /// Highest price that is paid.
+    pub max_price: PricePerGib,
+    /// The broker whose coins the wallet has.
+    pub broker: PublicKey,
+    /// Whether the payee was honest before. A stranger gets its `open` only after its first
+    /// verified piece, where it serves one provisionally.
+    pub is_known_payee: bool,
+}
+
+/// What the driver of a [`Payer`] is to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PayerAction {
+    /// Send to the payee.
+    Send(Message),
+    /// Set a holding aside; answer by [`Payer::handle_reserved`], at once.
+    Reserve {
+        /// The channel it is for.
+        channel: u32,
+        /// Least value with which paying gets on.
+        at_least: Units,
+        /// Most that this payee is trusted with, or that is needed.
+        at_most: Units,
+    },
+    /// Write the spend, then sign it; answer by [`Payer::handle_open_durable`], or by
+    /// [`Payer::handle_commit_failed`] if nothing was signed.
+    Commit {
+        /// The channel it is for.
+        channel: u32,
+        /// The holding to spend.
+        holding: HoldingId,
+        /// The payee's holder key.
+        payee: PublicKey,
+        /// Its certificate: the broker's word is checked, the spent list is not.
+        certificate: PseudonymCertificate,
+    },
+    /// The holding is not spent here: it is free again.
+    Release {
+        /// The holding.
+        holding: HoldingId,
+        /// Why the payee did not take it, if it said so.
+        refused: Option<RefuseReason>,
+    },
+    /// A tick was sent.
+    Ticked {
+        /// c of the spend.
+        spend: Commitment,
+        /// Units paid in all on this channel.
+        k: u32,
+        /// What shows it.
+        wk: crate::coin::ChainValue,
+    },
+    /// The payee closed; the close is good.
+    Closed {
+        /// c of the spend.
+        spend: Commitment,
+        /// The close.
+        close: ClosePart,
+        /// Units ticked; more than the close says if the last ticks crossed it.
+        ticked: u32,
+    },
+    /// The channel is over here and no close came: the cashier looks for it.
+    Ended {
+        /// c of the spend.
+        spend: Commitment,
+        /// Units ticked.
+        k: u32,
+    },
+    /// The peer is not paid from now on, or not beyond what is open, and why.
+    GoesFree(FreeReason),
+}
+
+/// A payee's offer that was found acceptable.
+#[derive(Clone, Copy, Debug)]
+struct OfferTerms {
+    windows: Windows,
+    smallest_channel: Units,
+}
+
+/// Why nothing is proposed at present, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Free {
+    reason: FreeReason,
+    /// `None`: not again on this connection.
+    retry_at: Option<UnixMs>,
+}
+
+/// The paying side of one connection.
+#[derive(Clone, Debug)]
+pub struct Payer {
+    terms: PayerTerms,
+    /// As it came; a second one must be equal.
+    offer: Option<Offer>,
+    offer_terms: Option<OfferTerms>,
+    free: Option<Free>,
+    /// The reason that was last told.
+    told: Option<FreeReason>,
+    channels: BTreeMap<u32, Channel>,
+    next_channel: u32,
+    /// Units ticked on channels that are over, less what their closes gave back.
+    done_units: Units,
+    /// Value of the last channel that was closed honestly or ticked through.
+    last_done: Option<Units>,
+    failures: u32,
+    /// Whether bytes count: from the first proposal on.
+    counts: bool,
+    accepted_once: bool,
+    verified_once: bool,
+    verified_bytes: u64,
+    delivered_bytes: u64,
+    wanted_bytes: u64,
+    /// Bytes paid at our own risk: delivered, not verified.
+    risked_bytes: u64,
+    /// What the payee last granted before acceptance.
+    granted_bytes: u64,
+    held: Option<(UnixMs, WaitReason)>,
+    /// Whether the payee says that the channels buy too little for what is asked of it.
+    is_short: bool,
+    /// Whether a channel was closed because nothing came: none is opened until something does.
+    is_idle: bool,
+    unwanted_since: Option<UnixMs>,
+    active: UnixMs,
+    pace: Pace,
+    stopping: bool,
+    actions: VecDeque<PayerAction>,
+}
+
+impl Payer {
+    /// A payer that waits for the payee's offer.
+    #[must_use]
+    pub fn new(terms: PayerTerms, now: UnixMs) -> Payer {
+        Payer {
+            terms,
+            offer: None,
+            offer_terms: None,
+            free: None,
+            told: None,
+            channels: BTreeMap::new(),
+            next_channel: 0,
+            done_units: Units::ZERO,
+            last_done: None,
+            failures: 0,
+            counts: false,
+            accepted_once: false,
+            verified_once: false,
+            verified_bytes: 0,
+            delivered_bytes: 0,
+            wanted_bytes: 0,
+            risked_bytes: 0,
+            granted_bytes: 0,
+            held: None,
+            is_short: false,
+            is_idle: false,
+            unwanted_since: None,
+            active: now,
+            pace: Pace::new(now),
+            stopping: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do. Call until `None` after every `handle_*`.
+    pub fn poll_action(&mut self) -> Option<PayerAction> {
+        self.actions.pop_front()
+    }
+
+    /// A block of `bytes` arrived from the payee; its piece is not verified yet.
+    pub fn handle_delivered(&mut self, now: UnixMs, bytes: u64) {
+        self.pace.delivered(now, bytes);
+        if self.counts {
+            self.delivered_bytes = self.count(self.delivered_bytes, bytes);
+        }
+        self.held = None;
+        self.is_idle = false;
+        self.plan(now);
+    }
+
+    /// `bytes` that the payee delivered intact lie in pieces that are verified now.
+    pub fn handle_verified(&mut self, now: UnixMs, bytes: u64) {
+        self.verified_once = true;
+        self.active = now;
+        if self.counts {
+            self.verified_bytes = self.count(self.verified_bytes, bytes);
+        }
+        self.wanted_bytes = self.wanted_bytes.saturating_sub(bytes);
+        self.held = self.held.map(|(_, why)| (now, why));
+        self.pay(now);
+        self.commit_keyed(now);
+        self.plan(now);
+    }
+
+    /// What the torrent still needs at most from this payee: bytes of pieces that it has and that
+    /// are not verified.
+    pub fn handle_wanted(&mut self, now: UnixMs, bytes: u64) {
+        self.wanted_bytes = bytes;
+        self.unwanted_since = match (bytes, self.unwanted_since) {
+            (0, None) => Some(now),
+            (0, since) => since,
+            _ => None,
+        };
+        self.plan(now);
+    }
+
+    /// The wallet's answer to [`PayerAction::Reserve`].
+    pub fn handle_reserved(
+        &mut self,
+        now: UnixMs,
+        channel: u32,
+        answer: Result<Reserved, NoReserve>,
+    ) {
+        let waits = matches!(
+            self.channels.get(&channel).map(|c| &c.state),
+            Some(State::Reserving)
+        );
+        match answer {
+            Ok(reserved) if waits => {
+                self.free = None;
+                self.told = None;
+                self.counts = true;
+                self.send(Message::Propose {
+                    channel,
+                    path: reserved.path.clone(),
+                });
+                self.insert(channel, State::Proposed(reserved), now);
+                self.plan(now);
+            }
+            Ok(reserved) => self.release(&reserved, None),
+            Err(why) if waits => {
+                self.channels.remove(&channel);
+                self.go_free(now, FreeReason::Wallet(why));
+                self.plan(now);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The wallet's answer to [`PayerAction::Commit`]: the spend is durable and signed.
+    pub fn handle_open_durable(
+        &mut self,
+        now: UnixMs,
+        channel: u32,
+        holding: HoldingId,
+        open: OpenSpend,
+        chain: Chain,
+    ) {
+        match self.channels.remove(&channel).map(|c| c.state) {
+            Some(State::Committing(reserved)) if reserved.holding.id == holding => {
+                self.send(Message::Open { channel, open });
+                let spent = Spent::new(reserved.holding, open, chain);
+                self.insert(channel, State::Opening(spent), now);
+            }
+            other => {
+                if let Some(state) = other {
+                    self.insert(channel, state, now);
+                }
+                let spend = open.commitment(&holding);
+                self.actions.push_back(PayerAction::Ended { spend, k: 0 });
+            }
+        }
+    }
+
+    /// The wallet could not spend the holding; nothing was signed, the holding is the wallet's.
+    pub fn handle_commit_failed(&mut self, now: UnixMs, channel: u32) {
+        let state = self.channels.get(&channel).map(|c| &c.state);
+        if matches!(state, Some(State::Committing(_))) {
+            self.channels.remove(&channel);
+            self.go_free(now, FreeReason::NoSpend);
+            self.plan(now);
+        }
+    }
+
+    /// Asks the payee to close everything; nothing new is opened. A channel that is on its way is
+    /// waited for if something verified is still owed. What is not closed within half a minute ends
+    /// without. [`Payer::is_done`] says when the connection may go; it may go before.
+    pub fn handle_stop(&mut self, now: UnixMs) {
+        self.stopping = true;
+        self.plan(now);
+    }
+
+    /// The connection is gone.
+    pub fn handle_disconnect(&mut self, now: UnixMs) {
+        self.stopping = true;
+        self.close_all(now);
+        self.actions
+            .retain(|action| !matches!(action, PayerAction::Send(_)));
+        let spent = self.channels.values().filter_map(Channel::spent);
+        let ended: Vec<_> = spent.map(|s| (s.spend, s.k)).collect();
+        for (spend, k) in ended {
+            self.actions.push_back(PayerAction::Ended { spend, k });
+        }
+        self.channels.clear();
+    }
+
+    /// Whether every channel is resolved after a stop or disconnect.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.stopping && self.channels.is_empty() && self.actions.is_empty()
+    }
+
+    /// When [`Payer::handle_timeout`] is due, if ever.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<UnixMs> {
+        let deadlines = self.channels.values().map(|c| c.deadline(self.active));
+        earliest([
+            deadlines.min(),
+            self.held.map(|(since, _)| since.plus_ms(HELD_MS)),
+            self.unwanted_deadline(),
+            self.free.and_then(|free| free.retry_at),
+        ])
+    }
+
+    /// Something is due: resolves what has waited too long.
+    pub fn handle_timeout(&mut self, now: UnixMs) {
+        self.end_wait(now);
+        if self.unwanted_deadline().is_some_and(|at| at <= now) {
+            self.unwanted_since = None;
+            self.close_all(now);
+        }
+        let due = |c: &Channel| c.deadline(self.active) <= now;
+        let late: Vec<u32> = (self.channels.iter())
+            .filter_map(|(id, c)| due(c).then_some(*id))
+            .collect();
+        for channel in late {
+            self.expire(now, channel);
+        }
+        let retry_at = self.free.and_then(|free| free.retry_at);
+        if retry_at.is_some_and(|at| at <= now) {
+            self.free = None;
+        }
+        self.plan(now);
+    }
+
+    fn unwanted_deadline(&self) -> Option<UnixMs> {
+        let since = self.unwanted_since.filter(|_| !self.channels.is_empty());
+        since.map(|since| since.plus_ms(UNWANTED_MS))
+    }
+
+    /// Requests were held for five seconds and nothing was verified: open at last, or where ticks
+    /// are waited for pay what was delivered, up to one window beyond what is verified.
+    fn end_wait(&mut self, now: UnixMs) {
+        let Some((since, why)) = self.held else {
+            return;
+        };
+        let Some(terms) = self.offer_terms.filter(|_| now.since_ms(since) >= HELD_MS) else {
+            return;
+        };
+        self.held = Some((now, why));
+        if why == WaitReason::Ticks {
+            let window_bytes = terms.windows.accepted_bytes(self.paid());
+            let most = self.verified_bytes.saturating_add(window_bytes);
+            self.risked_bytes = self.risked_bytes.max(self.delivered_bytes.min(most));
+            self.pay(now);
+        }
+        self.commit_all_keyed(now);
+    }
+
+    /// Ticks for what is owed, over the accepted channels in the order of their numbers.
+    fn pay(&mut self, now: UnixMs) {
+        let Some(terms) = self.offer_terms else {
+            return;
+        };
+        let payable_bytes = self.verified_bytes.max(self.risked_bytes);
+        let due = terms.windows.price().due(payable_bytes);
+        let mut owed = due.saturating_sub(self.paid());
+        for (id, channel) in &mut self.channels {
+            let State::Paying(spent) = &mut channel.state else {
+                continue;
+            };
+            let Some((more, wk)) = spent.tick(owed) else {
+                continue;
+            };
+            owed = owed.saturating_sub(more);
+            let (spend, k) = (spent.spend, spent.k);
+            let tick = Message::Tick {
+                channel: *id,
+                k,
+                wk,
+            };
+            self.actions.push_back(PayerAction::Send(tick));
+            self.actions.push_back(PayerAction::Ticked { spend, k, wk });
+            if spent.left().is_zero() {
+                self.last_done = Some(spent.holding.value);
+                *channel = Channel::new(State::Closing(spent.clone()), now);
+            }
+        }
+    }
+
+    /// Units ticked on this connection, less what closes gave back.
+    fn paid(&self) -> Units {
+        let open = self.channels.values().filter_map(Channel::spent);
+        let ticked = open.map(Spent::ticked);
+        Units::checked_sum(ticked.chain([self.done_units])).unwrap_or(Units(u64::MAX))
+    }
+
+    /// Units that the channels pay in all: those that are accepted.
+    fn capacity(&self) -> Units {
+        let accepted = self.channels.values().filter(|c| !c.is_pending());
+        let worth = accepted.map(Channel::worth);
+        Units::checked_sum(worth.chain([self.done_units])).unwrap_or(Units(u64::MAX))
+    }
+
+    /// Units that the channels pay in all, if those on their way are accepted.
+    fn planned_capacity(&self) -> Units {
+        let worth = self.channels.values().map(Channel::worth);
+        Units::checked_sum(worth.chain([self.done_units])).unwrap_or(Units(u64::MAX))
+    }
+
+    /// `bytes` more, but never beyond what the payee serves under payment: what comes beyond that
+    /// comes free.
+    fn count(&self, counted: u64, bytes: u64) -> u64 {
+        let Some(terms) = self.offer_terms else {
+            return counted;
+        };
+        let limit = match self.accepted_once {
+            true => terms.windows.price().bytes_bought(self.capacity()),
+            false => terms.windows.provisional_bytes(),
+        };
+        counted.saturating_add(bytes).min(limit).max(counted)
+    }
+
+    fn insert(&mut self, channel: u32, state: State, now: UnixMs) {
+        self.channels.insert(channel, Channel::new(state, now));
+    }
+
+    fn send(&mut self, message: Message) {
+        self.actions.push_back(PayerAction::Send(message));
+    }
+
+    fn release(&mut self, reserved: &Reserved, refused: Option<RefuseReason>) {
+        let holding = reserved.holding.id;
+        self.actions
+            .push_back(PayerAction::Release { holding, refused });
+    }
+
+    /// Whether a payee of this kind must show a verified piece before it gets a spend.
+    fn waits_for_piece(&self) -> bool {
+        let is_stranger = !(self.terms.is_known_payee || self.verified_once);
+        let piece = self.terms.piece_length_bytes;
+        is_stranger && piece <= PROVISIONAL_MAX_BYTES && self.granted_bytes >= piece
+    }
+
+    /// Whether a channel would pay for anything: for what is verified, or what is to come.
+    fn has_use(&self) -> bool {
+        self.wanted_bytes > 0 || !self.owed().is_zero()
+    }
+
+    /// Units due for verified bytes and not ticked.
+    fn owed(&self) -> Units {
+        let windows = self.offer_terms.map(|terms| terms.windows);
+        let due = windows.map(|windows| windows.price().due(self.verified_bytes));
+        due.unwrap_or_default().saturating_sub(self.paid())
+    }
+
+    fn commit_keyed(&mut self, now: UnixMs) {
+        if self.has_use() && !self.waits_for_piece() {
+            self.commit_all_keyed(now);
+        }
+    }
+
+    /// Keyed -> Committing.
+    fn commit_all_keyed(&mut self, now: UnixMs) {
+        for (id, channel) in &mut self.channels {
+            let State::Keyed(reserved, certificate) = &channel.state else {
+                continue;
+            };
+            self.actions.push_back(PayerAction::Commit {
+                channel: *id,
+                holding: reserved.holding.id,
+                payee: certificate.holder,
+                certificate: *certificate,
+            });
+            *channel = Channel::new(State::Committing(reserved.clone()), now);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! What a payer does with the payee's messages, and with states that lasted too long.
+
+use super::channel::{Channel, Spent, State};
+use super::{FreeReason, OfferTerms, Payer, PayerAction};
+use crate::channel::{PeerFault, Windows};
+use crate::coin::{Commitment, PseudonymCertificate};
+use crate::record::ClosePart;
+use crate::units::{Units, UnixMs};
+use crate::wire::message::{Due, Message, Offer, OpenedState, RefuseReason, VERSION, WaitReason};
+
+impl Payer {
+    /// A message from the payee.
+    ///
+    /// # Errors
+    /// The payee did what no honest one does: drop the connection, then call
+    /// [`Payer::handle_disconnect`].
+    pub fn handle_message(&mut self, now: UnixMs, message: &Message) -> Result<(), PeerFault> {
+        match message {
+            Message::Offer(offer) => self.on_offer(now, offer),
+            Message::Key {
+                channel,
+                certificate,
+            } => self.on_key(now, *channel, certificate),
+            Message::Opened { channel, state } => self.on_opened(now, *channel, *state),
+            Message::Refused {
+                channel,
+                reason,
+                close,
+            } => self.on_refused(now, *channel, *reason, close.as_ref()),
+            Message::Due(due) => {
+                self.on_due(now, due);
+                Ok(())
+            }
+            Message::Close { spend, close } => self.on_close(now, spend, close),
+            Message::Conflict { .. } => Ok(()),
+            _ => Err(PeerFault::Unexpected {
+                kind: message.kind(),
+            }),
+        }
+    }
+
+    fn on_offer(&mut self, now: UnixMs, offer: &Offer) -> Result<(), PeerFault> {
+        match &self.offer {
+            Some(known) if known == offer => return Ok(()),
+            Some(_) => return Err(PeerFault::OfferChanged),
+            None => self.offer = Some(offer.clone()),
+        }
+        let windows = Windows::new(self.terms.piece_length_bytes, offer.price);
+        let takes_our_coins = (offer.brokers.iter()).any(|(key, _)| *key == self.terms.broker);
+        let problem = if offer.version != VERSION {
+            Some(FreeReason::Version(offer.version))
+        } else if !takes_our_coins {
+            Some(FreeReason::Broker)
+        } else if offer.price > self.terms.max_price {
+            Some(FreeReason::Price {
+                asked: offer.price,
+                limit: self.terms.max_price,
+            })
+        } else if !windows.buys_two_pieces() {
+            Some(FreeReason::PriceForPieces { asked: offer.price })
+        } else {
+            None
+        };
+        if let Some(reason) = problem {
+            self.go_free(now, reason);
+            return Ok(());
+        }
+        self.offer_terms = Some(OfferTerms {
+            windows,
+            smallest_channel: offer.smallest_channel,
+        });
+        self.plan(now);
+        Ok(())
+    }
+
+    /// Proposed -> Keyed, and on to Committing where there is nothing to wait for.
+    fn on_key(
+        &mut self,
+        now: UnixMs,
+        channel: u32,
+        certificate: &PseudonymCertificate,
+    ) -> Result<(), PeerFault> {
+        let Some(known) = self.known(channel, "key")? else {
+            return Ok(());
+        };
+        let State::Proposed(reserved) = &known.state else {
+            return Err(PeerFault::Unexpected { kind: "key" });
+        };
+        let bad = |problem| PeerFault::BadKey { channel, problem };
+        if certificate.broker != reserved.holding.broker {
+            return Err(bad("is certified by another broker"));
+        }
+        if !certificate.is_live(now.day()) {
+            return Err(bad("has an expired certificate"));
+        }
+        if certificate.holder.check().is_err() || !certificate.verify() {
+            return Err(bad("is not certified"));
+        }
+        let keyed = State::Keyed(reserved.clone(), *certificate);
+        self.insert(channel, keyed, now);
+        self.commit_keyed(now);
+        Ok(())
+    }
+
+    /// Opening -> Paying.
+    fn on_opened(
+        &mut self,
+        now: UnixMs,
+        channel: u32,
+        state: OpenedState,
+    ) -> Result<(), PeerFault> {
+        let Some(known) = self.known(channel, "opened")? else {
+            return Ok(());
+        };
+        match (&known.state, state) {
+            (State::Opening(spent), OpenedState::Accepted) => {
+                let (spent, took_ms) = (spent.clone(), now.since_ms(known.since));
+                self.insert(channel, State::Paying(spent), now);
+                self.accepted_once = true;
+                self.is_short = false;
+                self.pace.accepted(took_ms);
+                self.pay(now);
+                self.plan(now);
+                Ok(())
+            }
+            (State::Opening(_) | State::Paying(_) | State::Closing(_), _) => Ok(()),
+            _ => Err(PeerFault::Unexpected { kind: "opened" }),
+        }
+    }
+
+    /// Proposed, Keyed: the holding is free again. Committing: the spend ends unused. Opening,
+    /// Closing: closed if the close is good.
+    fn on_refused(
+        &mut self,
+        now: UnixMs,
+        channel: u32,
+        reason: RefuseReason,
+        close: Option<&ClosePart>,
+    ) -> Result<(), PeerFault> {
+        let Some(known) = self.known(channel, "refused")? else {
+            return Ok(());
+        };
+        match (known.state.clone(), close) {
+            (State::Proposed(reserved) | State::Keyed(reserved, _), None) => {
+                self.release(&reserved, Some(reason));
+                self.channels.remove(&channel);
+            }
+            (State::Committing(_), None) => {
+                self.channels.remove(&channel);
+            }
+            (State::Opening(spent) | State::Closing(spent), Some(close)) => {
+                spent.check(close)?;
+                self.channels.remove(&channel);
+                self.finish(now, &spent, close);
+            }
+            (State::Opening(spent) | State::Closing(spent), None) => {
+                self.channels.remove(&channel);
+                self.end(&spent);
+            }
+            _ => return Err(PeerFault::Unexpected { kind: "refused" }),
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.go_free(now, FreeReason::Refused(reason));
+        self.plan(now);
+        Ok(())
+    }
+
+    /// Requests are held back, or no more; before acceptance also how much is granted.
+    fn on_due(&mut self, now: UnixMs, due: &Due) {
+        if self.offer_terms.is_none() {
+            return;
+        }
+        self.granted_bytes = due.window_bytes;
+        self.held = match (due.why, self.held) {
+            (WaitReason::None, _) => None,
+            (why, Some((since, _))) => Some((since, why)),
+            (why, None) => Some((now, why)),
+        };
+        self.is_short |= due.why == WaitReason::Coin;
+        self.is_idle &= due.why == WaitReason::None;
+        self.plan(now);
+    }
+
+    /// Opening, Paying, Closing -> closed. A close of another spend is one that we gave up on.
+    fn on_close(
+        &mut self,
+        now: UnixMs,
+        spend: &Commitment,
+        close: &ClosePart,
+    ) -> Result<(), PeerFault> {
+        let found = (self.channels.iter()).find_map(|(id, channel)| {
+            let spent = channel.spent().filter(|spent| spent.spend == *spend)?;
+            Some((*id, spent.clone()))
+        });
+        let Some((id, spent)) = found else {
+            return Ok(());
+        };
+        spent.check(close)?;
+        self.channels.remove(&id);
+        self.finish(now, &spent, close);
+        self.plan(now);
+        Ok(())
+    }
+
+    /// A good close: what it leaves of the ticks is paid, the rest is owed again.
+    fn finish(&mut self, now: UnixMs, spent: &Spent, close: &ClosePart) {
+        let paid = Units(u64::from(close.k));
+        self.done_units = self.done_units.checked_add(paid).unwrap_or(self.done_units);
+        if close.k == spent.k && close.k > 0 {
+            self.last_done = Some(spent.holding.value);
+        }
+        self.actions.push_back(PayerAction::Closed {
+            spend: spent.spend,
+            close: *close,
+            ticked: spent.k,
+        });
+        self.pay(now);
+    }
+
+    /// No close came: what was ticked counts as paid.
+    fn end(&mut self, spent: &Spent) {
+        let ticked = spent.ticked();
+        self.done_units = (self.done_units.checked_add(ticked)).unwrap_or(self.done_units);
+        let (spend, k) = (spent.spend, spent.k);
+        self.actions.push_back(PayerAction::Ended { spend, k });
+    }
+
+    /// The channel; `None` where it is over, which a crossing message may not know.
+    fn known(&self, channel: u32, kind: &'static str) -> Result<Option<&Channel>, PeerFault> {
+        match self.channels.get(&channel) {
+            Some(known) if matches!(known.state, State::Reserving) => {
+                Err(PeerFault::UnknownChannel { kind, channel })
+            }
+            None if channel >= self.next_channel => {
+                Err(PeerFault::UnknownChannel { kind, channel })
+            }
+            known => Ok(known),
+        }
+    }
+
+    /// Every spend is to be closed, every holding that is not spent is free again.
+    pub(super) fn close_all(&mut self, now: UnixMs) {
+        let all: Vec<u32> = self.channels.keys().copied().collect();
+        for channel in all {
+            self.leave(now, channel);
+        }
+    }
+
+    /// Reserving, Committing -> gone. Proposed, Keyed -> released. Opening, Paying -> Closing.
+    fn leave(&mut self, now: UnixMs, channel: u32) {
+        let Some(known) = self.channels.remove(&channel) else {
+            return;
+        };
+        match known.state {
+            State::Reserving | State::Committing(_) => {}
+            State::Proposed(reserved) | State::Keyed(reserved, _) => self.release(&reserved, None),
+            State::Opening(spent) | State::Paying(spent) => {
+                self.send(Message::CloseRequest {
+                    spend: spent.spend,
+                    k: spent.k,
+                    wk: spent.last_value(),
+                });
+                self.insert(channel, State::Closing(spent), now);
+            }
+            State::Closing(spent) => {
+                let closing = Channel::new(State::Closing(spent), known.since);
+                self.channels.insert(channel, closing);
+            }
+        }
+    }
+
+    /// A state lasted too long.
+    pub(super) fn expire(&mut self, now: UnixMs, channel: u32) {
+        let Some(known) = self.channels.get(&channel) else {
+            return;
+        };
+        let reason = match &known.state {
+            State::Reserving | State::Committing(_) => FreeReason::NoWallet,
+            State::Keyed(..) if !self.has_use() => {
+                self.leave(now, channel);
+                return;
+            }
+            State::Keyed(..) if self.delivered_bytes > 0 => {
+                self.commit_all_keyed(now);
+                return;
+            }
+            State::Keyed(..) => FreeReason::NoService,
+            State::Proposed(_) | State::Opening(_) => FreeReason::NoAnswer,
+            State::Paying(_) => {
+                self.is_idle = true;
+                self.leave(now, channel);
+                return;
+            }
+            State::Closing(spent) => {
+                let spent = spent.clone();
+                self.channels.remove(&channel);
+                self.end(&spent);
+                return;
+            }
+        };
+        if reason == FreeReason::NoAnswer {
+            self.failures = self.failures.saturating_add(1);
+        }
+        self.leave(now, channel);
+        self.go_free(now, reason);
+    }
+}

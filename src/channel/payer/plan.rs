@@ -1,0 +1,100 @@
+//! When a payer opens a channel, and how large (`docs/protocol.md` sections 5 and 7).
+
+use super::channel::{Channel, State};
+use super::{Payer, PayerAction};
+use crate::channel::MAX_CHANNELS;
+use crate::channel::window::coin_for;
+use crate::units::{Units, UnixMs};
+
+/// Channels on their way to acceptance at once, after the first was accepted. Until then one: a
+/// stranger has no more than one coin to lose.
+const MAX_PENDING: usize = 4;
+
+/// The least and the largest holding that the next channel should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Size {
+    at_least: Units,
+    at_most: Units,
+}
+
+impl Payer {
+    /// Asks the wallet for a holding where the next channel is due; when stopping, closes everything
+    /// as soon as nothing on its way could still pay what is owed.
+    pub(super) fn plan(&mut self, now: UnixMs) {
+        if self.stopping {
+            let is_pending = self.channels.values().any(Channel::is_pending);
+            if !is_pending || self.owed().is_zero() {
+                self.close_all(now);
+            }
+            return;
+        }
+        let Some(size) = self.next_size(now) else {
+            return;
+        };
+        let channel = self.next_channel;
+        let Some(next) = channel.checked_add(1) else {
+            return;
+        };
+        self.next_channel = next;
+        self.insert(channel, State::Reserving, now);
+        self.actions.push_back(PayerAction::Reserve {
+            channel,
+            at_least: size.at_least,
+            at_most: size.at_most,
+        });
+    }
+
+    fn next_size(&self, now: UnixMs) -> Option<Size> {
+        let terms = self.accepted_offer()?;
+        if self.is_blocked(now) || self.is_idle || !self.has_use() || !self.may_add_channel() {
+            return None;
+        }
+        let capacity = self.planned_capacity();
+        let bought_bytes = terms.windows.price().bytes_bought(capacity);
+        let needed_bytes = self.needed_bytes();
+        let owed = terms.windows.price().due(needed_bytes);
+        if self.accepted_once {
+            let rest_bytes = bought_bytes.saturating_sub(self.came_bytes());
+            let window_bytes = terms.windows.accepted_bytes(self.paid());
+            let is_enough = bought_bytes >= needed_bytes
+                || rest_bytes >= window_bytes.max(self.pace.ahead_bytes());
+            if is_enough {
+                return None;
+            }
+        }
+        let needed = owed.saturating_sub(capacity).max(Units(1));
+        let most = match self.last_done {
+            Some(last) => terms.windows.next_channel(last),
+            None => terms.windows.first_channel(),
+        };
+        let least = terms.windows.least_channel().min(needed);
+        let at_least = least.max(terms.smallest_channel);
+        Some(Size {
+            at_least,
+            at_most: coin_for(needed.min(most)).max(at_least),
+        })
+    }
+
+    fn may_add_channel(&self) -> bool {
+        let pending = self.channels.values().filter(|c| c.is_pending()).count();
+        let reserving = (self.channels.values()).any(|c| matches!(c.state, State::Reserving));
+        let most = if self.accepted_once { MAX_PENDING } else { 1 };
+        pending < most && !reserving && self.channels.len() < MAX_CHANNELS
+    }
+
+    /// Bytes that come in all, if everything wanted comes: what is verified, and what is wanted.
+    /// Where the payee holds requests back because the channels do not buy them, bytes that came
+    /// and will never verify use them up, and so count too.
+    fn needed_bytes(&self) -> u64 {
+        let base = match self.is_short {
+            true => self.came_bytes(),
+            false => self.verified_bytes,
+        };
+        base.saturating_add(self.wanted_bytes)
+    }
+
+    /// Bytes that came, verified or not.
+    pub(super) fn came_bytes(&self) -> u64 {
+        self.delivered_bytes.max(self.verified_bytes)
+    }
+}

@@ -1,0 +1,165 @@
+//! What a payer tells about itself: whether it pays, and if not, why.
+
+use std::fmt;
+
+use super::{Channel, Free, OfferTerms, Payer, PayerAction};
+use crate::channel::{MAX_FAILED_PROPOSALS, NoReserve};
+use crate::units::{PricePerGib, Units, UnixMs};
+use crate::wire::message::RefuseReason;
+
+/// Why a peer is used without being paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreeReason {
+    /// It asks more than the limit.
+    Price {
+        /// Its price.
+        asked: PricePerGib,
+        /// Our limit.
+        limit: PricePerGib,
+    },
+    /// At its price not even the dearest coin buys two pieces.
+    PriceForPieces {
+        /// Its price.
+        asked: PricePerGib,
+    },
+    /// It does not take coins of our broker.
+    Broker,
+    /// It speaks another version of the protocol.
+    Version(u64),
+    /// Our wallet gave no holding.
+    Wallet(NoReserve),
+    /// Our wallet could not spend the holding.
+    NoSpend,
+    /// Our wallet did not answer.
+    NoWallet,
+    /// It refused.
+    Refused(RefuseReason),
+    /// It did not answer a proposal or an open.
+    NoAnswer,
+    /// It took a proposal and served nothing.
+    NoService,
+}
+
+impl FreeReason {
+    /// How long until it makes sense to try again; `None` for never on this connection.
+    const fn retry_ms(self) -> Option<u64> {
+        match self {
+            FreeReason::Wallet(NoReserve::NotYet) => Some(250),
+            FreeReason::Wallet(NoReserve::WalletLimit | NoReserve::OverBudget) => Some(10_000),
+            FreeReason::Wallet(NoReserve::NoFunds) => Some(30_000),
+            FreeReason::NoSpend | FreeReason::NoWallet => Some(30_000),
+            FreeReason::NoAnswer | FreeReason::NoService => Some(60_000),
+            FreeReason::Refused(reason) => match reason {
+                RefuseReason::Path
+                | RefuseReason::Expired
+                | RefuseReason::Seen
+                | RefuseReason::Spent
+                | RefuseReason::Undecided
+                | RefuseReason::Late => Some(0),
+                RefuseReason::Busy | RefuseReason::NoKey => Some(60_000),
+                RefuseReason::Broker
+                | RefuseReason::TooSmall
+                | RefuseReason::Conflict
+                | RefuseReason::Unknown
+                | RefuseReason::Stopping => None,
+            },
+            FreeReason::Price { .. }
+            | FreeReason::PriceForPieces { .. }
+            | FreeReason::Broker
+            | FreeReason::Version(_)
+            | FreeReason::Wallet(NoReserve::PriceAboveLimit) => None,
+        }
+    }
+}
+
+impl fmt::Display for FreeReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FreeReason::Price { asked, limit } => {
+                write!(f, "it asks {asked} units per GiB, the limit is {limit}")
+            }
+            FreeReason::PriceForPieces { asked } => write!(
+                f,
+                "it asks {asked} units per GiB, at which no coin buys two pieces"
+            ),
+            FreeReason::Broker => f.write_str("it does not take coins of our broker"),
+            FreeReason::Version(version) => write!(f, "it speaks version {version} of dp_pay"),
+            FreeReason::Wallet(why) => write!(f, "{why}"),
+            FreeReason::NoSpend => f.write_str("the wallet could not spend the coin"),
+            FreeReason::NoWallet => f.write_str("the wallet did not answer"),
+            FreeReason::Refused(reason) => write!(f, "it refused payment: {reason}"),
+            FreeReason::NoAnswer => f.write_str("it did not answer"),
+            FreeReason::NoService => f.write_str("it took a proposal and served nothing"),
+        }
+    }
+}
+
+/// How a payer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayerStatus {
+    /// Price, once an acceptable offer came.
+    pub price: Option<PricePerGib>,
+    /// Why nothing new is opened at present.
+    pub free: Option<FreeReason>,
+    /// Whether units are left on accepted channels.
+    pub is_paying: bool,
+    /// Channels in use, accepted or on their way.
+    pub channels: usize,
+    /// Bytes delivered under payment.
+    pub delivered_bytes: u64,
+    /// Bytes verified under payment.
+    pub verified_bytes: u64,
+    /// Units ticked, less what closes gave back.
+    pub paid: Units,
+    /// Units that accepted channels still hold.
+    pub left: Units,
+}
+
+impl Payer {
+    /// How the payer stands.
+    #[must_use]
+    pub fn status(&self) -> PayerStatus {
+        let left = self.capacity().saturating_sub(self.paid());
+        PayerStatus {
+            price: self.offer_terms.map(|terms| terms.windows.price()),
+            free: self.free.map(|free| free.reason),
+            is_paying: !left.is_zero(),
+            channels: self.channels.len(),
+            delivered_bytes: self.delivered_bytes,
+            verified_bytes: self.verified_bytes,
+            paid: self.paid(),
+            left,
+        }
+    }
+
+    /// The spends that no close has come for, and the units ticked on each: what stays open if the
+    /// connection ends now.
+    pub fn open_spends(&self) -> impl Iterator<Item = (crate::coin::Commitment, u32)> + '_ {
+        let spent = self.channels.values().filter_map(Channel::spent);
+        spent.map(|spent| (spent.spend, spent.k))
+    }
+
+    /// The terms of the offer, if payment is possible on this connection at all.
+    pub(super) const fn accepted_offer(&self) -> Option<OfferTerms> {
+        self.offer_terms
+    }
+
+    /// Whether nothing may be proposed at `now`.
+    pub(super) fn is_blocked(&self, now: UnixMs) -> bool {
+        self.free
+            .is_some_and(|free| free.retry_at.is_none_or(|at| at > now))
+    }
+
+    /// Nothing new is proposed until the reason may have passed. Says so where it is news.
+    pub(super) fn go_free(&mut self, now: UnixMs, reason: FreeReason) {
+        let out_of_tries = self.failures >= MAX_FAILED_PROPOSALS;
+        let retry_ms = reason.retry_ms().filter(|_| !out_of_tries);
+        let retry_at = retry_ms.map(|ms| now.plus_ms(ms));
+        self.free = Some(Free { reason, retry_at });
+        let passes_soon = matches!(retry_ms, Some(0..1_000));
+        if !passes_soon && self.told != Some(reason) {
+            self.told = Some(reason);
+            self.actions.push_back(PayerAction::GoesFree(reason));
+        }
+    }
+}

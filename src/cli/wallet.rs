@@ -1,0 +1,323 @@
+//! `dpay wallet`: make a wallet, see what is in it, buy coins, redeem what was earned.
+//!
+//! `balance` and `history` only read and work beside a running node; the others are the wallet's one
+//! writer while they run.
+
+mod show;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::cashier::wallet::counter::Counter;
+use crate::cashier::wallet::{
+    BrokerDoor, Passphrase, RedeemReport, Wallet, WalletConfig, WalletHandle, home,
+};
+use crate::units::Units;
+use crate::wallet::{Balance, PinnedBroker};
+
+/// How long `balance` waits for the broker.
+const ASK_BROKER: Duration = Duration::from_secs(3);
+
+/// Where a passphrase comes from.
+#[derive(Clone, Debug, Default)]
+pub enum PassphraseSource {
+    /// A file; space around it does not count.
+    File(PathBuf),
+    /// Text, from the environment.
+    Text(Zeroizing<String>),
+    /// A prompt on the terminal.
+    #[default]
+    Ask,
+}
+
+impl PassphraseSource {
+    /// `file` if given, else the environment's `DPAY_PASSPHRASE`, else a prompt.
+    #[must_use]
+    pub fn choose(file: Option<PathBuf>) -> PassphraseSource {
+        match (file, std::env::var("DPAY_PASSPHRASE")) {
+            (Some(file), _) => PassphraseSource::File(file),
+            (None, Ok(text)) => PassphraseSource::Text(Zeroizing::new(text)),
+            (None, Err(_)) => PassphraseSource::Ask,
+        }
+    }
+
+    /// The passphrase, without asking anybody; `None` where somebody must be asked.
+    fn given(&self) -> Result<Option<Passphrase>> {
+        let text = match self {
+            PassphraseSource::File(path) => Zeroizing::new(
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("the passphrase file {}", path.display()))?,
+            ),
+            PassphraseSource::Text(text) => text.clone(),
+            PassphraseSource::Ask => return Ok(None),
+        };
+        Ok(Some(Passphrase::new(&text)?))
+    }
+
+    /// The passphrase of the wallet in `home`; asks only if the wallet has one.
+    ///
+    /// # Errors
+    /// No wallet, an unreadable file, an empty passphrase, or nobody to ask.
+    pub fn open(&self, home: &Path) -> Result<Passphrase> {
+        if !home::needs_passphrase(home)? {
+            return Ok(Passphrase::none());
+        }
+        match self.given()? {
+            Some(passphrase) => Ok(passphrase),
+            None => Ok(Passphrase::new(&ask("Passphrase of the wallet: ")?)?),
+        }
+    }
+
+    /// A passphrase for a new wallet; asks twice.
+    fn make(&self) -> Result<Passphrase> {
+        if let Some(passphrase) = self.given()? {
+            return Ok(passphrase);
+        }
+        let first = ask("New passphrase of the wallet: ")?;
+        let passphrase = Passphrase::new(&first)?;
+        if *ask("The same once more: ")? != *first {
+            bail!("the two passphrases differ: nothing was made");
+        }
+        Ok(passphrase)
+    }
+}
+
+fn ask(question: &str) -> Result<Zeroizing<String>> {
+    if !std::io::stdin().is_terminal() {
+        bail!(
+            "a passphrase is needed and there is no terminal to ask on: \
+             give --passphrase-file FILE or set DPAY_PASSPHRASE"
+        );
+    }
+    Ok(Zeroizing::new(
+        rpassword::prompt_password(question).context("the passphrase could not be read")?,
+    ))
+}
+
+/// What every `dpay wallet` command is told.
+#[derive(Clone, Debug)]
+pub struct WalletGlobal {
+    /// The wallet's home directory.
+    pub home: PathBuf,
+    /// Where the broker is; none: where it was met first.
+    pub broker_url: Option<String>,
+    /// JSON instead of text.
+    pub json: bool,
+    /// Where the passphrase comes from.
+    pub passphrase: PassphraseSource,
+}
+
+/// Commands for a wallet's owner.
+#[derive(Clone, Debug, Subcommand)]
+pub enum WalletCommand {
+    /// Make a wallet and show its 24 words, once.
+    Init(InitArgs),
+    /// Show what is available, locked (with whom, why, until when), earned and pending.
+    Balance,
+    /// Buy coins for units of the balance at the broker.
+    Buy(BuyArgs),
+    /// Turn what was earned, and change, into balance at the broker.
+    Redeem(RedeemArgs),
+    /// Show what was bought, paid, earned and redeemed, the newest last.
+    History(HistoryArgs),
+}
+
+/// How a wallet is made.
+#[derive(Clone, Debug, Args)]
+pub struct InitArgs {
+    /// Take the 24 words in this file instead of new ones.
+    #[arg(long, value_name = "FILE")]
+    pub words: Option<PathBuf>,
+    /// No passphrase: whoever can read the file has the money.
+    #[arg(long)]
+    pub no_passphrase: bool,
+}
+
+/// How much to buy.
+#[derive(Clone, Debug, Args)]
+pub struct BuyArgs {
+    /// Units; rounded up to a multiple of 16, the smallest coin.
+    #[arg(value_name = "UNITS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub units: u64,
+}
+
+/// What to redeem.
+#[derive(Clone, Debug, Args)]
+pub struct RedeemArgs {
+    /// Unspent coins too.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// How much history.
+#[derive(Clone, Debug, Args)]
+pub struct HistoryArgs {
+    /// Most lines to show.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// What went wrong, with what to do about it.
+pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
+    match command {
+        WalletCommand::Init(args) => init(args, global).await,
+        WalletCommand::Balance => balance(global).await,
+        WalletCommand::Buy(args) => {
+            let wallet = open(global).await?;
+            let bought = buy(&wallet, Units(args.units), global).await;
+            finish(wallet, bought).await
+        }
+        WalletCommand::Redeem(args) => {
+            let wallet = open(global).await?;
+            let redeemed = redeem(&wallet, args.all, global).await;
+            finish(wallet, redeemed).await
+        }
+        WalletCommand::History(args) => {
+            let lines = Wallet::read(&global.home)
+                .await?
+                .history(args.limit)
+                .await?;
+            show::history(&lines, global.json)
+        }
+    }
+}
+
+async fn open(global: &WalletGlobal) -> Result<WalletHandle> {
+    let passphrase = global.passphrase.open(&global.home)?;
+    let config = WalletConfig::for_command(&global.home, global.broker_url.clone());
+    Ok(Wallet::open(config, &passphrase).await?)
+}
+
+/// Closes the wallet whatever came of the command.
+async fn finish(wallet: WalletHandle, done: Result<()>) -> Result<()> {
+    let closed = wallet.shutdown().await;
+    done?;
+    Ok(closed?)
+}
+
+async fn init(args: InitArgs, global: &WalletGlobal) -> Result<()> {
+    let words = match &args.words {
+        Some(path) => Some(Zeroizing::new(
+            std::fs::read_to_string(path)
+                .with_context(|| format!("the words file {}", path.display()))?,
+        )),
+        None => None,
+    };
+    if home::has_wallet(&global.home) {
+        bail!(home::HomeError::Exists(global.home.clone()));
+    }
+    let passphrase = if args.no_passphrase {
+        Passphrase::none()
+    } else {
+        global.passphrase.make()?
+    };
+    let given = words.as_deref().map(String::as_str);
+    let words = Wallet::init(&global.home, given, &passphrase).await?;
+    let balance = Wallet::read(&global.home).await?.balance().await?;
+    let account = balance.account.context("a new wallet has an account")?;
+    if global.json {
+        let mut made = json!({ "home": global.home, "account": account });
+        if given.is_none() {
+            made["words"] = json!(*words);
+        }
+        println!("{made}");
+    } else {
+        let words = given.is_none().then_some(words.as_str());
+        show::made(&global.home, &account, words);
+    }
+    Ok(())
+}
+
+async fn balance(global: &WalletGlobal) -> Result<()> {
+    let reader = Wallet::read(&global.home).await?;
+    let mut balance = reader.balance().await?;
+    if let Err(error) = add_account(&mut balance, global).await {
+        balance.broker_error = Some(format!("{error:#}"));
+    }
+    show::balance(&balance, global.json)
+}
+
+/// Asks the broker for the account's money, where that needs nobody at the keyboard.
+async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()> {
+    let pinned = match (balance.broker, &balance.broker_url) {
+        (Some(key), Some(url)) => Some(PinnedBroker {
+            key,
+            url: url.clone(),
+        }),
+        _ => None,
+    };
+    let url = global.broker_url.clone();
+    let Some(url) = url.or_else(|| balance.broker_url.clone()) else {
+        bail!("no broker is named yet: give --broker URL");
+    };
+    let passphrase = if home::needs_passphrase(&global.home)? {
+        let given = global.passphrase.given()?;
+        given.context("give the passphrase by file or environment to see it")?
+    } else {
+        Passphrase::none()
+    };
+    let seed = home::read_seed(&global.home, &passphrase)?;
+    let counter = Counter::new(&url, pinned.as_ref(), seed.account_key())?;
+    let asked = async {
+        counter.meet().await?;
+        counter.account().await
+    };
+    let account = tokio::time::timeout(ASK_BROKER, asked)
+        .await
+        .with_context(|| format!("the broker at {url} did not answer in time"))??;
+    balance.broker_balance = Some(account.balance);
+    balance.broker_pending = Some(account.pending);
+    balance.broker_bond = Some(account.bond);
+    Ok(())
+}
+
+async fn buy(wallet: &WalletHandle, units: Units, global: &WalletGlobal) -> Result<()> {
+    let coins = wallet.buy(units).await?;
+    let sum = Units::checked_sum(coins.iter().copied()).context("a sum that does not fit")?;
+    if global.json {
+        println!("{}", json!({ "units_bought": sum, "coins": coins }));
+    } else {
+        println!("bought {} coins worth {sum} units", coins.len());
+    }
+    Ok(())
+}
+
+async fn redeem(wallet: &WalletHandle, all: bool, global: &WalletGlobal) -> Result<()> {
+    let report = if all {
+        wallet.redeem_all().await?
+    } else {
+        wallet.redeem_earned().await?
+    };
+    show::redeemed(&report, global.json)?;
+    check(&report)
+}
+
+/// An error where not everything was credited, so that the exit code says it too.
+fn check(report: &RedeemReport) -> Result<()> {
+    if !report.unanswered.is_zero() {
+        let why = report
+            .error
+            .as_deref()
+            .unwrap_or("the broker did not answer");
+        bail!(
+            "{} units are not answered yet: {why}; the next redeem asks again",
+            report.unanswered
+        );
+    }
+    if !report.refused.is_empty() {
+        bail!(
+            "the broker refused {} holdings; they are kept and listed by `dpay wallet balance`",
+            report.refused.len()
+        );
+    }
+    Ok(())
+}

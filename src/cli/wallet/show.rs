@@ -1,0 +1,233 @@
+//! What `dpay wallet` prints: tables for people, JSON for programs.
+
+use std::path::Path;
+
+use anyhow::Result;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use serde_json::json;
+
+use crate::cashier::wallet::RedeemReport;
+use crate::coin::keys::PublicKey;
+use crate::units::{Day, Units, UnixMs};
+use crate::wallet::{Balance, JournalLine};
+
+/// A day as YYYY-MM-DD.
+fn date(day: Day) -> String {
+    // Civil date from days since 1970, by eras of 400 years counted from 0000-03-01.
+    let z = i64::from(day.0) + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 {
+        month_index + 3
+    } else {
+        month_index - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day_of_month:02}")
+}
+
+/// A moment as YYYY-MM-DD HH:MM:SS UTC.
+fn moment(at: UnixMs) -> String {
+    let second = at.unix_s() % 86_400;
+    let (hours, minutes, seconds) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{} {hours:02}:{minutes:02}:{seconds:02}", date(at.day()))
+}
+
+fn short(hex: &impl ToString) -> String {
+    hex.to_string().chars().take(12).collect()
+}
+
+fn table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(head.iter().map(|h| Cell::new(*h)));
+    table
+}
+
+fn amount(units: Units) -> Cell {
+    Cell::new(units).set_alignment(CellAlignment::Right)
+}
+
+/// A new wallet; `words` only where they are new.
+pub(super) fn made(home: &Path, account: &PublicKey, words: Option<&str>) {
+    println!("made a wallet in {}", home.display());
+    println!("account at the broker, for deposits: {account}");
+    let Some(words) = words else {
+        return;
+    };
+    println!();
+    println!("These 24 words are the wallet. They are shown this once; write them down and keep");
+    println!("them where nobody else finds them:");
+    println!();
+    let words: Vec<&str> = words.split(' ').collect();
+    for (line, four) in words.chunks(4).enumerate() {
+        let numbered: Vec<String> = four
+            .iter()
+            .enumerate()
+            .map(|(i, word)| format!("{:>2} {word:<12}", line * 4 + i + 1))
+            .collect();
+        println!("  {}", numbered.join(""));
+    }
+}
+
+/// What a wallet holds.
+pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
+    if is_json {
+        println!("{}", serde_json::to_string(balance)?);
+        return Ok(());
+    }
+    if let Some(account) = &balance.account {
+        println!("account {account}");
+    }
+    match (&balance.broker_url, &balance.broker) {
+        (Some(url), Some(key)) => println!("broker  {key} at {url}"),
+        _ => println!("broker  none yet"),
+    }
+    let mut rows = table(&["units", "", ""]);
+    for (units, what, note) in lines(balance) {
+        rows.add_row([amount(units), Cell::new(what), Cell::new(note)]);
+    }
+    println!("{rows}");
+    if !balance.locked_in.is_empty() {
+        let mut locked = table(&[
+            "locked",
+            "paid",
+            "with",
+            "why",
+            "at the latest until",
+            "torrent",
+        ]);
+        for line in &balance.locked_in {
+            locked.add_row([
+                amount(line.units),
+                amount(line.paid),
+                Cell::new(&line.peer),
+                Cell::new(line.why.text()),
+                Cell::new(date(line.until)),
+                Cell::new(short(&line.info_hash)),
+            ]);
+        }
+        println!("{locked}");
+    }
+    if let Some(error) = &balance.broker_error {
+        println!("balance at the broker: not known ({error})");
+    }
+    if !balance.books_agree {
+        println!("WARNING: the books do not agree with the holdings: keep the directory as it is");
+    }
+    Ok(())
+}
+
+fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
+    let coins: Vec<String> = balance
+        .coins
+        .iter()
+        .map(|(value, count)| format!("{count} of {value}"))
+        .collect();
+    let until = balance.pending_until.map(moment);
+    let mut lines = vec![
+        (balance.available, "available in coins", coins.join(", ")),
+        (balance.locked, "locked in channels", String::new()),
+        (balance.earned, "earned, to redeem", String::new()),
+        (balance.change, "change, to redeem", String::new()),
+    ];
+    let maybe = [
+        (balance.reserved, "reserved for channels", String::new()),
+        (balance.earning, "earned in open channels", String::new()),
+        (
+            balance.redeeming,
+            "asked to redeem",
+            "not answered yet".to_owned(),
+        ),
+        (
+            balance.pending,
+            "redeemed, pending",
+            until.map(|u| format!("until {u} UTC")).unwrap_or_default(),
+        ),
+        (balance.refused, "refused by the broker", String::new()),
+        (balance.ordered, "ordered", "not answered yet".to_owned()),
+    ];
+    lines.extend(maybe.into_iter().filter(|(units, _, _)| !units.is_zero()));
+    if let Some(units) = balance.broker_balance {
+        lines.push((units, "balance at the broker", String::new()));
+    }
+    if let Some(units) = balance.broker_pending {
+        lines.push((units, "pending at the broker", String::new()));
+    }
+    if let Some(units) = balance.broker_bond {
+        lines.push((units, "bond at the broker", String::new()));
+    }
+    lines
+}
+
+/// What a redemption came to.
+pub(super) fn redeemed(report: &RedeemReport, is_json: bool) -> Result<()> {
+    if is_json {
+        let told = json!({
+            "units_redeemed": report.credited,
+            "units_earned": report.earned,
+            "units_change": report.change,
+            "units_coins": report.coins,
+            "holdings": report.holdings,
+            "pending_until_unix_ms": report.pending_until,
+            "units_unanswered": report.unanswered,
+            "error": report.error,
+            "refused": report.refused.iter()
+                .map(|(id, why)| json!({ "holding": id, "why": why }))
+                .collect::<Vec<_>>(),
+        });
+        println!("{told}");
+        return Ok(());
+    }
+    println!(
+        "redeemed {} units: {} earned, {} change, {} in unspent coins",
+        report.credited, report.earned, report.change, report.coins
+    );
+    if let Some(until) = report.pending_until {
+        println!("pending at the broker until {} UTC", moment(until));
+    }
+    for (id, why) in &report.refused {
+        println!("refused: holding {}: {why}", short(id));
+    }
+    Ok(())
+}
+
+/// The journal.
+pub(super) fn history(lines: &[JournalLine], is_json: bool) -> Result<()> {
+    if is_json {
+        println!("{}", serde_json::to_string(lines)?);
+        return Ok(());
+    }
+    let mut rows = table(&["time (UTC)", "what", "units", "with", "torrent", "receipt"]);
+    for line in lines {
+        rows.add_row([
+            Cell::new(moment(line.at)),
+            Cell::new(line.kind.name().replace('_', " ")),
+            amount(line.units),
+            Cell::new(line.peer.as_deref().unwrap_or("")),
+            Cell::new(line.info_hash.as_ref().map(short).unwrap_or_default()),
+            Cell::new(short(&line.reference)),
+        ]);
+    }
+    println!("{rows}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date(Day(0)), "1970-01-01");
+        assert_eq!(date(Day(11_016)), "2000-02-29");
+        assert_eq!(date(Day(11_017)), "2000-03-01");
+        assert_eq!(date(Day(20_088)), "2024-12-31");
+        assert_eq!(moment(UnixMs(86_399_999)), "1970-01-01 23:59:59");
+    }
+}

@@ -1,0 +1,176 @@
+//! Keys and signatures: Ed25519 with two degrees of validity (`docs/protocol.md` section 2).
+//!
+//! *Strictly valid* is asked of certificates and of signatures in opens, paths and closes. *Signed*
+//! is asked of items read from the DHT or brought as evidence: nodes store what a strict check
+//! refuses, and nobody without the key can make such an item either.
+
+use std::fmt;
+
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::scalar::Scalar;
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use sha2::{Digest, Sha512};
+use thiserror::Error;
+
+pub use super::seed::{Seed, SeedError};
+use crate::bytes_newtype;
+
+bytes_newtype!(
+    /// An Ed25519 public key. From a stranger it may be any 32 bytes: [`PublicKey::check`] says.
+    PublicKey,
+    32
+);
+
+bytes_newtype!(
+    /// An Ed25519 signature: R, then S. From a stranger it may be any 64 bytes.
+    Signature,
+    64
+);
+
+/// Why 32 bytes are no key that this protocol accepts.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum KeyFault {
+    /// The bytes decode to no point of the curve.
+    #[error("not a point of the curve")]
+    NotAPoint,
+    /// The bytes decode to a point that is encoded otherwise.
+    #[error("not the canonical encoding of its point")]
+    NotCanonical,
+    /// The point has small order: signatures under it prove nothing.
+    #[error("a point of small order")]
+    SmallOrder,
+}
+
+impl PublicKey {
+    /// Whether this is a valid key: the canonical encoding of a point that is not of small order.
+    /// (A point that only has a part of small order is valid.)
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), KeyFault> {
+        self.verifying().map(|_| ())
+    }
+
+    fn verifying(&self) -> Result<VerifyingKey, KeyFault> {
+        let key = VerifyingKey::from_bytes(&self.0).map_err(|_| KeyFault::NotAPoint)?;
+        if key.to_edwards().compress().to_bytes() != self.0 {
+            return Err(KeyFault::NotCanonical);
+        }
+        if key.is_weak() {
+            return Err(KeyFault::SmallOrder);
+        }
+        Ok(key)
+    }
+
+    /// Strict validity: the key is valid, S < L, R is canonical and not of small order, and the
+    /// equation holds without a cofactor.
+    #[must_use]
+    pub fn verify_strict(&self, message: &[u8], signature: &Signature) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        // R is compared as bytes with the encoding of the point it must be, so it is canonical.
+        self.verifying()
+            .is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
+    }
+
+    /// Whether the message is signed at all: the key is valid and the equation holds once S is
+    /// reduced mod L, whatever R is. For items from the DHT and for evidence, never for payment.
+    #[must_use]
+    pub fn verify_signed(&self, message: &[u8], signature: &Signature) -> bool {
+        let Ok(key) = self.verifying() else {
+            return false;
+        };
+        let (Some(r_bytes), Some(s_bytes)) = (
+            signature.0.first_chunk::<32>(),
+            signature.0.last_chunk::<32>(),
+        ) else {
+            return false;
+        };
+        let Some(r) = CompressedEdwardsY(*r_bytes).decompress() else {
+            return false;
+        };
+        let s = Scalar::from_bytes_mod_order(*s_bytes);
+        let mut hash = Sha512::new();
+        hash.update(r_bytes);
+        hash.update(self.0);
+        hash.update(message);
+        let h = Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
+        EdwardsPoint::vartime_double_scalar_mul_basepoint(&h, &-key.to_edwards(), &s) == r
+    }
+}
+
+/// An Ed25519 private key. Never shown, wiped when dropped.
+#[derive(Clone)]
+pub struct SecretKey(SigningKey);
+
+impl SecretKey {
+    /// From the 32 bytes of an RFC 8032 private key.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> SecretKey {
+        SecretKey(SigningKey::from_bytes(&bytes))
+    }
+
+    /// The 32 bytes of the RFC 8032 private key. For a store that encrypts them.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
+    /// The key that verifies what this one signs.
+    #[must_use]
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs `message` by plain Ed25519 (RFC 8032 section 5.1).
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> Signature {
+        Signature(self.0.sign(message).to_bytes())
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey(of {})", self.public())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_key_signs_is_valid_in_both_degrees() {
+        let secret = SecretKey::from_bytes([5; 32]);
+        let signature = secret.sign(b"a message");
+        assert!(secret.public().verify_strict(b"a message", &signature));
+        assert!(secret.public().verify_signed(b"a message", &signature));
+        assert!(!secret.public().verify_strict(b"another", &signature));
+        assert!(!secret.public().verify_signed(b"another", &signature));
+    }
+
+    #[test]
+    fn an_identity_key_signs_nothing_in_either_degree() {
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let key = PublicKey(identity);
+        assert_eq!(key.check(), Err(KeyFault::SmallOrder));
+        let mut signature = [0; 64];
+        signature[0] = 1;
+        assert!(!key.verify_strict(b"anything", &Signature(signature)));
+        assert!(!key.verify_signed(b"anything", &Signature(signature)));
+    }
+
+    #[test]
+    fn the_identity_with_a_sign_bit_is_not_canonical() {
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        identity[31] = 0x80;
+        assert_eq!(PublicKey(identity).check(), Err(KeyFault::NotCanonical));
+    }
+
+    #[test]
+    fn secret_keys_are_not_shown() {
+        let secret = SecretKey::from_bytes([0xab; 32]);
+        assert!(!format!("{secret:?}").contains("abab"));
+    }
+}

@@ -1,0 +1,272 @@
+//! Whether a spend may be relied on: read everywhere, put what is missing, read back
+//! (`docs/protocol.md` section 6, steps 2 and 3), and the later checks of step 5.
+
+use std::time::Duration;
+
+use super::place::{PlaceItems, Put};
+use super::{DhtNode, Places};
+use crate::clock;
+use crate::record::{Item, PLACES, PlaceReading, SignedRecord, Verdict, judge};
+
+/// A place with fewer copies gets the record put; twice what acceptance needs.
+const ENOUGH_COPIES: u32 = 8;
+/// Before what is still undecided is put again; doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// See [`FIRST_PAUSE`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// What the nodes said about one record when it was last read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordReading {
+    /// Copies of the record, by place.
+    pub copies: [u32; PLACES],
+    /// Valid answers (a value or none), by place.
+    pub answers: [u32; PLACES],
+}
+
+/// The outcome of [`DhtNode::accept`].
+#[derive(Clone, Debug)]
+pub struct Acceptance {
+    /// Accepted only if every record met the bar.
+    pub verdict: Verdict,
+    /// In the order the records were given.
+    pub per_record: Vec<RecordReading>,
+    /// Our item and the other one that lies in its place: the two halves of a proof.
+    pub conflict: Option<(Item, Item)>,
+    /// Items put.
+    pub puts: u64,
+    /// Places read.
+    pub gets: u64,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// The outcome of [`DhtNode::check_again`].
+#[derive(Clone, Debug)]
+pub struct Recheck {
+    /// In the order the records were given; zeros for places that were not looked at.
+    pub per_record: Vec<RecordReading>,
+    /// Our item and the other one that lies in its place.
+    pub conflict: Option<(Item, Item)>,
+}
+
+impl DhtNode {
+    /// Accepts a spend: `records` are the spend's own record first, then every spend and close on
+    /// its path. Reads the three places of each; any other signed item anywhere refuses. What is
+    /// missing is put (ancestors too, so that none can be sold twice by never being published) and
+    /// read back. Ends undecided after the configured deadline (60 s).
+    pub async fn accept(&self, records: Vec<SignedRecord>) -> Acceptance {
+        let started = clock::now();
+        let mut work = Work::new(self, records);
+        if work.is_signed() {
+            let deciding = work.until_decided();
+            let _timed_out = tokio::time::timeout(self.accept_deadline, deciding).await;
+        }
+        Acceptance {
+            verdict: work.verdict(),
+            per_record: work.readings(),
+            conflict: work.conflict(),
+            puts: work.puts,
+            gets: work.gets,
+            elapsed_ms: clock::now().since_ms(started),
+        }
+    }
+
+    /// Puts a record of one's own, such as a close, and reads it back: accepted means that it lies
+    /// there and nothing else does.
+    pub async fn publish(&self, record: SignedRecord) -> Acceptance {
+        self.accept(vec![record]).await
+    }
+
+    /// Reads the given places of records that were accepted before and puts them again, as nodes
+    /// come and go. Where another item shows up, nothing is put.
+    pub async fn check_again(&self, records: &[SignedRecord], places: Places) -> Recheck {
+        let mut work = Work::new(self, records.to_vec());
+        let spots = work.spots(|spot| places.includes(spot.place_number()));
+        work.read(&spots).await;
+        let conflict = work.conflict();
+        if conflict.is_none() {
+            let answered = |spot: &Spot| work.items_at(*spot).valid_answers() > 0;
+            let again: Vec<Spot> = spots.into_iter().filter(answered).collect();
+            for spot in &again {
+                work.entries[spot.record].without_cas[spot.place] = true;
+            }
+            work.put(&again).await;
+        }
+        Recheck {
+            per_record: work.readings(),
+            conflict,
+        }
+    }
+}
+
+/// One place of one record, by index.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Spot {
+    record: usize,
+    place: usize,
+}
+
+impl Spot {
+    fn place_number(self) -> u8 {
+        u8::try_from(self.place).unwrap_or(u8::MAX)
+    }
+}
+
+struct Entry {
+    record: SignedRecord,
+    ours: [Item; PLACES],
+    read: [PlaceItems; PLACES],
+    /// The put with cas was refused although nothing at a record's seq is there.
+    without_cas: [bool; PLACES],
+}
+
+impl Entry {
+    fn verdict(&self, min_answers: u32) -> Verdict {
+        let reading = |place: usize| self.read[place].reading(&self.ours[place]);
+        let readings: [PlaceReading; PLACES] = std::array::from_fn(reading);
+        judge(&readings, min_answers)
+    }
+
+    fn is_accepted(&self, min_answers: u32) -> bool {
+        matches!(self.verdict(min_answers), Verdict::Accepted)
+    }
+}
+
+struct Work<'a> {
+    node: &'a DhtNode,
+    entries: Vec<Entry>,
+    puts: u64,
+    gets: u64,
+}
+
+impl<'a> Work<'a> {
+    fn new(node: &'a DhtNode, records: Vec<SignedRecord>) -> Self {
+        let entries = records.into_iter().map(|record| Entry {
+            ours: record.items(),
+            record,
+            read: Default::default(),
+            without_cas: [false; PLACES],
+        });
+        Work {
+            node,
+            entries: entries.collect(),
+            puts: 0,
+            gets: 0,
+        }
+    }
+
+    /// Whether nodes would take the records at all.
+    fn is_signed(&self) -> bool {
+        self.entries.iter().all(|entry| entry.record.verify())
+    }
+
+    async fn until_decided(&mut self) {
+        let mut to_read = self.spots(|_| true);
+        let mut pause = FIRST_PAUSE;
+        for tries in 0_u32.. {
+            self.read(&to_read).await;
+            if self.conflict().is_some() {
+                return;
+            }
+            let accepted = self.is_accepted();
+            // The first time what is thin is strengthened too.
+            let to_put = self.spots(|spot| self.wants_put(spot, tries == 0));
+            if accepted && (tries > 0 || to_put.is_empty()) {
+                return;
+            }
+            if tries > 0 {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            self.put(&to_put).await;
+            to_read = self.spots(|spot| to_put.contains(&spot) || !self.is_done(spot.record));
+        }
+    }
+
+    fn spots(&self, wanted: impl Fn(Spot) -> bool) -> Vec<Spot> {
+        let records = 0..self.entries.len();
+        let all = records.flat_map(|record| (0..PLACES).map(move |place| Spot { record, place }));
+        all.filter(|spot| wanted(*spot)).collect()
+    }
+
+    fn items_at(&self, spot: Spot) -> &PlaceItems {
+        &self.entries[spot.record].read[spot.place]
+    }
+
+    fn is_done(&self, record: usize) -> bool {
+        self.entries[record].is_accepted(self.node.min_answers)
+    }
+
+    fn is_accepted(&self) -> bool {
+        (0..self.entries.len()).all(|record| self.is_done(record))
+    }
+
+    /// A place is put where few copies lie and enough nodes were heard to know what lies there.
+    fn wants_put(&self, spot: Spot, also_accepted: bool) -> bool {
+        let items = self.items_at(spot);
+        let answers = items.valid_answers();
+        let copies = items.copies_of(&self.entries[spot.record].ours[spot.place]);
+        answers >= self.node.min_answers
+            && copies < ENOUGH_COPIES.min(answers)
+            && (also_accepted || !self.is_done(spot.record))
+    }
+
+    async fn read(&mut self, spots: &[Spot]) {
+        let node = self.node;
+        let reads = spots.iter().map(|spot| {
+            let item = &self.entries[spot.record].ours[spot.place];
+            node.read_place(item.key, item.salt)
+        });
+        let found = futures::future::join_all(reads).await;
+        for (spot, items) in spots.iter().zip(found) {
+            self.entries[spot.record].read[spot.place] = items;
+            self.gets += 1;
+        }
+    }
+
+    async fn put(&mut self, spots: &[Spot]) {
+        let node = self.node;
+        let puts = spots.iter().map(|spot| {
+            let entry = &self.entries[spot.record];
+            node.put_place(&entry.ours[spot.place], !entry.without_cas[spot.place])
+        });
+        let done = futures::future::join_all(puts).await;
+        for (spot, put) in spots.iter().zip(done) {
+            self.puts += 1;
+            if put == Put::SlotTaken {
+                self.entries[spot.record].without_cas[spot.place] = true;
+            }
+        }
+    }
+
+    /// The first place that holds something else, with what should be there.
+    fn conflict(&self) -> Option<(Item, Item)> {
+        self.entries.iter().find_map(|entry| {
+            let places = entry.ours.iter().zip(&entry.read);
+            places
+                .filter_map(|(ours, read)| Some((ours.clone(), read.other_than(ours)?.clone())))
+                .next()
+        })
+    }
+
+    fn verdict(&self) -> Verdict {
+        if let Some((_, other)) = self.conflict() {
+            return Verdict::Conflict(Box::new(other));
+        }
+        let verdicts = self
+            .entries
+            .iter()
+            .map(|entry| entry.verdict(self.node.min_answers));
+        let mut doubts = verdicts.filter(|verdict| !matches!(verdict, Verdict::Accepted));
+        doubts.next().unwrap_or(Verdict::Accepted)
+    }
+
+    fn readings(&self) -> Vec<RecordReading> {
+        let reading = |entry: &Entry| RecordReading {
+            copies: std::array::from_fn(|place| entry.read[place].copies_of(&entry.ours[place])),
+            answers: std::array::from_fn(|place| entry.read[place].valid_answers()),
+        };
+        self.entries.iter().map(reading).collect()
+    }
+}

@@ -1,0 +1,281 @@
+//! A DHT node: its settings, its start, and what it knows of the network. Reading and putting
+//! records is in `accept.rs` and `place.rs`, finding peers in `peers.rs`.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::DhtError;
+use super::counters::Counters;
+use super::pool::{ClientSettings, Pool, guarded};
+
+/// How long a start waits for the bootstrap hosts to be looked up.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(3);
+/// Between tries to look up the bootstrap hosts when none could be found.
+const RESOLVE_PAUSE: Duration = Duration::from_secs(10);
+/// Between looks at whether a node knows enough others.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+/// Bootstrap addresses that one client gets.
+const BOOTSTRAP_EACH: usize = 3;
+/// Bootstrap addresses kept, over all hosts in the list.
+const MAX_BOOTSTRAP: usize = 32;
+
+/// How a node is set up.
+#[derive(Clone, Debug)]
+pub struct DhtConfig {
+    /// UDP address of the node; port 0 takes any that is free.
+    pub bind: SocketAddrV4,
+    /// The address others see, if known: the node's id is drawn to fit it (BEP 42).
+    pub public_ip: Option<Ipv4Addr>,
+    /// Nodes to start from, `host:port` each. Empty only for the first node of a private network.
+    pub bootstrap: Vec<String>,
+    /// Whether to answer others (and store for them) from the start. A server of this kind is mute
+    /// to nodes that use short transaction ids, as libtorrent does: for private networks, or where
+    /// the address is reachable from outside.
+    pub server: bool,
+    /// How long to wait for one answer, 400 to 700 ms. A read of all answers waits this long when
+    /// a single node is dead.
+    pub request_timeout_ms: u64,
+    /// Valid answers that a place needs before it is judged: 8. Less only in tests.
+    pub min_answers: u32,
+    /// Clients that share the work, 1 to 4. A payee with many peers takes 4.
+    pub clients: usize,
+    /// When an acceptance gives up: 60 000 ms.
+    pub accept_deadline_ms: u64,
+}
+
+impl Default for DhtConfig {
+    fn default() -> Self {
+        DhtConfig {
+            bind: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            public_ip: None,
+            bootstrap: mainline::DEFAULT_BOOTSTRAP_NODES
+                .map(str::to_owned)
+                .to_vec(),
+            server: false,
+            request_timeout_ms: 500,
+            min_answers: 8,
+            clients: 2,
+            accept_deadline_ms: 60_000,
+        }
+    }
+}
+
+impl DhtConfig {
+    fn check(&self) -> Result<(), DhtError> {
+        let setting = |name, value: String, range| DhtError::Setting { name, value, range };
+        if !(400..=700).contains(&self.request_timeout_ms) {
+            let value = self.request_timeout_ms.to_string();
+            return Err(setting("request_timeout_ms", value, "400 to 700"));
+        }
+        if !(1..=4).contains(&self.clients) {
+            return Err(setting("clients", self.clients.to_string(), "1 to 4"));
+        }
+        if self.min_answers == 0 {
+            return Err(setting("min_answers", "0".to_owned(), "1 or more"));
+        }
+        Ok(())
+    }
+}
+
+/// A node of the DHT. Clones are handles to the same node, which ends with the last of them.
+#[derive(Clone)]
+pub struct DhtNode {
+    pub(super) pool: Arc<Pool>,
+    pub(super) min_answers: u32,
+    pub(super) accept_deadline: Duration,
+}
+
+impl std::fmt::Debug for DhtNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DhtNode")
+            .field("addr", &self.addr())
+            .finish_non_exhaustive()
+    }
+}
+
+impl DhtNode {
+    /// Starts a node. It returns as soon as the socket is bound; the network is found meanwhile
+    /// (see [`DhtNode::settled`]). If no bootstrap host can be looked up, the node starts without
+    /// and tries again until one can.
+    ///
+    /// # Errors
+    /// [`DhtError::Setting`] and [`DhtError::Bind`].
+    pub async fn start(config: DhtConfig) -> Result<DhtNode, DhtError> {
+        DhtNode::start_with(config, BOOTSTRAP_EACH).await
+    }
+
+    pub(super) async fn start_with(
+        config: DhtConfig,
+        bootstrap_each: usize,
+    ) -> Result<DhtNode, DhtError> {
+        config.check()?;
+        let bootstrap = resolve(&config.bootstrap).await;
+        let offline = bootstrap.is_empty() && !config.bootstrap.is_empty();
+        let settings = ClientSettings {
+            bind: config.bind,
+            public_ip: config.public_ip,
+            bootstrap,
+            bootstrap_each,
+            server: config.server,
+            request_timeout: Duration::from_millis(config.request_timeout_ms),
+        };
+        let pool = Arc::new(Pool::start(settings, config.clients).await?);
+        if offline {
+            tokio::spawn(resolve_later(Arc::downgrade(&pool), config.bootstrap));
+        }
+        Ok(DhtNode {
+            pool,
+            min_answers: config.min_answers,
+            accept_deadline: Duration::from_millis(config.accept_deadline_ms),
+        })
+    }
+
+    /// The node's UDP address, as it is reached from this machine: also its entry in another
+    /// node's bootstrap list.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddrV4 {
+        self.pool.addr()
+    }
+
+    /// What the node has done so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.pool.tally.read()
+    }
+
+    /// How many other nodes the client that knows fewest knows.
+    pub async fn known_nodes(&self) -> usize {
+        let mut fewest = usize::MAX;
+        for dht in self.pool.all() {
+            let known = guarded(async move { dht.to_bootstrap().await.len() }).await;
+            fewest = fewest.min(known.unwrap_or(0));
+        }
+        fewest
+    }
+
+    /// Waits until every client knows at least `nodes` others, looking around meanwhile. False if
+    /// that did not happen within `limit`.
+    pub async fn settled(&self, nodes: usize, limit: Duration) -> bool {
+        let looking = async {
+            while self.known_nodes().await < nodes {
+                let rounds = self.pool.all().into_iter().map(|dht| {
+                    guarded(async move {
+                        // Its own neighbourhood, then anywhere: both fill the table.
+                        dht.bootstrapped().await;
+                        let anywhere = crate::random::bytes::<20>();
+                        dht.find_node(anywhere.into()).await;
+                    })
+                });
+                futures::future::join_all(rounds).await;
+                tokio::time::sleep(SETTLE_PAUSE).await;
+            }
+        };
+        tokio::time::timeout(limit, looking).await.is_ok()
+    }
+
+    /// The address others see, by their votes or by the settings.
+    pub async fn public_address(&self) -> Option<SocketAddrV4> {
+        let own = self.pool.all().into_iter().next()?;
+        let info = guarded(async move { own.info().await }).await.ok()?;
+        info.public_address()
+    }
+}
+
+/// The IPv4 addresses of a list of `host:port`; what cannot be looked up in time is left out.
+async fn resolve(hosts: &[String]) -> Vec<SocketAddrV4> {
+    let lookups = hosts.iter().map(|host| async move {
+        let lookup = tokio::net::lookup_host(host.as_str());
+        match tokio::time::timeout(RESOLVE_LIMIT, lookup).await {
+            Ok(Ok(addrs)) => addrs.collect(),
+            Ok(Err(error)) => {
+                tracing::warn!(%host, %error, "a DHT bootstrap host was not found");
+                Vec::new()
+            }
+            Err(_) => {
+                tracing::warn!(%host, "looking up a DHT bootstrap host takes too long");
+                Vec::new()
+            }
+        }
+    });
+    let mut found = Vec::new();
+    for addr in futures::future::join_all(lookups).await.concat() {
+        match addr {
+            SocketAddr::V4(addr) if !found.contains(&addr) => found.push(addr),
+            _ => {}
+        }
+    }
+    found.truncate(MAX_BOOTSTRAP);
+    found
+}
+
+/// Tries the bootstrap hosts again until one is found or the node is gone.
+async fn resolve_later(pool: std::sync::Weak<Pool>, hosts: Vec<String>) {
+    loop {
+        tokio::time::sleep(RESOLVE_PAUSE).await;
+        if pool.strong_count() == 0 {
+            return;
+        }
+        let bootstrap = resolve(&hosts).await;
+        if bootstrap.is_empty() {
+            continue;
+        }
+        if let Some(pool) = pool.upgrade() {
+            pool.rebootstrap(&bootstrap).await;
+        }
+        return;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn settings_outside_their_range_are_refused_by_name() {
+        let refused = |config: DhtConfig| match config.check() {
+            Err(DhtError::Setting { name, .. }) => Some(name),
+            _ => None,
+        };
+        let good = DhtConfig::default();
+        assert_eq!(refused(good.clone()), None);
+        for request_timeout_ms in [399, 701] {
+            let config = DhtConfig {
+                request_timeout_ms,
+                ..good.clone()
+            };
+            assert_eq!(refused(config), Some("request_timeout_ms"));
+        }
+        for clients in [0, 5] {
+            let config = DhtConfig {
+                clients,
+                ..good.clone()
+            };
+            assert_eq!(refused(config), Some("clients"));
+        }
+        let config = DhtConfig {
+            min_answers: 0,
+            ..good
+        };
+        assert_eq!(refused(config), Some("min_answers"));
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let first = DhtNode::start(DhtConfig {
+            bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
+            bootstrap: Vec::new(),
+            ..DhtConfig::default()
+        });
+        let first = first.await.expect("starts");
+        let second = DhtNode::start(DhtConfig {
+            bind: first.addr(),
+            bootstrap: Vec::new(),
+            ..DhtConfig::default()
+        });
+        match second.await {
+            Err(DhtError::Bind { addr, .. }) => assert_eq!(addr, first.addr()),
+            other => panic!("{other:?}"),
+        }
+    }
+}

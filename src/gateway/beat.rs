@@ -1,0 +1,177 @@
+//! What a connection does by the clock: keep-alives, hanging up on silence, choking and serving those
+//! who wait.
+
+use super::hold::Account;
+use super::link::{Link, PeerKind};
+use super::report::Close;
+use super::shared::Command;
+use crate::units::UnixMs;
+use crate::wire::frame::{self, CHOKE, KEEP_ALIVE, UNCHOKE};
+
+/// A direction in which nothing passed for so long gets a keep-alive; librqbit hangs up after 10 s.
+const KEEP_ALIVE_MS: u64 = 4_000;
+/// A peer that owes us blocks and has not said a byte for so long is given up: our engine would
+/// wait for ever, as we keep it company.
+const OWING_SILENT_MS: u64 = 30_000;
+/// Any peer that says nothing for so long is given up (clients send keep-alives every 2 minutes).
+const SILENT_MS: u64 = 150_000;
+/// A peer that promised an extended handshake and sent none for so long is taken as it is.
+const UNKNOWN_MS: u64 = 3_000;
+/// How soon to look again at requests that wait for leftovers.
+const LOOK_MS: u64 = 50;
+/// How soon to look at anything else.
+const IDLE_LOOK_MS: u64 = 1_000;
+
+/// What was last seen of the two directions.
+#[derive(Debug)]
+pub struct Beat {
+    peer: (u64, UnixMs),
+    engine: (u64, UnixMs),
+}
+
+impl Beat {
+    /// From now on.
+    #[must_use]
+    pub const fn new(now: UnixMs) -> Self {
+        Self {
+            peer: (0, now),
+            engine: (0, now),
+        }
+    }
+}
+
+impl Link {
+    /// Does what is due. Returns when to be called again.
+    ///
+    /// # Errors
+    /// Why the connection must end.
+    pub fn tick(&mut self, now: UnixMs) -> Result<UnixMs, Close> {
+        self.keep_alive(now);
+        let silent_ms = now.since_ms(self.heard_at.get());
+        let owes = self.asked.is_waiting() && !self.peer_chokes && self.kind != PeerKind::Pays;
+        if silent_ms >= SILENT_MS || (owes && silent_ms >= OWING_SILENT_MS) {
+            return Err(Close::Silent(silent_ms / 1000));
+        }
+        if self.kind == PeerKind::Unknown && now.since_ms(self.opened_at) >= UNKNOWN_MS {
+            self.set_kind(PeerKind::Foreign);
+        }
+        self.update_choke(now);
+        self.let_requests_through(now);
+        let look_ms = if self.hold.held() > 0 {
+            LOOK_MS
+        } else {
+            IDLE_LOOK_MS
+        };
+        Ok(now.plus_ms(look_ms))
+    }
+
+    /// Does as it is told.
+    ///
+    /// # Errors
+    /// Why the connection must end.
+    pub fn obey(&mut self, now: UnixMs, command: Command) -> Result<(), Close> {
+        match command {
+            Command::Close(why) => Err(why),
+            Command::Verified(_) => Ok(()),
+            Command::Look => {
+                if let Some(info_hash) = self.info_hash() {
+                    let policy = self.shared.free_policy(info_hash);
+                    self.shared.free.borrow_mut().join(self.id, policy);
+                }
+                self.update_choke(now);
+                self.let_requests_through(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Our engine hung up: nothing more goes to it.
+    pub fn engine_hung_up(&mut self, _now: UnixMs) {
+        self.to_engine.close();
+        self.hold.forget_held();
+        self.hold.forget_admitted();
+        self.lingers.set(true);
+    }
+
+    /// Whether nothing is left to be settled with the peer after our engine hung up.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        true
+    }
+
+    /// The connection has ended.
+    pub fn end(&mut self, _now: UnixMs, _why: &Close) {
+        let mut free = self.shared.free.borrow_mut();
+        free.leave(self.id);
+        if self.paying_busy {
+            self.paying_busy = false;
+            free.set_paying_busy(false);
+        }
+    }
+
+    /// Puts a keep-alive into a direction that was still for too long, once its handshake passed.
+    fn keep_alive(&mut self, now: UnixMs) {
+        let to_peer = self.to_peer.pushed_bytes();
+        if to_peer != self.beat.peer.0 {
+            self.beat.peer = (to_peer, now);
+        } else if self.engine.is_some() && now.since_ms(self.beat.peer.1) >= KEEP_ALIVE_MS - 500 {
+            self.to_peer.inject(&KEEP_ALIVE);
+            self.beat.peer = (self.to_peer.pushed_bytes(), now);
+        }
+        let to_engine = self.to_engine.pushed_bytes();
+        if to_engine != self.beat.engine.0 {
+            self.beat.engine = (to_engine, now);
+        } else if self.peer.is_some() && now.since_ms(self.beat.engine.1) >= KEEP_ALIVE_MS - 500 {
+            self.to_engine.inject(&KEEP_ALIVE);
+            self.beat.engine = (self.to_engine.pushed_bytes(), now);
+        }
+    }
+
+    /// Tells a foreign peer when it may ask and when not. A peer that pays is never choked: what
+    /// it may not have yet is held.
+    pub fn update_choke(&mut self, now: UnixMs) {
+        let may_ask = match self.kind {
+            PeerKind::Unknown => now.since_ms(self.opened_at) >= UNKNOWN_MS,
+            PeerKind::Pays => true,
+            PeerKind::Foreign => !self.shared.free.borrow().is_choked(self.id),
+        };
+        let unchoked = self.engine_unchokes && may_ask;
+        if unchoked == self.told_unchoked || self.engine.is_none() {
+            return;
+        }
+        self.told_unchoked = unchoked;
+        if unchoked {
+            self.to_peer.inject(&UNCHOKE);
+        } else {
+            self.to_peer.inject(&CHOKE);
+            self.hold.forget_held();
+        }
+    }
+
+    /// Lets held requests through to the engine as far as the peer may have the blocks.
+    pub fn let_requests_through(&mut self, now: UnixMs) {
+        while let Some(block) = self.hold.first() {
+            let bytes = u64::from(block.length_bytes);
+            let account = if self.may_serve_free(now, bytes) {
+                Account::Free
+            } else {
+                break;
+            };
+            let Some(block) = self.hold.admit(account) else {
+                break;
+            };
+            self.to_engine.inject(&frame::request(block));
+        }
+        let mut free = self.shared.free.borrow_mut();
+        free.set_wants(self.id, self.peer_wants);
+        let busy = self.hold.admitted_bytes(Account::Paid) > 0;
+        if busy != self.paying_busy {
+            self.paying_busy = busy;
+            free.set_paying_busy(busy);
+        }
+    }
+
+    fn may_serve_free(&self, now: UnixMs, bytes: u64) -> bool {
+        self.kind != PeerKind::Unknown && self.shared.free.borrow_mut().take(now, self.id, bytes)
+    }
+}

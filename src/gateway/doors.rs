@@ -1,0 +1,228 @@
+//! The two doors: our engine comes in by SOCKS and goes out to peers, peers come in by the public
+//! listener and go on to the engine's listener on loopback.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use super::link::Link;
+use super::report::{Close, GatewayEvent};
+use super::shared::{Handle, OpenedBy, Shared};
+use super::socks::{self, Login, Reply};
+use super::stream;
+use crate::clock;
+use crate::wire::frame::PROTOCOL;
+
+/// Greeting, dialling and handshake may each take so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Inbound connections that have not shaken hands yet, at most.
+const MAX_STRANGERS: usize = 256;
+/// A pause after the system refused to accept, out of file descriptors for example.
+const REFUSED_PAUSE: Duration = Duration::from_millis(200);
+
+async fn patient<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Lets our engine out, for ever.
+pub async fn serve_socks(shared: Rc<Shared>, listener: TcpListener, login: Login) {
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            tokio::time::sleep(REFUSED_PAUSE).await;
+            continue;
+        };
+        let (shared, login) = (Rc::clone(&shared), login.clone());
+        tokio::task::spawn_local(async move {
+            if let Err(error) = let_out(shared, client, &login).await {
+                tracing::debug!(%error, "a SOCKS client was turned away");
+            }
+        });
+    }
+}
+
+async fn let_out(
+    shared: Rc<Shared>,
+    mut client: TcpStream,
+    login: &Login,
+) -> Result<(), socks::SocksError> {
+    client.set_nodelay(true)?;
+    let greeted = tokio::time::timeout(PATIENCE, socks::greet(&mut client, login)).await;
+    let address = greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let is_blocked = {
+        let list = shared.block_list.borrow();
+        list.refuses_address(clock::now(), address)
+    };
+    if is_blocked || is_self(&shared, address) {
+        socks::answer(&mut client, Reply::NotAllowed).await?;
+        return Ok(());
+    }
+    let mut target = match patient(TcpStream::connect(address)).await {
+        Ok(target) => target,
+        Err(e) => {
+            let reply = match e.kind() {
+                io::ErrorKind::ConnectionRefused => Reply::Refused,
+                _ => Reply::HostUnreachable,
+            };
+            socks::answer(&mut client, reply).await?;
+            return Ok(());
+        }
+    };
+    target.set_nodelay(true)?;
+    socks::answer(&mut client, Reply::Succeeded).await?;
+    if !opens_with_handshake(&client, &target).await? {
+        // An HTTP tracker, a .torrent download: none of our business.
+        tokio::io::copy_bidirectional(&mut client, &mut target).await?;
+        return Ok(());
+    }
+    carry(shared, OpenedBy::Us, address, target, Some(client)).await;
+    Ok(())
+}
+
+/// Whether an address is our own listener, as far as can be told before a handshake.
+fn is_self(shared: &Shared, address: SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    let own = shared.listen.ip().to_canonical();
+    address.port() == shared.listen.port()
+        && (ip == own || (own.is_unspecified() && ip.is_loopback()))
+}
+
+/// Looks at what the client says first without taking it. False also where the target speaks
+/// first, as no BitTorrent peer does.
+async fn opens_with_handshake(client: &TcpStream, target: &TcpStream) -> io::Result<bool> {
+    let mut head = [0u8; PROTOCOL.len()];
+    loop {
+        tokio::select! {
+            ready = client.readable() => ready?,
+            ready = target.readable() => {
+                ready?;
+                let mut one = [0u8; 1];
+                if target.peek(&mut one).await? > 0 {
+                    return Ok(false);
+                }
+            }
+        }
+        let seen = client.peek(&mut head).await?;
+        if seen == 0 || head[..seen] != PROTOCOL[..seen] {
+            return Ok(false);
+        }
+        if seen == head.len() {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Lets peers in, for ever.
+pub async fn serve_peers(shared: Rc<Shared>, listener: TcpListener) {
+    let strangers = Rc::new(tokio::sync::Semaphore::new(MAX_STRANGERS));
+    loop {
+        let Ok((peer, address)) = listener.accept().await else {
+            tokio::time::sleep(REFUSED_PAUSE).await;
+            continue;
+        };
+        let is_blocked = {
+            let list = shared.block_list.borrow();
+            list.refuses_address(clock::now(), address)
+        };
+        if is_blocked || strangers.available_permits() == 0 {
+            continue;
+        }
+        let (shared, strangers) = (Rc::clone(&shared), Rc::clone(&strangers));
+        tokio::task::spawn_local(async move {
+            let permit = strangers.acquire().await;
+            if peer.set_nodelay(true).is_err() || !has_handshake(&peer).await {
+                return;
+            }
+            drop(permit);
+            carry(shared, OpenedBy::Peer, address, peer, None).await;
+        });
+    }
+}
+
+/// Waits until a peer has sent its whole handshake, without taking it.
+async fn has_handshake(peer: &TcpStream) -> bool {
+    let wait = async {
+        let mut head = [0u8; crate::wire::frame::HANDSHAKE_BYTES];
+        loop {
+            peer.readable().await?;
+            let seen = peer.peek(&mut head).await?;
+            let name = seen.min(PROTOCOL.len());
+            if seen == 0 || head[..name] != PROTOCOL[..name] {
+                return Ok(false);
+            }
+            if seen == head.len() {
+                return Ok(true);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    patient(wait).await.unwrap_or(false)
+}
+
+/// A connection from its first byte to its last. Without `engine`, our engine is dialled once the
+/// peer's handshake is found good.
+async fn carry(
+    shared: Rc<Shared>,
+    opened_by: OpenedBy,
+    address: SocketAddr,
+    peer: TcpStream,
+    engine: Option<TcpStream>,
+) {
+    let now = clock::now();
+    let id = shared.next_id();
+    let mut link = Link::new(now, id, Rc::clone(&shared), opened_by, address);
+    let (commands, mut orders) = mpsc::unbounded_channel();
+    let handle = Handle {
+        commands,
+        peer: None,
+        opened_by,
+        since: now,
+        heard_at: Rc::clone(&link.heard_at),
+        lingers: Rc::clone(&link.lingers),
+        snapshot: Rc::clone(&link.snapshot),
+    };
+    shared.connections.borrow_mut().insert(id, handle);
+    let engine = match engine {
+        Some(engine) => Ok(engine),
+        None => reach_engine(&mut link, &peer).await,
+    };
+    let why = match engine {
+        Ok(engine) => stream::run(&mut link, peer, engine, &mut orders).await,
+        Err(why) => why,
+    };
+    link.end(clock::now(), &why);
+    shared.connections.borrow_mut().remove(&id);
+    shared.tell(GatewayEvent::Closed {
+        info_hash: link.info_hash(),
+        peer: address,
+        why,
+    });
+}
+
+/// Takes an inbound peer's handshake and dials our engine for it.
+async fn reach_engine(link: &mut Link, peer: &TcpStream) -> Result<TcpStream, Close> {
+    let failed = |side: &'static str, e: io::Error| Close::Socket {
+        side,
+        error: e.to_string(),
+    };
+    let mut head = [0u8; crate::wire::frame::HANDSHAKE_BYTES];
+    let read = peer.try_read(&mut head).map_err(|e| failed("peer", e))?;
+    let head = head.get(..read).unwrap_or_default();
+    link.read_from_peer(clock::now(), head)?;
+    link.to_engine.own(head);
+    let Some(address) = link.shared.engine_listen.get() else {
+        return Err(failed("engine", io::ErrorKind::NotConnected.into()));
+    };
+    let engine = patient(TcpStream::connect(address)).await;
+    let engine = engine.map_err(|e| failed("engine", e))?;
+    engine.set_nodelay(true).map_err(|e| failed("engine", e))?;
+    Ok(engine)
+}

@@ -1,0 +1,135 @@
+//! What the gateway tells its owner: how each peer stands, and what has happened.
+
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+use crate::units::{InfoHash, PricePerGib, Units};
+use crate::wire::frame::{FrameError, PeerId};
+
+/// Why a connection ended.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Close {
+    /// The peer hung up.
+    #[error("the peer closed the connection")]
+    ByPeer,
+    /// Our engine hung up.
+    #[error("our engine closed the connection")]
+    ByEngine,
+    /// A socket failed.
+    #[error("the connection to the {side} failed: {error}")]
+    Socket {
+        /// "peer" or "engine".
+        side: &'static str,
+        /// What the system says.
+        error: String,
+    },
+    /// The peer's bytes are not BitTorrent.
+    #[error("the peer broke the protocol: {0}")]
+    Frame(FrameError),
+    /// Our engine's bytes are not BitTorrent.
+    #[error("our engine broke the protocol: {0}")]
+    EngineFrame(FrameError),
+    /// The peer answered for another torrent.
+    #[error("the peer answered for torrent {0}")]
+    OtherTorrent(InfoHash),
+    /// We reached ourselves.
+    #[error("this is our own address")]
+    Ourselves,
+    /// There is a connection to this peer already.
+    #[error("a second connection to peer {0}")]
+    Second(PeerId),
+    /// The peer is on the block list.
+    #[error("the peer sent garbage before and is blocked")]
+    Blocked,
+    /// The peer sent a block that is not the torrent's.
+    #[error("the peer sent garbage")]
+    Garbage,
+    /// The peer asks without bounds.
+    #[error("the peer has too many requests open")]
+    TooManyRequests,
+    /// Nothing came from the peer for too long.
+    #[error("nothing came from the peer for {0} seconds")]
+    Silent(u64),
+    /// The peer broke the payment protocol.
+    #[error("the peer broke the payment protocol: {0}")]
+    Payment(String),
+    /// The gateway is shutting down.
+    #[error("we are shutting down")]
+    Stopped,
+}
+
+/// How one peer stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerSnapshot {
+    /// The torrent; `None` before the handshake.
+    pub info_hash: Option<InfoHash>,
+    /// The peer's id; `None` before its handshake.
+    pub peer_id: Option<PeerId>,
+    /// What the peer calls itself.
+    pub client: Option<String>,
+    /// The address of the connection.
+    pub address: Option<SocketAddr>,
+    /// Where the peer listens, as it says.
+    pub listens_on: Option<SocketAddr>,
+    /// Whether the peer dialled us.
+    pub inbound: bool,
+    /// Whether the peer speaks `dp_pay`.
+    pub dp_pay: bool,
+    /// Payload received of blocks that were asked for.
+    pub down_bytes: u64,
+    /// Payload sent.
+    pub up_bytes: u64,
+    /// Payload sent for nothing, part of `up_bytes`.
+    pub free_up_bytes: u64,
+    /// Received payload that turned out intact.
+    pub verified_bytes: u64,
+    /// Units ticked to this peer.
+    pub paid: Units,
+    /// Units this peer has ticked to us.
+    pub earned: Units,
+    /// Units this peer owes us.
+    pub owed: Units,
+    /// The peer's price, if it offered one.
+    pub price: Option<PricePerGib>,
+    /// Requests of the peer that are held back.
+    pub held_requests: u64,
+    /// Bytes the peer may have before it pays more.
+    pub window_bytes: u64,
+    /// Why we hold requests back, or the peer said it does.
+    pub why: Option<String>,
+    /// States of the payer's channels on this connection, for reading.
+    pub paying: Vec<String>,
+    /// States of the payee's channels on this connection, for reading.
+    pub earning: Vec<String>,
+}
+
+/// What has happened, for the log and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayEvent {
+    /// A connection to a peer stands.
+    Connected {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// Its address.
+        peer: SocketAddr,
+        /// Whether it dialled us.
+        inbound: bool,
+    },
+    /// A connection has ended.
+    Closed {
+        /// The torrent; `None` where the handshake never came.
+        info_hash: Option<InfoHash>,
+        /// Its address.
+        peer: SocketAddr,
+        /// Why.
+        why: Close,
+    },
+    /// A peer sent a block that is not the torrent's: dropped and blocked.
+    Garbage {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// Its address.
+        peer: SocketAddr,
+    },
+}

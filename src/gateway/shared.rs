@@ -1,0 +1,245 @@
+//! What all connections of the gateway's thread share: torrents, the table of connections, the block
+//! list, what free peers may have.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc};
+
+use super::attribution::{Attribution, ConnectionId, Verdict};
+use super::blocklist::BlockList;
+use super::digest::{Digest, DigestKey, Digester};
+use super::free::FreeShare;
+use super::output::Pool;
+use super::report::{Close, GatewayEvent, PeerSnapshot};
+use super::terms::{FreePolicy, TorrentTerms};
+use crate::units::{InfoHash, UnixMs};
+use crate::wire::frame::PeerId;
+
+/// Two peers that dial each other at once do so within this time.
+const CROSSING_MS: u64 = 5_000;
+/// A connection so silent gives way to a new one of the same peer.
+const STALE_MS: u64 = 30_000;
+/// Own peer ids remembered; an engine has one a session.
+const MAX_OWN_IDS: usize = 16;
+
+/// Reads a stretch (piece, begin, length) of a verified piece.
+pub type ContentReader = Arc<dyn Fn(InfoHash, u32, u32, u32) -> Option<Vec<u8>> + Send + Sync>;
+
+/// Who dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenedBy {
+    /// Our engine, through SOCKS.
+    Us,
+    /// The peer.
+    Peer,
+}
+
+/// What a connection's task is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Blocks of this peer, so many bytes, lie in pieces that are verified now.
+    Verified(u64),
+    /// The torrent's terms or the free peers' turns have changed.
+    Look,
+    /// The connection is to end.
+    Close(Close),
+}
+
+/// The table's entry for one connection.
+pub struct Handle {
+    /// Reaches its task.
+    pub commands: mpsc::UnboundedSender<Command>,
+    /// Its torrent and peer, once both are known.
+    pub peer: Option<(InfoHash, PeerId)>,
+    /// Who dialled.
+    pub opened_by: OpenedBy,
+    /// Since when it stands.
+    pub since: UnixMs,
+    /// When something last came from the peer.
+    pub heard_at: Rc<Cell<UnixMs>>,
+    /// Our engine has hung up, and only payments are being settled.
+    pub lingers: Rc<Cell<bool>>,
+    /// How it stands.
+    pub snapshot: Rc<RefCell<PeerSnapshot>>,
+}
+
+/// One torrent.
+#[derive(Default)]
+pub struct Torrent {
+    /// What it costs, once set.
+    pub terms: Option<TorrentTerms>,
+    /// Who delivered what.
+    pub attribution: Attribution,
+}
+
+/// Shared by all connections; lives on the gateway's thread.
+pub struct Shared {
+    /// Torrents by info hash.
+    pub torrents: RefCell<HashMap<InfoHash, Torrent>>,
+    /// Connections that stand.
+    pub connections: RefCell<BTreeMap<ConnectionId, Handle>>,
+    /// Who is refused.
+    pub block_list: RefCell<BlockList>,
+    /// What free peers may have.
+    pub free: RefCell<FreeShare>,
+    /// The key of content digests.
+    pub digest_key: Rc<DigestKey>,
+    /// Read buffers.
+    pub pool: Pool,
+    /// Our engine's listener.
+    pub engine_listen: Cell<Option<SocketAddr>>,
+    /// Where strangers reach us.
+    pub listen: SocketAddr,
+    /// The port peers are told.
+    pub advertised_port: u16,
+    /// Free policy of torrents without terms.
+    pub default_free: FreePolicy,
+    /// Reads verified content in doubt.
+    pub content: RefCell<Option<ContentReader>>,
+    /// Peer ids our engine uses.
+    pub own_ids: RefCell<Vec<PeerId>>,
+    /// Where events go.
+    pub events: broadcast::Sender<GatewayEvent>,
+    /// The last connection id given.
+    pub last_id: Cell<u64>,
+}
+
+impl Shared {
+    /// A fresh connection id.
+    pub fn next_id(&self) -> ConnectionId {
+        self.last_id.set(self.last_id.get() + 1);
+        ConnectionId(self.last_id.get())
+    }
+
+    /// Tells whoever listens.
+    pub fn tell(&self, event: GatewayEvent) {
+        tracing::debug!(?event, "gateway");
+        let _ = self.events.send(event);
+    }
+
+    /// The terms of a torrent, once set.
+    #[must_use]
+    pub fn terms(&self, info_hash: InfoHash) -> Option<TorrentTerms> {
+        self.torrents.borrow().get(&info_hash)?.terms
+    }
+
+    /// Whom this torrent serves for nothing.
+    #[must_use]
+    pub fn free_policy(&self, info_hash: InfoHash) -> FreePolicy {
+        self.terms(info_hash)
+            .map_or(self.default_free, |terms| terms.free)
+    }
+
+    /// Remembers an id that our engine uses.
+    pub fn note_own_id(&self, id: PeerId) {
+        let mut own = self.own_ids.borrow_mut();
+        if !own.contains(&id) {
+            own.push(id);
+            if own.len() > MAX_OWN_IDS {
+                own.remove(0);
+            }
+        }
+    }
+
+    /// Takes a connection's peer into the table, or says why not. Of two connections to one peer
+    /// that crossed each other, both ends keep the one that the greater peer id opened; otherwise
+    /// the first stays.
+    ///
+    /// # Errors
+    /// Why this connection must end.
+    pub fn admit(
+        &self,
+        now: UnixMs,
+        id: ConnectionId,
+        info_hash: InfoHash,
+        peer_id: PeerId,
+    ) -> Result<(), Close> {
+        if self.own_ids.borrow().contains(&peer_id) {
+            return Err(Close::Ourselves);
+        }
+        if self.block_list.borrow().refuses_id(now, peer_id) {
+            return Err(Close::Blocked);
+        }
+        let mut connections = self.connections.borrow_mut();
+        let Some(opened_by) = connections.get(&id).map(|handle| handle.opened_by) else {
+            return Err(Close::Stopped);
+        };
+        let wanted = Some((info_hash, peer_id));
+        for (other, handle) in connections.iter() {
+            if *other == id || handle.peer != wanted {
+                continue;
+            }
+            if !self.gives_way(now, handle, opened_by, peer_id) {
+                return Err(Close::Second(peer_id));
+            }
+            let _ = handle.commands.send(Command::Close(Close::Second(peer_id)));
+        }
+        if let Some(handle) = connections.get_mut(&id) {
+            handle.peer = wanted;
+        }
+        Ok(())
+    }
+
+    /// Whether a standing connection gives way to a new one of the same peer.
+    fn gives_way(&self, now: UnixMs, old: &Handle, new: OpenedBy, peer_id: PeerId) -> bool {
+        if old.lingers.get() || now.since_ms(old.heard_at.get()) >= STALE_MS {
+            return true;
+        }
+        if old.opened_by == new || now.since_ms(old.since) >= CROSSING_MS {
+            return false;
+        }
+        let ours_is_greater = self.own_ids.borrow().iter().any(|own| *own > peer_id);
+        (new == OpenedBy::Us) == ours_is_greater
+    }
+
+    /// A piece verified: tells each deliverer, and drops who lied.
+    pub fn piece_verified(&self, now: UnixMs, info_hash: InfoHash, piece: u32) {
+        let content = self.content.borrow().clone();
+        let read = |begin: u32, length: u32| -> Option<Digest> {
+            let bytes = content.as_ref()?(info_hash, piece, begin, length)?;
+            Some(Digester::of(&self.digest_key, &bytes))
+        };
+        let verdict = match self.torrents.borrow_mut().get_mut(&info_hash) {
+            Some(torrent) => torrent.attribution.verified(piece, read),
+            None => return,
+        };
+        self.carry_out(now, info_hash, verdict);
+    }
+
+    /// A piece failed its check.
+    pub fn piece_failed(&self, info_hash: InfoHash, piece: u32) {
+        if let Some(torrent) = self.torrents.borrow_mut().get_mut(&info_hash) {
+            torrent.attribution.failed(piece);
+        }
+    }
+
+    /// Pays and drops as a verdict says.
+    pub fn carry_out(&self, now: UnixMs, info_hash: InfoHash, verdict: Verdict) {
+        let connections = self.connections.borrow();
+        for (id, bytes) in verdict.pay {
+            if let Some(handle) = connections.get(&id) {
+                handle.snapshot.borrow_mut().verified_bytes += bytes;
+                let _ = handle.commands.send(Command::Verified(bytes));
+            }
+        }
+        for id in verdict.liars {
+            let Some(handle) = connections.get(&id) else {
+                continue;
+            };
+            let snapshot = handle.snapshot.borrow();
+            let _ = handle.commands.send(Command::Close(Close::Garbage));
+            let Some(peer) = snapshot.address else {
+                continue;
+            };
+            let listens_on = (!snapshot.inbound).then_some(peer);
+            let listens_on = snapshot.listens_on.or(listens_on);
+            let mut list = self.block_list.borrow_mut();
+            list.block(now, snapshot.peer_id, listens_on);
+            self.tell(GatewayEvent::Garbage { info_hash, peer });
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What the gateway is told: where to listen, and per torrent what to ask and what to pay.
+
+use std::net::SocketAddr;
+
+pub use crate::wire::codes::FreePolicy;
+
+use crate::units::PricePerGib;
+
+/// Where a gateway stands and what it starts with.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Where strangers' peers connect to. Port 0 takes any.
+    pub listen: SocketAddr,
+    /// The port peers are told to dial, where it is not the one listened on (port forwarding).
+    pub advertised_port: Option<u16>,
+    /// Our engine's listener on loopback; may be given later.
+    pub engine_listen: Option<SocketAddr>,
+    /// Free policy for torrents that no terms were set for.
+    pub default_free: FreePolicy,
+}
+
+impl GatewayConfig {
+    /// Listening at an address, the rest as usual.
+    #[must_use]
+    pub const fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            advertised_port: None,
+            engine_listen: None,
+            default_free: FreePolicy::Leftover,
+        }
+    }
+}
+
+/// What one torrent costs and may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TorrentTerms {
+    /// What we ask of leechers.
+    pub price: PricePerGib,
+    /// The highest price we pay to seeders.
+    pub max_price: PricePerGib,
+    /// Whom we serve for nothing.
+    pub free: FreePolicy,
+    /// Bytes of a piece.
+    pub piece_length_bytes: u32,
+    /// Bytes of the whole torrent.
+    pub length_bytes: u64,
+    /// Whether we pay seeders at all.
+    pub pays: bool,
+    /// Whether we take payment from leechers.
+    pub earns: bool,
+}

@@ -1,0 +1,135 @@
+//! The gateway's thread: opens the doors, takes orders, gives free peers their turns.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use super::digest::DigestKey;
+use super::free::TICK_MS;
+use super::report::{GatewayEvent, PeerSnapshot};
+use super::shared::{Command, ContentReader, Shared, Torrent};
+use super::socks::Login;
+use super::terms::{GatewayConfig, TorrentTerms};
+use super::{doors, output};
+use crate::engine::PieceEvent;
+use crate::units::InfoHash;
+use crate::{clock, random};
+
+/// What the thread is told from outside.
+pub enum Order {
+    Piece(PieceEvent),
+    EngineListen(SocketAddr),
+    SetTorrent(InfoHash, TorrentTerms),
+    RemoveTorrent(InfoHash),
+    Content(ContentReader),
+    Snapshot(oneshot::Sender<Vec<PeerSnapshot>>),
+    Stop,
+}
+
+/// What the thread starts with.
+pub struct Start {
+    pub config: GatewayConfig,
+    pub listen: SocketAddr,
+    pub peers: std::net::TcpListener,
+    pub engine: std::net::TcpListener,
+    pub login: Login,
+    pub events: broadcast::Sender<GatewayEvent>,
+}
+
+/// Starts the thread.
+pub fn spawn(start: Start, inbox: mpsc::UnboundedReceiver<Order>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = std::thread::Builder::new().name("gateway".to_owned());
+    thread.spawn(move || {
+        let local = LocalSet::new();
+        let outcome = local.block_on(&runtime, run(start, inbox));
+        if let Err(error) = outcome {
+            tracing::error!(%error, "the gateway cannot work");
+        }
+    })?;
+    Ok(())
+}
+
+async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Result<()> {
+    let peers = TcpListener::from_std(start.peers)?;
+    let engine = TcpListener::from_std(start.engine)?;
+    let config = start.config;
+    let shared = Rc::new(Shared {
+        torrents: RefCell::default(),
+        connections: RefCell::default(),
+        block_list: RefCell::default(),
+        free: RefCell::default(),
+        digest_key: DigestKey::new(&random::bytes()),
+        pool: output::Pool::default(),
+        engine_listen: Cell::new(config.engine_listen),
+        listen: start.listen,
+        advertised_port: config.advertised_port.unwrap_or(start.listen.port()),
+        default_free: config.default_free,
+        content: RefCell::default(),
+        own_ids: RefCell::default(),
+        events: start.events,
+        last_id: Cell::new(0),
+    });
+    tokio::task::spawn_local(doors::serve_socks(Rc::clone(&shared), engine, start.login));
+    tokio::task::spawn_local(doors::serve_peers(Rc::clone(&shared), peers));
+    let mut turns = tokio::time::interval(Duration::from_millis(TICK_MS));
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            order = inbox.recv() => match order {
+                Some(Order::Stop) | None => return Ok(()),
+                Some(order) => obey(&shared, order),
+            },
+            _ = turns.tick() => {
+                if shared.free.borrow_mut().tick(clock::now()) {
+                    look(&shared);
+                }
+            }
+        }
+    }
+}
+
+fn obey(shared: &Shared, order: Order) {
+    match order {
+        Order::Piece(PieceEvent::Verified { info_hash, piece }) => {
+            shared.piece_verified(clock::now(), info_hash, piece.0);
+        }
+        Order::Piece(PieceEvent::Failed { info_hash, piece }) => {
+            shared.piece_failed(info_hash, piece.0);
+        }
+        Order::EngineListen(address) => shared.engine_listen.set(Some(address)),
+        Order::SetTorrent(info_hash, terms) => {
+            let mut torrents = shared.torrents.borrow_mut();
+            torrents
+                .entry(info_hash)
+                .or_insert_with(Torrent::default)
+                .terms = Some(terms);
+            drop(torrents);
+            look(shared);
+        }
+        Order::RemoveTorrent(info_hash) => {
+            shared.torrents.borrow_mut().remove(&info_hash);
+        }
+        Order::Content(reader) => *shared.content.borrow_mut() = Some(reader),
+        Order::Snapshot(answer) => {
+            let connections = shared.connections.borrow();
+            let all = connections.values().map(|h| h.snapshot.borrow().clone());
+            let _ = answer.send(all.collect());
+        }
+        Order::Stop => {}
+    }
+}
+
+fn look(shared: &Shared) {
+    for handle in shared.connections.borrow().values() {
+        let _ = handle.commands.send(Command::Look);
+    }
+}

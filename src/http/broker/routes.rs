@@ -1,0 +1,356 @@
+//! Requests in, answers out: authentication, parsing, and what is checked before the cashier.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+use super::{MAX_BODY_BYTES, REQUEST_TIMEOUT, Shared, spent};
+use crate::broker::answer::{Refusal, SpentEntry};
+use crate::broker::ask::{
+    self, AskAccount, AskCertificates, AskHolding, AskPresent, AskPurchase, AskRedeem, AskWithdraw,
+};
+use crate::broker::rows::{Row, RowKey};
+use crate::broker::signing::{
+    ACCOUNT_HEADER, MAX_SKEW_MS, REQUEST_HEADER, SIGNATURE_HEADER, TIME_HEADER, body_hash,
+    request_hash, sign_answer,
+};
+use crate::broker::terms::{Info, MAX_BATCH};
+use crate::broker::{Action, Call, Caller, CoinOrder, Presented, RequestId, Sealed, Tail};
+use crate::coin::keys::{PublicKey, Signature};
+use crate::random;
+use crate::record::{OpenSpend, RedeemPart, Slot};
+use crate::units::UnixMs;
+
+type Api<T> = Result<T, ApiError>;
+
+/// All routes.
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/v1/info", get(info))
+        .route("/v1/account", post(signed))
+        .route("/v1/purchase", post(signed))
+        .route("/v1/certificates", post(signed))
+        .route("/v1/redeem", post(signed))
+        .route("/v1/present", post(signed))
+        .route("/v1/withdraw", post(signed))
+        .route("/v1/holding", post(signed))
+        .route("/v1/spent", get(spent_index))
+        .route("/v1/spent/{hour}", get(spent_chunk))
+        .route("/v1/spent/entry/{slot}", get(spent_entry))
+        .route("/v1/suspended", get(suspended))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(shared.clone(), guard))
+        .with_state(shared)
+}
+
+/// Rate and time limits around every request.
+async fn guard(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    shared.requests.fetch_add(1, Ordering::Relaxed);
+    if !shared.limit.take(peer.ip(), (shared.clock)()) {
+        let error = ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("too many requests from {}", peer.ip()),
+            "ask again in a second, and put many items into one request",
+        );
+        let mut response = error.into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return response;
+    }
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::busy().into_response(),
+    }
+}
+
+async fn unknown_route(uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        format!("there is no {}", uri.path()),
+        "this is a DPay broker, version 1: begin with GET /v1/info",
+    )
+}
+
+async fn unknown_method(request: Request) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!(
+            "{} is not a method of {}",
+            request.method(),
+            request.uri().path()
+        ),
+        "information is read with GET, everything about an account is a signed POST",
+    )
+}
+
+async fn info(State(shared): State<Arc<Shared>>) -> Api<Response> {
+    let info = Info::new(
+        shared.broker.public(),
+        shared.broker.terms().clone(),
+        (shared.clock)(),
+    );
+    signed_json(&shared, &info)
+}
+
+async fn spent_index(State(shared): State<Arc<Shared>>) -> Api<Response> {
+    spent::index(&shared).await.map(binary)
+}
+
+async fn suspended(State(shared): State<Arc<Shared>>) -> Api<Response> {
+    spent::suspended(&shared).await.map(binary)
+}
+
+async fn spent_chunk(State(shared): State<Arc<Shared>>, Path(hour): Path<String>) -> Api<Response> {
+    let hour = hour.parse().map_err(|_| {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            format!("{hour:?} is no hour"),
+            "name hours as unix seconds / 3600, as GET /v1/spent lists them",
+        )
+    })?;
+    spent::chunk(&shared, hour).await.map(binary)
+}
+
+async fn spent_entry(State(shared): State<Arc<Shared>>, Path(slot): Path<String>) -> Api<Response> {
+    let slot: Slot = slot.parse().map_err(|e| {
+        let what_to_do = "name a slot by its 32 bytes in hex";
+        ApiError::new(StatusCode::BAD_REQUEST, format!("{e}"), what_to_do)
+    })?;
+    let key = RowKey::Spent(slot);
+    let rows = shared.store.load(std::slice::from_ref(&key)).await?;
+    let row = match rows.get(&key).and_then(|s| s.row.as_ref()) {
+        Some(Row::Spent(row)) => Some(row),
+        _ => None,
+    };
+    let entry = SpentEntry {
+        broker: shared.broker.public(),
+        slot,
+        c: row.map(|r| r.c),
+        since_unix_ms: row.map(|r| r.at),
+        at_unix_ms: (shared.clock)(),
+    };
+    signed_json(&shared, &entry)
+}
+
+/// Every request that an account signs.
+async fn signed(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Api<Response> {
+    let body = body.map_err(body_error)?;
+    let caller = authenticate(&shared, &uri, &headers, &body)?;
+    let action = parse(&shared, &caller.route, body).await?;
+    let sealed = shared.cashier.call(Call { caller, action }).await?;
+    Ok(sealed_response(sealed))
+}
+
+fn body_error(rejection: BytesRejection) -> ApiError {
+    let status = rejection.status();
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        return ApiError::new(
+            status,
+            format!("a body of more than {MAX_BODY_BYTES} bytes"),
+            format!("send at most {MAX_BATCH} items in one request"),
+        );
+    }
+    let what_to_do = "send the whole body";
+    ApiError::new(status, "the body could not be read", what_to_do)
+}
+
+/// Who asks: the account whose key signed route, body, request id and time.
+fn authenticate(shared: &Shared, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Api<Caller> {
+    let account: PublicKey = read_header(headers, ACCOUNT_HEADER)?;
+    let request_id: RequestId = read_header(headers, REQUEST_HEADER)?;
+    let signature: Signature = read_header(headers, SIGNATURE_HEADER)?;
+    let time = UnixMs(read_header(headers, TIME_HEADER)?);
+    let route = format!("POST {}", uri.path());
+    let hash = body_hash(&route, body);
+    let broker = shared.broker.public();
+    let signed = request_hash(&broker, &account, &request_id, time, &hash);
+    if !account.verify_strict(&signed, &signature) {
+        return Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            format!("the request is not signed by account {account} for broker {broker}"),
+            "sign route, body, request id and time with the account's key, for this broker's key",
+        ));
+    }
+    let now = (shared.clock)();
+    let skew_ms = now.since_ms(time).max(time.since_ms(now));
+    if skew_ms > MAX_SKEW_MS {
+        return Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            format!(
+                "the request was signed at {} ms, the broker's time is {} ms: {} s apart",
+                time.0,
+                now.0,
+                skew_ms / 1000
+            ),
+            "set this machine's clock",
+        ));
+    }
+    Ok(Caller {
+        account,
+        route,
+        request_id,
+        body: hash,
+    })
+}
+
+fn read_header<T: std::str::FromStr>(headers: &HeaderMap, name: &'static str) -> Api<T> {
+    let value = headers.get(name).and_then(|v| v.to_str().ok());
+    value.and_then(|v| v.parse().ok()).ok_or_else(|| {
+        ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            format!("the header {name} is missing or malformed"),
+            "sign the request: dpay-account, dpay-request-id, dpay-time and dpay-signature",
+        )
+    })
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Api<T> {
+    serde_json::from_slice(body).map_err(|e| {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not what this route takes: {e}"),
+            "send JSON as the documentation of this route says",
+        )
+    })
+}
+
+fn at_most(count: usize) -> Api<()> {
+    if count <= MAX_BATCH {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        StatusCode::BAD_REQUEST,
+        format!("{count} items in one request"),
+        format!("send 1 to {MAX_BATCH}"),
+    ))
+}
+
+/// What is asked for, with every signature in it checked.
+async fn parse(shared: &Arc<Shared>, route: &str, body: Bytes) -> Api<Action> {
+    Ok(match route {
+        ask::ACCOUNT => {
+            let AskAccount {} = json(&body)?;
+            Action::Account
+        }
+        ask::PURCHASE => {
+            let ask: AskPurchase = json(&body)?;
+            at_most(ask.coins.len())?;
+            let order = |coin: ask::AskCoin| CoinOrder {
+                value: coin.value,
+                holder: coin.holder,
+                nonce: random::bytes(),
+            };
+            Action::Purchase(ask.coins.into_iter().map(order).collect())
+        }
+        ask::CERTIFICATES => {
+            let ask: AskCertificates = json(&body)?;
+            at_most(ask.holders.len())?;
+            Action::Certify(ask.holders)
+        }
+        ask::REDEEM => {
+            let ask: AskRedeem = json(&body)?;
+            at_most(ask.items.len())?;
+            let items = checked(shared, move |broker| {
+                let check = |item: &ask::AskRedeemItem| {
+                    Presented::read(broker, &item.path, || {
+                        RedeemPart::decode(&item.redeem).map(Tail::Redeem)
+                    })
+                };
+                ask.items.iter().map(check).collect()
+            });
+            Action::Redeem(items.await?)
+        }
+        ask::PRESENT => {
+            let ask: AskPresent = json(&body)?;
+            at_most(ask.items.len())?;
+            let items = checked(shared, move |broker| {
+                let check = |item: &ask::AskPresentItem| {
+                    Presented::read(broker, &item.path, || match item.open.as_slice() {
+                        [] => Ok(Tail::None),
+                        open => OpenSpend::decode(open).map(Tail::Open),
+                    })
+                };
+                ask.items.iter().map(check).collect()
+            });
+            Action::Present(items.await?)
+        }
+        ask::WITHDRAW => {
+            let ask: AskWithdraw = json(&body)?;
+            Action::Withdraw {
+                units: ask.units,
+                destination: ask.destination,
+            }
+        }
+        _ => {
+            let ask: AskHolding = json(&body)?;
+            Action::Holding(ask.holding)
+        }
+    })
+}
+
+/// Checks signatures off the event loop, a few requests at a time.
+async fn checked(
+    shared: &Arc<Shared>,
+    check: impl FnOnce(&PublicKey) -> Vec<Result<Presented, Refusal>> + Send + 'static,
+) -> Api<Vec<Result<Presented, Refusal>>> {
+    let permit = shared.checkers.acquire().await;
+    let _permit = permit.map_err(|_| ApiError::busy())?;
+    let broker = shared.broker.public();
+    let done = tokio::task::spawn_blocking(move || check(&broker)).await;
+    done.map_err(|_| ApiError::busy())
+}
+
+fn sealed_response(sealed: Sealed) -> Response {
+    let status = if sealed.refused {
+        StatusCode::CONFLICT
+    } else {
+        StatusCode::OK
+    };
+    with_signature(status, sealed.body, &sealed.signature)
+}
+
+fn signed_json(shared: &Shared, value: &impl serde::Serialize) -> Api<Response> {
+    let body = serde_json::to_vec(value).map_err(|_| ApiError::busy())?;
+    let signature = sign_answer(shared.broker.key(), &body);
+    Ok(with_signature(StatusCode::OK, body, &signature))
+}
+
+fn with_signature(status: StatusCode, body: Vec<u8>, signature: &Signature) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    if let Ok(value) = HeaderValue::from_str(&signature.to_string()) {
+        headers.insert(SIGNATURE_HEADER, value);
+    }
+    response
+}
+
+fn binary(bytes: Bytes) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+    (kind, bytes).into_response()
+}

@@ -1,0 +1,470 @@
+//! Speaks to one broker: signs every request, believes no answer without the broker's signature.
+//!
+//! A request about money carries an id. After any failure it is asked again with the same id, and
+//! happens once whatever was lost on the way.
+
+mod answers;
+mod error;
+
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use serde::Serialize;
+use tokio::sync::OnceCell;
+
+pub use error::{ClientError, WhoseFault};
+
+use crate::broker::RequestId;
+use crate::broker::answer::{
+    AccountState, Answer, Envelope, Fault, HoldingShown, ItemAnswer, Outcome, SpentEntry,
+};
+use crate::broker::ask::{
+    self, AskAccount, AskCertificates, AskCoin, AskHolding, AskPresent, AskPresentItem,
+    AskPurchase, AskRedeem, AskRedeemItem, AskWithdraw,
+};
+use crate::broker::rows::WithdrawalRow;
+use crate::broker::signing::{
+    ACCOUNT_HEADER, REQUEST_HEADER, SIGNATURE_HEADER, TIME_HEADER, answer_is_signed, body_hash,
+    request_hash,
+};
+use crate::broker::spent::{SpentIndex, SpentList};
+use crate::broker::terms::{Info, MAX_BATCH};
+use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
+use crate::coin::ids::HoldingId;
+use crate::coin::keys::{PublicKey, SecretKey, Signature};
+use crate::record::{OpenSpend, Path, RedeemPart, Slot};
+use crate::units::Units;
+use crate::{clock, random};
+
+/// A request that takes longer has failed; it is asked again with the same id.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that takes longer to make has failed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest JSON answer that is read.
+const MAX_ANSWER_BYTES: usize = 4 << 20;
+/// Largest spent-list file that is read.
+const MAX_LIST_BYTES: usize = 25 << 20;
+
+/// An answer with what proves that the broker gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered<T> {
+    /// What it says.
+    pub value: T,
+    /// The proof.
+    pub evidence: Evidence,
+}
+
+/// The bytes of a signed answer: they name account, request and day themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The envelope's JSON.
+    pub body: Vec<u8>,
+    /// The broker's signature over `broker::signing::answer_hash(body)`.
+    pub signature: Signature,
+}
+
+/// One account at one broker.
+#[derive(Debug)]
+pub struct BrokerClient {
+    http: reqwest::Client,
+    url: String,
+    pinned: Option<PublicKey>,
+    broker: OnceCell<PublicKey>,
+    account: SecretKey,
+}
+
+impl BrokerClient {
+    /// A client for the broker at `url`, of which `pinned` is the key. Without a pinned key, the
+    /// first answer's key is believed from then on; keep it, and pin it the next time.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`] if this is no URL of a broker.
+    pub fn new(
+        url: &str,
+        pinned: Option<PublicKey>,
+        account: SecretKey,
+    ) -> Result<Self, ClientError> {
+        let wrong = |why: String| ClientError::Url {
+            url: url.to_owned(),
+            why,
+        };
+        let parsed = url::Url::parse(url).map_err(|e| wrong(e.to_string()))?;
+        let good = matches!(parsed.scheme(), "http" | "https")
+            && parsed.has_host()
+            && parsed.query().is_none()
+            && parsed.fragment().is_none();
+        if !good {
+            let why = "it is not http://host:port or https://host";
+            return Err(wrong(why.to_owned()));
+        }
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|e| wrong(e.to_string()))?;
+        Ok(BrokerClient {
+            http,
+            url: parsed.as_str().trim_end_matches('/').to_owned(),
+            pinned,
+            broker: OnceCell::new(),
+            account,
+        })
+    }
+
+    /// The account's id.
+    #[must_use]
+    pub fn account_id(&self) -> PublicKey {
+        self.account.public()
+    }
+
+    /// Where the broker is.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The broker's key: the pinned one, or the one it answered with first.
+    ///
+    /// # Errors
+    /// [`ClientError`] if none is pinned and the broker does not answer.
+    pub async fn broker_key(&self) -> Result<PublicKey, ClientError> {
+        if let Some(pinned) = self.pinned {
+            return Ok(pinned);
+        }
+        let learn = || async { Ok(self.info().await?.broker) };
+        self.broker.get_or_try_init(learn).await.copied()
+    }
+
+    /// The broker's key and terms.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::WrongBroker`] if it has another key than the pinned one.
+    pub async fn info(&self) -> Result<Info, ClientError> {
+        let (body, signature) = self.get("/v1/info", MAX_ANSWER_BYTES).await?;
+        let info: Info = self.read(&body)?;
+        let wanted = self.pinned.or(self.broker.get().copied());
+        if let Some(pinned) = wanted.filter(|key| *key != info.broker) {
+            return Err(ClientError::WrongBroker {
+                url: self.url.clone(),
+                pinned,
+                found: info.broker,
+            });
+        }
+        self.check_signature(&info.broker, &body, signature)?;
+        Ok(info)
+    }
+
+    /// The account's money.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn account(&self) -> Result<AccountState, ClientError> {
+        let id = RequestId(random::bytes());
+        match self.ask(ask::ACCOUNT, id, &AskAccount {}).await?.value {
+            Answer::Account { account } => Ok(account),
+            _ => Err(self.untrue("it answers something else than was asked")),
+        }
+    }
+
+    /// Buys coins: value and first holder's key each, at most 32. The same id buys once.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a coin that is not what was ordered is the broker's fault.
+    pub async fn purchase(
+        &self,
+        request_id: RequestId,
+        coins: Vec<(Units, PublicKey)>,
+    ) -> Result<Vec<CoinCertificate>, ClientError> {
+        let wanted = coins.iter().map(|(value, holder)| AskCoin {
+            value: *value,
+            holder: *holder,
+        });
+        let ask = AskPurchase {
+            coins: wanted.collect(),
+        };
+        let answered = self.ask(ask::PURCHASE, request_id, &ask).await?;
+        let Answer::Purchase { coins: sold, .. } = answered.value else {
+            return Err(self.untrue("it answers something else than was asked"));
+        };
+        self.coins(&coins, &sold).await
+    }
+
+    /// Has holder keys certified, any number.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a certificate that is not what was asked for is the broker's fault.
+    pub async fn certify(
+        &self,
+        holders: Vec<PublicKey>,
+    ) -> Result<Vec<PseudonymCertificate>, ClientError> {
+        let mut all = Vec::with_capacity(holders.len());
+        for holders in holders.chunks(MAX_BATCH) {
+            let id = RequestId(random::bytes());
+            let ask = AskCertificates {
+                holders: holders.to_vec(),
+            };
+            match self.ask(ask::CERTIFICATES, id, &ask).await?.value {
+                Answer::Certificates { certificates } => {
+                    all.extend(self.pseudonyms(holders, &certificates).await?);
+                }
+                _ => return Err(self.untrue("it answers something else than was asked")),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Redeems holdings, at most 32, each answered by itself in the order given. The same id
+    /// redeems once, and so does the same statement under any id.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refused item is no error but part of the answer.
+    pub async fn redeem(
+        &self,
+        request_id: RequestId,
+        items: Vec<(Path, RedeemPart)>,
+    ) -> Result<Answered<Vec<ItemAnswer>>, ClientError> {
+        let ask = AskRedeem {
+            items: items
+                .iter()
+                .map(|(path, part)| AskRedeemItem {
+                    path: path.encode(),
+                    redeem: part.encode().to_vec(),
+                })
+                .collect(),
+        };
+        let answered = self.ask(ask::REDEEM, request_id, &ask).await?;
+        let Answer::Redeem { items: done, .. } = answered.value else {
+            return Err(self.untrue("it answers something else than was asked"));
+        };
+        self.check_redeemed(&items, &done)?;
+        Ok(Answered {
+            value: done,
+            evidence: answered.evidence,
+        })
+    }
+
+    /// Presents paths, each with the open spend that follows it if there is one; any number.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refused item is no error but part of the answer. One answer comes for each
+    /// path, one evidence for each 32.
+    pub async fn present(
+        &self,
+        items: Vec<(Path, Option<OpenSpend>)>,
+    ) -> Result<(Vec<ItemAnswer>, Vec<Evidence>), ClientError> {
+        let (mut all, mut evidence) = (Vec::with_capacity(items.len()), Vec::new());
+        for items in items.chunks(MAX_BATCH) {
+            let ask = AskPresent {
+                items: items
+                    .iter()
+                    .map(|(path, open)| AskPresentItem {
+                        path: path.encode(),
+                        open: open.map_or_else(Vec::new, |o| o.encode().to_vec()),
+                    })
+                    .collect(),
+            };
+            let id = RequestId(random::bytes());
+            let answered = self.ask(ask::PRESENT, id, &ask).await?;
+            match answered.value {
+                Answer::Present { items: done } if done.len() == items.len() => all.extend(done),
+                _ => return Err(self.untrue("it answers something else than was asked")),
+            }
+            evidence.push(answered.evidence);
+        }
+        Ok((all, evidence))
+    }
+
+    /// Queues a withdrawal. The same id withdraws once.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn withdraw(
+        &self,
+        request_id: RequestId,
+        units: Units,
+        destination: &str,
+    ) -> Result<Answered<WithdrawalRow>, ClientError> {
+        let ask = AskWithdraw {
+            units,
+            destination: destination.to_owned(),
+        };
+        let answered = self.ask(ask::WITHDRAW, request_id, &ask).await?;
+        match answered.value {
+            Answer::Withdraw { withdrawal, .. } if withdrawal.units == units => Ok(Answered {
+                value: withdrawal,
+                evidence: answered.evidence,
+            }),
+            _ => Err(self.untrue("it answers something else than was asked")),
+        }
+    }
+
+    /// What the broker knows about a holding whose key this account holds, such as its close.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn holding(&self, holding: HoldingId) -> Result<HoldingShown, ClientError> {
+        let id = RequestId(random::bytes());
+        match self
+            .ask(ask::HOLDING, id, &AskHolding { holding })
+            .await?
+            .value
+        {
+            Answer::Holding { holding: shown } if shown.id == holding => Ok(shown),
+            _ => Err(self.untrue("it answers something else than was asked")),
+        }
+    }
+
+    /// Brings a copy of the spent list and the suspended keys up to date. After a failure the copy
+    /// is as old as before and what was fetched is kept for the next try.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn refresh_spent(&self, list: &mut SpentList) -> Result<(), ClientError> {
+        let broker = self.broker_key().await?;
+        let (bytes, _) = self.get("/v1/spent", MAX_LIST_BYTES).await?;
+        let untrue = |e: crate::broker::spent::SpentError| self.untrue(&e.to_string());
+        let index = SpentIndex::decode(&broker, &bytes).map_err(untrue)?;
+        for hour in list.missing(&index) {
+            let (bytes, _) = self
+                .get(&format!("/v1/spent/{hour}"), MAX_LIST_BYTES)
+                .await?;
+            list.take_chunk(hour, &index, &bytes).map_err(untrue)?;
+        }
+        let (bytes, _) = self.get("/v1/suspended", MAX_LIST_BYTES).await?;
+        list.take_suspended(&bytes).map_err(untrue)?;
+        list.complete(&index).map_err(untrue)
+    }
+
+    /// The full entry of a slot on the spent list, for when its first bytes are listed.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn spent_entry(&self, slot: &Slot) -> Result<SpentEntry, ClientError> {
+        let broker = self.broker_key().await?;
+        let route = format!("/v1/spent/entry/{slot}");
+        let (body, signature) = self.get(&route, MAX_ANSWER_BYTES).await?;
+        self.check_signature(&broker, &body, signature)?;
+        let entry: SpentEntry = self.read(&body)?;
+        if entry.slot != *slot || entry.broker != broker {
+            return Err(self.untrue("it answers something else than was asked"));
+        }
+        Ok(entry)
+    }
+
+    /// One signed request and its signed answer.
+    async fn ask<T: Serialize + Sync>(
+        &self,
+        route: &str,
+        id: RequestId,
+        ask: &T,
+    ) -> Result<Answered<Answer>, ClientError> {
+        let broker = self.broker_key().await?;
+        let body = serde_json::to_vec(ask).map_err(|e| self.untrue(&e.to_string()))?;
+        let (account, now) = (self.account.public(), clock::now());
+        let hash = body_hash(route, &body);
+        let signed = request_hash(&broker, &account, &id, now, &hash);
+        let url = format!("{}{}", self.url, route.trim_start_matches("POST "));
+        let request = self
+            .http
+            .post(url)
+            .header("content-type", "application/json")
+            .header(ACCOUNT_HEADER, account.to_string())
+            .header(REQUEST_HEADER, id.to_string())
+            .header(TIME_HEADER, now.0.to_string())
+            .header(SIGNATURE_HEADER, self.account.sign(&signed).to_string())
+            .body(body);
+        let (status, headers, body) = self.send(request, MAX_ANSWER_BYTES).await?;
+        if !matches!(status, 200 | 409) {
+            return Err(self.fault(status, &body));
+        }
+        let signature = self.check_signature(&broker, &body, signature_of(&headers))?;
+        let envelope: Envelope = self.read(&body)?;
+        let mine = envelope.broker == broker
+            && envelope.account == account
+            && envelope.route == route
+            && envelope.request_id == id
+            && envelope.request_body == hash;
+        if !mine {
+            return Err(self.untrue("it answers another request than the one it was asked"));
+        }
+        let evidence = Evidence { body, signature };
+        match envelope.outcome {
+            Outcome::Answer(value) => Ok(Answered { value, evidence }),
+            Outcome::Refused(refusal) => Err(ClientError::Refused {
+                url: self.url.clone(),
+                refusal: Box::new(refusal),
+            }),
+        }
+    }
+
+    async fn get(
+        &self,
+        route: &str,
+        max_bytes: usize,
+    ) -> Result<(Vec<u8>, Option<Signature>), ClientError> {
+        let request = self.http.get(format!("{}{route}", self.url));
+        let (status, headers, body) = self.send(request, max_bytes).await?;
+        if status != 200 {
+            return Err(self.fault(status, &body));
+        }
+        Ok((body, signature_of(&headers)))
+    }
+
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        max_bytes: usize,
+    ) -> Result<(u16, HeaderMap, Vec<u8>), ClientError> {
+        let lost = |e: reqwest::Error| ClientError::lost(&self.url, &e);
+        let mut response = request.send().await.map_err(lost)?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let mut body = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(lost)? {
+            if body.len().saturating_add(part.len()) > max_bytes {
+                return Err(self.untrue(&format!("it sends more than {max_bytes} bytes")));
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok((status, headers, body))
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(body)
+            .map_err(|e| self.untrue(&format!("it does not answer as a DPay broker does: {e}")))
+    }
+
+    fn check_signature(
+        &self,
+        broker: &PublicKey,
+        body: &[u8],
+        signature: Option<Signature>,
+    ) -> Result<Signature, ClientError> {
+        signature
+            .filter(|s| answer_is_signed(broker, body, s))
+            .ok_or_else(|| self.untrue(&format!("its answer is not signed by the key {broker}")))
+    }
+
+    fn untrue(&self, what: &str) -> ClientError {
+        ClientError::Untrue {
+            url: self.url.clone(),
+            what: what.to_owned(),
+        }
+    }
+
+    fn fault(&self, status: u16, body: &[u8]) -> ClientError {
+        let fault = serde_json::from_slice(body).unwrap_or_else(|_| Fault {
+            error: "it says nothing about why".to_owned(),
+            what_to_do: "check that the URL is a DPay broker's".to_owned(),
+        });
+        ClientError::Status {
+            url: self.url.clone(),
+            status,
+            fault,
+        }
+    }
+}
+
+fn signature_of(headers: &HeaderMap) -> Option<Signature> {
+    headers.get(SIGNATURE_HEADER)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,128 @@
+//! What can go wrong with a broker, and whose fault it is.
+
+use thiserror::Error;
+
+use crate::broker::answer::{Fault, Refusal};
+use crate::coin::keys::PublicKey;
+
+/// Why there is no good answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The URL is none.
+    #[error("{url:?} is no broker's URL: {why}")]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Nobody answers there.
+    #[error("the broker at {url} does not answer: {why}; check the network and that it runs")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// What the network said.
+        why: String,
+    },
+    /// Another broker answers there.
+    #[error(
+        "the broker at {url} has the key {found}, not {pinned}: it is another broker or somebody in \
+         between; check the URL and ask the operator for the key"
+    )]
+    WrongBroker {
+        /// Where.
+        url: String,
+        /// The key it should have.
+        pinned: PublicKey,
+        /// The key it has.
+        found: PublicKey,
+    },
+    /// The broker refuses, and signed that it does.
+    #[error("the broker at {url} refuses: {refusal}")]
+    Refused {
+        /// Where.
+        url: String,
+        /// Why, and what to do.
+        refusal: Box<Refusal>,
+    },
+    /// The broker cannot answer, or does not understand the request.
+    #[error("the broker at {url} answers {status}: {}; {}", fault.error, fault.what_to_do)]
+    Status {
+        /// Where.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// What it says; not signed.
+        fault: Fault,
+    },
+    /// The broker's answer cannot be true.
+    #[error(
+        "the broker at {url} cannot be believed: {what}; keep the money there small and tell its operator"
+    )]
+    Untrue {
+        /// Where.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Who has to do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhoseFault {
+    /// This side: the request, its clock, its balance, its settings.
+    Ours,
+    /// The network, or a broker that is down: ask again later, with the same id.
+    Network,
+    /// The broker or its operator.
+    Broker,
+}
+
+impl ClientError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn whose_fault(&self) -> WhoseFault {
+        match self {
+            ClientError::Url { .. } | ClientError::Refused { .. } => WhoseFault::Ours,
+            ClientError::Unreachable { .. } => WhoseFault::Network,
+            ClientError::Status { status, .. } => match status {
+                429 | 502 | 503 | 504 => WhoseFault::Network,
+                400..500 => WhoseFault::Ours,
+                _ => WhoseFault::Broker,
+            },
+            ClientError::WrongBroker { .. } | ClientError::Untrue { .. } => WhoseFault::Broker,
+        }
+    }
+
+    /// The signed refusal, if it is one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            ClientError::Refused { refusal, .. } => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing is known about what happened: ask again with the same request id.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self {
+            ClientError::Unreachable { .. } | ClientError::Untrue { .. } => true,
+            ClientError::Status { status, .. } => *status >= 500 || *status == 429,
+            _ => false,
+        }
+    }
+
+    pub(super) fn lost(url: &str, error: &reqwest::Error) -> Self {
+        let mut why = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(deeper) = source {
+            why = format!("{why}: {deeper}");
+            source = deeper.source();
+        }
+        ClientError::Unreachable {
+            url: url.to_owned(),
+            why,
+        }
+    }
+}

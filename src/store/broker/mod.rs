@@ -1,0 +1,145 @@
+//! The broker's rows on disk: one trait, in memory and SQLite, one contract suite for both.
+//!
+//! A store knows nothing of money. It loads rows with their versions and applies changes, all or
+//! none, if every version is still what the change was decided on (`broker::change`).
+
+mod home;
+mod memory;
+mod sqlite;
+mod tables;
+
+#[cfg(test)]
+mod contract;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+pub use home::{BrokerHome, HomeError};
+pub use memory::MemoryBrokerStore;
+pub use sqlite::{SqliteBrokerStore, SqliteLimits};
+
+use crate::broker::audit::Auditor;
+use crate::broker::change::{Change, Stale};
+use crate::broker::rows::{RowKey, Rows, SpentRow, WithdrawalRow};
+use crate::coin::ids::HoldingId;
+use crate::coin::keys::PublicKey;
+use crate::units::UnixMs;
+
+/// Why the store did not do it. Nothing was changed then.
+#[derive(Debug, Error)]
+pub enum BrokerStoreError {
+    /// A row changed meanwhile: load and decide again.
+    #[error(transparent)]
+    Stale(#[from] Stale),
+    /// The disk, or the size set for the database, is full.
+    #[error("the broker's store is full; free some disk space, nothing was lost")]
+    Full,
+    /// The database does not answer.
+    #[error("the broker's store failed: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the broker's store could not be prepared: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A row holds what this program never writes.
+    #[error(
+        "table {table}, column {column}: not a value that this program wrote; restore a backup"
+    )]
+    Damaged {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// The database is of another broker or currency.
+    #[error("this database is of {what} {found:?}, not {wanted:?}: choose another --home")]
+    Foreign {
+        /// Broker key, currency or its unit.
+        what: &'static str,
+        /// In the database.
+        found: String,
+        /// Asked for.
+        wanted: String,
+    },
+}
+
+impl From<sqlx::Error> for BrokerStoreError {
+    /// Tells a full disk (SQLite's code 13, whatever its extended part) from other failures.
+    fn from(error: sqlx::Error) -> Self {
+        let code = match &error {
+            sqlx::Error::Database(inner) => inner.code().and_then(|c| c.parse::<i32>().ok()),
+            _ => None,
+        };
+        if code.is_some_and(|c| c & 0xff == 13) {
+            BrokerStoreError::Full
+        } else {
+            BrokerStoreError::Unavailable(error)
+        }
+    }
+}
+
+/// What a database must be about; set when it is made, compared ever after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The broker's key.
+    pub broker: PublicKey,
+    /// Its currency and units per credit; `None`: whatever the database says.
+    pub currency: Option<(String, u64)>,
+}
+
+/// Where a broker keeps its rows.
+#[async_trait]
+pub trait BrokerStore: Send + Sync {
+    /// The rows with these keys; absent ones with version 0.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn load(&self, keys: &[RowKey]) -> Result<Rows, BrokerStoreError>;
+
+    /// Applies all changes in order and makes them durable, or none.
+    ///
+    /// # Errors
+    /// [`BrokerStoreError::Stale`] if a row is not what a change was decided on,
+    /// [`BrokerStoreError::Full`] if there is no room.
+    async fn apply(&self, changes: &[Change]) -> Result<(), BrokerStoreError>;
+
+    /// At most `limit` credits of an account that are pending although their hold is over.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn ripe_credits(
+        &self,
+        account: &PublicKey,
+        now: UnixMs,
+        limit: u32,
+    ) -> Result<Vec<HoldingId>, BrokerStoreError>;
+
+    /// How many slots were fixed in each hour since `from_hour` (unix seconds / 3600), ascending.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn spent_hours(&self, from_hour: u32) -> Result<Vec<(u32, u32)>, BrokerStoreError>;
+
+    /// The slots fixed in one hour, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn spent_in(&self, hour: u32) -> Result<Vec<SpentRow>, BrokerStoreError>;
+
+    /// Holder keys of suspended accounts.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn suspended_keys(&self) -> Result<Vec<PublicKey>, BrokerStoreError>;
+
+    /// Withdrawals, oldest first; only those not paid out unless `all`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn withdrawals(&self, all: bool) -> Result<Vec<WithdrawalRow>, BrokerStoreError>;
+
+    /// Shows journal and rows to an auditor, as of one moment.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a row is damaged.
+    async fn audit(&self, auditor: &mut Auditor) -> Result<(), BrokerStoreError>;
+}

@@ -1,0 +1,153 @@
+//! The wallet's database: SQLite in WAL mode, synchronous=FULL, one writer, readers beside it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::{Executor, SqlSafeStr};
+
+use super::{StoreError, WalletStore, table, write};
+use crate::wallet::{ApplyError, Change, JournalLine, Rows};
+
+/// Name of the database in the wallet's home.
+pub const FILE: &str = "wallet.db";
+
+/// How the database is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SqliteOptions {
+    /// Only reads; may be beside a writer.
+    pub read_only: bool,
+    /// Most pages of 4 096 bytes the file may have; none: as many as the disk holds.
+    pub max_pages: Option<u32>,
+}
+
+/// A wallet's database.
+#[derive(Debug)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the database in `home`; a writer creates it and brings it up to date. The caller holds
+    /// the [`super::WriterLock`] unless it only reads.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] where there is nothing to read, else what hinders opening.
+    pub async fn open(home: &Path, options: SqliteOptions) -> Result<SqliteStore, StoreError> {
+        let path = home.join(FILE);
+        if options.read_only && !path.exists() {
+            return Err(StoreError::Missing(path));
+        }
+        if !options.read_only {
+            create_private(&path)?;
+        }
+        let connect = SqliteConnectOptions::new()
+            .filename(&path)
+            .read_only(options.read_only)
+            .create_if_missing(false)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if !options.read_only {
+                        connection.execute("PRAGMA journal_mode = WAL").await?;
+                        connection.execute("PRAGMA synchronous = FULL").await?;
+                    }
+                    if let Some(pages) = options.max_pages {
+                        let pragma = format!("PRAGMA max_page_count = {pages}");
+                        connection.execute(sqlx::AssertSqlSafe(pragma)).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(connect)
+            .await?;
+        if !options.read_only {
+            migrator().run(&pool).await?;
+        }
+        Ok(SqliteStore { pool })
+    }
+
+    #[cfg(test)]
+    pub(super) async fn pragma(&self, name: &'static str) -> String {
+        use sqlx::Row;
+        let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&self.pool)
+            .await
+            .expect("a pragma");
+        row.get(0)
+    }
+}
+
+/// An empty file that only its owner may read, unless there is one.
+fn create_private(path: &PathBuf) -> Result<(), StoreError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(StoreError::File {
+            path: path.clone(),
+            source,
+        }),
+    }
+}
+
+fn migrator() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "rows of a wallet".into(),
+        MigrationType::Simple,
+        include_str!("schema.sql").into_sql_str(),
+        false,
+    )])
+}
+
+#[async_trait]
+impl WalletStore for SqliteStore {
+    async fn load(&self) -> Result<Rows, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let rows = table::load(&mut tx).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+
+    async fn apply(&self, change: &Change) -> Result<(), StoreError> {
+        if change.is_volatile() {
+            return Ok(());
+        }
+        let expected = change.expects;
+        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let bumped =
+            sqlx::query("UPDATE meta SET version = version + 1 WHERE id = 1 AND version = ?")
+                .bind(table::int(expected)?)
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
+        if bumped != 1 {
+            let found: i64 = sqlx::query_scalar("SELECT version FROM meta WHERE id = 1")
+                .fetch_one(&mut *tx)
+                .await?;
+            let found = u64::try_from(found).unwrap_or_default();
+            return Err(ApplyError::Stale { expected, found }.into());
+        }
+        write::write(&mut tx, change).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn journal(&self, limit: u32) -> Result<Vec<JournalLine>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        table::journal(&mut connection, limit).await
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,274 @@
+//! Which holding goes into a channel, and which coins to buy (`docs/protocol.md` section 5).
+
+use super::rows::{HoldingRow, HoldingState, PurchaseState, Rows, SpendRow};
+use crate::units::{InfoHash, Units, UnixMs};
+
+/// Values in which coins are sold, ascending.
+pub const SIZES: [u64; 5] = [16, 64, 256, 1024, 4096];
+/// The greatest coin.
+pub const GREATEST: Units = Units(4096);
+/// The coin that is kept at hand.
+pub const AT_HAND: Units = Units(64);
+/// Most coins in one purchase, and most holdings in one redemption.
+pub const MAX_BATCH: usize = 32;
+
+/// What a wallet holds itself to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most channels with payees that have not shown good faith.
+    pub channels: usize,
+    /// Coins of 64 units kept at hand.
+    pub at_hand: usize,
+    /// How long a reservation lasts without a commit, in milliseconds.
+    pub reserve_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            channels: 32,
+            at_hand: 8,
+            reserve_ms: 120_000,
+        }
+    }
+}
+
+/// What a channel wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The torrent that is paid for.
+    pub info_hash: InfoHash,
+    /// The smallest value that is of use.
+    pub at_least: Units,
+    /// The greatest value that is of use, and the one that suits best. Rounded up to a coin.
+    pub at_most: Units,
+}
+
+/// What the broker would sell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Funds {
+    /// Units that the balance and the bond allow to buy; `None` while that is unknown.
+    pub buyable: Option<Units>,
+    /// Balance at the broker, as last known: part of what "half the wallet" is half of.
+    pub balance: Units,
+    /// Whether the last request failed: then nothing is waited for.
+    pub unreachable: bool,
+}
+
+/// Why no holding is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoCoin {
+    /// What the torrent's budget leaves is less than the wish.
+    OverBudget,
+    /// Nothing that fits, and nothing to buy it with or nobody to buy it from.
+    NoFunds,
+    /// Nothing that fits yet: [`orders`] says what to buy.
+    NotYet,
+    /// Too much is locked with payees that have not shown good faith.
+    WalletLimit,
+}
+
+/// Whether a payee has shown good faith by this channel: it closed, or was paid three quarters of
+/// it for pieces that verified.
+fn shows_faith(row: &SpendRow) -> bool {
+    let ticked_far = u64::from(row.last_k).saturating_mul(4) >= row.value.0.saturating_mul(3);
+    row.close.as_ref().is_some_and(|close| close.k > 0) || ticked_far
+}
+
+/// Channels locked with payees that have not shown good faith: their number and what is locked in
+/// them. Running reservations count.
+#[must_use]
+pub fn exposed(rows: &Rows, now: UnixMs) -> (usize, Units) {
+    let faithful = |row: &SpendRow| {
+        rows.spends.values().any(|other| {
+            (other.payee == row.payee || (!row.peer.is_empty() && other.peer == row.peer))
+                && shows_faith(other)
+        })
+    };
+    let locked = rows
+        .spends
+        .values()
+        .filter(|row| row.close.is_none() && !faithful(row))
+        .map(|row| row.value.saturating_sub(Units(u64::from(row.last_k))));
+    let reserved = rows.holdings.values().filter_map(|row| match row.state {
+        HoldingState::Reserved { until, .. } if now < until => Some(row.holding.value),
+        _ => None,
+    });
+    let amounts: Vec<Units> = locked.chain(reserved).collect();
+    let sum = Units::checked_sum(amounts.iter().copied()).unwrap_or(Units(u64::MAX));
+    (amounts.len(), sum)
+}
+
+/// What the wallet limits leave for one more channel; `None` where there may be none.
+fn limit_rest(rows: &Rows, limits: &Limits, funds: &Funds, now: UnixMs) -> Option<Units> {
+    let (channels, locked) = exposed(rows, now);
+    if channels == 0 {
+        return Some(Units(u64::MAX));
+    }
+    if channels >= limits.channels {
+        return None;
+    }
+    let total = rows.held()?.checked_add(funds.balance)?;
+    Some(Units(total.0 / 2).saturating_sub(locked))
+}
+
+/// Whether `row` could go into a channel now: never signed for, not promised, not too old.
+#[must_use]
+pub fn is_free(row: &HoldingRow, now: UnixMs) -> bool {
+    let idle = match row.state {
+        HoldingState::Available => true,
+        HoldingState::Reserved { until, .. } => now >= until,
+        _ => false,
+    };
+    idle && row.is_spendable() && now.day().plus(1) < row.holding.expires
+}
+
+fn free(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
+    rows.holdings.values().filter(move |row| is_free(row, now))
+}
+
+/// The least and the most that a holding for `wish` may be worth, given budget and limits.
+fn room(
+    rows: &Rows,
+    limits: &Limits,
+    funds: &Funds,
+    wish: &Wish,
+    now: UnixMs,
+) -> Result<(Units, Units), NoCoin> {
+    let budget_rest = match rows.budgets.get(&wish.info_hash) {
+        Some(budget) => budget.saturating_sub(rows.committed(&wish.info_hash, now)),
+        None => Units(u64::MAX),
+    };
+    let least = wish.at_least.max(Units(1));
+    if budget_rest < least {
+        return Err(NoCoin::OverBudget);
+    }
+    let limit_rest = limit_rest(rows, limits, funds, now).ok_or(NoCoin::WalletLimit)?;
+    if limit_rest < least {
+        return Err(NoCoin::WalletLimit);
+    }
+    let most = round_up(wish.at_most.max(least));
+    Ok((least, most.min(budget_rest).min(limit_rest)))
+}
+
+/// The smallest coin that is worth `value`, or the greatest coin.
+fn round_up(value: Units) -> Units {
+    let mut sizes = SIZES.iter().map(|size| Units(*size));
+    sizes.find(|size| *size >= value).unwrap_or(GREATEST)
+}
+
+/// Chooses a holding for `wish`: the greatest that fits between what is of use and what suits best,
+/// the oldest first. What is at hand is given at once, even where a greater one would suit better.
+///
+/// # Errors
+/// [`NoCoin`]: why none is given.
+pub fn choose<'a>(
+    rows: &'a Rows,
+    limits: &Limits,
+    funds: &Funds,
+    wish: &Wish,
+    now: UnixMs,
+) -> Result<&'a HoldingRow, NoCoin> {
+    let (least, most) = room(rows, limits, funds, wish, now)?;
+    let fits = free(rows, now)
+        .filter(|row| row.holding.value >= least && row.holding.value <= most)
+        .max_by_key(|row| (row.holding.value, std::cmp::Reverse(row.holding.expires)));
+    if let Some(row) = fits {
+        return Ok(row);
+    }
+    let sold = |value: &u64| Units(*value) >= least && Units(*value) <= most;
+    if !SIZES.iter().any(sold) {
+        let over_budget = rows.budgets.contains_key(&wish.info_hash);
+        return Err(if over_budget {
+            NoCoin::OverBudget
+        } else {
+            NoCoin::WalletLimit
+        });
+    }
+    let comes = coming(rows).any(|value| sold(&value.0));
+    let affordable = |value: &u64| funds.buyable.is_none_or(|b| Units(*value) <= b);
+    let can_buy = SIZES.iter().any(|value| sold(value) && affordable(value));
+    if !funds.unreachable && (comes || can_buy) {
+        Err(NoCoin::NotYet)
+    } else {
+        Err(NoCoin::NoFunds)
+    }
+}
+
+/// The coin that suits `wish` best, if any may be had for it at all.
+#[must_use]
+pub fn best_size(
+    rows: &Rows,
+    limits: &Limits,
+    funds: &Funds,
+    wish: &Wish,
+    now: UnixMs,
+) -> Option<Units> {
+    let (least, most) = room(rows, limits, funds, wish, now).ok()?;
+    let mut sizes = SIZES.iter().rev().map(|size| Units(*size));
+    sizes.find(|size| *size >= least && *size <= most)
+}
+
+fn coming(rows: &Rows) -> impl Iterator<Item = Units> {
+    rows.purchases
+        .values()
+        .filter(|row| row.state == PurchaseState::Pending)
+        .flat_map(|row| row.coins.iter().map(|(value, _)| *value))
+}
+
+/// Coins to order: one of each size in `wanted` that is neither at hand nor on its way (or the next
+/// smaller one that there is money for), then coins of 64 units up to [`Limits::at_hand`].
+#[must_use]
+pub fn orders(
+    rows: &Rows,
+    limits: &Limits,
+    funds: &Funds,
+    wanted: &[Units],
+    now: UnixMs,
+) -> Vec<Units> {
+    let Some(mut rest) = funds.buyable.filter(|_| !funds.unreachable) else {
+        return Vec::new();
+    };
+    let mut have: Vec<Units> = free(rows, now)
+        .map(|row| row.holding.value)
+        .chain(coming(rows))
+        .collect();
+    let mut orders = Vec::new();
+    let mut order = |size: Units, rest: &mut Units, have: &mut Vec<Units>| {
+        if orders.len() < MAX_BATCH
+            && let Some(left) = rest.checked_sub(size)
+        {
+            *rest = left;
+            have.push(size);
+            orders.push(size);
+        }
+    };
+    for size in wanted {
+        let mut sizes = SIZES.iter().rev().map(|value| Units(*value));
+        let affordable = sizes.find(|value| value <= size && *value <= rest);
+        if let Some(value) = affordable.filter(|value| !have.contains(value)) {
+            order(value, &mut rest, &mut have);
+        }
+    }
+    let at_hand = have.iter().filter(|value| **value == AT_HAND).count();
+    for _ in at_hand..limits.at_hand {
+        order(AT_HAND, &mut rest, &mut have);
+    }
+    orders
+}
+
+/// Coins that make up at least `units` together: greatest first, the rest rounded up to the
+/// smallest coin.
+#[must_use]
+pub fn split(units: Units) -> Vec<Units> {
+    let smallest = SIZES[0];
+    let mut rest = units.0.div_ceil(smallest).saturating_mul(smallest);
+    let mut coins = Vec::new();
+    for size in SIZES.iter().rev() {
+        while rest >= *size && coins.len() < 4096 {
+            coins.push(Units(*size));
+            rest = rest.saturating_sub(*size);
+        }
+    }
+    coins
+}

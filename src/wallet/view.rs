@@ -1,0 +1,196 @@
+//! What a wallet shows: available, locked with whom, why and until when, earned, pending.
+
+use serde::{Deserialize, Serialize};
+
+use super::rows::{Books, HoldingState, Origin, PurchaseState, ReceivedState, Rows};
+use super::trade::SETTLE_DAYS;
+use crate::coin::ids::Commitment;
+use crate::coin::keys::PublicKey;
+use crate::units::{Day, InfoHash, Units, UnixMs};
+
+/// Why units are locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockReason {
+    /// Its channel is open, or was when the wallet last ran.
+    Open,
+    /// Its connection ended, and the payee has not closed yet.
+    WaitingForClose,
+}
+
+impl LockReason {
+    /// For people.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            LockReason::Open => "channel open",
+            LockReason::WaitingForClose => "waiting for the payee's close",
+        }
+    }
+}
+
+/// One channel that units are locked in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockedLine {
+    /// The spend.
+    pub spend: Commitment,
+    /// Units not paid yet: what comes back if nothing more is ticked.
+    pub units: Units,
+    /// Units paid in it.
+    pub paid: Units,
+    /// The payee's address.
+    pub peer: String,
+    /// The payee's key.
+    pub payee: PublicKey,
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// Since when.
+    pub since: UnixMs,
+    /// Why.
+    pub why: LockReason,
+    /// The day on which it resolves by itself at the latest: the coin's settlement.
+    pub until: Day,
+}
+
+/// A wallet's money at one moment. All amounts but `broker_*` are what the wallet itself holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// The account at the broker, which deposits go to.
+    pub account: Option<PublicKey>,
+    /// Coins that channels can be opened with.
+    pub available: Units,
+    /// Number of available coins by value, ascending.
+    pub coins: Vec<(Units, u32)>,
+    /// Coins promised to channels that are being opened.
+    pub reserved: Units,
+    /// Units in open channels and in channels whose payee has not closed.
+    pub locked: Units,
+    /// Each of these channels.
+    pub locked_in: Vec<LockedLine>,
+    /// What closes left of our coins; redeemable.
+    pub change: Units,
+    /// Shares of closed channels; redeemable.
+    pub earned: Units,
+    /// Ticks received in channels that are not closed yet.
+    pub earning: Units,
+    /// Asked to be redeemed, not answered yet.
+    pub redeeming: Units,
+    /// Redeemed within the broker's hold: credited, not withdrawable yet.
+    pub pending: Units,
+    /// When the last pending credit turns into balance.
+    pub pending_until: Option<UnixMs>,
+    /// Refused by the broker.
+    pub refused: Units,
+    /// Coins that were ordered and did not come yet.
+    pub ordered: Units,
+    /// Units held in all.
+    pub held: Units,
+    /// Sums since the wallet began.
+    pub books: Books,
+    /// Whether `bought + earned - paid - redeemed` is what is held.
+    pub books_agree: bool,
+    /// The pinned broker's key.
+    pub broker: Option<PublicKey>,
+    /// The pinned broker's URL.
+    pub broker_url: Option<String>,
+    /// Balance at the broker, where it could be asked.
+    pub broker_balance: Option<Units>,
+    /// Pending credits at the broker, where it could be asked.
+    pub broker_pending: Option<Units>,
+    /// Bond at the broker, where it could be asked.
+    pub broker_bond: Option<Units>,
+    /// Why the broker could not be asked.
+    pub broker_error: Option<String>,
+}
+
+impl Balance {
+    /// The balance that `rows` show at `now`, without what only the broker knows.
+    #[must_use]
+    pub fn of(rows: &Rows, now: UnixMs) -> Balance {
+        let mut balance = Balance {
+            account: rows.meta.account,
+            books: rows.meta.books,
+            books_agree: rows.is_balanced(),
+            held: rows.held().unwrap_or(Units(u64::MAX)),
+            broker: rows.meta.broker.as_ref().map(|broker| broker.key),
+            broker_url: rows.meta.broker.as_ref().map(|broker| broker.url.clone()),
+            ..Balance::default()
+        };
+        balance.add_holdings(rows, now);
+        balance.add_channels(rows);
+        balance.coins.sort_unstable();
+        balance
+    }
+
+    fn add_holdings(&mut self, rows: &Rows, now: UnixMs) {
+        for row in rows.holdings.values() {
+            let value = row.holding.value;
+            match (&row.state, row.origin) {
+                (HoldingState::Available, Origin::Bought) => {
+                    add(&mut self.available, value);
+                    count(&mut self.coins, value);
+                }
+                (HoldingState::Available, Origin::Change) => add(&mut self.change, value),
+                (HoldingState::Available, Origin::Earned) => add(&mut self.earned, value),
+                (HoldingState::Reserved { .. }, _) => add(&mut self.reserved, value),
+                (HoldingState::Redeeming { .. }, _) => add(&mut self.redeeming, value),
+                (HoldingState::Redeemed { pending_until, .. }, _) if now < *pending_until => {
+                    add(&mut self.pending, value);
+                    self.pending_until = self.pending_until.max(Some(*pending_until));
+                }
+                (HoldingState::Refused { .. }, _) => add(&mut self.refused, value),
+                (HoldingState::Redeemed { .. }, _)
+                | (HoldingState::Locked { .. } | HoldingState::Closed { .. }, _) => {}
+            }
+        }
+        for row in rows.purchases.values() {
+            if row.state == PurchaseState::Pending {
+                for (value, _) in &row.coins {
+                    add(&mut self.ordered, *value);
+                }
+            }
+        }
+    }
+
+    fn add_channels(&mut self, rows: &Rows) {
+        for row in rows.spends.values() {
+            let paid = Units(u64::from(row.last_k));
+            let units = row.value.saturating_sub(paid);
+            if row.close.is_some() || units.is_zero() {
+                continue;
+            }
+            let expires = rows.holdings.get(&row.holding).map(|h| h.holding.expires);
+            add(&mut self.locked, units);
+            self.locked_in.push(LockedLine {
+                spend: row.spend,
+                units,
+                paid,
+                peer: row.peer.clone(),
+                payee: row.payee,
+                info_hash: row.info_hash,
+                since: row.opened,
+                why: match row.ended {
+                    Some(_) => LockReason::WaitingForClose,
+                    None => LockReason::Open,
+                },
+                until: expires.unwrap_or_default().plus(SETTLE_DAYS),
+            });
+        }
+        for row in rows.received.values() {
+            if !matches!(row.state, ReceivedState::Closed { .. }) {
+                add(&mut self.earning, Units(u64::from(row.k)));
+            }
+        }
+    }
+}
+
+fn add(sum: &mut Units, value: Units) {
+    *sum = sum.checked_add(value).unwrap_or(Units(u64::MAX));
+}
+
+fn count(coins: &mut Vec<(Units, u32)>, value: Units) {
+    match coins.iter_mut().find(|(v, _)| *v == value) {
+        Some((_, number)) => *number = number.saturating_add(1),
+        None => coins.push((value, 1)),
+    }
+}

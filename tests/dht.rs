@@ -1,0 +1,343 @@
+//! Records and peers in real DHTs, over real UDP on loopback: nets of `mainline` servers, and of
+//! libtorrent nodes as they make up most of the public DHT (`tests/foreign/dht_nodes.py`).
+//! Rivals always have clients of their own: one client refuses a rival put by itself.
+
+#[path = "support/dht.rs"]
+mod support;
+
+use std::time::Duration;
+
+use dpay::dht::{Acceptance, DhtNode, Places, Watch};
+use dpay::record::{Item, SignedRecord, Slot, Verdict};
+use support::{
+    Liar, MainlineNet, answer_of, at_seq, client, client_of, close_of, coin, count_accepted, spend,
+    spend_key,
+};
+
+/// Coins that two payees open at once, per net.
+const RACES: u8 = 6;
+
+fn assert_accepted(acceptance: &Acceptance) {
+    assert_eq!(acceptance.verdict, Verdict::Accepted, "{acceptance:?}");
+    for reading in &acceptance.per_record {
+        assert!(reading.copies.iter().filter(|copies| **copies >= 4).count() >= 2);
+        assert!(reading.answers.iter().all(|answers| *answers >= 8));
+    }
+    assert!(acceptance.conflict.is_none());
+}
+
+/// Both items are shown, signed, under one salt: that is a proof.
+fn assert_conflict(acceptance: &Acceptance, ours: &SignedRecord) -> Item {
+    assert!(
+        matches!(acceptance.verdict, Verdict::Conflict(_)),
+        "{acceptance:?}"
+    );
+    let (own, other) = acceptance.conflict.clone().expect("both items");
+    assert!(ours.items().contains(&own));
+    assert!(!other.is_copy_of(&own) && other.is_signed());
+    assert_eq!((other.key, other.salt), (own.key, own.salt));
+    other
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spend_is_accepted_on_sixteen_mainline_nodes() {
+    let net = MainlineNet::start(16).await;
+    let payee = client(&net, 2).await;
+    let mut elapsed_ms = Vec::new();
+    for number in 0..8 {
+        let acceptance = payee.accept(vec![spend(coin(number), 1)]).await;
+        assert_accepted(&acceptance);
+        assert_eq!((acceptance.gets, acceptance.puts), (6, 3));
+        elapsed_ms.push(acceptance.elapsed_ms);
+    }
+    println!("accepted on 16 mainline nodes in {elapsed_ms:?} ms");
+
+    // Another payee's node that reads the same record finds it there and has nothing to put.
+    let again = client(&net, 1).await.accept(vec![spend(coin(0), 1)]).await;
+    assert_accepted(&again);
+    assert_eq!(again.puts, 0);
+
+    let counters = payee.counters();
+    println!("{counters:?}");
+    assert_eq!((counters.gets, counters.puts), (48, 24));
+    assert!(counters.requests > 48 * 16 && counters.valid_answers > 48 * 8);
+    assert_eq!(
+        (counters.invalid_answers, counters.clients_replaced),
+        (0, 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_is_published_with_the_spend_that_follows_it() {
+    let net = MainlineNet::start(16).await;
+    let payee = client(&net, 4).await;
+    // A coin that was split twice by a pair that never published anything.
+    let parents: Vec<SignedRecord> = (0..2)
+        .flat_map(|number| [spend(coin(number), 1), close_of(coin(number), 1)])
+        .collect();
+    let mut records = vec![spend(coin(9), 1)];
+    records.extend(parents.clone());
+    let acceptance = payee.accept(records).await;
+    println!(
+        "a path of two links accepted in {} ms",
+        acceptance.elapsed_ms
+    );
+    assert_accepted(&acceptance);
+    assert_eq!(acceptance.per_record.len(), 5);
+
+    // Now the other branch cannot be sold: its close says something else.
+    let other_close = close_of(coin(1), 2);
+    let rival = client(&net, 1).await;
+    let refused = rival
+        .accept(vec![
+            spend(coin(8), 1),
+            parents[2].clone(),
+            other_close.clone(),
+        ])
+        .await;
+    assert_conflict(&refused, &other_close);
+    // Its own spend was not put either.
+    let slot = Slot::spend(&coin(8));
+    let reading = rival.read_slot(&spend_key(coin(8)).public(), &slot).await;
+    assert!(
+        reading
+            .places
+            .iter()
+            .all(|place| place.items.is_empty() && place.none >= 8)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coin_opened_with_two_payees_one_after_the_other_is_refused_by_the_second() {
+    let net = MainlineNet::start(16).await;
+    let (first, second) = (client(&net, 1).await, client(&net, 1).await);
+    let (ours, theirs) = (spend(coin(1), 1), spend(coin(1), 2));
+    assert_accepted(&first.accept(vec![ours.clone()]).await);
+    let refused = second.accept(vec![theirs.clone()]).await;
+    let other = assert_conflict(&refused, &theirs);
+    assert!(ours.items().contains(&other));
+    assert_eq!(refused.puts, 0);
+    // And the first record still lies there alone.
+    assert!(
+        first
+            .check_again(&[ours], Places::All)
+            .await
+            .conflict
+            .is_none()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coin_opened_with_two_payees_at_once_is_never_accepted_by_both() {
+    let net = MainlineNet::start(16).await;
+    let (first, second) = (client(&net, 1).await, client(&net, 1).await);
+    let accepted = race(&first, &second, RACES).await;
+    println!("on mainline nodes, of two payees at once accepted: {accepted:?}");
+    assert!(!accepted.contains(&2));
+}
+
+/// Opens coins with both payees at the same moment; how many of the two accepted, per coin.
+async fn race(first: &DhtNode, second: &DhtNode, coins: u8) -> Vec<usize> {
+    let mut accepted = Vec::new();
+    for number in 100..100 + coins {
+        let (one, two) = (spend(coin(number), 1), spend(coin(number), 2));
+        let (one_said, two_said) = tokio::join!(
+            first.accept(vec![one.clone()]),
+            second.accept(vec![two.clone()])
+        );
+        for (said, record) in [(&one_said, &one), (&two_said, &two)] {
+            if said.verdict != Verdict::Accepted {
+                assert_conflict(said, record);
+            }
+        }
+        accepted.push(count_accepted(&[one_said, two_said]));
+    }
+    accepted
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fewer_than_eight_nodes_leave_a_spend_undecided() {
+    let net = MainlineNet::start(6).await;
+    let payee = client_of(&net.bootstrap(), 1, 1_500).await;
+    let acceptance = payee.accept(vec![spend(coin(1), 1)]).await;
+    assert!(
+        matches!(acceptance.verdict, Verdict::Undecided { .. }),
+        "{acceptance:?}"
+    );
+    assert_eq!(acceptance.puts, 0);
+    assert!(acceptance.elapsed_ms >= 1_500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_item_that_the_key_signed_at_a_lower_seq_is_a_conflict_too() {
+    let net = MainlineNet::start(12).await;
+    let payee = client(&net, 1).await;
+    let squatter = at_seq(&spend(coin(1), 2), 1, 5, &spend_key(coin(1)));
+    net.put(&squatter).await;
+    let ours = spend(coin(1), 1);
+    let refused = payee.accept(vec![ours.clone()]).await;
+    assert_eq!(assert_conflict(&refused, &ours), squatter);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_that_shows_another_signed_item_is_enough_to_refuse() {
+    let net = MainlineNet::start(12).await;
+    let hidden = spend(coin(1), 2).items();
+    let liar = Liar::start(answer_of(&hidden[2])).await;
+    let mut bootstrap = net.bootstrap();
+    bootstrap.insert(0, liar.addr().to_string());
+    let payee = client_of(&bootstrap, 1, 20_000).await;
+    let ours = spend(coin(1), 1);
+    let refused = payee.accept(vec![ours.clone()]).await;
+    assert_eq!(assert_conflict(&refused, &ours), hidden[2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn malformed_and_forged_answers_are_counted_and_refuse_nobody() {
+    let net = MainlineNet::start(12).await;
+    let mut forged = spend(coin(1), 2).items()[0].clone();
+    forged.signature.0[7] ^= 1;
+    let liars = [
+        Liar::start(answer_of(&forged)).await,
+        // A seq without a value, as a node does that holds an older item.
+        Liar::start("3:seqi5e".into()).await,
+    ];
+    let mut bootstrap: Vec<String> = liars.iter().map(|liar| liar.addr().to_string()).collect();
+    bootstrap.push(net.bootstrap().remove(0));
+    let payee = client_of(&bootstrap, 1, 20_000).await;
+    assert_accepted(&payee.accept(vec![spend(coin(1), 1)]).await);
+    assert!(payee.counters().invalid_answers > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_rewritten_after_acceptance_is_noticed_by_the_watch() {
+    let net = MainlineNet::start(12).await;
+    let payee = client(&net, 1).await;
+    let ours = spend(coin(1), 1);
+    assert_accepted(&payee.accept(vec![ours.clone()]).await);
+    let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    let watch = Watch::start(payee, vec![ours.clone()], report);
+    let theirs = spend(coin(1), 2).items();
+    for item in &theirs {
+        net.put(item).await;
+    }
+    let seen = tokio::time::timeout(Duration::from_secs(20), reports.recv()).await;
+    let seen = seen.expect("the check at 5 s").expect("a report");
+    assert_eq!(seen.spend, ours.commitment());
+    assert!(ours.items().contains(&seen.ours) && theirs.contains(&seen.other));
+    drop(watch);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn putting_again_restores_a_record_that_nodes_lost() {
+    let net = MainlineNet::start(12).await;
+    let payee = client(&net, 1).await;
+    let ours = spend(coin(1), 1);
+    // Nothing was put yet: as if all nodes that held it were gone.
+    let check = payee
+        .check_again(std::slice::from_ref(&ours), Places::One(1))
+        .await;
+    assert_eq!(check.per_record[0].copies, [0; 3]);
+    let check = payee
+        .check_again(std::slice::from_ref(&ours), Places::All)
+        .await;
+    let [first, second, third] = check.per_record[0].copies;
+    assert!(first == 0 && second >= 4 && third == 0, "{check:?}");
+    assert_accepted(&payee.publish(ours).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_are_found_through_the_tracker_and_private_torrents_are_not() {
+    use dpay::dht::tracker::Tracker;
+    use dpay::units::InfoHash;
+    let net = MainlineNet::start(12).await;
+    let private = InfoHash([0xff; 20]);
+    let public = InfoHash(*b"% &=+\x00\xff0123456789abc");
+    let is_private = std::sync::Arc::new(move |info_hash: &InfoHash| *info_hash == private);
+    let seeder = Tracker::start(client(&net, 1).await, 40_001, is_private.clone())
+        .await
+        .expect("starts");
+    let leecher = Tracker::start(client(&net, 1).await, 40_002, is_private)
+        .await
+        .expect("starts");
+
+    assert_eq!(
+        support::announce(seeder.url(), &public).await,
+        b"d8:intervali5e5:peers0:e"
+    );
+    let found = b"d8:intervali30e5:peers6:\x7f\0\0\x01\x9c\x41e";
+    let asking = async { while support::announce(leecher.url(), &public).await != found {} };
+    let asked = tokio::time::timeout(Duration::from_secs(10), asking).await;
+    asked.expect("the leecher finds the seeder and nobody else");
+
+    let refused = support::announce(leecher.url(), &private).await;
+    assert!(refused.starts_with(b"d14:failure reason"));
+    let guessed = format!("http://{}/announce", leecher.addr());
+    assert!(support::announce(&guessed, &public).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
+    let mut net = support::LibtorrentNet::start(24).await;
+    let first = client_of(&net.bootstrap, 2, 30_000).await;
+    let second = client_of(&net.bootstrap, 2, 30_000).await;
+    let mut elapsed_ms = Vec::new();
+    for number in 0..6 {
+        let acceptance = first.accept(vec![spend(coin(number), 1)]).await;
+        assert_accepted(&acceptance);
+        elapsed_ms.push(acceptance.elapsed_ms);
+    }
+    println!("accepted on 24 libtorrent nodes in {elapsed_ms:?} ms");
+
+    for number in 0..3 {
+        let theirs = spend(coin(number), 2);
+        assert_conflict(&second.accept(vec![theirs.clone()]).await, &theirs);
+    }
+
+    // Written again at every node, without cas: where the first value lies it stays.
+    let rewriter = support::raw_client(&net.bootstrap);
+    for item in spend(coin(0), 2).items() {
+        support::put_raw(&rewriter, &item).await;
+    }
+    let check = first.check_again(&[spend(coin(0), 1)], Places::All).await;
+    let copies = check.per_record[0].copies;
+    assert!(copies.iter().all(|copies| *copies >= 8), "{check:?}");
+
+    // Unsigned junk under the slot's targets hides the record from a query without seq, not from us.
+    for item in spend(coin(1), 1).items() {
+        assert!(net.put_junk(&item).await >= 8);
+    }
+    let theirs = spend(coin(1), 2);
+    assert_conflict(&second.accept(vec![theirs.clone()]).await, &theirs);
+    // Nor does junk that was there before keep an honest record out.
+    for item in spend(coin(50), 1).items() {
+        assert!(net.put_junk(&item).await >= 8);
+    }
+    assert_accepted(&first.accept(vec![spend(coin(50), 1)]).await);
+
+    let squatter = at_seq(&spend(coin(60), 2), 0, 5, &spend_key(coin(60)));
+    support::put_raw(&rewriter, &squatter).await;
+    let ours = spend(coin(60), 1);
+    assert_eq!(
+        assert_conflict(&first.accept(vec![ours.clone()]).await, &ours),
+        squatter
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_libtorrent_nodes_two_payees_at_once_never_both_accept() {
+    let net = support::LibtorrentNet::start(24).await;
+    let first = client_of(&net.bootstrap, 1, 30_000).await;
+    let second = client_of(&net.bootstrap, 1, 30_000).await;
+    let accepted = race(&first, &second, RACES).await;
+    println!("on libtorrent nodes, of two payees at once accepted: {accepted:?}");
+    assert!(!accepted.contains(&2));
+}
+
+#[test]
+fn the_helpers_make_rival_records_of_one_coin() {
+    let (one, two) = (spend(coin(1), 1), spend(coin(1), 2));
+    assert!(one.verify() && two.verify());
+    assert_eq!((one.signer, one.slot), (two.signer, two.slot));
+    assert_ne!(one.value, two.value);
+}

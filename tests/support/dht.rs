@@ -1,0 +1,312 @@
+//! What the DHT tests are made of: nets, payees, rival records, nodes that lie.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use dpay::coin::statement::{Close, Spend};
+use dpay::coin::{ChainValue, HoldingId, RecordKey, SecretKey, Statement};
+use dpay::dht::{Acceptance, DhtConfig, DhtNode, run_nodes};
+use dpay::record::{Item, SignedRecord, Slot, Verdict, close_record_key, commitment};
+use dpay::units::InfoHash;
+use mainline::async_dht::AsyncDht;
+use mainline::{Dht, MutableItem};
+use tokio::net::UdpSocket;
+
+/// A coin's id.
+pub fn coin(number: u8) -> HoldingId {
+    HoldingId([number; 32])
+}
+
+/// The key that holds it.
+pub fn spend_key(holding: HoldingId) -> SecretKey {
+    let mut bytes = [0x5e; 32];
+    bytes[0] = holding.0[0];
+    SecretKey::from_bytes(bytes)
+}
+
+fn spend_statement(holding: HoldingId, payee: u8) -> [u8; 98] {
+    let payee = SecretKey::from_bytes([payee; 32]).public();
+    let anchor = ChainValue([7; 32]);
+    Statement::Spend(Spend {
+        holding,
+        payee,
+        anchor,
+    })
+    .encode()
+}
+
+/// The spend of a holding to one of several payees.
+pub fn spend(holding: HoldingId, payee: u8) -> SignedRecord {
+    let statement = Statement::decode(&spend_statement(holding, payee)).expect("a spend");
+    let key = RecordKey([3; 32]);
+    SignedRecord::sign(&spend_key(holding), Slot::spend(&holding), &key, &statement)
+}
+
+/// A close of payee 1's spend, at `k` units.
+pub fn close_of(holding: HoldingId, k: u32) -> SignedRecord {
+    let spend_record_key = RecordKey([3; 32]);
+    let spend = commitment(&spend_record_key, &spend_statement(holding, 1));
+    let close = Statement::Close(Close {
+        spend,
+        k,
+        wk: ChainValue([8; 32]),
+    });
+    let payee = SecretKey::from_bytes([1; 32]);
+    let key = close_record_key(&spend_record_key, &spend);
+    SignedRecord::sign(&payee, Slot::close(&holding, &spend), &key, &close)
+}
+
+/// The item of one place, signed by its key at another seq.
+pub fn at_seq(record: &SignedRecord, place: usize, seq: i64, key: &SecretKey) -> Item {
+    let mut item = record.items()[place].clone();
+    item.seq = seq;
+    item.signature = key.sign(&item.signable());
+    item
+}
+
+/// How many of these accepted.
+pub fn count_accepted(all: &[Acceptance]) -> usize {
+    let accepted = |said: &&Acceptance| said.verdict == Verdict::Accepted;
+    all.iter().filter(accepted).count()
+}
+
+/// A net of `mainline` servers in this process.
+pub struct MainlineNet {
+    nodes: Vec<DhtNode>,
+}
+
+impl MainlineNet {
+    /// Starts one, settled.
+    pub async fn start(count: usize) -> MainlineNet {
+        let started = std::time::Instant::now();
+        let nodes = run_nodes(count, Ipv4Addr::LOCALHOST).await.expect("a net");
+        println!(
+            "{count} mainline nodes settled in {} ms",
+            started.elapsed().as_millis()
+        );
+        MainlineNet { nodes }
+    }
+
+    /// Where to join it.
+    pub fn bootstrap(&self) -> Vec<String> {
+        let first = self.nodes.iter().take(3);
+        first.map(|node| node.addr().to_string()).collect()
+    }
+
+    /// Puts any item at all nodes near its place, without cas.
+    pub async fn put(&self, item: &Item) {
+        put_raw(&raw_client(&self.bootstrap()), item).await;
+    }
+}
+
+/// A payee's node on a net of ours.
+pub async fn client(net: &MainlineNet, clients: usize) -> DhtNode {
+    client_of(&net.bootstrap(), clients, 20_000).await
+}
+
+/// A payee's node on any net.
+pub async fn client_of(bootstrap: &[String], clients: usize, deadline_ms: u64) -> DhtNode {
+    DhtNode::start(DhtConfig {
+        bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
+        bootstrap: bootstrap.iter().take(3).cloned().collect(),
+        clients,
+        accept_deadline_ms: deadline_ms,
+        ..DhtConfig::default()
+    })
+    .await
+    .expect("a node")
+}
+
+/// The crate's own client, for what an honest node would not do.
+pub fn raw_client(bootstrap: &[String]) -> AsyncDht {
+    let few: Vec<&String> = bootstrap.iter().take(3).collect();
+    let dht = Dht::builder()
+        .bootstrap(&few)
+        .bind_address(Ipv4Addr::LOCALHOST)
+        .port(0)
+        .request_timeout(std::time::Duration::from_millis(400))
+        .build();
+    dht.expect("a client").as_async()
+}
+
+/// Puts an item as it is; whether nodes take it is their affair.
+pub async fn put_raw(dht: &AsyncDht, item: &Item) {
+    let colon = item
+        .value
+        .iter()
+        .position(|byte| *byte == b':')
+        .expect("a byte string");
+    let content = &item.value[colon + 1..];
+    let salt = Some(&item.salt.0[..]);
+    let raw =
+        MutableItem::new_signed_unchecked(item.key.0, item.signature.0, content, item.seq, salt);
+    let _ = dht.put_mutable(raw, None).await;
+}
+
+/// The part of an answer to `get` that carries an item, for a [`Liar`].
+pub fn answer_of(item: &Item) -> Vec<u8> {
+    let mut answer = b"1:k32:".to_vec();
+    answer.extend_from_slice(&item.key.0);
+    answer.extend_from_slice(format!("3:seqi{}e3:sig64:", item.seq).as_bytes());
+    answer.extend_from_slice(&item.signature.0);
+    answer.extend_from_slice(b"5:token4:toke1:v");
+    answer.extend_from_slice(&item.value);
+    answer
+}
+
+/// A node that gives the same answer to every `get`, and knows nobody.
+pub struct Liar {
+    addr: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Liar {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Liar {
+    /// `answer`: bencoded keys and values that sort after `id` and `nodes`.
+    pub async fn start(answer: Vec<u8>) -> Liar {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let addr = socket.local_addr().expect("an address");
+        let id = SecretKey::from_bytes([9; 32]).public().0;
+        let task = tokio::spawn(async move {
+            let mut packet = [0; 2048];
+            while let Ok((length, from)) = socket.recv_from(&mut packet).await {
+                let request = &packet[..length];
+                // Requests of the crate have four bytes of transaction id.
+                let Some(at) = find(request, b"1:t4:") else {
+                    continue;
+                };
+                let mut reply = b"d1:rd2:id20:".to_vec();
+                reply.extend_from_slice(&id[..20]);
+                if find(request, b"1:q3:get").is_some() {
+                    reply.extend_from_slice(&answer);
+                }
+                reply.extend_from_slice(b"e1:t4:");
+                reply.extend_from_slice(&request[at + 5..at + 9]);
+                reply.extend_from_slice(b"1:y1:re");
+                let _ = socket.send_to(&reply, from).await;
+            }
+        });
+        Liar { addr, task }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
+}
+
+/// Announces as an engine does; the body, empty unless the status is 200.
+pub async fn announce(url: &str, info_hash: &InfoHash) -> Vec<u8> {
+    let escaped: String = info_hash
+        .0
+        .iter()
+        .map(|byte| format!("%{byte:02X}"))
+        .collect();
+    let query = format!("info_hash={escaped}&peer_id=-xx-&port=1&left=1&compact=1&event=started");
+    let response = reqwest::get(format!("{url}?{query}"))
+        .await
+        .expect("an answer");
+    if !response.status().is_success() {
+        return Vec::new();
+    }
+    response.bytes().await.expect("a body").to_vec()
+}
+
+/// A net of libtorrent nodes in a process of its own.
+pub struct LibtorrentNet {
+    /// Where to join it.
+    pub bootstrap: Vec<String>,
+    child: Child,
+    orders: Option<ChildStdin>,
+    answers: Option<BufReader<ChildStdout>>,
+}
+
+impl Drop for LibtorrentNet {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl LibtorrentNet {
+    /// Starts one, settled.
+    pub async fn start(count: usize) -> LibtorrentNet {
+        let started = std::time::Instant::now();
+        // Nets of tests that run at the same time have addresses of their own.
+        let net = 10 + std::process::id() % 200;
+        let mut child = Command::new("python3")
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/foreign/dht_nodes.py"
+            ))
+            .args(["--count", &count.to_string(), "--net", &net.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 runs tests/foreign/dht_nodes.py");
+        let orders = child.stdin.take();
+        let answers = child.stdout.take().map(BufReader::new);
+        let mut net = LibtorrentNet {
+            bootstrap: Vec::new(),
+            child,
+            orders,
+            answers,
+        };
+        let line = net.next_line().await;
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| {
+            panic!(
+                "tests/foreign/dht_nodes.py did not start {count} nodes (its reason is above): \
+                 is libtorrent installed? `pip install libtorrent`"
+            )
+        });
+        let nodes = ready["bootstrap"].as_array().expect("a list of nodes");
+        net.bootstrap = nodes
+            .iter()
+            .filter_map(|node| Some(node.as_str()?.to_owned()))
+            .collect();
+        println!(
+            "{count} libtorrent {} nodes settled in {} ms",
+            ready["version"],
+            started.elapsed().as_millis()
+        );
+        net
+    }
+
+    /// Puts unsigned junk where `item` lies. How many nodes took it.
+    pub async fn put_junk(&mut self, item: &Item) -> u64 {
+        let order = serde_json::json!({
+            "junk": item.salt.to_string(),
+            "key": item.key.to_string(),
+        });
+        let orders = self.orders.as_mut().expect("its stdin is open");
+        writeln!(orders, "{order}").expect("it reads orders");
+        let line = self.next_line().await;
+        let done: serde_json::Value = serde_json::from_str(&line).expect("it reports");
+        done["junk"].as_u64().expect("a number of nodes")
+    }
+
+    async fn next_line(&mut self) -> String {
+        let mut answers = self.answers.take().expect("nobody else reads");
+        let read = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            answers.read_line(&mut line).expect("its stdout is open");
+            (line, answers)
+        });
+        let (line, answers) = read.await.expect("reads");
+        self.answers = Some(answers);
+        line
+    }
+}
