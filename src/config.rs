@@ -41,7 +41,13 @@ pub struct Global {
     #[arg(long, global = true, hide = true)]
     pub with_parent: bool,
     /// For tests on small private nets: answers a place needs (8 on the real one)
-    #[arg(long, global = true, hide = true, value_name = "N", default_value_t = 8)]
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "N",
+        default_value_t = 8
+    )]
     pub dht_min_answers: u32,
 }
 

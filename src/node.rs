@@ -11,16 +11,14 @@ use thiserror::Error;
 use crate::cashier::wallet::{CashierError, Passphrase, Wallet, WalletConfig, WalletHandle};
 use crate::dht::tracker::Tracker;
 use crate::dht::{DhtConfig, DhtError, DhtNode};
-use crate::engine::{
-    AddTorrent, Engine, EngineConfig, EngineError, Handle, PieceEvent, TorrentSource,
-};
-use crate::gateway::{FreePolicy, Gateway, GatewayConfig, GatewayError, TorrentTerms};
+use crate::engine::{AddTorrent, Engine, EngineConfig, EngineError, Handle, TorrentSource};
+use crate::gateway::{FreePolicy, Gateway, GatewayConfig, GatewayError, Payments, TorrentTerms};
 use crate::record::Verdict;
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, PricePerGib, Units};
 
 /// How long closing channels may take when a node stops.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
+pub const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why a node did not start, or did not take a torrent.
 #[derive(Debug, Error)]
@@ -147,13 +145,12 @@ impl Node {
             known.contains(info_hash)
         });
         let tracker = Tracker::start(dht.clone(), port, is_private).await?;
-        let sink = gateway.piece_sink();
-        let on_piece = Arc::new(move |event| match event {
-            PieceEvent::Verified { info_hash, piece } => sink.verified(info_hash, piece),
-            PieceEvent::Failed { info_hash, piece } => sink.failed(info_hash, piece),
+        gateway.enable_payments(Payments {
+            wallet: wallet.clone(),
+            dht: Some(dht.clone()),
         });
-        let mut engine =
-            EngineConfig::behind_gateway(port, gateway.socks_url().to_owned(), on_piece);
+        let socks_url = gateway.socks_url().to_owned();
+        let mut engine = EngineConfig::behind_gateway(port, socks_url, gateway.on_piece());
         engine.trackers = vec![tracker.url().to_owned()];
         engine.piece_memory_bytes = config.piece_memory_bytes;
         let engine = Engine::start(engine).await?;
@@ -182,9 +179,9 @@ impl Node {
         terms: Terms,
     ) -> Result<Handle, NodeError> {
         let known = match &source {
-            TorrentSource::Bytes(bytes) => {
-                Some(Arc::new(Metainfo::decode(bytes).map_err(EngineError::from)?))
-            }
+            TorrentSource::Bytes(bytes) => Some(Arc::new(
+                Metainfo::decode(bytes).map_err(EngineError::from)?,
+            )),
             TorrentSource::Metainfo(metainfo) => Some(Arc::clone(metainfo)),
             TorrentSource::Magnet(_) => None,
         };

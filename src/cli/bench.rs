@@ -289,7 +289,9 @@ impl Bench {
 }
 
 fn now(line: &Value, seeder: &Proc) -> Mark {
-    let seeder_cpu = seeder.id().map_or(0, |pid| process_cpu_ms(&pid.to_string()));
+    let seeder_cpu = seeder
+        .id()
+        .map_or(0, |pid| process_cpu_ms(&pid.to_string()));
     Mark {
         at: Instant::now(),
         bytes: line["bytes"].as_u64().unwrap_or(0),

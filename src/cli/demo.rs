@@ -163,7 +163,8 @@ pub(super) fn write_payload(path: &Path, bytes: u64) -> Result<()> {
 }
 
 fn sha256(path: &Path) -> Result<Vec<u8>> {
-    let mut file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut file =
+        fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -200,7 +201,11 @@ pub async fn run(args: DemoArgs, global: &Global) -> Result<u8> {
         print_table(&report);
     }
     let good = report.sha256_ok && report.broker_audit_ok;
-    Ok(if good { super::EXIT_DONE } else { super::EXIT_CHECK })
+    Ok(if good {
+        super::EXIT_DONE
+    } else {
+        super::EXIT_CHECK
+    })
 }
 
 /// A directory that goes when it is dropped.
@@ -253,7 +258,8 @@ async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport>
         }
     };
     let torrent = root.join("payload.torrent");
-    let (payload_text, torrent_text) = (payload.display().to_string(), torrent.display().to_string());
+    let (payload_text, torrent_text) =
+        (payload.display().to_string(), torrent.display().to_string());
     let piece_kib = args.piece_kib.or(args.size_mib.is_none().then_some(64));
     let piece_kib = piece_kib.map(|kib| kib.to_string());
     let mut create = vec!["create", &payload_text, "-o", &torrent_text];
@@ -288,7 +294,11 @@ async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport>
     let mut stopped = Vec::new();
     for (name, seeder, _) in &mut seeders {
         let code = seeder.stop(STOP_TIMEOUT).await?;
-        ensure!(code == 0, "{name} stopped with code {code}: {}", seeder.stderr().await);
+        ensure!(
+            code == 0,
+            "{name} stopped with code {code}: {}",
+            seeder.stderr().await
+        );
         let line = seeder.last("stopped").cloned();
         stopped.push(line.with_context(|| format!("{name} did not say how it stopped"))?);
     }
@@ -300,7 +310,9 @@ async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport>
     steps.say("stopping".into());
     if let Some(mut broker) = world.broker.take() {
         broker.stop(STOP_TIMEOUT).await?;
-        let stopped = broker.last("stopped").context("the broker did not stop in order")?;
+        let stopped = broker
+            .last("stopped")
+            .context("the broker did not stop in order")?;
         report.broker_requests = number(stopped, "requests")?;
     }
     report.wall_seconds = started.elapsed().as_secs_f64();
@@ -362,10 +374,18 @@ async fn settle(
             units_earned: units,
         });
     }
-    let change = world.must("leecher", &["wallet", "redeem", "--all"]).await?;
+    let change = world
+        .must("leecher", &["wallet", "redeem", "--all"])
+        .await?;
     let home = world.home("broker").display().to_string();
     let audit = world
-        .run(&["broker".into(), "audit".into(), "--json".into(), "--home".into(), home])
+        .run(&[
+            "broker".into(),
+            "audit".into(),
+            "--json".into(),
+            "--home".into(),
+            home,
+        ])
         .await?;
     debug_assert_eq!(rows.len(), usize::from(args.seeders));
     Ok(DemoReport {
@@ -393,9 +413,8 @@ async fn settle(
 }
 
 fn print_table(report: &DemoReport) {
-    use comfy_table::{CellAlignment, Table, presets};
+    use comfy_table::{CellAlignment, Table};
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
     table.set_header(["seeder", "pieces", "bytes", "units earned"]);
     for row in &report.seeders {
         table.add_row([

@@ -10,8 +10,9 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::node::{self, ServingArgs, Told, Totals};
+use super::node::{self, ServingArgs};
 use super::stop::Stop;
+use super::totals::{Told, Totals};
 use crate::config::Global;
 use crate::engine::{Handle, Progress, TorrentSource, TorrentState};
 use crate::node::{Node, Terms};
@@ -99,7 +100,7 @@ pub async fn run(args: DownloadArgs, global: &Global) -> Result<u8> {
             return Ok(super::EXIT_INTERRUPTED);
         }
     };
-    let ended = follow(&handle, &mut totals, &stop, global.json).await?;
+    let ended = follow(&running, &handle, &mut totals, &stop, global.json).await?;
     let wall = started.elapsed();
     let finished = matches!(ended, Ended::Finished);
     if finished && args.seed {
@@ -163,6 +164,7 @@ async fn agreed(args: &DownloadArgs, running: &Node, metainfo: &Arc<Metainfo>) -
 }
 
 async fn follow(
+    running: &Node,
     handle: &Handle,
     totals: &mut Totals,
     stop: &Stop,
@@ -186,7 +188,7 @@ async fn follow(
                 }
             }
             _ = tick.tick() => {
-                totals.refresh().await;
+                totals.refresh(running).await;
                 let progress = handle.progress();
                 bar.show(&progress, totals);
                 let line = progress_line(&progress, totals);
@@ -257,7 +259,7 @@ fn report(
         "units_paid": totals.paid().0,
         "units_earned": totals.earned().0,
         "seeders": totals.lines(),
-        "acceptance_ms": totals.acceptances(),
+        "acceptance_ms": totals.acceptance_ms(),
         "open_channels": open,
         "dht_puts": dht.puts,
         "dht_gets": dht.gets,
@@ -300,7 +302,8 @@ impl Bar {
     fn new(json: bool) -> Bar {
         Bar((!json).then(|| {
             let bar = ProgressBar::no_length();
-            let template = "{bar:40.green} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left  {msg}";
+            let template =
+                "{bar:40.green} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left  {msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }

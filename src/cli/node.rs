@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
 
+use super::totals::Totals;
 use super::wallet::PassphraseSource;
 use crate::config::Global;
 use crate::engine::EngineConfig;
-use crate::gateway::{FreePolicy, GatewayEvent};
-use crate::node::{Node, NodeConfig};
+use crate::gateway::FreePolicy;
+use crate::node::{CLOSE_DEADLINE, Node, NodeConfig};
 use crate::torrent::Metainfo;
 use crate::units::PricePerGib;
 use crate::wallet::Balance;
@@ -41,7 +41,8 @@ pub async fn start(global: &Global, earns: bool) -> Result<Node> {
         .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)));
     let node = Node::start(NodeConfig {
         home: global.home()?,
-        passphrase: PassphraseSource::choose(global.passphrase_file.clone()).open(&global.home()?)?,
+        passphrase: PassphraseSource::choose(global.passphrase_file.clone())
+            .open(&global.home()?)?,
         broker_url: global.broker.clone(),
         listen,
         bootstrap: global.dht_bootstrap.clone(),
@@ -93,6 +94,42 @@ pub fn process_peak_kib(pid: &str) -> u64 {
         .and_then(|rest| rest.split_whitespace().next())
         .and_then(|number| number.parse().ok())
         .unwrap_or(0)
+}
+
+/// Closes all channels, saying meanwhile what happens. Returns the channels that stay open, in words.
+pub async fn close(node: &Node, totals: &mut Totals, json: bool) -> Vec<String> {
+    let closing = node.gateway.close_all(CLOSE_DEADLINE);
+    tokio::pin!(closing);
+    let left = loop {
+        tokio::select! {
+            left = &mut closing => break left,
+            told = totals.next() => {
+                if let Some(told) = told {
+                    super::say(json, &told.line, || told.text);
+                }
+            }
+        }
+    };
+    totals.refresh(node).await;
+    left.iter()
+        .map(|open| {
+            format!(
+                "{} units ticked to {} on spend {}; it closes when the seeder answers, and at the \
+                 latest when the coin is settled",
+                open.units, open.peer, open.spend
+            )
+        })
+        .collect()
+}
+
+/// Ends a node whose channels are closed.
+///
+/// # Errors
+/// Ticks that could not be written.
+pub async fn shut_down(node: Node) -> Result<()> {
+    node.engine.stop().await;
+    node.wallet.shutdown().await?;
+    Ok(())
 }
 
 /// Reads a torrent file.

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::node::{self, ServingArgs};
 use super::stop::Stop;
+use super::totals::Totals;
 use crate::config::Global;
 use crate::engine::{Handle, TorrentSource};
 use crate::node::{Node, Terms};
@@ -64,7 +65,7 @@ pub async fn run(args: SeedArgs, global: &Global) -> Result<u8> {
         }
         handles.push(handle);
     }
-    let mut totals = node::Totals::new(&running);
+    let mut totals = Totals::new(&running);
     tell_ready(&args, global, &running, &handles);
     loop {
         tokio::select! {
@@ -103,25 +104,25 @@ fn tell_ready(args: &SeedArgs, global: &Global, running: &Node, handles: &[Handl
     });
 }
 
-async fn finish(global: &Global, running: Node, mut totals: node::Totals) -> Result<u8> {
+async fn finish(global: &Global, running: Node, mut totals: Totals) -> Result<u8> {
     let open = node::close(&running, &mut totals, global.json).await;
-    let peers = totals.peers();
-    let served: u64 = peers.iter().map(|peer| peer.up_bytes).sum();
-    let earned: u64 = peers.iter().map(|peer| peer.earned.0).sum();
+    let (served, earned) = (totals.served_bytes(), totals.earned());
     let dht = running.dht.counters();
     let line = json!({
         "event": "stopped",
         "bytes_served": served,
-        "units_earned": earned,
+        "units_earned": earned.0,
         "peers": totals.lines(),
-        "acceptances": totals.acceptances(),
+        "acceptance_ms": totals.acceptance_ms(),
         "open_channels": open,
         "dht_puts": dht.puts,
         "dht_gets": dht.gets,
         "dht_requests": dht.requests,
     });
     super::say(global.json, &line, || {
-        format!("served {served} bytes, earned {earned} units; redeem them with: dpay wallet redeem")
+        format!(
+            "served {served} bytes, earned {earned} units; redeem them with: dpay wallet redeem"
+        )
     });
     node::shut_down(running).await?;
     Ok(super::EXIT_DONE)

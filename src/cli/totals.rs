@@ -1,6 +1,7 @@
 //! What a run paid and earned, peer by peer, over all its connections; and its events in words.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -8,7 +9,7 @@ use tokio::sync::broadcast;
 use crate::gateway::{GatewayEvent, PeerSnapshot};
 use crate::node::Node;
 use crate::torrent::printable;
-use crate::units::Units;
+use crate::units::{InfoHash, Units};
 
 /// An event, for programs and for people.
 #[derive(Clone, Debug)]
@@ -148,7 +149,55 @@ fn told(event: &GatewayEvent) -> Option<Told> {
             json!({"event": "garbage", "info_hash": info_hash, "peer": peer.to_string()}),
             format!("{peer} sent garbage: dropped and blocked, nothing was paid for it"),
         ),
-        _ => return None,
+        GatewayEvent::PaymentAccepted {
+            info_hash,
+            peer,
+            acceptance_ms,
+            by_us,
+        } => (
+            json!({
+                "event": "accepted",
+                "info_hash": info_hash,
+                "peer": peer.to_string(),
+                "acceptance_ms": acceptance_ms,
+                "by_us": by_us,
+            }),
+            match by_us {
+                true => format!("{peer} pays us: its spend was accepted in {acceptance_ms} ms"),
+                false => format!("{peer} accepted our spend in {acceptance_ms} ms"),
+            },
+        ),
+        GatewayEvent::BudgetUsedUp { info_hash, peer } => free(
+            info_hash,
+            *peer,
+            "the budget of this torrent is used up; raise --budget to pay on",
+        ),
+        GatewayEvent::PriceAboveLimit {
+            info_hash,
+            peer,
+            asked,
+            limit,
+        } => free(
+            info_hash,
+            *peer,
+            &format!("its price of {asked} units per GiB is above the limit of {limit}"),
+        ),
+        GatewayEvent::GoesFree {
+            info_hash,
+            peer,
+            why,
+        } => free(info_hash, *peer, why),
+        GatewayEvent::Conflict { info_hash, peer } => (
+            json!({"event": "conflict", "info_hash": info_hash, "peer": peer.to_string()}),
+            format!("{peer} spent a coin twice: refused"),
+        ),
     };
     Some(Told { line, text })
+}
+
+fn free(info_hash: &InfoHash, peer: SocketAddr, why: &str) -> (Value, String) {
+    (
+        json!({"event": "free", "info_hash": info_hash, "peer": peer.to_string(), "why": why}),
+        format!("{peer} is not paid from now on: {why}"),
+    )
 }

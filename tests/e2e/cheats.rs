@@ -85,7 +85,12 @@ async fn seeder(world: &TestWorld, name: &str, t: &Torrent) -> (dpay::cli::world
     world.wallet(name, 0).await.expect("a wallet");
     let price = PRICE.to_string();
     world
-        .seeder(name, &t.file, &t.data, &["--free", "off", "--price", &price])
+        .seeder(
+            name,
+            &t.file,
+            &t.data,
+            &["--free", "off", "--price", &price],
+        )
         .await
         .expect("seeds")
 }
@@ -103,7 +108,9 @@ async fn connect(address: &str, t: &Torrent, id: u8) -> RawPeer {
 
 /// Proposes, and returns the payee's key.
 async fn propose(peer: &mut RawPeer, channel: u32, path: Vec<u8>) -> PseudonymCertificate {
-    peer.pay(&Message::Propose { channel, path }).await.expect("sends");
+    peer.pay(&Message::Propose { channel, path })
+        .await
+        .expect("sends");
     let key = peer
         .until_pay("key", SHORT, |m| matches!(m, Message::Key { .. }))
         .await
@@ -118,7 +125,9 @@ async fn propose(peer: &mut RawPeer, channel: u32, path: Vec<u8>) -> PseudonymCe
 async fn open(peer: &mut RawPeer, money: &Money, channel: u32) -> Message {
     let certificate = propose(peer, channel, money.path()).await;
     let open = money.open(certificate);
-    peer.pay(&Message::Open { channel, open }).await.expect("sends");
+    peer.pay(&Message::Open { channel, open })
+        .await
+        .expect("sends");
     peer.until_pay("verdict", LONG, |m| {
         matches!(
             m,
@@ -151,7 +160,9 @@ async fn take_all(peer: &mut RawPeer, t: &Torrent, first: &mut u64) -> u64 {
     for at in (*first..(*first + ask).min(total)).step_by(BLOCK_BYTES as usize) {
         let piece = (at / u64::from(t.piece_bytes)) as u32;
         let begin = (at % u64::from(t.piece_bytes)) as u32;
-        peer.request(piece, begin, BLOCK_BYTES).await.expect("sends");
+        peer.request(piece, begin, BLOCK_BYTES)
+            .await
+            .expect("sends");
     }
     *first = (*first + ask).min(total);
     drain(peer, t).await
@@ -167,7 +178,11 @@ async fn drain(peer: &mut RawPeer, t: &Torrent) -> u64 {
     {
         if let Event::Piece { piece, begin, data } = event {
             let at = piece as usize * t.piece_bytes as usize + begin as usize;
-            assert_eq!(data, t.bytes[at..at + data.len()], "the payload's own bytes");
+            assert_eq!(
+                data,
+                t.bytes[at..at + data.len()],
+                "the payload's own bytes"
+            );
             got += data.len() as u64;
         }
     }
@@ -219,7 +234,11 @@ async fn before_acceptance_a_leecher_gets_the_provisional_allowance_and_no_more(
     let (_seeder, address) = seeder(&world, "seeder", &t).await;
     let mut peer = connect(&address, &t, b'p').await;
     let mut first = 0;
-    assert_eq!(take_all(&mut peer, &t, &mut first).await, 0, "nothing is proposed");
+    assert_eq!(
+        take_all(&mut peer, &t, &mut first).await,
+        0,
+        "nothing is proposed"
+    );
     let money = money(&world, 2);
     propose(&mut peer, 0, money.path()).await;
     assert_eq!(drain(&mut peer, &t).await, MIB as u64);
@@ -235,7 +254,13 @@ async fn a_tick_out_of_chain_ends_the_connection() {
     let verdict = open(&mut peer, &money, 0).await;
     assert!(is_accepted(&verdict), "{verdict:?}");
     let wk = ChainValue([0xee; 32]);
-    peer.pay(&Message::Tick { channel: 0, k: 1, wk }).await.expect("sends");
+    peer.pay(&Message::Tick {
+        channel: 0,
+        k: 1,
+        wk,
+    })
+    .await
+    .expect("sends");
     peer.until_gone(SHORT).await.expect("dropped");
 }
 
@@ -255,14 +280,32 @@ async fn paths_that_prove_nothing_are_refused_with_the_reason() {
     weak[0] = 1;
     let cases = [
         ("forged", path(forged), RefuseReason::Path),
-        ("expired", path(coin(&key, holder, today().plus(1), 2)), RefuseReason::Expired),
-        ("of a foreign broker", path(coin(&foreign, holder, later, 3)), RefuseReason::Broker),
-        ("with a weak key", path(coin(&key, PublicKey(weak), later, 4)), RefuseReason::Path),
-        ("cut off", path(coin(&key, holder, later, 5))[..100].to_vec(), RefuseReason::Path),
+        (
+            "expired",
+            path(coin(&key, holder, today().plus(1), 2)),
+            RefuseReason::Expired,
+        ),
+        (
+            "of a foreign broker",
+            path(coin(&foreign, holder, later, 3)),
+            RefuseReason::Broker,
+        ),
+        (
+            "with a weak key",
+            path(coin(&key, PublicKey(weak), later, 4)),
+            RefuseReason::Path,
+        ),
+        (
+            "cut off",
+            path(coin(&key, holder, later, 5))[..100].to_vec(),
+            RefuseReason::Path,
+        ),
     ];
     for (id, (what, path, wanted)) in (b'0'..).zip(cases) {
         let mut peer = connect(&address, &t, id).await;
-        peer.pay(&Message::Propose { channel: 0, path }).await.expect("sends");
+        peer.pay(&Message::Propose { channel: 0, path })
+            .await
+            .expect("sends");
         let refused = peer
             .until_pay(what, SHORT, |m| matches!(m, Message::Refused { .. }))
             .await
@@ -290,7 +333,10 @@ async fn one_coin_is_not_accepted_by_a_second_payee_afterwards() {
         Message::Refused { reason, .. } => assert_eq!(reason, RefuseReason::Conflict),
         other => panic!("the second payee says {other:?}"),
     }
-    let seen = b.wait_for("conflict", SHORT).await.expect("the payee says so");
+    let seen = b
+        .wait_for("conflict", SHORT)
+        .await
+        .expect("the payee says so");
     let items = seen["items"].as_array().expect("both items");
     assert_eq!(items.len(), 2, "{seen}");
     assert_ne!(items[0], items[1]);
@@ -330,7 +376,12 @@ async fn a_seeder_that_sends_garbage_earns_nothing_and_is_dropped() {
                 continue;
             }
             while let Ok(event) = peer.next().await {
-                if let Event::Request { piece, begin, length } = event {
+                if let Event::Request {
+                    piece,
+                    begin,
+                    length,
+                } = event
+                {
                     let garbage = vec![0xab; length as usize];
                     if peer.piece(piece, begin, &garbage).await.is_err() {
                         break;
@@ -347,7 +398,12 @@ async fn a_seeder_that_sends_garbage_earns_nothing_and_is_dropped() {
     world.wallet("leecher", 200_000).await.expect("a wallet");
     let out = world.dir.path().join("out");
     let mut leecher = world
-        .download("leecher", t.file.to_str().expect("UTF-8"), &out, &["--peer", &bad, "--peer", &good])
+        .download(
+            "leecher",
+            t.file.to_str().expect("UTF-8"),
+            &out,
+            &["--peer", &bad, "--peer", &good],
+        )
         .expect("starts");
     let done = leecher.wait_for("done", LONG).await.expect("finishes");
     same(&t.payload, &out.join(&t.name));
@@ -358,7 +414,9 @@ async fn a_seeder_that_sends_garbage_earns_nothing_and_is_dropped() {
         .filter_map(|peer| Some((peer["address"].as_str()?, peer["units_paid"].as_u64()?)))
         .collect();
     assert_eq!(paid.get(bad.as_str()).copied().unwrap_or(0), 0, "{done}");
-    let due = PricePerGib::new(PRICE).expect("in range").due(4 * MIB as u64);
+    let due = PricePerGib::new(PRICE)
+        .expect("in range")
+        .due(4 * MIB as u64);
     assert_eq!(paid.get(good.as_str()).copied(), Some(due.0), "{done}");
     let served = tokio::time::timeout(LONG, cheat)
         .await

@@ -7,7 +7,7 @@ use serde_json::Value;
 use dpay::cli::world::{Proc, WorldOptions};
 
 use crate::support::{
-    LONG, SHORT, TestWorld, Torrent, audit, exe, sample, same, torrent, world, world_with,
+    LONG, SHORT, TestWorld, Torrent, audit, exe, same, sample, torrent, world, world_with,
 };
 
 const MIB: usize = 1 << 20;
@@ -15,7 +15,12 @@ const MIB: usize = 1 << 20;
 async fn seeder(world: &TestWorld, t: &Torrent, price: &str, free: &str) -> (Proc, String) {
     world.wallet("seeder", 0).await.expect("a wallet");
     world
-        .seeder("seeder", &t.file, &t.data, &["--free", free, "--price", price])
+        .seeder(
+            "seeder",
+            &t.file,
+            &t.data,
+            &["--free", free, "--price", price],
+        )
         .await
         .expect("seeds")
 }
@@ -103,7 +108,12 @@ async fn a_broker_gone_in_the_middle_stops_no_download() {
     world.wallet("leecher", 200_000).await.expect("a wallet");
     let out = world.dir.path().join("out");
     let mut leecher = world
-        .download("leecher", t.file.to_str().expect("UTF-8"), &out, &["--peer", &address])
+        .download(
+            "leecher",
+            t.file.to_str().expect("UTF-8"),
+            &out,
+            &["--peer", &address],
+        )
         .expect("starts");
     leecher.wait_for("accepted", LONG).await.expect("pays");
     let url = world.broker_url.clone();
@@ -118,7 +128,11 @@ async fn a_broker_gone_in_the_middle_stops_no_download() {
 
     // It comes back, and what was earned meanwhile is redeemed.
     let listen = url.strip_prefix("http://").expect("an address");
-    world.world.start_broker(listen).await.expect("starts again");
+    world
+        .world
+        .start_broker(listen)
+        .await
+        .expect("starts again");
     let redeemed = world
         .must("seeder", &["wallet", "redeem", "--all"])
         .await
@@ -194,11 +208,18 @@ fn what_is_no_torrent_is_named_and_refused() {
         .args(["wallet", "init", "--no-passphrase", "--home", &home])
         .output()
         .expect("the program starts");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     let out = dir.path().join("out").display().to_string();
     let text = sample("README.md").display().to_string();
     let says = run(&["download", &text, "-o", &out, "--yes"]);
-    assert!(says.contains("README.md") && says.contains("torrent"), "{says}");
+    assert!(
+        says.contains("README.md") && says.contains("torrent"),
+        "{says}"
+    );
     let says = run(&["download", "magnet:?xt=urn:btih:zz", "-o", &out, "--yes"]);
     assert!(says.contains("magnet"), "{says}");
     let says = run(&["download", "no-such-file", "-o", &out, "--yes"]);
@@ -233,7 +254,12 @@ async fn all_samples_are_downloaded_and_paid() {
         let seeder = format!("seeder-{n}");
         world.wallet(&seeder, 0).await.expect("a wallet");
         let (mut seeding, address) = world
-            .seeder(&seeder, &torrent, &sample(""), &["--free", "off", "--price", "65536"])
+            .seeder(
+                &seeder,
+                &torrent,
+                &sample(""),
+                &["--free", "off", "--price", "65536"],
+            )
             .await
             .expect("seeds");
         let out = world.dir.path().join(format!("out-{n}"));

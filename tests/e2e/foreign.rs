@@ -50,7 +50,9 @@ async fn libtorrent_downloads_from_a_free_seeder() {
     std::fs::create_dir(&out).expect("can write");
     let (file, folder) = (t.file.display().to_string(), out.display().to_string());
     let mut peer = foreign("lt_peer.py", &["download", &file, &folder, &address]);
-    peer.wait_for("done", LONG).await.expect("libtorrent finishes");
+    peer.wait_for("done", LONG)
+        .await
+        .expect("libtorrent finishes");
     same(&t.payload, &out.join(&t.name));
 }
 
@@ -87,7 +89,10 @@ async fn a_download_takes_from_libtorrent_for_nothing() {
     let t = torrent(&world, 6 * MIB + 12_345, 256).await;
     let (file, folder) = (t.file.display().to_string(), t.data.display().to_string());
     let mut seed = foreign("lt_peer.py", &["seed", &file, &folder]);
-    let ready = seed.wait_for("ready", SHORT).await.expect("libtorrent seeds");
+    let ready = seed
+        .wait_for("ready", SHORT)
+        .await
+        .expect("libtorrent seeds");
     let address = ready["listen"].as_str().expect("an address").to_owned();
     download_free(&world, &t, &address).await;
 }
@@ -114,7 +119,12 @@ async fn download_free(world: &TestWorld, t: &Torrent, address: &str) {
     world.wallet("leecher", 200_000).await.expect("a wallet");
     let out = world.dir.path().join("out");
     let mut leecher = world
-        .download("leecher", t.file.to_str().expect("UTF-8"), &out, &["--peer", address])
+        .download(
+            "leecher",
+            t.file.to_str().expect("UTF-8"),
+            &out,
+            &["--peer", address],
+        )
         .expect("starts");
     let done = leecher.wait_for("done", LONG).await.expect("finishes");
     assert_eq!(done["units_paid"], 0, "{done}");

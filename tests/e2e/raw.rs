@@ -22,8 +22,16 @@ pub enum Event {
     Interested,
     Have(u32),
     Bitfield(Vec<u8>),
-    Request { piece: u32, begin: u32, length: u32 },
-    Piece { piece: u32, begin: u32, data: Vec<u8> },
+    Request {
+        piece: u32,
+        begin: u32,
+        length: u32,
+    },
+    Piece {
+        piece: u32,
+        begin: u32,
+        data: Vec<u8>,
+    },
     Pay(Message),
     Other(u8),
 }
@@ -150,7 +158,8 @@ impl RawPeer {
     /// The next frame; an error when the other side is gone.
     pub async fn next(&mut self) -> Result<Event> {
         loop {
-            let length = u32::from_be_bytes(exactly(&mut self.stream, 4).await?.try_into().unwrap());
+            let length =
+                u32::from_be_bytes(exactly(&mut self.stream, 4).await?.try_into().unwrap());
             if length == 0 {
                 return Ok(Event::KeepAlive);
             }
@@ -179,12 +188,10 @@ impl RawPeer {
                     self.their_pay_id = find_pay_id(&body[1..]);
                     continue;
                 }
-                20 if body.first() == Some(&OUR_PAY_ID) => {
-                    match Message::decode(&body[1..])? {
-                        Some(message) => Event::Pay(message),
-                        None => continue,
-                    }
-                }
+                20 if body.first() == Some(&OUR_PAY_ID) => match Message::decode(&body[1..])? {
+                    Some(message) => Event::Pay(message),
+                    None => continue,
+                },
                 other => Event::Other(other),
             });
         }
