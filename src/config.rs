@@ -1,1 +1,67 @@
-//! Settings from flags, parsed once.
+//! Settings from flags, parsed once: the options that every command shares.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// What is wrong with the settings.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The system tells of no home directory.
+    #[error("this system names no home directory; say where to keep the wallet with --home DIR")]
+    NoHome,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Global {
+    /// Directory that holds the wallet, or the broker's books (made with mode 0700)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// The broker's address, as http://HOST:PORT; remembered by the wallet at first use
+    #[arg(long, global = true, value_name = "URL")]
+    pub broker: Option<String>,
+    /// DHT node to start from, as HOST:PORT; may be repeated (default: the mainline DHT's own)
+    #[arg(long, global = true, value_name = "ADDR", num_args = 1..)]
+    pub dht_bootstrap: Vec<String>,
+    /// Address to listen on (port 0: any free one)
+    #[arg(long, global = true, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Print JSON, one object a line, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more (-v: what is done, -vv: every step)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// File that holds the wallet's passphrase (else DPAY_PASSPHRASE, else a prompt)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Stop in order when standard input closes
+    #[arg(long, global = true, hide = true)]
+    pub with_parent: bool,
+    /// For tests on small private nets: answers a place needs (8 on the real one)
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "N",
+        default_value_t = 8
+    )]
+    pub dht_min_answers: u32,
+}
+
+impl Global {
+    /// The home directory: `--home`, else the system's place for a program's data.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoHome`].
+    pub fn home(&self) -> Result<PathBuf, ConfigError> {
+        if let Some(home) = &self.home {
+            return Ok(home.clone());
+        }
+        directories::ProjectDirs::from("", "", "dpay")
+            .map(|dirs| dirs.data_dir().to_owned())
+            .ok_or(ConfigError::NoHome)
+    }
+}

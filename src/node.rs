@@ -1,1 +1,254 @@
-//! Builds the rooms, joins them, shuts them down.
+//! Builds the rooms, joins them, shuts them down: one wallet, one DHT node, one gateway, one engine.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::cashier::wallet::{CashierError, Passphrase, Wallet, WalletConfig, WalletHandle};
+use crate::dht::tracker::Tracker;
+use crate::dht::{DhtConfig, DhtError, DhtNode};
+use crate::engine::{AddTorrent, Engine, EngineConfig, EngineError, Handle, TorrentSource};
+use crate::gateway::{FreePolicy, Gateway, GatewayConfig, GatewayError, Payments, TorrentTerms};
+use crate::record::Verdict;
+use crate::torrent::Metainfo;
+use crate::units::{InfoHash, PricePerGib, Units};
+
+/// How long closing channels may take when a node stops.
+pub const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Why a node did not start, or did not take a torrent.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The wallet.
+    #[error(transparent)]
+    Wallet(#[from] CashierError),
+    /// The gateway's doors.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// The DHT.
+    #[error(transparent)]
+    Dht(#[from] DhtError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The DHT and its peers are IPv4 only so far.
+    #[error("cannot listen on {0}: only IPv4 addresses are served so far; give one to --listen")]
+    OnlyIpv4(SocketAddr),
+}
+
+/// How to run a node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The wallet's directory.
+    pub home: PathBuf,
+    /// What opens the wallet.
+    pub passphrase: Passphrase,
+    /// The broker's address; none: where the wallet met it first.
+    pub broker_url: Option<String>,
+    /// Where peers reach us (TCP), and the DHT's port (UDP) where it is free.
+    pub listen: SocketAddr,
+    /// DHT nodes to start from; empty: mainline's own.
+    pub bootstrap: Vec<String>,
+    /// Answers that a place of the DHT needs: 8; less only in tests.
+    pub min_answers: u32,
+    /// Certified payee keys at hand; 0 for a node that only pays.
+    pub payee_keys: u32,
+    /// Most memory for unfinished pieces.
+    pub piece_memory_bytes: u64,
+}
+
+/// What a torrent costs and may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// What we ask.
+    pub price: PricePerGib,
+    /// The highest price we pay; none: nothing is paid for this torrent.
+    pub max_price: Option<PricePerGib>,
+    /// Whom we serve for nothing.
+    pub free: FreePolicy,
+    /// The most this torrent may cost in all; none: what the wallet has.
+    pub budget: Option<Units>,
+    /// Whether we take payment.
+    pub earns: bool,
+}
+
+/// A running node.
+pub struct Node {
+    /// The wallet.
+    pub wallet: WalletHandle,
+    /// The DHT.
+    pub dht: DhtNode,
+    /// Between the swarm and the engine.
+    pub gateway: Gateway,
+    /// librqbit.
+    pub engine: Engine,
+    _tracker: Tracker,
+    private: Arc<Mutex<HashSet<InfoHash>>>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("listen", &self.gateway.listen_addr())
+            .finish_non_exhaustive()
+    }
+}
+
+async fn start_dht(config: &NodeConfig, port: u16) -> Result<DhtNode, DhtError> {
+    let ip = match config.listen.ip() {
+        std::net::IpAddr::V4(ip) => ip,
+        std::net::IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    };
+    let mut dht = DhtConfig {
+        bind: SocketAddrV4::new(ip, port),
+        min_answers: config.min_answers,
+        clients: if config.payee_keys > 0 { 4 } else { 2 },
+        ..DhtConfig::default()
+    };
+    if !config.bootstrap.is_empty() {
+        dht.bootstrap.clone_from(&config.bootstrap);
+    }
+    match DhtNode::start(dht.clone()).await {
+        Err(DhtError::Bind { .. }) => {
+            dht.bind = SocketAddrV4::new(ip, 0);
+            DhtNode::start(dht).await
+        }
+        started => started,
+    }
+}
+
+impl Node {
+    /// Opens the wallet, starts every part and joins them. Channels that an earlier run left open are
+    /// closed in the background.
+    ///
+    /// # Errors
+    /// The first part that does not start.
+    pub async fn start(config: NodeConfig) -> Result<Node, NodeError> {
+        if config.listen.is_ipv6() {
+            return Err(NodeError::OnlyIpv4(config.listen));
+        }
+        let mut wallet = WalletConfig::new(&config.home, config.broker_url.clone());
+        wallet.payee_keys = config.payee_keys;
+        let wallet = Wallet::open(wallet, &config.passphrase).await?;
+        let gateway_config = GatewayConfig::new(config.listen);
+        let gateway = Gateway::start(&gateway_config)?;
+        let port = gateway.listen_addr().port();
+        let dht = start_dht(&config, port).await?;
+        let private: Arc<Mutex<HashSet<InfoHash>>> = Arc::default();
+        let known = Arc::clone(&private);
+        let is_private = Arc::new(move |info_hash: &InfoHash| {
+            let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.contains(info_hash)
+        });
+        let tracker = Tracker::start(dht.clone(), port, is_private).await?;
+        gateway.enable_payments(Payments {
+            wallet: wallet.clone(),
+            dht: Some(dht.clone()),
+        });
+        let socks_url = gateway.socks_url().to_owned();
+        let mut engine = EngineConfig::behind_gateway(port, socks_url, gateway.on_piece());
+        engine.trackers = vec![tracker.url().to_owned()];
+        engine.piece_memory_bytes = config.piece_memory_bytes;
+        let engine = Engine::start(engine).await?;
+        gateway.set_engine_listen(engine.listen_addr());
+        let node = Node {
+            wallet,
+            dht,
+            gateway,
+            engine,
+            _tracker: tracker,
+            private,
+        };
+        tokio::spawn(close_leftovers(node.wallet.clone(), node.dht.clone()));
+        Ok(node)
+    }
+
+    /// Adds a torrent under terms. What is there already is checked and kept.
+    ///
+    /// # Errors
+    /// A torrent that is none, files that cannot be written, or a wallet that cannot note the budget.
+    pub async fn add(
+        &self,
+        source: TorrentSource,
+        output_dir: PathBuf,
+        initial_peers: Vec<SocketAddr>,
+        terms: Terms,
+    ) -> Result<Handle, NodeError> {
+        let known = match &source {
+            TorrentSource::Bytes(bytes) => Some(Arc::new(
+                Metainfo::decode(bytes).map_err(EngineError::from)?,
+            )),
+            TorrentSource::Metainfo(metainfo) => Some(Arc::clone(metainfo)),
+            TorrentSource::Magnet(_) => None,
+        };
+        if let Some(metainfo) = &known {
+            self.prepare(metainfo, terms).await?;
+        }
+        let handle = self
+            .engine
+            .add(AddTorrent {
+                source,
+                output_dir,
+                initial_peers,
+                overwrite: true,
+            })
+            .await?;
+        if known.is_none() {
+            let metainfo = handle.wait_metadata().await?;
+            self.prepare(&metainfo, terms).await?;
+        }
+        Ok(handle)
+    }
+
+    async fn prepare(&self, metainfo: &Metainfo, terms: Terms) -> Result<(), NodeError> {
+        let info_hash = metainfo.info_hash();
+        if metainfo.is_private() {
+            let mut private = self.private.lock().unwrap_or_else(PoisonError::into_inner);
+            private.insert(info_hash);
+        }
+        self.wallet.set_budget(info_hash, terms.budget).await?;
+        self.gateway.set_torrent(
+            info_hash,
+            TorrentTerms {
+                price: terms.price,
+                max_price: terms.max_price.unwrap_or(PricePerGib::MIN),
+                free: terms.free,
+                piece_length_bytes: metainfo.piece_length_bytes(),
+                length_bytes: metainfo.length_bytes(),
+                pays: terms.max_price.is_some(),
+                earns: terms.earns,
+            },
+        );
+        Ok(())
+    }
+}
+
+/// Closes what peers paid in earlier runs and were never told so, and puts the closes.
+async fn close_leftovers(wallet: WalletHandle, dht: DhtNode) {
+    let Ok(open) = wallet.open_channels().await else {
+        return;
+    };
+    for received in open.received {
+        let closed = match received.close {
+            Some(close) => Ok(close),
+            None => wallet.close(received.spend, received.k, received.wk).await,
+        };
+        let close = match closed {
+            Ok(close) => close,
+            Err(error) => {
+                tracing::warn!(spend = %received.spend, %error, "an old channel is not closed");
+                continue;
+            }
+        };
+        let record = close.record(&received.holding.id, &received.open);
+        if matches!(dht.publish(record).await.verdict, Verdict::Accepted)
+            && let Err(error) = wallet.record_put(received.spend).await
+        {
+            tracing::warn!(spend = %received.spend, %error, "an old close is not noted");
+        }
+    }
+}

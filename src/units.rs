@@ -295,7 +295,7 @@ mod tests {
     fn due_and_bytes_bought_are_inverse() {
         for price in [16u64, 17, 1000, 65_535, 65_536] {
             let price = PricePerGib::new(price).expect("in range");
-            for units in [0u64, 1, 2, 63, 4096, 1 << 40] {
+            for units in [0u64, 1, 2, 63, 4096, 1 << 30] {
                 let bytes = price.bytes_bought(Units(units));
                 assert_eq!(price.due(bytes), Units(units));
                 assert_eq!(price.due(bytes + 1), Units(units + 1));

@@ -3,7 +3,7 @@
 //! All but `run` work on the home's database beside a running broker.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +22,9 @@ use crate::http::broker::{BrokerServer, RateLimit};
 use crate::store::broker::{BrokerHome, BrokerStore, Identity, SqliteBrokerStore, SqliteLimits};
 use crate::units::Units;
 use crate::{clock, random};
+
+/// Where a broker listens unless told otherwise.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7480);
 
 /// What every `dpay broker` command is told.
 #[derive(Clone, Debug)]
@@ -48,8 +51,8 @@ pub enum BrokerCommand {
 /// Terms and address of a broker.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Address to listen on; port 0 takes any free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7480")]
+    /// Address to listen on, from the options that all commands share.
+    #[arg(skip = DEFAULT_LISTEN)]
     pub listen: SocketAddr,
     /// Seconds that redeemed units stay pending; 0 pays at once (only where double spends cost
     /// nothing, as in tests).
@@ -98,6 +101,7 @@ pub struct WithdrawalsArgs {
 /// Says where the broker is once it answers.
 #[derive(Debug, Serialize)]
 struct Ready {
+    event: &'static str,
     broker_url: String,
     broker_key: PublicKey,
 }
@@ -150,16 +154,18 @@ pub async fn serve(
     .await?;
     announce(&server, &broker, global)?;
     stop.await;
-    server.stop().await;
+    let requests = server.stop().await;
     store.close().await;
-    if !global.json {
-        println!("stopped");
-    }
+    let line = serde_json::json!({"event": "stopped", "requests": requests});
+    super::say(global.json, &line, || {
+        format!("stopped after {requests} requests")
+    });
     Ok(())
 }
 
 fn announce(server: &BrokerServer, broker: &Broker, global: &BrokerGlobal) -> Result<()> {
     let ready = Ready {
+        event: "ready",
         broker_url: server.url(),
         broker_key: broker.public(),
     };

@@ -1,5 +1,165 @@
 //! One file a subcommand; text for people, `--json` for programs.
+//!
+//! Exit codes: 0 done, 1 failed (the error says why), 2 wrong usage, 3 a check found what must not be
+//! (an audit, a verification), 130 interrupted before the work was done.
 
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+use crate::config::Global;
+
+pub mod bench;
 pub mod broker;
 pub mod create;
+pub mod demo;
+pub mod dht_node;
+pub mod download;
+pub mod node;
+pub mod seed;
+pub mod stop;
+pub mod totals;
 pub mod wallet;
+pub mod world;
+
+/// The work was done.
+pub const EXIT_DONE: u8 = 0;
+/// The work failed; the error says why.
+pub const EXIT_FAILED: u8 = 1;
+/// A check found what must not be.
+pub const EXIT_CHECK: u8 = 3;
+/// Interrupted before the work was done.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// A BitTorrent client that pays seeders per verified piece.
+#[derive(Debug, Parser)]
+#[command(name = "dpay", version, about, propagate_version = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check found what must not be, 130 interrupted."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play the whole main job on loopback: broker, DHT, seeders, and a leecher that pays
+    Demo(demo::DemoArgs),
+    /// Download a torrent and pay the seeders that ask for it
+    Download(download::DownloadArgs),
+    /// Seed torrents and be paid
+    Seed(seed::SeedArgs),
+    /// Make a .torrent file
+    Create(create::CreateArgs),
+    /// Make and use a wallet
+    #[command(subcommand)]
+    Wallet(wallet::WalletCommand),
+    /// Run a broker and keep its books
+    #[command(subcommand)]
+    Broker(broker::BrokerCommand),
+    /// Measure speed, as ratios
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    #[command(hide = true)]
+    DhtNode,
+}
+
+/// Parses the command line, runs it, prints the error chain.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log(&cli.global);
+    let json = cli.global.json;
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the program's threads")
+        .and_then(|runtime| {
+            let done = runtime.block_on(run(cli));
+            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+            done
+        });
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("dpay: {error:#}");
+            if json {
+                let text = format!("{error:#}");
+                println!("{}", serde_json::json!({"event": "error", "error": text}));
+            }
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<u8> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Demo(args) => demo::run(args, &global).await,
+        Command::Download(args) => download::run(args, &global).await,
+        Command::Seed(args) => seed::run(args, &global).await,
+        Command::Create(args) => create::run(args, global.json).map(|()| EXIT_DONE),
+        Command::Wallet(command) => {
+            let of_wallet = wallet::WalletGlobal {
+                home: global.home()?,
+                broker_url: global.broker.clone(),
+                json: global.json,
+                passphrase: wallet::PassphraseSource::choose(global.passphrase_file.clone()),
+            };
+            wallet::run(command, &of_wallet).await.map(|()| EXIT_DONE)
+        }
+        Command::Broker(command) => run_broker(command, &global).await,
+        Command::Bench(command) => bench::run(command, &global).await,
+        Command::DhtNode => dht_node::run(&global).await,
+    }
+}
+
+async fn run_broker(command: broker::BrokerCommand, global: &Global) -> Result<u8> {
+    let of_broker = broker::BrokerGlobal {
+        home: global.home()?,
+        json: global.json,
+    };
+    match command {
+        broker::BrokerCommand::Run(mut args) => {
+            if let Some(listen) = global.listen {
+                args.listen = listen;
+            }
+            let stop = stop::Stop::new(global.with_parent);
+            broker::serve(args, &of_broker, async move { stop.wait().await }).await?;
+            Ok(EXIT_DONE)
+        }
+        other => broker::run(other, &of_broker).await,
+    }
+}
+
+/// What is logged, on standard error: warnings of ours; with -v what is done, with -vv every step. The
+/// environment variable `RUST_LOG` overrides it.
+fn log(global: &Global) {
+    let level = match global.verbose {
+        0 => "error,dpay=warn",
+        1 => "warn,dpay=info",
+        _ => "info,dpay=debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// Says one thing: a JSON line, or a line of text.
+fn say(json: bool, line: &Value, text: impl FnOnce() -> String) {
+    if json {
+        println!("{line}");
+    } else {
+        println!("{}", text());
+    }
+}

@@ -166,7 +166,11 @@ impl Handle {
     fn measure(&self, ready: &Ready, progress: &mut Progress) {
         let stats = ready.managed.stats();
         progress.state = match stats.state {
-            TorrentStatsState::Error => TorrentState::Failed(stats.error.unwrap_or_default()),
+            TorrentStatsState::Error => {
+                // Not librqbit's text, which may hold a backtrace.
+                let error = self.check_running(ready).err();
+                TorrentState::Failed(error.map_or_else(String::new, |e| e.to_string()))
+            }
             TorrentStatsState::Paused | TorrentStatsState::Initializing { paused: true } => {
                 TorrentState::Paused
             }

@@ -1,8 +1,8 @@
 //! The storage that librqbit is given: its own files, with unfinished pieces kept in memory.
 //!
 //! librqbit writes each block of 16 KiB as it comes and reads the piece back to hash it. Here a
-//! piece stays in memory from its first block on, is written with one large write for each file it
-//! lies in when its last block comes, and is hashed from memory; then it is let go. It is written
+//! piece stays in memory from its first block on, is written with few large writes when its last
+//! block comes, and is hashed from memory; then it is let go. It is written
 //! before the verdict, not after, because librqbit stops a torrent whose write failed (disk full)
 //! but takes no notice when the call after the verdict fails: a piece would count as had that no
 //! disk holds. A piece that fails its check is simply overwritten later, as in librqbit alone.

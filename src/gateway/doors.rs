@@ -200,11 +200,14 @@ async fn carry(
         Err(why) => why,
     };
     link.end(clock::now(), &why);
+    link.show();
+    let last = link.snapshot.borrow().clone();
     shared.connections.borrow_mut().remove(&id);
     shared.tell(GatewayEvent::Closed {
         info_hash: link.info_hash(),
         peer: address,
         why,
+        last: Box::new(last),
     });
 }
 

@@ -108,6 +108,7 @@ impl Link {
     ) -> Self {
         let digester = Digester::new(Rc::clone(&shared.digest_key));
         let snapshot = PeerSnapshot {
+            connection: id.0,
             address: Some(address),
             inbound: opened_by == OpenedBy::Peer,
             ..PeerSnapshot::default()

@@ -63,6 +63,8 @@ pub enum Close {
 /// How one peer stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerSnapshot {
+    /// Which connection, unique within the gateway's life.
+    pub connection: u64,
     /// The torrent; `None` before the handshake.
     pub info_hash: Option<InfoHash>,
     /// The peer's id; `None` before its handshake.
@@ -138,6 +140,8 @@ pub enum GatewayEvent {
         peer: SocketAddr,
         /// Why.
         why: Close,
+        /// How it stood at the end.
+        last: Box<PeerSnapshot>,
     },
     /// A spend was accepted: by us as payee, or by the peer whom we pay.
     PaymentAccepted {

@@ -25,6 +25,7 @@ mod spent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -73,6 +74,7 @@ struct Shared {
     limit: limit::Limiter,
     checkers: Semaphore,
     spent: spent::Files,
+    requests: Arc<AtomicU64>,
 }
 
 /// A running broker: the API and the cashier behind it.
@@ -83,6 +85,7 @@ pub struct BrokerServer {
     stop: CancellationToken,
     server: JoinHandle<()>,
     till: JoinHandle<()>,
+    requests: Arc<AtomicU64>,
 }
 
 impl BrokerServer {
@@ -108,6 +111,7 @@ impl BrokerServer {
             .local_addr()
             .map_err(|source| ServeError::Listen { address, source })?;
         let (cashier, till) = BrokerCashier::start(broker.clone(), store.clone(), clock.clone());
+        let requests = Arc::new(AtomicU64::new(0));
         let shared = Arc::new(Shared {
             broker,
             store,
@@ -116,6 +120,7 @@ impl BrokerServer {
             limit: limit::Limiter::new(limit),
             checkers: Semaphore::new(CHECKERS),
             spent: spent::Files::default(),
+            requests: requests.clone(),
         });
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
@@ -132,6 +137,7 @@ impl BrokerServer {
             stop,
             server,
             till,
+            requests,
         })
     }
 
@@ -154,7 +160,8 @@ impl BrokerServer {
     }
 
     /// Takes no more requests, answers those at hand, and returns when all that was said is durable.
-    pub async fn stop(self) {
+    /// Tells how many requests came, refused ones included.
+    pub async fn stop(self) -> u64 {
         self.stop.cancel();
         let mut server = self.server;
         if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
@@ -167,5 +174,6 @@ impl BrokerServer {
                 "requests were still open at shutdown; they are asked again by their ids"
             );
         }
+        self.requests.load(Ordering::Relaxed)
     }
 }

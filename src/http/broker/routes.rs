@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -62,6 +63,7 @@ async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
+    shared.requests.fetch_add(1, Ordering::Relaxed);
     if !shared.limit.take(peer.ip(), (shared.clock)()) {
         let error = ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,

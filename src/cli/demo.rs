@@ -1,0 +1,459 @@
+//! `dpay demo`: the whole main job on loopback, each part a child process of this same binary: a
+//! broker, DHT nodes, seeders, and a leecher that downloads from them and pays per verified piece.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::world::{Proc, World, WorldOptions};
+use crate::config::Global;
+
+/// The sample that the demonstration downloads when no size is given.
+const SAMPLE_NAME: &str = "lighthouse-log.txt";
+const SAMPLE: &[u8] = include_bytes!("../../torrents/lighthouse-log.txt");
+/// Units put into the leecher's account.
+const DEPOSIT_UNITS: u64 = 200_000;
+/// How long a seeder may take to stop, closing its channels.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Options of `dpay demo`.
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Size of the payload in MiB, made of fixed bytes (default: the sample of 4 MiB)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    pub size_mib: Option<u64>,
+    /// Piece length in KiB, a power of two from 16 to 16384
+    #[arg(long, value_name = "N")]
+    pub piece_kib: Option<u32>,
+    /// Number of seeders
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub seeders: u8,
+    /// Price that every seeder asks, in units per GiB
+    #[arg(long, value_name = "UNITS_PER_GIB", default_value_t = 16_384, value_parser = clap::value_parser!(u64).range(16..=65_536))]
+    pub price: u64,
+    /// Number of DHT nodes, a process each
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u8).range(8..=64))]
+    pub dht_nodes: u8,
+    /// Keep everything below this directory instead of a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+/// What one seeder did and got.
+#[derive(Debug, Serialize)]
+pub struct SeederRow {
+    /// Its name in the demonstration.
+    pub name: String,
+    /// Pieces it delivered, counted in whole piece lengths of its intact blocks.
+    pub pieces: f64,
+    /// Bytes of intact blocks that the leecher had from it.
+    pub bytes: u64,
+    /// Units the broker credited to it.
+    pub units_earned: u64,
+}
+
+/// What the demonstration found.
+#[derive(Debug, Serialize)]
+pub struct DemoReport {
+    /// Pieces of the torrent.
+    pub pieces_total: u64,
+    /// Pieces verified by the leecher.
+    pub pieces_verified: u64,
+    /// Bytes of payload.
+    pub bytes: u64,
+    /// Whether the downloaded bytes have the SHA-256 of the seeded ones.
+    pub sha256_ok: bool,
+    /// Units the leecher ticked away.
+    pub units_paid: u64,
+    /// Units the broker credited to the seeders.
+    pub units_earned: u64,
+    /// Units of change the broker credited back to the leecher.
+    pub units_change: u64,
+    /// A row a seeder.
+    pub seeders: Vec<SeederRow>,
+    /// Whether the broker's books add up.
+    pub broker_audit_ok: bool,
+    /// Requests the broker answered, of all kinds.
+    pub broker_requests: u64,
+    /// Records put, over all parties: one count a place.
+    pub dht_puts: u64,
+    /// Reads of places, over all parties.
+    pub dht_gets: u64,
+    /// From `open` to `opened: accepted`, per channel.
+    pub acceptance_ms: Vec<u64>,
+    /// From the start of the download to its last verified piece, in seconds.
+    pub download_seconds: f64,
+    /// All of it, in seconds.
+    pub wall_seconds: f64,
+}
+
+struct Steps {
+    bar: Option<ProgressBar>,
+}
+
+impl Steps {
+    fn new(json: bool) -> Steps {
+        let bar = (!json).then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Steps { bar }
+    }
+
+    fn say(&self, text: String) {
+        if let Some(bar) = &self.bar {
+            if bar.is_hidden() {
+                eprintln!("{text}");
+            }
+            bar.set_message(text);
+        }
+    }
+
+    fn pieces(&self, have: u64, total: u64, units: u64) {
+        if let Some(bar) = &self.bar {
+            if bar.length().is_none() && total > 0 {
+                bar.set_length(total);
+                if let Ok(style) =
+                    ProgressStyle::with_template("{bar:40.green} {pos}/{len} pieces  {msg}")
+                {
+                    bar.set_style(style);
+                }
+            }
+            bar.set_position(have);
+            bar.set_message(format!("{units} units paid"));
+        }
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn number(value: &Value, key: &str) -> Result<u64> {
+    value[key]
+        .as_u64()
+        .with_context(|| format!("no number {key} in {value}"))
+}
+
+/// Fixed bytes that do not repeat, so that no two pieces are alike.
+pub(super) fn write_payload(path: &Path, bytes: u64) -> Result<()> {
+    use std::io::Write;
+    let mut file = std::io::BufWriter::with_capacity(1 << 20, fs::File::create(path)?);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..bytes / 8 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        file.write_all(&state.to_le_bytes())?;
+    }
+    file.flush()?;
+    Ok(())
+}
+
+fn sha256(path: &Path) -> Result<Vec<u8>> {
+    let mut file =
+        fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let got = std::io::Read::read(&mut file, &mut buffer)?;
+        if got == 0 {
+            return Ok(hasher.finalize().to_vec());
+        }
+        hasher.update(&buffer[..got]);
+    }
+}
+
+/// Runs the demonstration and prints what came of it.
+///
+/// # Errors
+/// When a part does not start, the download does not finish, or a promise does not hold.
+pub async fn run(args: DemoArgs, global: &Global) -> Result<u8> {
+    let temporary;
+    let root = match &args.keep {
+        Some(dir) => {
+            fs::create_dir_all(dir)?;
+            dir.clone()
+        }
+        None => {
+            temporary = TempDir::within(None)?;
+            temporary.path.clone()
+        }
+    };
+    let steps = Steps::new(global.json);
+    let report = play(&args, &root, &steps).await?;
+    drop(steps);
+    if global.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print_table(&report);
+    }
+    let good = report.sha256_ok && report.broker_audit_ok;
+    Ok(if good {
+        super::EXIT_DONE
+    } else {
+        super::EXIT_CHECK
+    })
+}
+
+/// A directory that goes when it is dropped.
+pub(super) struct TempDir {
+    pub(super) path: PathBuf,
+}
+
+impl TempDir {
+    /// Makes one below `parent`, or where the system keeps such things.
+    pub(super) fn within(parent: Option<&Path>) -> Result<TempDir> {
+        let name = format!("dpay-{}", hex::encode(crate::random::bytes::<6>()));
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        let path = parent.join(name);
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(TempDir { path })
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport> {
+    let started = Instant::now();
+    let exe = std::env::current_exe().context("cannot find this program's own file")?;
+    steps.say(format!(
+        "starting {} DHT nodes and a broker",
+        args.dht_nodes
+    ));
+    let options = WorldOptions {
+        dht_nodes: usize::from(args.dht_nodes),
+        hold_s: 0,
+    };
+    let mut world = World::start(&exe, root, options).await?;
+
+    let data = root.join("seeded");
+    fs::create_dir_all(&data)?;
+    let payload = match args.size_mib {
+        Some(mib) => {
+            let path = data.join(format!("payload-{mib}-mib.bin"));
+            write_payload(&path, mib << 20)?;
+            path
+        }
+        None => {
+            let path = data.join(SAMPLE_NAME);
+            fs::write(&path, SAMPLE)?;
+            path
+        }
+    };
+    let torrent = root.join("payload.torrent");
+    let (payload_text, torrent_text) =
+        (payload.display().to_string(), torrent.display().to_string());
+    let piece_kib = args.piece_kib.or(args.size_mib.is_none().then_some(64));
+    let piece_kib = piece_kib.map(|kib| kib.to_string());
+    let mut create = vec!["create", &payload_text, "-o", &torrent_text];
+    if let Some(kib) = &piece_kib {
+        create.extend(["--piece-kib", kib]);
+    }
+    world.must("maker", &create).await?;
+
+    steps.say(format!("starting {} seeders", args.seeders));
+    let price = args.price.to_string();
+    let mut seeders = Vec::new();
+    for n in 1..=args.seeders {
+        let name = format!("seeder-{n}");
+        world.wallet(&name, 0).await?;
+        let extra = ["--price", price.as_str(), "--free", "off"];
+        let (seeder, address) = world.seeder(&name, &torrent, &data, &extra).await?;
+        seeders.push((name, seeder, address));
+    }
+    steps.say("funding the leecher's wallet".into());
+    world.wallet("leecher", DEPOSIT_UNITS).await?;
+
+    let output = root.join("downloaded");
+    let addresses: Vec<String> = seeders.iter().map(|(_, _, a)| a.clone()).collect();
+    let mut extra: Vec<&str> = vec!["--max-price", &price];
+    for address in &addresses {
+        extra.extend(["--peer", address]);
+    }
+    let leecher = world.download("leecher", &torrent_text, &output, &extra)?;
+    let done = follow(leecher, steps).await?;
+
+    steps.say("seeders close and redeem".into());
+    let mut stopped = Vec::new();
+    for (name, seeder, _) in &mut seeders {
+        let code = seeder.stop(STOP_TIMEOUT).await?;
+        ensure!(
+            code == 0,
+            "{name} stopped with code {code}: {}",
+            seeder.stderr().await
+        );
+        let line = seeder.last("stopped").cloned();
+        stopped.push(line.with_context(|| format!("{name} did not say how it stopped"))?);
+    }
+    let mut report = settle(&world, args, &seeders, &stopped, &done).await?;
+    report.sha256_ok = match payload.file_name() {
+        Some(name) => sha256(&payload)? == sha256(&output.join(name))?,
+        None => false,
+    };
+    steps.say("stopping".into());
+    if let Some(mut broker) = world.broker.take() {
+        broker.stop(STOP_TIMEOUT).await?;
+        let stopped = broker
+            .last("stopped")
+            .context("the broker did not stop in order")?;
+        report.broker_requests = number(stopped, "requests")?;
+    }
+    report.wall_seconds = started.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+async fn follow(mut leecher: Proc, steps: &Steps) -> Result<Value> {
+    let deadline = tokio::time::Instant::now() + DOWNLOAD_TIMEOUT;
+    loop {
+        let line = tokio::time::timeout_at(deadline, leecher.next())
+            .await
+            .context("the download did not finish within an hour")??;
+        let Some(line) = line else {
+            anyhow::bail!("the leecher failed: {}", leecher.stderr().await);
+        };
+        match line["event"].as_str() {
+            Some("progress") => steps.pieces(
+                line["pieces_verified"].as_u64().unwrap_or(0),
+                line["pieces_total"].as_u64().unwrap_or(0),
+                line["units_paid"].as_u64().unwrap_or(0),
+            ),
+            Some("done") => {
+                leecher.finish(STOP_TIMEOUT).await?;
+                return Ok(line);
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn settle(
+    world: &World,
+    args: &DemoArgs,
+    seeders: &[(String, Proc, String)],
+    stopped: &[Value],
+    done: &Value,
+) -> Result<DemoReport> {
+    let mut rows = Vec::new();
+    let mut units_earned = 0u64;
+    let (mut dht_puts, mut dht_gets) = (number(done, "dht_puts")?, number(done, "dht_gets")?);
+    let piece_bytes = number(done, "piece_length_bytes")?.max(1);
+    for ((name, _, address), line) in seeders.iter().zip(stopped) {
+        let redeemed = world.must(name, &["wallet", "redeem", "--all"]).await?;
+        let units = number(&redeemed, "units_earned")?;
+        units_earned = units_earned.checked_add(units).context("too many units")?;
+        dht_puts += number(line, "dht_puts")?;
+        dht_gets += number(line, "dht_gets")?;
+        let bytes = done["seeders"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|peer| peer["address"] == address.as_str())
+            .filter_map(|peer| peer["bytes"].as_u64())
+            .sum::<u64>();
+        rows.push(SeederRow {
+            name: name.clone(),
+            pieces: bytes as f64 / piece_bytes as f64,
+            bytes,
+            units_earned: units,
+        });
+    }
+    let change = world
+        .must("leecher", &["wallet", "redeem", "--all"])
+        .await?;
+    let home = world.home("broker").display().to_string();
+    let audit = world
+        .run(&[
+            "broker".into(),
+            "audit".into(),
+            "--json".into(),
+            "--home".into(),
+            home,
+        ])
+        .await?;
+    debug_assert_eq!(rows.len(), usize::from(args.seeders));
+    Ok(DemoReport {
+        pieces_total: number(done, "pieces_total")?,
+        pieces_verified: number(done, "pieces_verified")?,
+        bytes: number(done, "bytes")?,
+        sha256_ok: false,
+        units_paid: number(done, "units_paid")?,
+        units_earned,
+        units_change: number(&change, "units_change")?,
+        seeders: rows,
+        broker_audit_ok: audit.code == 0,
+        broker_requests: 0,
+        dht_puts,
+        dht_gets,
+        acceptance_ms: done["acceptance_ms"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_u64)
+            .collect(),
+        download_seconds: done["wall_seconds"].as_f64().unwrap_or(0.0),
+        wall_seconds: 0.0,
+    })
+}
+
+fn print_table(report: &DemoReport) {
+    use comfy_table::{CellAlignment, Table};
+    let mut table = Table::new();
+    table.set_header(["seeder", "pieces", "bytes", "units earned"]);
+    for row in &report.seeders {
+        table.add_row([
+            row.name.clone(),
+            format!("{:.1}", row.pieces),
+            row.bytes.to_string(),
+            row.units_earned.to_string(),
+        ]);
+    }
+    for column in 1..4 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    println!("{table}");
+    let yes = |good: bool| if good { "yes" } else { "NO" };
+    println!(
+        "pieces verified     {} of {}, {} bytes, SHA-256 equal: {}",
+        report.pieces_verified,
+        report.pieces_total,
+        report.bytes,
+        yes(report.sha256_ok)
+    );
+    println!(
+        "the leecher         paid {} units, has {} units of change back",
+        report.units_paid, report.units_change
+    );
+    println!("the seeders         earned {} units", report.units_earned);
+    println!(
+        "the broker          answered {} requests; no unit is missing: {}",
+        report.broker_requests,
+        yes(report.broker_audit_ok)
+    );
+    println!(
+        "the DHT             {} puts, {} reads of places; acceptance {:?} ms",
+        report.dht_puts, report.dht_gets, report.acceptance_ms
+    );
+    println!(
+        "time                {:.1} s, of which the download {:.1} s",
+        report.wall_seconds, report.download_seconds
+    );
+}

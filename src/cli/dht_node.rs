@@ -1,0 +1,39 @@
+//! `dpay dht-node` (hidden): one node of the DHT, as `dpay demo` and the tests run them.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use anyhow::{Result, bail};
+
+use super::stop::Stop;
+use crate::config::Global;
+use crate::dht::{DhtConfig, DhtNode};
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// When the address is not IPv4 or is taken.
+pub async fn run(global: &Global) -> Result<u8> {
+    let bind = match global.listen {
+        None => SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
+        Some(SocketAddr::V4(address)) => address,
+        Some(SocketAddr::V6(address)) => {
+            bail!("the DHT speaks IPv4 only, and --listen names {address}; give an IPv4 address")
+        }
+    };
+    let node = DhtNode::start(DhtConfig {
+        bind,
+        bootstrap: global.dht_bootstrap.clone(),
+        server: true,
+        clients: 1,
+        ..DhtConfig::default()
+    })
+    .await?;
+    let stop = Stop::new(global.with_parent);
+    super::say(
+        global.json,
+        &serde_json::json!({"event": "ready", "address": node.addr().to_string()}),
+        || format!("DHT node on {}", node.addr()),
+    );
+    stop.wait().await;
+    Ok(super::EXIT_DONE)
+}

@@ -1,0 +1,175 @@
+//! What `seed` and `download` share: a node from flags, terms from flags, and how it is stopped.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::totals::Totals;
+use super::wallet::PassphraseSource;
+use crate::config::Global;
+use crate::engine::EngineConfig;
+use crate::gateway::FreePolicy;
+use crate::node::{CLOSE_DEADLINE, Node, NodeConfig};
+use crate::torrent::Metainfo;
+use crate::units::PricePerGib;
+use crate::wallet::Balance;
+
+/// Port that peers reach us at unless told otherwise.
+const DEFAULT_PORT: u16 = 6881;
+/// Certified payee keys that a node that earns keeps at hand.
+const PAYEE_KEYS: u32 = 16;
+
+/// What is asked of leechers.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct ServingArgs {
+    /// Price to ask of leechers, in units per GiB (16 to 65536)
+    #[arg(long, value_name = "UNITS_PER_GIB", default_value = "1000")]
+    pub price: PricePerGib,
+    /// Whom to serve for nothing: nobody (off), whoever is there when nobody pays (leftover), everybody (on)
+    #[arg(long, value_name = "POLICY", default_value = "leftover", value_parser = free_policy)]
+    pub free: FreePolicy,
+}
+
+/// Starts a node as the flags say.
+///
+/// # Errors
+/// What hinders it.
+pub async fn start(global: &Global, earns: bool) -> Result<Node> {
+    let listen = global
+        .listen
+        .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)));
+    let node = Node::start(NodeConfig {
+        home: global.home()?,
+        passphrase: PassphraseSource::choose(global.passphrase_file.clone())
+            .open(&global.home()?)?,
+        broker_url: global.broker.clone(),
+        listen,
+        bootstrap: global.dht_bootstrap.clone(),
+        min_answers: global.dht_min_answers,
+        payee_keys: if earns { PAYEE_KEYS } else { 0 },
+        piece_memory_bytes: EngineConfig::PIECE_MEMORY_BYTES,
+    })
+    .await?;
+    Ok(node)
+}
+
+/// CPU time used by this process so far in milliseconds, and the most memory it had in KiB, as Linux
+/// tells them; zeros elsewhere.
+#[must_use]
+pub fn own_use() -> (u64, u64) {
+    (process_cpu_ms("self"), process_peak_kib("self"))
+}
+
+/// CPU time of a process, in milliseconds; 0 where the system does not tell.
+#[must_use]
+pub fn process_cpu_ms(pid: &str) -> u64 {
+    // Linux counts in ticks of 10 ms, whatever the machine (USER_HZ).
+    const TICK_MS: u64 = 10;
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return 0;
+    };
+    let Some((_, after)) = stat.rsplit_once(')') else {
+        return 0;
+    };
+    let fields: Vec<&str> = after.split_whitespace().collect();
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|field| field.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    (ticks(11) + ticks(12)) * TICK_MS
+}
+
+/// The most memory that a process had, in KiB; 0 where the system does not tell.
+#[must_use]
+pub fn process_peak_kib(pid: &str) -> u64 {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return 0;
+    };
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Closes all channels, saying meanwhile what happens. Returns the channels that stay open, in words.
+pub async fn close(node: &Node, totals: &mut Totals, json: bool) -> Vec<String> {
+    let closing = node.gateway.close_all(CLOSE_DEADLINE);
+    tokio::pin!(closing);
+    let left = loop {
+        tokio::select! {
+            left = &mut closing => break left,
+            told = totals.next() => {
+                if let Some(told) = told {
+                    super::say(json, &told.line, || told.text);
+                }
+            }
+        }
+    };
+    totals.refresh(node).await;
+    left.iter()
+        .map(|open| {
+            format!(
+                "{} units ticked to {} on spend {}; it closes when the seeder answers, and at the \
+                 latest when the coin is settled",
+                open.units, open.peer, open.spend
+            )
+        })
+        .collect()
+}
+
+/// Ends a node whose channels are closed.
+///
+/// # Errors
+/// Ticks that could not be written.
+pub async fn shut_down(node: Node) -> Result<()> {
+    node.engine.stop().await;
+    node.wallet.shutdown().await?;
+    Ok(())
+}
+
+/// Reads a torrent file.
+///
+/// # Errors
+/// A file that cannot be read or is too large to be a torrent.
+pub fn read_torrent(path: &std::path::Path) -> Result<Vec<u8>> {
+    const MAX_BYTES: u64 = 64 << 20;
+    let about = || format!("cannot read the torrent {}", path.display());
+    let size = std::fs::metadata(path).with_context(about)?.len();
+    anyhow::ensure!(
+        size <= MAX_BYTES,
+        "{} has {size} bytes, which is no torrent (at most {MAX_BYTES}); name a .torrent file",
+        path.display()
+    );
+    std::fs::read(path).with_context(about)
+}
+
+/// Reads what a torrent file says; errors name the file.
+///
+/// # Errors
+/// What is no torrent.
+pub fn decode_torrent(path: &std::path::Path, bytes: &[u8]) -> Result<Arc<Metainfo>> {
+    let metainfo = Metainfo::decode(bytes)
+        .with_context(|| format!("{} cannot be used; name a .torrent file", path.display()))?;
+    Ok(Arc::new(metainfo))
+}
+
+fn free_policy(word: &str) -> Result<FreePolicy, String> {
+    FreePolicy::from_word(word).ok_or_else(|| format!("{word:?} is none of off, leftover and on"))
+}
+
+/// What a person may spend, in words.
+#[must_use]
+pub fn balance_words(balance: &Balance) -> String {
+    match balance.broker_balance {
+        Some(units) => format!(
+            "you have {} units in coins and {units} at the broker",
+            balance.available
+        ),
+        None => format!("you have {} units in coins", balance.available),
+    }
+}

@@ -1,0 +1,459 @@
+//! A whole small world on loopback: DHT nodes, a broker, seeders and leechers, each a child process of
+//! this same binary. They share nothing but sockets. `dpay demo`, `dpay bench` and the end-to-end tests
+//! run in it.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+/// How long a child may take to say that it is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most bytes of a child's standard error that are kept for an error message.
+const STDERR_KEPT_BYTES: u64 = 64 * 1024;
+
+/// A running child that prints one JSON object a line and stops when its standard input closes.
+pub struct Proc {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Lines<BufReader<ChildStdout>>,
+    stderr: Option<JoinHandle<String>>,
+    /// Every line read so far.
+    pub seen: VecDeque<Value>,
+}
+
+impl Proc {
+    /// Starts `exe args`, to stop with its parent.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(name: &str, exe: &Path, args: &[String]) -> Result<Proc> {
+        let mut child = Command::new(exe)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env_remove("DPAY_PASSPHRASE")
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {} for {name}", exe.display()))?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().context("child has no output")?;
+        let stderr = child.stderr.take().context("child has no error output")?;
+        let stderr = tokio::spawn(async move {
+            let mut text = String::new();
+            let mut stderr = BufReader::new(stderr);
+            let _ = (&mut stderr)
+                .take(STDERR_KEPT_BYTES)
+                .read_to_string(&mut text)
+                .await;
+            let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
+            text
+        });
+        Ok(Proc {
+            name: name.to_owned(),
+            child,
+            stdin,
+            lines: BufReader::new(stdout).lines(),
+            stderr: Some(stderr),
+            seen: VecDeque::new(),
+        })
+    }
+
+    /// Operating system's id of the process, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The next line, or `None` at the end of the output.
+    ///
+    /// # Errors
+    /// When a line is not JSON.
+    pub async fn next(&mut self) -> Result<Option<Value>> {
+        let Some(line) = self.lines.next_line().await? else {
+            return Ok(None);
+        };
+        let value: Value = serde_json::from_str(&line)
+            .with_context(|| format!("{} printed what is not JSON: {line:?}", self.name))?;
+        self.seen.push_back(value.clone());
+        Ok(Some(value))
+    }
+
+    /// Reads on until a line's `event` is `event`.
+    ///
+    /// # Errors
+    /// When the child ends first, or `timeout` passes; the message holds what it said on standard error.
+    pub async fn wait_for(&mut self, event: &str, timeout: Duration) -> Result<Value> {
+        self.wait_until(event, timeout, |line| line["event"] == event)
+            .await
+    }
+
+    /// Reads on until a line satisfies `wanted`; `what` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Proc::wait_for`].
+    pub async fn wait_until(
+        &mut self,
+        what: &str,
+        timeout: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let deadline = tokio::time::Instant::now() + timeout;
+        loop {
+            match tokio::time::timeout_at(deadline, self.next()).await {
+                Err(_) => bail!(
+                    "{} did not say {what:?} within {} s; it said {:?}",
+                    self.name,
+                    timeout.as_secs(),
+                    self.seen
+                ),
+                Ok(Ok(Some(line))) if wanted(&line) => return Ok(line),
+                Ok(Ok(Some(_))) => {}
+                Ok(Ok(None)) => {
+                    let why = self.failure().await;
+                    bail!("{} ended before it said {what:?}: {why}", self.name);
+                }
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    async fn failure(&mut self) -> String {
+        let status = self.child.wait().await;
+        let text = match self.stderr.take() {
+            Some(task) => task.await.unwrap_or_default(),
+            None => String::new(),
+        };
+        match status {
+            Ok(status) => format!("{status}: {}", text.trim()),
+            Err(error) => format!("{error}: {}", text.trim()),
+        }
+    }
+
+    /// Closes the child's standard input, which asks it to stop in order, and reads the rest of its
+    /// output. Returns its exit code.
+    ///
+    /// # Errors
+    /// When it has not ended within `timeout`.
+    pub async fn stop(&mut self, timeout: Duration) -> Result<i32> {
+        self.stdin = None;
+        self.finish(timeout).await
+    }
+
+    /// Reads the rest of the output and waits for the end, without asking for it.
+    ///
+    /// # Errors
+    /// When it has not ended within `timeout`.
+    pub async fn finish(&mut self, timeout: Duration) -> Result<i32> {
+        let name = self.name.clone();
+        let end = async {
+            while self.next().await?.is_some() {}
+            Ok::<_, anyhow::Error>(self.child.wait().await?)
+        };
+        let status = tokio::time::timeout(timeout, end)
+            .await
+            .with_context(|| format!("{name} did not end within {} s", timeout.as_secs()))??;
+        Ok(status.code().unwrap_or(-1))
+    }
+
+    /// What the child printed on standard error, once it has ended.
+    pub async fn stderr(&mut self) -> String {
+        match self.stderr.take() {
+            Some(task) => task.await.unwrap_or_default(),
+            None => String::new(),
+        }
+    }
+
+    /// Ends the child at once, as a crash would.
+    pub async fn kill(&mut self) {
+        let _ = self.child.kill().await;
+    }
+
+    /// The last line with this `event`, among those read.
+    #[must_use]
+    pub fn last(&self, event: &str) -> Option<&Value> {
+        self.seen.iter().rev().find(|line| line["event"] == event)
+    }
+}
+
+/// What a one-shot command did.
+#[derive(Debug)]
+pub struct Output {
+    /// Exit code.
+    pub code: i32,
+    /// The last JSON object on standard output, or null.
+    pub json: Value,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Size of the world's infrastructure.
+#[derive(Clone, Debug)]
+pub struct WorldOptions {
+    /// DHT nodes, a process each.
+    pub dht_nodes: usize,
+    /// Seconds for which the broker holds redeemed units back.
+    pub hold_s: u64,
+}
+
+impl Default for WorldOptions {
+    fn default() -> Self {
+        WorldOptions {
+            dht_nodes: 16,
+            hold_s: 0,
+        }
+    }
+}
+
+/// The running world.
+pub struct World {
+    exe: PathBuf,
+    /// Directory that holds every home and output.
+    pub root: PathBuf,
+    /// The DHT's nodes.
+    pub dht: Vec<Proc>,
+    /// Addresses to bootstrap from.
+    pub bootstrap: Vec<String>,
+    /// The broker, unless it was stopped.
+    pub broker: Option<Proc>,
+    /// Where the broker answers.
+    pub broker_url: String,
+    options: WorldOptions,
+}
+
+fn text(value: &Value, key: &str) -> Result<String> {
+    value[key]
+        .as_str()
+        .map(str::to_owned)
+        .with_context(|| format!("no {key} in {value}"))
+}
+
+impl World {
+    /// Starts DHT nodes and a broker below `root`, and waits until they answer.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn start(exe: &Path, root: &Path, options: WorldOptions) -> Result<World> {
+        let mut world = World {
+            exe: exe.to_owned(),
+            root: root.to_owned(),
+            dht: Vec::new(),
+            bootstrap: Vec::new(),
+            broker: None,
+            broker_url: String::new(),
+            options,
+        };
+        world.start_dht().await?;
+        world.start_broker("127.0.0.1:0").await?;
+        Ok(world)
+    }
+
+    async fn start_dht(&mut self) -> Result<()> {
+        let args = |bootstrap: &[String]| {
+            let mut args: Vec<String> = ["dht-node", "--json", "--with-parent"]
+                .map(str::to_owned)
+                .to_vec();
+            args.extend(["--listen".into(), "127.0.0.1:0".into()]);
+            for address in bootstrap {
+                args.extend(["--dht-bootstrap".into(), address.clone()]);
+            }
+            args
+        };
+        if self.options.dht_nodes == 0 {
+            return Ok(());
+        }
+        let mut first = Proc::start("dht node 0", &self.exe, &args(&[]))?;
+        let ready = first.wait_for("ready", READY_TIMEOUT).await?;
+        self.bootstrap = vec![text(&ready, "address")?];
+        self.dht.push(first);
+        for n in 1..self.options.dht_nodes {
+            let args = args(&self.bootstrap);
+            self.dht
+                .push(Proc::start(&format!("dht node {n}"), &self.exe, &args)?);
+        }
+        for node in self.dht.iter_mut().skip(1) {
+            let ready = node.wait_for("ready", READY_TIMEOUT).await?;
+            if self.bootstrap.len() < 3 {
+                self.bootstrap.push(text(&ready, "address")?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the broker, on `listen`; again after it was stopped.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_broker(&mut self, listen: &str) -> Result<()> {
+        let args: Vec<String> = vec![
+            "broker".into(),
+            "run".into(),
+            "--json".into(),
+            "--with-parent".into(),
+            "--home".into(),
+            self.home("broker").display().to_string(),
+            "--listen".into(),
+            listen.into(),
+            "--hold".into(),
+            self.options.hold_s.to_string(),
+        ];
+        let mut broker = Proc::start("broker", &self.exe, &args)?;
+        let ready = broker.wait_for("ready", READY_TIMEOUT).await?;
+        self.broker_url = text(&ready, "broker_url")?;
+        self.broker = Some(broker);
+        Ok(())
+    }
+
+    /// The home directory of `name`.
+    #[must_use]
+    pub fn home(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The options that tell a command of `name` where everything is.
+    #[must_use]
+    pub fn global(&self, name: &str) -> Vec<String> {
+        let mut args = vec![
+            "--json".to_owned(),
+            "--home".into(),
+            self.home(name).display().to_string(),
+            "--broker".into(),
+            self.broker_url.clone(),
+            "--listen".into(),
+            "127.0.0.1:0".into(),
+        ];
+        for address in &self.bootstrap {
+            args.extend(["--dht-bootstrap".into(), address.clone()]);
+        }
+        args
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started or prints what is not JSON; its own failure is in [`Output::code`].
+    pub async fn run(&self, args: &[String]) -> Result<Output> {
+        let mut child = Proc::start(&args.join(" "), &self.exe, args)?;
+        let code = child.finish(Duration::from_secs(120)).await?;
+        Ok(Output {
+            code,
+            json: child.seen.back().cloned().unwrap_or(Value::Null),
+            stderr: child.stderr().await,
+        })
+    }
+
+    /// Runs a command of `name` that must succeed, and returns what it printed.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn must(&self, name: &str, args: &[&str]) -> Result<Value> {
+        let mut all: Vec<String> = args.iter().map(|&a| a.to_owned()).collect();
+        all.extend(self.global(name));
+        let output = self.run(&all).await?;
+        if output.code != 0 {
+            bail!(
+                "dpay {} failed with code {}: {}",
+                args.join(" "),
+                output.code,
+                output.stderr.trim()
+            );
+        }
+        Ok(output.json)
+    }
+
+    /// Makes a wallet for `name`, puts `units` into its account, and returns the account.
+    ///
+    /// # Errors
+    /// When wallet or broker refuse.
+    pub async fn wallet(&self, name: &str, units: u64) -> Result<String> {
+        let made = self
+            .must(name, &["wallet", "init", "--no-passphrase"])
+            .await?;
+        let account = text(&made, "account")?;
+        if units > 0 {
+            let units = units.to_string();
+            let reference = format!("deposit for {name}");
+            self.must(
+                "broker",
+                &[
+                    "broker",
+                    "deposit",
+                    "--account",
+                    &account,
+                    "--units",
+                    &units,
+                    "--reference",
+                    &reference,
+                ],
+            )
+            .await?;
+        }
+        Ok(account)
+    }
+
+    /// Starts a long-running command of `name`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&self, name: &str, args: &[String]) -> Result<Proc> {
+        let mut all = args.to_vec();
+        all.extend(self.global(name));
+        all.push("--with-parent".into());
+        Proc::start(name, &self.exe, &all)
+    }
+
+    /// Starts a seeder of `torrents` (files) with their payload below `data`, and waits until it serves.
+    /// Returns it and its address.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn seeder(
+        &self,
+        name: &str,
+        torrent: &Path,
+        data: &Path,
+        extra: &[&str],
+    ) -> Result<(Proc, String)> {
+        let mut args = vec![
+            "seed".to_owned(),
+            torrent.display().to_string(),
+            "--data".into(),
+            data.display().to_string(),
+        ];
+        args.extend(extra.iter().map(|&a| a.to_owned()));
+        let mut seeder = self.spawn(name, &args)?;
+        let ready = seeder.wait_for("ready", READY_TIMEOUT).await?;
+        let address = text(&ready, "listen")?;
+        Ok((seeder, address))
+    }
+
+    /// Starts the download of `torrent` (file or magnet) by `name` into `output`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn download(
+        &self,
+        name: &str,
+        torrent: &str,
+        output: &Path,
+        extra: &[&str],
+    ) -> Result<Proc> {
+        let mut args = vec![
+            "download".to_owned(),
+            torrent.to_owned(),
+            "-o".into(),
+            output.display().to_string(),
+            "--yes".into(),
+        ];
+        args.extend(extra.iter().map(|&a| a.to_owned()));
+        self.spawn(name, &args)
+    }
+}

@@ -1,0 +1,9 @@
+//! End to end, in separate processes on loopback: real DHT nodes, a real broker, real seeders and leechers,
+//! and real foreign clients. Tests wait for states, never for time.
+
+mod cheats;
+mod demo;
+mod faults;
+mod foreign;
+mod raw;
+mod support;
