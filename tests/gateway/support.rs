@@ -73,16 +73,26 @@ impl Node {
     pub async fn add(&self, metainfo: &Metainfo, peers: &[SocketAddr], free: FreePolicy) -> Handle {
         self.gateway
             .set_torrent(metainfo.info_hash(), terms(metainfo, free));
-        let add = AddTorrent {
-            source: TorrentSource::Bytes(metainfo.encode()),
-            output_dir: self.dir.path().to_owned(),
-            initial_peers: peers.to_vec(),
-            overwrite: true,
-        };
+        let add = add(metainfo, self.dir.path(), peers);
         let handle = self.engine.add(add).await.expect("adds");
         handle.wait_checked().await.expect("checks");
         handle
     }
+}
+
+pub fn add(metainfo: &Metainfo, dir: &Path, peers: &[SocketAddr]) -> AddTorrent {
+    AddTorrent {
+        source: TorrentSource::Bytes(metainfo.encode()),
+        output_dir: dir.to_owned(),
+        initial_peers: peers.to_vec(),
+        overwrite: true,
+    }
+}
+
+/// librqbit as it comes.
+pub async fn plain_engine() -> Engine {
+    let started = Engine::start(EngineConfig::plain(LOOPBACK)).await;
+    started.expect("starts")
 }
 
 pub fn content(length: usize, seed: u32) -> Vec<u8> {
