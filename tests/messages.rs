@@ -1,10 +1,5 @@
-//! `dp_pay` messages as bytes (`docs/protocol.md` section 8): frozen vectors, one encoding each,
-//! decoders that never panic.
-//!
-//! `DPAY_WRITE_VECTORS=1` writes the vectors again after a deliberate change of the format.
-
-use std::collections::BTreeMap;
-use std::path::Path;
+//! `dp_pay` messages as bytes (`docs/protocol.md` section 8): one encoding each, bounds, decoders
+//! that never panic. The bytes themselves are frozen in `tests/vectors`.
 
 use dpay::coin::{ChainValue, Commitment, PseudonymCertificate, PublicKey, RecordKey, Signature};
 use dpay::record::{ClosePart, OpenSpend};
@@ -15,8 +10,6 @@ use dpay::wire::message::{
     OpenedState, Recipient, RefuseReason, WaitReason, WireError,
 };
 use proptest::prelude::*;
-
-const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/messages.json");
 
 fn certificate(fill: u8) -> PseudonymCertificate {
     PseudonymCertificate {
@@ -158,20 +151,6 @@ fn named() -> Vec<(&'static str, Message)> {
 }
 
 #[test]
-fn the_bytes_of_every_kind_are_frozen() {
-    let named: BTreeMap<_, _> = (named().into_iter())
-        .map(|(name, message)| (name.to_owned(), hex::encode(message.encode())))
-        .collect();
-    if std::env::var_os("DPAY_WRITE_VECTORS").is_some() {
-        let text = serde_json::to_string_pretty(&named).expect("serialises");
-        std::fs::write(Path::new(VECTORS), text + "\n").expect("writes the vectors");
-    }
-    let text = std::fs::read_to_string(VECTORS).expect("the vectors are there");
-    let frozen: BTreeMap<String, String> = serde_json::from_str(&text).expect("a JSON object");
-    assert_eq!(named, frozen);
-}
-
-#[test]
 fn every_message_reads_back_and_knows_its_way() {
     for (name, message) in named() {
         let bytes = message.encode();
@@ -251,7 +230,7 @@ fn fields_of_a_wrong_type_size_or_range_are_errors() {
         ("offer", "price", Some(Value::Int(65_537))),
         ("offer", "smallest", Some(Value::Int(0))),
         ("offer", "smallest", Some(Value::Int(4097))),
-        ("offer", "version", Some(Value::Int(0))),
+        ("offer", "version", Some(Value::Int(2))),
         ("offer", "brokers", Some(Value::List(Vec::new()))),
         ("due", "served", Some(Value::Int(1 << 64))),
         ("due", "why", Some(Value::Bytes(b"\xff"))),
@@ -287,12 +266,6 @@ fn a_url_is_short_printable_and_there_are_at_most_eight() {
 }
 
 #[test]
-fn a_later_version_is_read_and_left_to_the_payer() {
-    let offer = changed("offer", "version", Some(Value::Int(2)));
-    assert!(matches!(offer, Ok(Some(Message::Offer(offer))) if offer.version == 2));
-}
-
-#[test]
 fn longer_than_any_message_is_an_error_before_anything_is_read() {
     let bytes = vec![b'l'; MAX_MESSAGE_BYTES + 1];
     let error = WireError::TooLong(MAX_MESSAGE_BYTES + 1);
@@ -306,7 +279,7 @@ fn any_message() -> impl Strategy<Value = Message> {
     let free = prop::sample::select(FreePolicy::ALL);
     let broker = (id, "[!-~]{0,256}").prop_map(|(key, url)| (PublicKey(key), url));
     let offer = (
-        1u64..,
+        Just(1u64),
         16u64..=65_536,
         prop::collection::vec(broker, 1..=8),
         1u64..=4096,

@@ -6,8 +6,9 @@ use dpay::coin::{Commitment, HoldingId};
 use dpay::units::{PricePerGib, Units};
 use dpay::wire::message::{FreePolicy, Message, Offer, RefuseReason};
 
-use crate::pair::{Judgement, MIB, Setup, World};
+use crate::pair::{Judgement, MIB, Setup};
 use crate::purse::{CoinPolicy, Purse, broker};
+use crate::world::World;
 
 fn world() -> World {
     World::new(Purse::new(Units(1_000_000), CoinPolicy::Largest))
@@ -195,4 +196,21 @@ fn an_idle_channel_is_closed_and_opened_again_when_requests_wait() {
     assert!(world.run(60_000, |w| w.pairs[pair].is_finished()));
     world.finish(pair);
     assert_eq!(world.purse.earned(), Units(40));
+}
+
+#[test]
+fn a_stop_while_the_spend_is_written_still_sends_it_so_that_it_can_be_closed() {
+    let mut world = world();
+    let (mut payer, holding) = committing(&mut world);
+    payer.handle_stop(world.now);
+    assert!(!payer.is_done());
+    let spend = durable(&mut world, &mut payer, holding);
+    let sent = actions(&mut payer);
+    let [PayerAction::Send(open), PayerAction::Send(request)] = &sent[..] else {
+        panic!("{sent:?}");
+    };
+    assert_eq!((open.kind(), request.kind()), ("open", "close_request"));
+    payer.handle_disconnect(world.now);
+    assert_eq!(actions(&mut payer), [PayerAction::Ended { spend, k: 0 }]);
+    assert!(payer.is_done());
 }

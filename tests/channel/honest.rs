@@ -5,8 +5,9 @@ use dpay::channel::{FreeReason, NoReserve};
 use dpay::units::Units;
 use dpay::wire::message::RefuseReason;
 
-use crate::pair::{Judgement, KIB, MIB, Setup, World};
+use crate::pair::{Judgement, KIB, MIB, Setup};
 use crate::purse::{CoinPolicy, Purse};
+use crate::world::World;
 
 const RICH: Units = Units(1_000_000);
 
@@ -38,21 +39,22 @@ fn fetch(setup: Setup, policy: CoinPolicy) -> (World, u64) {
     (world, gap_ms)
 }
 
-/// Every piece length, price and coin of the protocol, with at least five pieces and 16 MiB: nobody
-/// waits longer than an acceptance and the messages before it, so nobody waits for the five seconds
-/// after which delivered blocks are paid.
+/// Every piece length, price and coin of the protocol, for a torrent shorter than two pieces and for
+/// one of more than five and 16 MiB: nobody waits longer than two acceptances (500 ms each) and their
+/// messages, so nobody waits for the five seconds after which delivered blocks are paid. Two, where
+/// the first coin buys no more than what was served before its acceptance.
 fn walk(prices: &[u64]) {
+    let coins = [1, 16, 64, 256, 1024, 4096].map(|coin| CoinPolicy::Near(Units(coin)));
     for exponent in 14..=24 {
         let piece_length_bytes = 1u64 << exponent;
-        let length_bytes = (5 * piece_length_bytes + piece_length_bytes / 3).max(16 * MIB + 5);
+        let long = 5 * piece_length_bytes + piece_length_bytes / 3;
         for &price in prices {
-            for coin in [16, 64, 256, 1024, 4096] {
-                let setup = Setup::new(piece_length_bytes, length_bytes, price);
-                let (_, gap_ms) = fetch(setup, CoinPolicy::Near(Units(coin)));
-                assert!(
-                    gap_ms < 1_500,
-                    "{piece_length_bytes} {price} {coin}: {gap_ms} ms"
-                );
+            for length_bytes in [2 * piece_length_bytes - 1, long.max(16 * MIB + 5)] {
+                for policy in coins.into_iter().chain([CoinPolicy::Largest]) {
+                    let setup = Setup::new(piece_length_bytes, length_bytes, price);
+                    let (_, gap_ms) = fetch(setup.clone(), policy);
+                    assert!(gap_ms < 1_200, "{setup:?} {policy:?}: {gap_ms} ms");
+                }
             }
         }
     }

@@ -5,5 +5,7 @@ mod cheats;
 mod deadlines;
 mod honest;
 mod pair;
+mod proposals;
 mod purse;
 mod sequences;
+mod world;

@@ -10,8 +10,9 @@ use dpay::units::{PricePerGib, Units};
 use dpay::wire::message::{Due, FreePolicy, Message, Offer, OpenedState, RefuseReason, WaitReason};
 use proptest::prelude::*;
 
-use crate::pair::{Judgement, KIB, MIB, Setup, World};
+use crate::pair::{Judgement, KIB, MIB, Setup};
 use crate::purse::{CoinPolicy, Purse, broker};
+use crate::world::World;
 
 /// What happens to a world besides the passing of time.
 #[derive(Clone, Copy, Debug)]
@@ -325,7 +326,7 @@ enum PayeePoke {
     Open(u32, u32),
     Tick(u32, u32),
     CloseRequest(u32, u32),
-    Any(Message),
+    Any(Box<Message>),
     Checked(u32, bool),
     Key(u32),
     NoKey(u32),
@@ -347,11 +348,11 @@ fn payee_poke() -> impl Strategy<Value = PayeePoke> {
         1 => (channel.clone(), channel.clone()).prop_map(|(a, b)| PayeePoke::Open(a, b)),
         3 => (channel.clone(), 0u32..18).prop_map(|(a, b)| PayeePoke::Tick(a, b)),
         1 => (channel.clone(), 0u32..18).prop_map(|(a, b)| PayeePoke::CloseRequest(a, b)),
-        1 => any_message().prop_map(PayeePoke::Any),
-        3 => (channel.clone(), ok.clone()).prop_map(|(a, b)| PayeePoke::Checked(a, b)),
+        1 => any_message().prop_map(|message| PayeePoke::Any(Box::new(message))),
+        3 => (channel.clone(), ok).prop_map(|(a, b)| PayeePoke::Checked(a, b)),
         2 => channel.clone().prop_map(PayeePoke::Key),
         1 => channel.clone().prop_map(PayeePoke::NoKey),
-        3 => (channel.clone(), ok.clone()).prop_map(|(a, b)| PayeePoke::Recorded(a, b)),
+        3 => (channel.clone(), ok).prop_map(|(a, b)| PayeePoke::Recorded(a, b)),
         3 => (channel.clone(), ok).prop_map(|(a, b)| PayeePoke::Verdict(a, b)),
         1 => channel.prop_map(PayeePoke::Closed),
         2 => (0u64..8 * MIB).prop_map(PayeePoke::Served),
@@ -365,7 +366,7 @@ fn payee_poke() -> impl Strategy<Value = PayeePoke> {
 enum PayerPoke {
     Offer(u64),
     Key(u32),
-    Any(Message),
+    Any(Box<Message>),
     Reserved(bool),
     Durable(bool),
     Delivered(u64),
@@ -380,8 +381,8 @@ fn payer_poke() -> impl Strategy<Value = PayerPoke> {
     prop_oneof![
         3 => Just(PayerPoke::Offer(1024)),
         3 => (0u32..4).prop_map(PayerPoke::Key),
-        3 => any_message().prop_map(PayerPoke::Any),
-        4 => ok.clone().prop_map(PayerPoke::Reserved),
+        3 => any_message().prop_map(|message| PayerPoke::Any(Box::new(message))),
+        4 => ok.prop_map(PayerPoke::Reserved),
         4 => ok.prop_map(PayerPoke::Durable),
         2 => (0u64..4 * MIB).prop_map(PayerPoke::Delivered),
         2 => (0u64..4 * MIB).prop_map(PayerPoke::Verified),

@@ -2,7 +2,7 @@
 
 use super::{
     Due, FreePolicy, MAX_BROKERS, MAX_PATH_BYTES, MAX_PROOF_BYTES, MAX_URL_BYTES, Message, Offer,
-    OpenedState, RefuseReason, Value, WaitReason, WireError,
+    OpenedState, RefuseReason, VERSION, Value, WaitReason, WireError,
 };
 use crate::coin::{ChainValue, Commitment, PseudonymCertificate, PublicKey};
 use crate::record::{ClosePart, OpenSpend};
@@ -32,7 +32,7 @@ pub(super) fn message(
 }
 
 fn decode_offer(fields: &Fields<'_>) -> Result<Message, WireError> {
-    let version = fields.uint("version", 1..=u64::MAX)?;
+    let version = fields.uint("version", VERSION..=VERSION)?;
     let price = PricePerGib::new(fields.uint("price", 0..=u64::MAX)?)
         .map_err(|_| fields.wrong("price", "outside 16 to 65536 units per GiB"))?;
     let Value::List(list) = fields.get("brokers")? else {
