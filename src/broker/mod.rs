@@ -15,10 +15,11 @@
 //! | `ask`, `answer` | what an account asks and what the broker says, as JSON |
 //! | `presented` | a path with what follows it, checked once, before any row is loaded |
 //! | `walk` | a presented path from root to leaf against the rows |
-//! | `decide` | one request by an account; `operate`: one by the operator |
+//! | `decide`, `actions` | one request by an account; `operate`: one by the operator |
 //! | `audit` | the books, from the journal alone, against the rows |
 //! | `spent` | the spent list: chunks, index, and the look-up a payee keeps |
 
+mod actions;
 pub mod answer;
 pub mod ask;
 pub mod audit;
@@ -32,6 +33,9 @@ pub mod signing;
 pub mod spent;
 pub mod terms;
 mod walk;
+
+#[cfg(test)]
+mod tests;
 
 pub use change::{Change, Stale};
 pub use decide::{Action, Broker, Call, Caller, CoinOrder, Decision, Sealed};

@@ -65,7 +65,7 @@ pub struct Reserved {
     pub path: Vec<u8>,
 }
 
-/// Why no holding is set aside. Each says when asking again makes sense.
+/// Why no holding is set aside. The payer goes on without paying and asks again where that may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 pub enum NoReserve {
     /// The budget for this torrent, this day or in all does not allow it.

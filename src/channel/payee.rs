@@ -73,7 +73,7 @@ pub enum PayeeAction {
         /// The path.
         path: Path,
         /// Verified.
-        open: OpenSpend,
+        open: Box<OpenSpend>,
         /// What is spent.
         holding: Holding,
     },
@@ -125,7 +125,7 @@ struct Held {
 }
 
 /// The paid side of one connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Payee {
     terms: PayeeTerms,
     windows: Windows,

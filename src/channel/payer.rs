@@ -4,6 +4,7 @@
 //! It never stops a torrent: where it cannot or may not pay, it says why
 //! ([`PayerAction::GoesFree`]) and the peer is used as any other, for as long as it serves.
 
+mod action;
 mod channel;
 mod messages;
 mod pace;
@@ -16,91 +17,16 @@ use self::channel::{Channel, Spent, State};
 use self::pace::Pace;
 use super::window::PROVISIONAL_MAX_BYTES;
 use super::{HELD_MS, NoReserve, Reserved, Windows, earliest};
-use crate::coin::{Chain, Commitment, HoldingId, PseudonymCertificate, PublicKey};
-use crate::record::{ClosePart, OpenSpend};
-use crate::units::{PricePerGib, Units, UnixMs};
+use crate::coin::{Chain, HoldingId};
+use crate::record::OpenSpend;
+use crate::units::{Units, UnixMs};
 use crate::wire::message::{Message, Offer, RefuseReason, WaitReason};
 
+pub use self::action::{PayerAction, PayerTerms};
 pub use self::status::{FreeReason, PayerStatus};
 
 /// Nothing wanted for this long closes the channels, so that their change comes back.
 const UNWANTED_MS: u64 = 60_000;
-
-/// What a payer knows before it meets the payee.
-#[derive(Clone, Debug)]
-pub struct PayerTerms {
-    /// Length of the torrent's pieces.
-    pub piece_length_bytes: u64,
-    /// Highest price that is paid.
-    pub max_price: PricePerGib,
-    /// The broker whose coins the wallet has.
-    pub broker: PublicKey,
-    /// Whether the payee was honest before. A stranger gets its `open` only after its first
-    /// verified piece, where it serves one provisionally.
-    pub is_known_payee: bool,
-}
-
-/// What the driver of a [`Payer`] is to do, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PayerAction {
-    /// Send to the payee.
-    Send(Message),
-    /// Set a holding aside; answer by [`Payer::handle_reserved`], at once.
-    Reserve {
-        /// The channel it is for.
-        channel: u32,
-        /// Least value with which paying gets on.
-        at_least: Units,
-        /// Most that this payee is trusted with, or that is needed.
-        at_most: Units,
-    },
-    /// Write the spend, then sign it; answer by [`Payer::handle_open_durable`], or by
-    /// [`Payer::handle_commit_failed`] if nothing was signed.
-    Commit {
-        /// The channel it is for.
-        channel: u32,
-        /// The holding to spend.
-        holding: HoldingId,
-        /// The payee's holder key.
-        payee: PublicKey,
-        /// Its certificate: the broker's word is checked, the spent list is not.
-        certificate: PseudonymCertificate,
-    },
-    /// The holding is not spent here: it is free again.
-    Release {
-        /// The holding.
-        holding: HoldingId,
-        /// Why the payee did not take it, if it said so.
-        refused: Option<RefuseReason>,
-    },
-    /// A tick was sent.
-    Ticked {
-        /// c of the spend.
-        spend: Commitment,
-        /// Units paid in all on this channel.
-        k: u32,
-        /// What shows it.
-        wk: crate::coin::ChainValue,
-    },
-    /// The payee closed; the close is good.
-    Closed {
-        /// c of the spend.
-        spend: Commitment,
-        /// The close.
-        close: ClosePart,
-        /// Units ticked; more than the close says if the last ticks crossed it.
-        ticked: u32,
-    },
-    /// The channel is over here and no close came: the cashier looks for it.
-    Ended {
-        /// c of the spend.
-        spend: Commitment,
-        /// Units ticked.
-        k: u32,
-    },
-    /// The peer is not paid from now on, or not beyond what is open, and why.
-    GoesFree(FreeReason),
-}
 
 /// A payee's offer that was found acceptable.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +44,7 @@ struct Free {
 }
 
 /// The paying side of one connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Payer {
     terms: PayerTerms,
     /// As it came; a second one must be equal.
@@ -146,7 +72,10 @@ pub struct Payer {
     /// What the payee last granted before acceptance.
     granted_bytes: u64,
     held: Option<(UnixMs, WaitReason)>,
+    /// Whether the payee says that the channels buy too little for what is asked of it.
     is_short: bool,
+    /// Whether a channel was closed because nothing came: none is opened until something does.
+    is_idle: bool,
     unwanted_since: Option<UnixMs>,
     active: UnixMs,
     pace: Pace,
@@ -179,6 +108,7 @@ impl Payer {
             granted_bytes: 0,
             held: None,
             is_short: false,
+            is_idle: false,
             unwanted_since: None,
             active: now,
             pace: Pace::new(now),
@@ -199,6 +129,7 @@ impl Payer {
             self.delivered_bytes = self.count(self.delivered_bytes, bytes);
         }
         self.held = None;
+        self.is_idle = false;
         self.plan(now);
     }
 
@@ -255,6 +186,7 @@ impl Payer {
             Err(why) if waits => {
                 self.channels.remove(&channel);
                 self.go_free(now, FreeReason::Wallet(why));
+                self.plan(now);
             }
             Err(_) => {}
         }
@@ -291,14 +223,16 @@ impl Payer {
         if matches!(state, Some(State::Committing(_))) {
             self.channels.remove(&channel);
             self.go_free(now, FreeReason::NoSpend);
+            self.plan(now);
         }
     }
 
-    /// Asks the payee to close everything; nothing new is opened. The channels that are not closed
-    /// within half a minute end without.
+    /// Asks the payee to close everything; nothing new is opened. A channel that is on its way is
+    /// waited for if something verified is still owed. What is not closed within half a minute ends
+    /// without. [`Payer::is_done`] says when the connection may go; it may go before.
     pub fn handle_stop(&mut self, now: UnixMs) {
         self.stopping = true;
-        self.close_all(now);
+        self.plan(now);
     }
 
     /// The connection is gone.
@@ -463,8 +397,20 @@ impl Payer {
         is_stranger && piece <= PROVISIONAL_MAX_BYTES && self.granted_bytes >= piece
     }
 
+    /// Whether a channel would pay for anything: for what is verified, or what is to come.
+    fn has_use(&self) -> bool {
+        self.wanted_bytes > 0 || !self.owed().is_zero()
+    }
+
+    /// Units due for verified bytes and not ticked.
+    fn owed(&self) -> Units {
+        let windows = self.offer_terms.map(|terms| terms.windows);
+        let due = windows.map(|windows| windows.price().due(self.verified_bytes));
+        due.unwrap_or_default().saturating_sub(self.paid())
+    }
+
     fn commit_keyed(&mut self, now: UnixMs) {
-        if !self.waits_for_piece() {
+        if self.has_use() && !self.waits_for_piece() {
             self.commit_all_keyed(now);
         }
     }

@@ -93,10 +93,12 @@ impl Windows {
             .min(self.price.bytes_bought(capacity))
     }
 
-    /// Units that two pieces cost: the least channel with which an honest pair always gets on.
+    /// The least channel with which an honest pair always gets on: it buys two pieces, and all that
+    /// may be owed when it is accepted.
     #[must_use]
     pub fn least_channel(&self) -> Units {
-        self.price.due(self.two_pieces()).max(Units(1))
+        let bytes = self.two_pieces().max(self.provisional_bytes());
+        self.price.due(bytes).max(Units(1))
     }
 
     /// The largest first channel with a payee: the smallest coin that buys 64 MiB and four pieces.

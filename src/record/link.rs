@@ -34,6 +34,9 @@ pub enum LinkFault {
     /// The payee's certificate is of another broker than the coin.
     #[error("the payee's certificate is of another broker than the coin, {0}")]
     CertificateOfAnotherBroker(PublicKey),
+    /// A signature of the spend is not strictly valid; the place, from 0.
+    #[error("the spend's signature for place {0} is not valid")]
+    SpendSignature(u8),
     /// More units closed than the holding is worth.
     #[error("closed at {k} units, the holding is worth {value}")]
     AboveValue {
@@ -45,9 +48,6 @@ pub enum LinkFault {
     /// The part that the path goes on with is worth nothing.
     #[error("the next holding is worth nothing")]
     EmptyShare,
-    /// A signature of the spend is not strictly valid; the place, from 0.
-    #[error("the spend's signature for place {0} is not valid")]
-    SpendSignature(u8),
     /// A signature of the close is not strictly valid; the place, from 0.
     #[error("the close's signature for place {0} is not valid")]
     CloseSignature(u8),
@@ -150,8 +150,8 @@ impl Link {
     /// The first thing that is wrong, in the protocol's order.
     pub fn verify(&self, parent: &Holding) -> Result<Holding, LinkFault> {
         self.spend.check_payee(&parent.broker)?;
-        let next = self.next(parent)?;
         self.spend.check_signatures(parent)?;
+        let next = self.next(parent)?;
         self.close.check_signatures(parent, &self.spend)?;
         self.close.check_chain(&self.spend)?;
         Ok(next)

@@ -13,6 +13,11 @@ pub mod slot;
 pub mod value;
 pub mod verdict;
 
+#[cfg(test)]
+mod codec_tests;
+#[cfg(test)]
+mod path_tests;
+
 pub use item::{Item, SEQ, SignedRecord};
 pub use link::{Link, LinkFault, Role};
 pub use parts::{ClosePart, OpenSpend, RedeemPart};

@@ -197,7 +197,7 @@ mod tests {
         let value = seal(&key, &statement().encode());
         let mut content = value.content().to_vec();
         content[31] ^= 1;
-        let changed = Value::from_content(&content).unwrap();
+        let changed = Value::from_content(&content).expect("146 bytes");
         assert_eq!(open(&key, &changed), Err(OpenError::Commitment));
     }
 

@@ -137,7 +137,7 @@ impl Payee {
         self.actions.push_back(PayeeAction::RecordOpen {
             channel,
             path: proposal.path,
-            open: *open,
+            open: Box::new(*open),
             holding: proposal.holding,
         });
         Ok(())

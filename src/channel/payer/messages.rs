@@ -6,7 +6,7 @@ use crate::channel::{PeerFault, Windows};
 use crate::coin::{Commitment, PseudonymCertificate};
 use crate::record::ClosePart;
 use crate::units::{Units, UnixMs};
-use crate::wire::message::{Due, Message, Offer, OpenedState, RefuseReason, VERSION, WaitReason};
+use crate::wire::message::{Due, Message, Offer, OpenedState, RefuseReason, WaitReason};
 
 impl Payer {
     /// A message from the payee.
@@ -47,9 +47,7 @@ impl Payer {
         }
         let windows = Windows::new(self.terms.piece_length_bytes, offer.price);
         let takes_our_coins = (offer.brokers.iter()).any(|(key, _)| *key == self.terms.broker);
-        let problem = if offer.version != VERSION {
-            Some(FreeReason::Version(offer.version))
-        } else if !takes_our_coins {
+        let problem = if !takes_our_coins {
             Some(FreeReason::Broker)
         } else if offer.price > self.terms.max_price {
             Some(FreeReason::Price {
@@ -167,16 +165,18 @@ impl Payer {
 
     /// Requests are held back, or no more; before acceptance also how much is granted.
     fn on_due(&mut self, now: UnixMs, due: &Due) {
+        if self.offer_terms.is_none() {
+            return;
+        }
         self.granted_bytes = due.window_bytes;
         self.held = match (due.why, self.held) {
             (WaitReason::None, _) => None,
             (why, Some((since, _))) => Some((since, why)),
             (why, None) => Some((now, why)),
         };
-        if due.why == WaitReason::Coin {
-            self.is_short = true;
-            self.plan(now);
-        }
+        self.is_short |= due.why == WaitReason::Coin;
+        self.is_idle &= due.why == WaitReason::None;
+        self.plan(now);
     }
 
     /// Opening, Paying, Closing -> closed. A close of another spend is one that we gave up on.
@@ -274,6 +274,10 @@ impl Payer {
         };
         let reason = match &known.state {
             State::Reserving | State::Committing(_) => FreeReason::NoWallet,
+            State::Keyed(..) if !self.has_use() => {
+                self.leave(now, channel);
+                return;
+            }
             State::Keyed(..) if self.delivered_bytes > 0 => {
                 self.commit_all_keyed(now);
                 return;
@@ -281,6 +285,7 @@ impl Payer {
             State::Keyed(..) => FreeReason::NoService,
             State::Proposed(_) | State::Opening(_) => FreeReason::NoAnswer,
             State::Paying(_) => {
+                self.is_idle = true;
                 self.leave(now, channel);
                 return;
             }

@@ -1,6 +1,6 @@
 //! When a payer opens a channel, and how large (`docs/protocol.md` sections 5 and 7).
 
-use super::channel::State;
+use super::channel::{Channel, State};
 use super::{Payer, PayerAction};
 use crate::channel::MAX_CHANNELS;
 use crate::channel::window::coin_for;
@@ -18,8 +18,16 @@ struct Size {
 }
 
 impl Payer {
-    /// Asks the wallet for a holding where the next channel is due.
+    /// Asks the wallet for a holding where the next channel is due; when stopping, closes everything
+    /// as soon as nothing on its way could still pay what is owed.
     pub(super) fn plan(&mut self, now: UnixMs) {
+        if self.stopping {
+            let is_pending = self.channels.values().any(Channel::is_pending);
+            if !is_pending || self.owed().is_zero() {
+                self.close_all(now);
+            }
+            return;
+        }
         let Some(size) = self.next_size(now) else {
             return;
         };
@@ -38,8 +46,7 @@ impl Payer {
 
     fn next_size(&self, now: UnixMs) -> Option<Size> {
         let terms = self.accepted_offer()?;
-        let blocked = self.is_blocked(now) || self.stopping || self.wanted_bytes == 0;
-        if blocked || !self.may_add_channel() {
+        if self.is_blocked(now) || self.is_idle || !self.has_use() || !self.may_add_channel() {
             return None;
         }
         let capacity = self.planned_capacity();

@@ -24,8 +24,6 @@ pub enum FreeReason {
     },
     /// It does not take coins of our broker.
     Broker,
-    /// It speaks another version of the protocol.
-    Version(u64),
     /// Our wallet gave no holding.
     Wallet(NoReserve),
     /// Our wallet could not spend the holding.
@@ -66,7 +64,6 @@ impl FreeReason {
             FreeReason::Price { .. }
             | FreeReason::PriceForPieces { .. }
             | FreeReason::Broker
-            | FreeReason::Version(_)
             | FreeReason::Wallet(NoReserve::PriceAboveLimit) => None,
         }
     }
@@ -83,7 +80,6 @@ impl fmt::Display for FreeReason {
                 "it asks {asked} units per GiB, at which no coin buys two pieces"
             ),
             FreeReason::Broker => f.write_str("it does not take coins of our broker"),
-            FreeReason::Version(version) => write!(f, "it speaks version {version} of dp_pay"),
             FreeReason::Wallet(why) => write!(f, "{why}"),
             FreeReason::NoSpend => f.write_str("the wallet could not spend the coin"),
             FreeReason::NoWallet => f.write_str("the wallet did not answer"),

@@ -97,7 +97,11 @@ impl SqliteBrokerStore {
         Ok(row.map(|r| r.try_get("value")).transpose()?)
     }
 
-    async fn identify(&self, identity: &Identity) -> Result<(), BrokerStoreError> {
+    /// Checks that the database is of this broker and currency; a new one is set to be so.
+    ///
+    /// # Errors
+    /// [`BrokerStoreError::Foreign`] if it is not.
+    pub async fn identify(&self, identity: &Identity) -> Result<(), BrokerStoreError> {
         let mut wanted = vec![("broker", "broker", identity.broker.to_string())];
         if let Some((currency, units)) = &identity.currency {
             wanted.push(("currency", "currency", currency.clone()));

@@ -1,0 +1,288 @@
+//! A broker with all its rows in a map, and people who sign for it.
+
+use crate::broker::answer::{Answer, Envelope, ItemAnswer, Outcome, Refusal};
+use crate::broker::audit::{AuditReport, Auditor};
+use crate::broker::change::{Change, JournalLine};
+use crate::broker::rows::{RowKey, Rows};
+use crate::broker::{
+    Action, BodyHash, Broker, Call, Caller, CoinOrder, Operated, Operation, Presented, RequestId,
+    Sealed, Stop, Tail, Terms, WithdrawalId, signing,
+};
+use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
+use crate::coin::ids::RecordKey;
+use crate::coin::{Chain, ChainValue, PublicKey, SecretKey};
+use crate::record::{ClosePart, Link, OpenSpend, Path, RedeemPart, Role};
+use crate::units::{Units, UnixMs};
+
+/// The first moment of all tests.
+pub(super) const START: UnixMs = UnixMs(20_000 * 86_400_000);
+
+/// One who has an account and holder keys, all derived from a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Person(pub(super) u8);
+
+impl Person {
+    pub(super) fn account(self) -> PublicKey {
+        self.account_key().public()
+    }
+
+    fn account_key(self) -> SecretKey {
+        SecretKey::from_bytes([self.0.wrapping_add(100); 32])
+    }
+
+    /// This person's only holder key: enough here, as ids are positions.
+    pub(super) fn key(self) -> SecretKey {
+        SecretKey::from_bytes([self.0.wrapping_add(1); 32])
+    }
+}
+
+/// A path to a holding and who holds it.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) path: Path,
+    pub(super) by: Person,
+}
+
+pub(super) struct Book {
+    pub(super) broker: Broker,
+    rows: Rows,
+    journal: Vec<JournalLine>,
+    pub(super) now: UnixMs,
+    requests: u64,
+}
+
+impl Book {
+    pub(super) fn new(hold_ms: u64, bond: u64) -> Book {
+        let terms = Terms {
+            hold_ms,
+            bond: Units(bond),
+            ..Terms::default()
+        };
+        Book {
+            broker: Broker::new(SecretKey::from_bytes([77; 32]), terms),
+            rows: Rows::default(),
+            journal: Vec::new(),
+            now: START,
+            requests: 0,
+        }
+    }
+
+    pub(super) fn next_id(&mut self) -> RequestId {
+        self.requests += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.requests.to_be_bytes());
+        RequestId(id)
+    }
+
+    fn loaded<T>(
+        &self,
+        keys: Vec<RowKey>,
+        decide: impl Fn(&Rows) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        let mut loaded = Rows::default();
+        let mut missing = keys;
+        loop {
+            for key in missing {
+                let stored = self.rows.get(&key).cloned().unwrap_or_default();
+                loaded.set(key, stored);
+            }
+            match decide(&loaded) {
+                Err(Stop::Need(keys)) => missing = keys,
+                other => return other,
+            }
+        }
+    }
+
+    fn take(&mut self, change: Change) {
+        change.apply(&mut self.rows).unwrap();
+        self.journal.extend(change.journal);
+    }
+
+    pub(super) fn sealed(
+        &mut self,
+        who: Person,
+        id: RequestId,
+        body: u8,
+        action: Action,
+    ) -> Sealed {
+        self.ripen();
+        let call = Call {
+            caller: Caller {
+                account: who.account(),
+                route: "POST /v1/test".to_owned(),
+                request_id: id,
+                body: BodyHash([body; 32]),
+            },
+            action,
+        };
+        let decide = |rows: &Rows| self.broker.decide(rows, &call, self.now);
+        let decision = self.loaded(call.keys(), decide).unwrap();
+        self.take(decision.change);
+        let sealed = decision.sealed;
+        let key = self.broker.public();
+        assert!(signing::answer_is_signed(
+            &key,
+            &sealed.body,
+            &sealed.signature
+        ));
+        sealed
+    }
+
+    pub(super) fn ask(&mut self, who: Person, action: Action) -> Result<Answer, Refusal> {
+        let id = self.next_id();
+        outcome(&self.sealed(who, id, 1, action))
+    }
+
+    pub(super) fn operate(&mut self, operation: Operation) -> Result<Operated, Stop> {
+        let decide = |rows: &Rows| self.broker.operate(rows, &operation, self.now);
+        let (change, done) = self.loaded(operation.keys(), decide)?;
+        self.take(change);
+        Ok(done)
+    }
+
+    /// What the cashier does before each batch, for all accounts.
+    fn ripen(&mut self) {
+        let credits = self.rows.iter().filter_map(|(key, _)| match key {
+            RowKey::Credit(id) => Some(*id),
+            _ => None,
+        });
+        let credits: Vec<_> = credits.collect();
+        self.operate(Operation::Ripen(credits)).unwrap();
+    }
+
+    pub(super) fn deposit(&mut self, who: Person, units: u64) {
+        let id = self.next_id();
+        self.operate(Operation::Deposit {
+            account: who.account(),
+            units: Units(units),
+            reference: id.to_string(),
+        })
+        .unwrap();
+    }
+
+    pub(super) fn buy(&mut self, who: Person, value: u64) -> Result<Held, Refusal> {
+        let mut nonce = [0; 16];
+        nonce[..8].copy_from_slice(&self.requests.to_be_bytes());
+        let order = CoinOrder {
+            value: Units(value),
+            holder: who.key().public(),
+            nonce,
+        };
+        match self.ask(who, Action::Purchase(vec![order]))? {
+            Answer::Purchase { coins, .. } => {
+                let coin = CoinCertificate::decode(&hex::decode(&coins[0]).unwrap()).unwrap();
+                let path = Path {
+                    coin,
+                    links: Vec::new(),
+                };
+                Ok(Held { path, by: who })
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn certificate(&self, who: Person) -> PseudonymCertificate {
+        let expires = Terms::pseudonym_expires(self.now.day());
+        PseudonymCertificate::issue(self.broker.key(), who.key().public(), expires)
+    }
+
+    /// A spend of `held` to `payee`; other variants are other spends.
+    pub(super) fn open(&self, held: &Held, payee: Person, variant: u8) -> (OpenSpend, Chain) {
+        let holding = held.path.holding().unwrap();
+        let value = u32::try_from(holding.value.0).unwrap();
+        let chain = Chain::new(ChainValue([variant; 32]), value);
+        let open = OpenSpend::sign(
+            &held.by.key(),
+            &holding.id,
+            self.certificate(payee),
+            chain.anchor(),
+            RecordKey([variant; 32]),
+        );
+        (open, chain)
+    }
+
+    /// The same, closed at `k`: the payee's share and the payer's change, where worth something.
+    pub(super) fn pay(&self, held: &Held, payee: Person, k: u32, variant: u8) -> [Option<Held>; 2] {
+        let holding = held.path.holding().unwrap();
+        let (spend, chain) = self.open(held, payee, variant);
+        let wk = chain.reveal(k).unwrap();
+        let close = ClosePart::sign(&payee.key(), &holding.id, &spend, k, wk);
+        let share = |role: Role, by: Person, worth: bool| {
+            worth.then(|| Held {
+                path: held.path.extend(Link { role, spend, close }),
+                by,
+            })
+        };
+        [
+            share(Role::PayeeShare, payee, k > 0),
+            share(Role::Change, held.by, u64::from(k) < holding.value.0),
+        ]
+    }
+
+    pub(super) fn presented(&self, held: &Held, tail: Tail) -> Presented {
+        Presented::check(&self.broker.public(), &held.path, tail).unwrap()
+    }
+
+    pub(super) fn redeem_part(held: &Held, variant: u8) -> RedeemPart {
+        let holding = held.path.holding().unwrap();
+        let record_key = RecordKey([variant; 32]);
+        RedeemPart::sign(&held.by.key(), &holding.id, held.by.account(), record_key)
+    }
+
+    pub(super) fn redeem(&mut self, held: &Held, variant: u8) -> ItemAnswer {
+        let tail = Tail::Redeem(Self::redeem_part(held, variant));
+        let item = self.presented(held, tail);
+        match self.ask(held.by, Action::Redeem(vec![Ok(item)])) {
+            Ok(Answer::Redeem { mut items, .. }) => items.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn present(&mut self, held: &Held, open: Option<OpenSpend>) -> ItemAnswer {
+        let item = self.presented(held, open.map_or(Tail::None, Tail::Open));
+        match self.ask(held.by, Action::Present(vec![Ok(item)])) {
+            Ok(Answer::Present { mut items }) => items.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Balance and pending.
+    pub(super) fn money(&mut self, who: Person) -> (u64, u64) {
+        match self.ask(who, Action::Account) {
+            Ok(Answer::Account { account }) => (account.balance.0, account.pending.0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// How many conflicting statements are kept.
+    pub(super) fn conflicts(&self) -> usize {
+        let is_conflict = |(key, _): &(&RowKey, _)| matches!(key, RowKey::Conflict(..));
+        self.rows.iter().filter(is_conflict).count()
+    }
+
+    /// All withdrawals, paid out or not.
+    pub(super) fn queued(&self) -> Vec<WithdrawalId> {
+        let ids = self.rows.iter().filter_map(|(key, _)| match key {
+            RowKey::Withdrawal(id) => Some(*id),
+            _ => None,
+        });
+        ids.collect()
+    }
+
+    pub(super) fn audit(&self) -> AuditReport {
+        let mut auditor = Auditor::default();
+        self.journal.iter().for_each(|line| auditor.line(line));
+        for row in self.rows.iter().filter_map(|(_, s)| s.row.clone()) {
+            auditor.row(row);
+        }
+        auditor.finish()
+    }
+}
+
+pub(super) fn outcome(sealed: &Sealed) -> Result<Answer, Refusal> {
+    let envelope: Envelope = serde_json::from_slice(&sealed.body).unwrap();
+    match envelope.outcome {
+        Outcome::Answer(answer) => Ok(answer),
+        Outcome::Refused(refusal) => Err(refusal),
+    }
+}

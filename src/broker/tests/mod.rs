@@ -1,0 +1,5 @@
+//! The rules of the broker on rows in memory: no store, no network.
+
+mod book;
+mod rules;
+mod sequences;

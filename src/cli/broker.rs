@@ -1,0 +1,387 @@
+//! `dpay broker`: run a broker, book deposits, pay out withdrawals, audit the books.
+//!
+//! All but `run` work on the home's database beside a running broker.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use comfy_table::Table;
+use serde::Serialize;
+
+use crate::broker::audit::{AuditReport, Auditor};
+use crate::broker::rows::WithdrawalRow;
+use crate::broker::terms::{DEFAULT_BOND, DEFAULT_HOLD_S, DEFAULT_UNITS_PER_CREDIT, MAX_TRANSFER};
+use crate::broker::{Broker, Operated, Operation, Terms, WithdrawalId};
+use crate::cashier::broker::{BrokerCashier, Clock};
+use crate::coin::keys::PublicKey;
+use crate::http::broker::{BrokerServer, RateLimit};
+use crate::store::broker::{BrokerHome, BrokerStore, Identity, SqliteBrokerStore, SqliteLimits};
+use crate::units::Units;
+use crate::{clock, random};
+
+/// What every `dpay broker` command is told.
+#[derive(Clone, Debug)]
+pub struct BrokerGlobal {
+    /// The broker's home directory.
+    pub home: PathBuf,
+    /// JSON instead of text.
+    pub json: bool,
+}
+
+/// Commands for a broker's operator.
+#[derive(Clone, Debug, Subcommand)]
+pub enum BrokerCommand {
+    /// Run a broker until Ctrl-C; its key and database are made at the first run.
+    Run(RunArgs),
+    /// Book money that came in for an account; the same reference is booked once.
+    Deposit(DepositArgs),
+    /// List withdrawals that wait to be paid out, or mark one as paid.
+    Withdrawals(WithdrawalsArgs),
+    /// Recompute the books from the journal and compare; fails if a unit is missing.
+    Audit,
+}
+
+/// Terms and address of a broker.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Address to listen on; port 0 takes any free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7480")]
+    pub listen: SocketAddr,
+    /// Seconds that redeemed units stay pending; 0 pays at once (only where double spends cost
+    /// nothing, as in tests).
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_HOLD_S)]
+    pub hold: u64,
+    /// Units taken from an account's balance at its first purchase; its outstanding coins never
+    /// exceed them.
+    #[arg(long, value_name = "UNITS", default_value_t = DEFAULT_BOND.0)]
+    pub bond: u64,
+    /// Name of the currency; fixed at the first run [default: credit].
+    #[arg(long, value_name = "NAME")]
+    pub currency: Option<String>,
+    /// Units that make one of it; fixed at the first run [default: 100000].
+    #[arg(long, value_name = "N")]
+    pub units_per_credit: Option<u64>,
+    /// Requests that one address may make each second; 0: no limit.
+    #[arg(long, value_name = "N", default_value_t = RateLimit::default().per_second)]
+    pub requests_per_second: u32,
+}
+
+/// A deposit.
+#[derive(Clone, Debug, Args)]
+pub struct DepositArgs {
+    /// The account's id, in hex.
+    #[arg(long, value_name = "HEX")]
+    pub account: PublicKey,
+    /// How much, in units.
+    #[arg(long, value_name = "N")]
+    pub units: u64,
+    /// What identifies the payment outside, such as a bank's reference.
+    #[arg(long, value_name = "TEXT")]
+    pub reference: String,
+}
+
+/// Which withdrawals, or which one is paid.
+#[derive(Clone, Debug, Args)]
+pub struct WithdrawalsArgs {
+    /// Mark this withdrawal as paid out.
+    #[arg(long, value_name = "ID")]
+    pub mark_paid: Option<WithdrawalId>,
+    /// List those paid out too.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Says where the broker is once it answers.
+#[derive(Debug, Serialize)]
+struct Ready {
+    broker_url: String,
+    broker_key: PublicKey,
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// What went wrong, with what to do about it.
+pub async fn run(command: BrokerCommand, global: &BrokerGlobal) -> Result<()> {
+    match command {
+        BrokerCommand::Run(args) => serve(args, global, stop_signal()).await,
+        BrokerCommand::Deposit(args) => deposit(args, global).await,
+        BrokerCommand::Withdrawals(args) => withdrawals(args, global).await,
+        BrokerCommand::Audit => audit(global).await,
+    }
+}
+
+/// Runs a broker until `stop`.
+///
+/// # Errors
+/// A home that cannot be used, terms that make no sense, an address in use.
+pub async fn serve(
+    args: RunArgs,
+    global: &BrokerGlobal,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let home = BrokerHome::open_or_make(&global.home, random::bytes())?;
+    let store = open_store(&home).await?;
+    let terms = terms(&args, &store).await?;
+    let identity = Identity {
+        broker: home.key().public(),
+        currency: Some((terms.currency.clone(), terms.units_per_credit)),
+    };
+    store.identify(&identity).await?;
+    let broker = Arc::new(Broker::new(home.key().clone(), terms));
+    let limit = RateLimit {
+        per_second: args.requests_per_second,
+        burst: args.requests_per_second.saturating_mul(10),
+    };
+    let server = BrokerServer::start(
+        args.listen,
+        broker.clone(),
+        Arc::new(store.clone()),
+        system_clock(),
+        limit,
+    )
+    .await?;
+    announce(&server, &broker, global)?;
+    stop.await;
+    server.stop().await;
+    store.close().await;
+    if !global.json {
+        println!("stopped");
+    }
+    Ok(())
+}
+
+fn announce(server: &BrokerServer, broker: &Broker, global: &BrokerGlobal) -> Result<()> {
+    let ready = Ready {
+        broker_url: server.url(),
+        broker_key: broker.public(),
+    };
+    if global.json {
+        println!("{}", serde_json::to_string(&ready)?);
+        return Ok(());
+    }
+    let terms = broker.terms();
+    println!("broker {} at {}", ready.broker_key, ready.broker_url);
+    println!(
+        "{} units are one {}; hold {} s; bond {} units; home {}",
+        terms.units_per_credit,
+        terms.currency,
+        terms.hold_ms / 1000,
+        terms.bond,
+        global.home.display()
+    );
+    println!("Ctrl-C stops it");
+    Ok(())
+}
+
+/// The terms asked for; currency and unit as the database has them, unless it is new.
+async fn terms(args: &RunArgs, store: &SqliteBrokerStore) -> Result<Terms> {
+    let kept = store.currency().await?;
+    let (name, units) = match kept {
+        Some((name, units)) => (Some(name), Some(units)),
+        None => (None, None),
+    };
+    let given = args.currency.clone();
+    let currency = given.or(name).unwrap_or_else(|| "credit".to_owned());
+    if currency.is_empty() || currency.len() > 32 || currency.chars().any(char::is_control) {
+        bail!("{currency:?} is no name of a currency; choose 1 to 32 printable characters");
+    }
+    let units_per_credit = args.units_per_credit.or(units);
+    let units_per_credit = units_per_credit.unwrap_or(DEFAULT_UNITS_PER_CREDIT);
+    if units_per_credit == 0 {
+        bail!("--units-per-credit 0: a credit has at least one unit");
+    }
+    if args.bond > MAX_TRANSFER.0 {
+        bail!("--bond {}: at most {MAX_TRANSFER} units", args.bond);
+    }
+    let hold_ms = args.hold.checked_mul(1000).filter(|ms| *ms < 1 << 48);
+    let hold_ms = hold_ms.with_context(|| format!("--hold {} s is too long", args.hold))?;
+    Ok(Terms {
+        currency,
+        units_per_credit,
+        hold_ms,
+        bond: Units(args.bond),
+    })
+}
+
+async fn open_store(home: &BrokerHome) -> Result<SqliteBrokerStore> {
+    let identity = Identity {
+        broker: home.key().public(),
+        currency: None,
+    };
+    let path = home.database();
+    SqliteBrokerStore::open(&path, &identity, SqliteLimits::default())
+        .await
+        .with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// The database of a home that a broker ran in before.
+async fn existing(home: &Path) -> Result<(BrokerHome, SqliteBrokerStore)> {
+    let home = BrokerHome::open(home)?;
+    let store = open_store(&home).await?;
+    Ok((home, store))
+}
+
+async fn operate(global: &BrokerGlobal, operation: Operation) -> Result<Operated> {
+    let (home, store) = existing(&global.home).await?;
+    let broker = Arc::new(Broker::new(home.key().clone(), Terms::default()));
+    let (cashier, till) = BrokerCashier::start(broker, Arc::new(store.clone()), system_clock());
+    let done = cashier.operate(operation).await;
+    drop(cashier);
+    till.await.context("the cashier stopped")?;
+    store.close().await;
+    Ok(done?)
+}
+
+async fn deposit(args: DepositArgs, global: &BrokerGlobal) -> Result<()> {
+    let operation = Operation::Deposit {
+        account: args.account,
+        units: Units(args.units),
+        reference: args.reference,
+    };
+    let done = operate(global, operation).await?;
+    if global.json {
+        println!("{}", serde_json::to_string(&done)?);
+    } else if let Operated::Deposit {
+        account,
+        units,
+        again,
+        balance,
+    } = done
+    {
+        let what = if again { "was booked before" } else { "booked" };
+        println!("{units} units for account {account} {what}; its balance is {balance} units");
+    }
+    Ok(())
+}
+
+async fn withdrawals(args: WithdrawalsArgs, global: &BrokerGlobal) -> Result<()> {
+    if let Some(id) = args.mark_paid {
+        let done = operate(global, Operation::MarkPaid(id)).await?;
+        if global.json {
+            println!("{}", serde_json::to_string(&done)?);
+        } else if let Operated::Paid { withdrawal, again } = done {
+            let what = if again {
+                "was marked before"
+            } else {
+                "is marked as paid out"
+            };
+            println!("withdrawal {id} of {} units {what}", withdrawal.units);
+        }
+        return Ok(());
+    }
+    let (_, store) = existing(&global.home).await?;
+    let rows = store.withdrawals(args.all).await?;
+    store.close().await;
+    if global.json {
+        println!("{}", serde_json::to_string(&rows)?);
+    } else if rows.is_empty() {
+        println!("no withdrawals wait");
+    } else {
+        println!("{}", table(&rows));
+    }
+    Ok(())
+}
+
+fn table(rows: &[WithdrawalRow]) -> Table {
+    let mut table = Table::new();
+    table.set_header([
+        "id",
+        "account",
+        "units",
+        "to",
+        "asked for (unix s)",
+        "paid (unix s)",
+    ]);
+    for row in rows {
+        // A stranger's text goes to a terminal: no control characters.
+        let to: String = row
+            .destination
+            .chars()
+            .map(|c| if c.is_control() { '?' } else { c })
+            .collect();
+        table.add_row([
+            row.id.to_string(),
+            row.account.to_string(),
+            row.units.to_string(),
+            to,
+            row.requested.unix_s().to_string(),
+            row.paid
+                .map_or_else(String::new, |at| at.unix_s().to_string()),
+        ]);
+    }
+    table
+}
+
+async fn audit(global: &BrokerGlobal) -> Result<()> {
+    let (_, store) = existing(&global.home).await?;
+    let mut auditor = Auditor::default();
+    store.audit(&mut auditor).await?;
+    store.close().await;
+    let report = auditor.finish();
+    if global.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print_report(&report);
+    }
+    if report.balanced {
+        return Ok(());
+    }
+    let faults = report
+        .more_faults
+        .saturating_add(report.faults.len() as u64);
+    bail!("the books do not balance: {faults} faults; stop the broker and compare with a backup")
+}
+
+fn print_report(report: &AuditReport) {
+    let mut table = Table::new();
+    table.set_header(["books", "units"]);
+    for (name, units) in [
+        ("deposits", report.deposits),
+        ("- withdrawals", report.withdrawals),
+        ("= balances", report.balances),
+        ("+ pending", report.pending),
+        ("+ bonds", report.bonds),
+        ("+ outstanding coins", report.outstanding),
+        ("+ fees", report.fees),
+    ] {
+        table.add_row([name.to_owned(), units.to_string()]);
+    }
+    println!("{table}");
+    for fault in &report.faults {
+        println!("FAULT {fault}");
+    }
+    if report.more_faults > 0 {
+        println!("and {} more", report.more_faults);
+    }
+    if report.balanced {
+        println!(
+            "{} journal lines; every unit is accounted for",
+            report.journal_lines
+        );
+    }
+}
+
+fn system_clock() -> Clock {
+    Arc::new(clock::now)
+}
+
+/// Ctrl-C, or the signal that services are stopped with.
+async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Every state has a deadline: whoever does not answer is not waited for, and what was set aside
+//! for it comes back.
+
+use dpay::channel::{FreeReason, Payer, PayerAction, PayerTerms};
+use dpay::coin::{Commitment, HoldingId};
+use dpay::units::{PricePerGib, Units};
+use dpay::wire::message::{FreePolicy, Message, Offer, RefuseReason};
+
+use crate::pair::{Judgement, MIB, Setup};
+use crate::purse::{CoinPolicy, Purse, broker};
+use crate::world::World;
+
+fn world() -> World {
+    World::new(Purse::new(Units(1_000_000), CoinPolicy::Largest))
+}
+
+/// A payer that has seen an acceptable offer and wants a hundred pieces.
+fn payer(world: &World) -> Payer {
+    let terms = PayerTerms {
+        piece_length_bytes: MIB,
+        max_price: PricePerGib::MAX,
+        broker: broker().public(),
+        is_known_payee: true,
+    };
+    let offer = Offer {
+        version: 1,
+        price: PricePerGib::new(1024).expect("a price"),
+        brokers: vec![(broker().public(), String::new())],
+        smallest_channel: Units(1),
+        free: FreePolicy::Leftover,
+    };
+    let mut payer = Payer::new(terms, world.now);
+    payer.handle_wanted(world.now, 100 * MIB);
+    (payer.handle_message(world.now, &Message::Offer(offer))).expect("an honest offer");
+    payer
+}
+
+/// Lets the payer's next deadline pass; how long it was, and what the payer then does.
+fn pass(world: &mut World, payer: &mut Payer) -> (u64, Vec<PayerAction>) {
+    let at = payer.next_timeout().expect("every state has a deadline");
+    let waited_ms = at.since_ms(world.now);
+    world.now = at;
+    payer.handle_timeout(at);
+    (waited_ms, actions(payer))
+}
+
+fn actions(payer: &mut Payer) -> Vec<PayerAction> {
+    std::iter::from_fn(|| payer.poll_action()).collect()
+}
+
+/// A payer whose spend the wallet is writing.
+fn committing(world: &mut World) -> (Payer, HoldingId) {
+    let mut payer = payer(world);
+    let reserved = world.purse.coin(Units(64));
+    payer.handle_reserved(world.now, 0, Ok(reserved.clone()));
+    let (_, certificate) = world.purse.key(0);
+    let key = Message::Key {
+        channel: 0,
+        certificate,
+    };
+    payer.handle_message(world.now, &key).expect("a good key");
+    assert!(matches!(
+        actions(&mut payer).last(),
+        Some(PayerAction::Commit { .. })
+    ));
+    (payer, reserved.holding.id)
+}
+
+fn durable(world: &mut World, payer: &mut Payer, holding: HoldingId) -> Commitment {
+    let (_, certificate) = world.purse.key(0);
+    let (open, chain) = world.purse.commit(holding, certificate);
+    payer.handle_open_durable(world.now, 0, holding, open, chain);
+    open.commitment(&holding)
+}
+
+#[test]
+fn a_wallet_that_does_not_answer_is_asked_again_later() {
+    let mut world = world();
+    let mut payer = payer(&world);
+    let asked = actions(&mut payer);
+    assert!(matches!(
+        asked[..],
+        [PayerAction::Reserve { channel: 0, .. }]
+    ));
+    let (waited_ms, after) = pass(&mut world, &mut payer);
+    assert_eq!(waited_ms, 60_000);
+    assert_eq!(after, [PayerAction::GoesFree(FreeReason::NoWallet)]);
+    let (waited_ms, after) = pass(&mut world, &mut payer);
+    assert_eq!(waited_ms, 30_000);
+    assert!(matches!(
+        after[..],
+        [PayerAction::Reserve { channel: 1, .. }]
+    ));
+    let late = world.purse.coin(Units(64));
+    let holding = late.holding.id;
+    payer.handle_reserved(world.now, 0, Ok(late));
+    let refused = None;
+    assert_eq!(
+        actions(&mut payer),
+        [PayerAction::Release { holding, refused }]
+    );
+}
+
+#[test]
+fn a_payee_that_gives_no_key_is_left_after_a_minute_and_the_coin_is_free() {
+    let mut world = world();
+    let mut payer = payer(&world);
+    let reserved = world.purse.coin(Units(64));
+    let holding = reserved.holding.id;
+    payer.handle_reserved(world.now, 0, Ok(reserved));
+    actions(&mut payer);
+    let (waited_ms, after) = pass(&mut world, &mut payer);
+    assert_eq!(waited_ms, 60_000);
+    let refused = None;
+    let goes_free = PayerAction::GoesFree(FreeReason::NoAnswer);
+    assert_eq!(
+        after,
+        [PayerAction::Release { holding, refused }, goes_free]
+    );
+    let (_, certificate) = world.purse.key(0);
+    let late = Message::Key {
+        channel: 0,
+        certificate,
+    };
+    assert_eq!(payer.handle_message(world.now, &late), Ok(()), "no fault");
+}
+
+#[test]
+fn a_spend_that_becomes_durable_too_late_ends_unused() {
+    let mut world = world();
+    let (mut payer, holding) = committing(&mut world);
+    let (waited_ms, _) = pass(&mut world, &mut payer);
+    assert_eq!(waited_ms, 60_000);
+    let spend = durable(&mut world, &mut payer, holding);
+    let ended = PayerAction::Ended { spend, k: 0 };
+    assert_eq!(actions(&mut payer), [ended], "it is never sent");
+}
+
+#[test]
+fn an_open_that_is_not_answered_is_asked_to_be_closed_and_then_left_to_the_wallet() {
+    let mut world = world();
+    let (mut payer, holding) = committing(&mut world);
+    let spend = durable(&mut world, &mut payer, holding);
+    actions(&mut payer);
+    let (waited_ms, after) = pass(&mut world, &mut payer);
+    assert_eq!(waited_ms, 90_000);
+    let request = |action: &PayerAction| {
+        matches!(
+            action,
+            PayerAction::Send(Message::CloseRequest { k: 0, .. })
+        )
+    };
+    assert!(after.iter().any(request), "{after:?}");
+    let (waited_ms, after) = pass(&mut world, &mut payer);
+    assert_eq!(waited_ms, 30_000);
+    assert!(
+        after.contains(&PayerAction::Ended { spend, k: 0 }),
+        "{after:?}"
+    );
+}
+
+#[test]
+fn nothing_signed_is_sent_before_it_is_durable() {
+    let mut world = world();
+    let (mut payer, holding) = committing(&mut world);
+    let is_open = |action: &PayerAction| matches!(action, PayerAction::Send(Message::Open { .. }));
+    assert!(!actions(&mut payer).iter().any(is_open));
+    durable(&mut world, &mut payer, holding);
+    assert!(actions(&mut payer).iter().any(is_open));
+}
+
+#[test]
+fn a_dht_that_does_not_answer_is_undecided_after_a_minute() {
+    let mut world = world();
+    let pair = world.connect(Setup::new(MIB, 20 * MIB, 1024));
+    world.pairs[pair].judgements.push_back(Judgement::Silence);
+    let start = world.now;
+    assert!(world.run(120_000, |w| !w.pairs[pair].refusals.is_empty()));
+    assert_eq!(world.pairs[pair].refusals, [RefuseReason::Undecided]);
+    assert!((60_000..61_000).contains(&world.now.since_ms(start)));
+}
+
+#[test]
+fn an_idle_channel_is_closed_and_opened_again_when_requests_wait() {
+    let mut world = world();
+    let pair = world.connect(Setup::new(MIB, 40 * MIB, 1024));
+    world.run(60_000, |w| w.pairs[pair].payee.status().paid >= Units(8));
+    world.pairs[pair].stopped = true;
+    world.run(20 * 60_000, |_| false);
+    assert_eq!(world.pairs[pair].payee.status().channels, 0);
+    assert_eq!(world.pairs[pair].payer.status().channels, 0);
+    assert!(world.purse.spends.values().all(|row| row.settled));
+    assert_eq!(world.pairs[pair].opens, 1, "nothing is locked meanwhile");
+    world.pairs[pair].stopped = false;
+    world.request(pair);
+    assert!(world.run(60_000, |w| w.pairs[pair].is_finished()));
+    world.finish(pair);
+    assert_eq!(world.purse.earned(), Units(40));
+}

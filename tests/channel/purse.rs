@@ -1,0 +1,289 @@
+//! A payer's and a payee's wallet in memory, with books that must balance to the unit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dpay::channel::{NoReserve, Reserved};
+use dpay::coin::{
+    Chain, CoinCertificate, Commitment, HoldingId, PseudonymCertificate, SecretKey, Seed,
+};
+use dpay::record::{ClosePart, Holding, OpenSpend, Path};
+use dpay::units::{Day, Units};
+
+/// The broker of every test.
+pub fn broker() -> SecretKey {
+    SecretKey::from_bytes([0xB0; 32])
+}
+
+/// The day on which every test begins, and a date well after it.
+pub const TODAY: Day = Day(20_000);
+pub const EXPIRES: Day = Day(20_030);
+
+/// How coins come out of a purse.
+#[derive(Clone, Copy, Debug)]
+pub enum CoinPolicy {
+    /// Worth this, or the nearest that was asked for.
+    Near(Units),
+    /// The most that was asked for.
+    Largest,
+}
+
+/// A spend as both wallets remember it.
+#[derive(Clone, Debug)]
+pub struct SpendRow {
+    pub holding: Holding,
+    pub open: OpenSpend,
+    /// Ticked by the payer.
+    pub ticked: u32,
+    /// Ticks that the payee took.
+    pub received: u32,
+    /// The payee's close.
+    pub close: Option<ClosePart>,
+    /// Whether the change is back in the purse.
+    pub settled: bool,
+}
+
+/// One payer's money, and what all payees of a test received of it.
+pub struct Purse {
+    seed: Seed,
+    pub policy: CoinPolicy,
+    /// Money that was there at the start.
+    pub money: Units,
+    /// Money that is neither set aside nor spent.
+    pub free: Units,
+    next_key: u32,
+    reserved: BTreeMap<HoldingId, (Holding, u32)>,
+    pub spends: BTreeMap<Commitment, SpendRow>,
+    seen: BTreeSet<HoldingId>,
+    payee: Seed,
+    pub refusals_to_reserve: u32,
+    /// How often to answer that a coin is being bought before it is there.
+    pub not_yet: u32,
+}
+
+impl Purse {
+    pub fn new(money: Units, policy: CoinPolicy) -> Purse {
+        Purse {
+            seed: Seed::from_entropy([7; 32]),
+            policy,
+            money,
+            free: money,
+            next_key: 0,
+            reserved: BTreeMap::new(),
+            spends: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            payee: Seed::from_entropy([8; 32]),
+            refusals_to_reserve: 0,
+            not_yet: 0,
+        }
+    }
+
+    /// A holding of `value` with a path that proves it.
+    pub fn coin(&mut self, value: Units) -> Reserved {
+        let index = self.next_key;
+        self.next_key += 1;
+        let mut nonce = [0; 16];
+        nonce[..4].copy_from_slice(&index.to_be_bytes());
+        let holder = self.seed.holder_key(index).public();
+        let coin = CoinCertificate::issue(&broker(), value, holder, TODAY, EXPIRES, nonce);
+        let path = Path {
+            coin,
+            links: Vec::new(),
+        };
+        let holding = Holding::of_coin(&coin);
+        self.reserved.insert(holding.id, (holding, index));
+        Reserved {
+            holding,
+            path: path.encode(),
+        }
+    }
+
+    pub fn reserve(&mut self, at_least: Units, at_most: Units) -> Result<Reserved, NoReserve> {
+        assert!(
+            at_least >= Units(1) && at_least <= at_most,
+            "{at_least}..{at_most}"
+        );
+        if self.not_yet > 0 {
+            self.not_yet -= 1;
+            return Err(NoReserve::NotYet);
+        }
+        if self.free < at_least {
+            self.refusals_to_reserve += 1;
+            return Err(NoReserve::OverBudget);
+        }
+        let wanted = match self.policy {
+            CoinPolicy::Near(units) => units.clamp(at_least, at_most),
+            CoinPolicy::Largest => at_most,
+        };
+        let value = wanted.min(self.free);
+        self.free = self.free.checked_sub(value).expect("not more than is free");
+        Ok(self.coin(value))
+    }
+
+    pub fn release(&mut self, holding: HoldingId) {
+        let (holding, _) = self.reserved.remove(&holding).expect("was set aside");
+        self.free = self.free.checked_add(holding.value).expect("fits");
+    }
+
+    pub fn open(
+        &self,
+        holding: &Holding,
+        index: u32,
+        to: PseudonymCertificate,
+    ) -> (OpenSpend, Chain) {
+        let value = u32::try_from(holding.value.0).expect("a coin's value");
+        let chain = Chain::new(self.seed.chain_tip(&holding.id), value);
+        let key = self.seed.record_key(&holding.id);
+        let holder = self.seed.holder_key(index);
+        let open = OpenSpend::sign(&holder, &holding.id, to, chain.anchor(), key);
+        (open, chain)
+    }
+
+    pub fn commit(&mut self, holding: HoldingId, to: PseudonymCertificate) -> (OpenSpend, Chain) {
+        let (holding, index) = self.reserved.remove(&holding).expect("was set aside");
+        let (open, chain) = self.open(&holding, index, to);
+        let row = SpendRow {
+            holding,
+            open,
+            ticked: 0,
+            received: 0,
+            close: None,
+            settled: false,
+        };
+        self.spends.insert(open.commitment(&holding.id), row);
+        (open, chain)
+    }
+
+    /// Another open of the same holding, to the same payee: a double spend.
+    pub fn open_again(&self, spend: &Commitment) -> OpenSpend {
+        let row = &self.spends[spend];
+        let holder = (0..self.next_key)
+            .map(|index| self.seed.holder_key(index))
+            .find(|key| key.public() == row.holding.key)
+            .expect("our own key");
+        let anchor = dpay::coin::ChainValue([0xAA; 32]);
+        let to = row.open.payee_certificate;
+        OpenSpend::sign(&holder, &row.holding.id, to, anchor, row.open.record_key)
+    }
+
+    pub fn ticked(&mut self, spend: &Commitment, k: u32) {
+        let row = self.spends.get_mut(spend).expect("a spend of ours");
+        assert!(k > row.ticked && u64::from(k) <= row.holding.value.0);
+        row.ticked = k;
+    }
+
+    /// The payer has the close: the change is its own again.
+    pub fn settle(&mut self, spend: &Commitment, close: &ClosePart) {
+        let row = self.spends.get_mut(spend).expect("a spend of ours");
+        assert_eq!(
+            row.close.as_ref(),
+            Some(close),
+            "the close that the payee signed"
+        );
+        assert!(!row.settled, "settled once");
+        row.settled = true;
+        let paid = Units(u64::from(close.k));
+        let change = row
+            .holding
+            .value
+            .checked_sub(paid)
+            .expect("within the value");
+        self.free = self.free.checked_add(change).expect("fits");
+    }
+
+    pub fn key(&self, pair: usize) -> (u32, PseudonymCertificate) {
+        let index = u32::try_from(pair).expect("few pairs");
+        let key = self.payee.holder_key(index).public();
+        (index, PseudonymCertificate::issue(&broker(), key, EXPIRES))
+    }
+
+    pub fn has_seen(&self, holding: &HoldingId) -> bool {
+        self.seen.contains(holding)
+    }
+
+    /// Whether this open is the first of its holding.
+    pub fn record_open(&mut self, holding: HoldingId) -> bool {
+        self.seen.insert(holding)
+    }
+
+    pub fn received(&mut self, spend: &Commitment, k: u32) {
+        let row = self.spends.get_mut(spend).expect("a spend of the payer");
+        assert!(k > row.received);
+        row.received = k;
+    }
+
+    pub fn close(
+        &mut self,
+        pair: usize,
+        spend: &Commitment,
+        k: u32,
+        wk: dpay::coin::ChainValue,
+    ) -> ClosePart {
+        let index = u32::try_from(pair).expect("few pairs");
+        let row = self.spends.get_mut(spend).expect("a spend of the payer");
+        assert_eq!(row.close, None, "closed once");
+        assert_eq!(row.received, k, "closed at the last tick");
+        let key = self.payee.holder_key(index);
+        let close = ClosePart::sign(&key, &row.holding.id, &row.open, k, wk);
+        row.close = Some(close);
+        close
+    }
+
+    /// What the cashier does later: closes that never came over the wire are found in the DHT.
+    pub fn settle_rest(&mut self) {
+        let open: Vec<_> = (self.spends.iter())
+            .filter(|(_, row)| !row.settled)
+            .filter_map(|(spend, row)| row.close.map(|close| (*spend, close)))
+            .collect();
+        for (spend, close) in open {
+            self.settle(&spend, &close);
+        }
+    }
+
+    /// Units that payees have by their closes.
+    pub fn earned(&self) -> Units {
+        let closes = self.spends.values().filter_map(|row| row.close);
+        Units(closes.map(|close| u64::from(close.k)).sum())
+    }
+
+    /// Units in spends that no payee ever recorded: the open crossed a refusal or the connection's
+    /// end. Nothing was ticked on them; they come back when the coin settles.
+    pub fn never_closed(&self) -> Units {
+        let open = self.spends.values().filter(|row| row.close.is_none());
+        Units(open.map(|row| row.holding.value.0).sum())
+    }
+
+    /// Every unit is free, set aside, or in a spend; nothing is made or lost.
+    pub fn assert_balanced(&self) {
+        let reserved: u64 = self.reserved.values().map(|(h, _)| h.value.0).sum();
+        let spent: u64 = (self.spends.values())
+            .map(|row| match (row.settled, row.close) {
+                (true, Some(close)) => u64::from(close.k),
+                _ => row.holding.value.0,
+            })
+            .sum();
+        assert_eq!(
+            self.free.0 + reserved + spent,
+            self.money.0,
+            "books balance"
+        );
+        for row in self.spends.values() {
+            assert!(row.received <= row.ticked, "no tick that was not sent");
+        }
+    }
+
+    /// Nothing is set aside, and every spend is closed and settled.
+    pub fn assert_resolved(&self) {
+        assert!(
+            self.reserved.is_empty(),
+            "set aside for nothing: {:?}",
+            self.reserved
+        );
+        for (spend, row) in &self.spends {
+            assert!(
+                row.settled || row.close.is_none() && row.ticked == 0,
+                "open: {spend}"
+            );
+        }
+        self.assert_balanced();
+    }
+}

@@ -1,0 +1,455 @@
+//! Random sequences: whatever happens, every unit is accounted for, nothing panics, and everything
+//! resolves.
+
+use dpay::channel::{
+    NoReserve, Payee, PayeeAction, PayeeTerms, Payer, PayerAction, PayerTerms, Windows,
+};
+use dpay::coin::{ChainValue, Commitment};
+use dpay::record::{ClosePart, Doubt, Verdict};
+use dpay::units::{PricePerGib, Units};
+use dpay::wire::message::{Due, FreePolicy, Message, Offer, OpenedState, RefuseReason, WaitReason};
+use proptest::prelude::*;
+
+use crate::pair::{Judgement, KIB, MIB, Setup};
+use crate::purse::{CoinPolicy, Purse, broker};
+use crate::world::World;
+
+/// What happens to a world besides the passing of time.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Run(u64),
+    Connect,
+    Disconnect(usize),
+    StopPayer(usize),
+    StopPayee(usize),
+    Judge(usize, Judgement),
+    NotYet(u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let judgement = prop_oneof![
+        Just(Judgement::Undecided),
+        Just(Judgement::Conflict),
+        Just(Judgement::Silence),
+    ];
+    prop_oneof![
+        6 => (1u64..4_000).prop_map(Step::Run),
+        2 => Just(Step::Connect),
+        1 => (0usize..4).prop_map(Step::Disconnect),
+        1 => (0usize..4).prop_map(Step::StopPayer),
+        1 => (0usize..4).prop_map(Step::StopPayee),
+        1 => (0usize..4, judgement).prop_map(|(pair, judgement)| Step::Judge(pair, judgement)),
+        1 => (1u32..9).prop_map(Step::NotYet),
+    ]
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    (
+        14u32..=22,
+        1u64..24 * MIB,
+        16u64..=65_536,
+        0u64..3,
+        1u64..6,
+        any::<bool>(),
+    )
+        .prop_map(
+            |(exponent, length_bytes, price, wasted_pieces, pieces_at_once, is_provisional)| {
+                let mut setup = Setup::new(1 << exponent, length_bytes.max(64 * KIB), price);
+                setup.pieces_at_once = pieces_at_once;
+                setup.wasted_pieces = wasted_pieces.min(length_bytes >> exponent);
+                setup.is_provisional = is_provisional;
+                setup
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Several payees under one budget, with connections that are lost, ends that stop, opens that
+    /// are not accepted, coins that are not there: no unit is made or lost, no honest peer is ever
+    /// at fault, nobody serves more than a window ahead, and nothing stays open.
+    #[test]
+    fn value_is_conserved_whatever_happens(
+        setup in setup(),
+        money in 1u64..5_000,
+        coin in 1u64..5_000,
+        steps in prop::collection::vec(step(), 1..24),
+    ) {
+        let mut world = World::new(Purse::new(Units(money), CoinPolicy::Near(Units(coin))));
+        world.connect(setup.clone());
+        for step in steps {
+            take(&mut world, &setup, step);
+        }
+        let windows = Windows::new(setup.piece_length_bytes, setup.price());
+        for pair in 0..world.pairs.len() {
+            world.finish(pair);
+            let this = &world.pairs[pair];
+            prop_assert!(this.faults.is_empty(), "{:?}", this.faults);
+            let status = this.payee.status();
+            let ahead_bytes = this.served_bytes.saturating_sub(windows.paid_bytes(status.paid));
+            let most = windows.accepted_bytes(status.paid).max(windows.provisional_bytes());
+            prop_assert!(ahead_bytes <= most, "{ahead_bytes} of {most}");
+        }
+        world.purse.settle_rest();
+        world.purse.assert_resolved();
+        let all = world.purse.free.0 + world.purse.earned().0 + world.purse.never_closed().0;
+        prop_assert_eq!(all, money);
+    }
+
+    /// Whatever the torrent, the price, the coins and the network are like: an honest pair gets
+    /// everything through and the bill is exact, with up to three pieces fetched in turn. (Window and
+    /// risk together hold three unfinished pieces of any length, and no more.)
+    #[test]
+    fn any_honest_pair_finishes(
+        mut setup in setup(),
+        coin in 1u64..5_000,
+        latency_ms in 1u64..400,
+        acceptance_ms in 10u64..20_000,
+        kib_per_s in 64u64..200_000,
+    ) {
+        setup.latency_ms = latency_ms;
+        setup.acceptance_ms = acceptance_ms;
+        setup.bytes_per_s = kib_per_s * KIB;
+        setup.wasted_pieces = 0;
+        setup.pieces_at_once = setup.pieces_at_once.min(3);
+        let due = setup.price().due(setup.length_bytes);
+        let mut world = World::new(Purse::new(Units(1_000_000), CoinPolicy::Near(Units(coin))));
+        let pair = world.connect(setup);
+        let finished = world.run(4_000_000, |w| w.pairs[pair].is_finished());
+        prop_assert!(finished, "{:#?}", world.pairs[pair].payee);
+        world.finish(pair);
+        world.purse.assert_resolved();
+        prop_assert_eq!(world.purse.earned(), due);
+        prop_assert!(world.pairs[pair].faults.is_empty() && world.pairs[pair].free.is_empty());
+    }
+
+    /// No message in any order makes a payee panic, loop or keep a channel for ever.
+    #[test]
+    fn a_payee_survives_everything(pokes in prop::collection::vec(payee_poke(), 0..60)) {
+        let mut world = World::new(Purse::new(Units(1_000_000), CoinPolicy::Largest));
+        let mut payee = Payee::new(payee_terms(), world.now);
+        let coins: Vec<_> = (0..4).map(|_| world.purse.coin(Units(16))).collect();
+        let (_, certificate) = world.purse.key(0);
+        let opens: Vec<_> = coins.iter().zip(0..)
+            .map(|(coin, index)| world.purse.open(&coin.holding, index, certificate))
+            .collect();
+        for poke in pokes {
+            let now = world.now;
+            let at = |index: u32| &coins[index as usize % coins.len()];
+            let open = |index: u32| &opens[index as usize % opens.len()];
+            match poke {
+                PayeePoke::Propose(channel) => {
+                    let path = at(channel).path.clone();
+                    let _ = payee.handle_message(now, &Message::Propose { channel, path });
+                }
+                PayeePoke::Open(channel, coin) => {
+                    let message = Message::Open { channel, open: open(coin).0 };
+                    let _ = payee.handle_message(now, &message);
+                }
+                PayeePoke::Tick(channel, k) => {
+                    let wk = open(channel).1.reveal(k).unwrap_or(ChainValue([0; 32]));
+                    let _ = payee.handle_message(now, &Message::Tick { channel, k, wk });
+                }
+                PayeePoke::CloseRequest(channel, k) => {
+                    let (open, chain) = open(channel);
+                    let spend = open.commitment(&at(channel).holding.id);
+                    let wk = chain.reveal(k).unwrap_or(ChainValue([0; 32]));
+                    let _ = payee.handle_message(now, &Message::CloseRequest { spend, k, wk });
+                }
+                PayeePoke::Any(message) => {
+                    let _ = payee.handle_message(now, &message);
+                }
+                PayeePoke::Checked(channel, ok) => {
+                    payee.handle_checked(now, channel, ok.then_some(()).ok_or(RefuseReason::Seen));
+                }
+                PayeePoke::Key(channel) => payee.handle_key(now, channel, 0, certificate),
+                PayeePoke::NoKey(channel) => payee.handle_no_key(now, channel),
+                PayeePoke::Recorded(channel, ok) => payee.handle_open_recorded(
+                    now, channel, ok.then_some(()).ok_or(RefuseReason::Seen),
+                ),
+                PayeePoke::Verdict(channel, ok) => {
+                    let why = Doubt::TooFewCopies { copies: [0; 3] };
+                    let verdict = if ok { Verdict::Accepted } else { Verdict::Undecided { why } };
+                    payee.handle_verdict(now, channel, verdict);
+                }
+                PayeePoke::Closed(channel) => {
+                    let close = ClosePart { k: 0, wk: ChainValue([0; 32]), signatures: open(0).0.signatures };
+                    payee.handle_closed(now, channel, close);
+                }
+                PayeePoke::Served(bytes) => payee.handle_served(now, bytes.min(payee.allowance_bytes())),
+                PayeePoke::Held => payee.handle_held(now),
+                PayeePoke::Wait(ms) => {
+                    world.now = now.plus_ms(ms);
+                    payee.handle_timeout(world.now);
+                }
+                PayeePoke::Stop => payee.handle_stop(now),
+            }
+            while payee.poll_action().is_some() {}
+            let next = payee.next_timeout();
+            prop_assert!(next.is_none_or(|at| at > world.now));
+            let status = payee.status();
+            prop_assert!(status.paid.0 <= 16 * 4);
+        }
+        payee.handle_disconnect(world.now);
+        while let Some(action) = payee.poll_action() {
+            prop_assert!(!matches!(action, PayeeAction::Send(_)));
+        }
+        let mut turns = 0;
+        while let Some(at) = payee.next_timeout() {
+            payee.handle_timeout(at);
+            while payee.poll_action().is_some() {}
+            turns += 1;
+            prop_assert!(turns < 100);
+        }
+        prop_assert!(payee.is_done());
+    }
+
+    /// The same for a payer; and what the wallet set aside or spent for it is always resolved.
+    #[test]
+    fn a_payer_survives_everything(pokes in prop::collection::vec(payer_poke(), 0..60)) {
+        let mut world = World::new(Purse::new(Units(1_000_000), CoinPolicy::Largest));
+        let mut payer = Payer::new(payer_terms(), world.now);
+        let (_, certificate) = world.purse.key(0);
+        let mut asked = Asked::default();
+        for poke in pokes {
+            let now = world.now;
+            match poke {
+                PayerPoke::Offer(price) => {
+                    let _ = payer.handle_message(now, &offer(price));
+                }
+                PayerPoke::Key(channel) => {
+                    let _ = payer.handle_message(now, &Message::Key { channel, certificate });
+                }
+                PayerPoke::Any(message) => {
+                    let _ = payer.handle_message(now, &message);
+                }
+                PayerPoke::Reserved(ok) => if let Some((channel, at_most)) = asked.reserves.pop() {
+                    let answer = if ok { Ok(world.purse.coin(at_most)) } else { Err(NoReserve::NoFunds) };
+                    asked.unresolved += u32::from(ok);
+                    payer.handle_reserved(now, channel, answer);
+                },
+                PayerPoke::Durable(ok) => if let Some((channel, holding)) = asked.commits.pop() {
+                    if ok {
+                        let (open, chain) = world.purse.commit(holding, certificate);
+                        payer.handle_open_durable(now, channel, holding, open, chain);
+                    } else {
+                        asked.unresolved -= 1;
+                        payer.handle_commit_failed(now, channel);
+                    }
+                },
+                PayerPoke::Delivered(bytes) => payer.handle_delivered(now, bytes),
+                PayerPoke::Verified(bytes) => payer.handle_verified(now, bytes),
+                PayerPoke::Wanted(bytes) => payer.handle_wanted(now, bytes),
+                PayerPoke::Wait(ms) => {
+                    world.now = now.plus_ms(ms);
+                    payer.handle_timeout(world.now);
+                }
+                PayerPoke::Stop => payer.handle_stop(now),
+            }
+            asked.drain(&mut payer);
+        }
+        payer.handle_disconnect(world.now);
+        asked.drain(&mut payer);
+        for (channel, at_most) in std::mem::take(&mut asked.reserves) {
+            let reserved = world.purse.coin(at_most);
+            asked.unresolved += 1;
+            payer.handle_reserved(world.now, channel, Ok(reserved));
+        }
+        for (channel, holding) in std::mem::take(&mut asked.commits) {
+            let (open, chain) = world.purse.commit(holding, certificate);
+            payer.handle_open_durable(world.now, channel, holding, open, chain);
+        }
+        asked.drain(&mut payer);
+        prop_assert!(payer.is_done());
+        prop_assert_eq!(asked.unresolved, 0, "every holding is released, closed or ended");
+    }
+}
+
+fn take(world: &mut World, setup: &Setup, step: Step) {
+    let pairs = world.pairs.len();
+    match step {
+        Step::Run(ms) => {
+            world.run(ms, |_| false);
+        }
+        Step::Connect if pairs < 4 => {
+            world.connect(setup.clone());
+        }
+        Step::Disconnect(pair) if pair < pairs => world.disconnect(pair),
+        Step::StopPayer(pair) if pair < pairs => world.stop(pair),
+        Step::StopPayee(pair) if pair < pairs => {
+            let now = world.now;
+            world.pairs[pair].payee.handle_stop(now);
+            world.drive(pair);
+        }
+        Step::Judge(pair, judgement) if pair < pairs => {
+            world.pairs[pair].judgements.push_back(judgement);
+        }
+        Step::NotYet(times) => world.purse.not_yet += times,
+        _ => {}
+    }
+}
+
+fn payee_terms() -> PayeeTerms {
+    PayeeTerms {
+        piece_length_bytes: MIB,
+        price: PricePerGib::new(1024).expect("a price"),
+        brokers: vec![(broker().public(), String::new())],
+        smallest_channel: Units(1),
+        free: FreePolicy::Off,
+        is_provisional: true,
+    }
+}
+
+fn payer_terms() -> PayerTerms {
+    PayerTerms {
+        piece_length_bytes: MIB,
+        max_price: PricePerGib::MAX,
+        broker: broker().public(),
+        is_known_payee: false,
+    }
+}
+
+fn offer(price: u64) -> Message {
+    Message::Offer(Offer {
+        version: 1,
+        price: PricePerGib::new(price).expect("a price"),
+        brokers: vec![(broker().public(), String::new())],
+        smallest_channel: Units(1),
+        free: FreePolicy::Off,
+    })
+}
+
+#[derive(Clone, Debug)]
+enum PayeePoke {
+    Propose(u32),
+    Open(u32, u32),
+    Tick(u32, u32),
+    CloseRequest(u32, u32),
+    Any(Box<Message>),
+    Checked(u32, bool),
+    Key(u32),
+    NoKey(u32),
+    Recorded(u32, bool),
+    Verdict(u32, bool),
+    Closed(u32),
+    Served(u64),
+    Held,
+    Wait(u64),
+    Stop,
+}
+
+fn payee_poke() -> impl Strategy<Value = PayeePoke> {
+    let channel = 0u32..5;
+    let ok = prop::bool::weighted(0.9);
+    prop_oneof![
+        3 => channel.clone().prop_map(PayeePoke::Propose),
+        3 => (channel.clone(), channel.clone()).prop_map(|(a, _)| PayeePoke::Open(a, a)),
+        1 => (channel.clone(), channel.clone()).prop_map(|(a, b)| PayeePoke::Open(a, b)),
+        3 => (channel.clone(), 0u32..18).prop_map(|(a, b)| PayeePoke::Tick(a, b)),
+        1 => (channel.clone(), 0u32..18).prop_map(|(a, b)| PayeePoke::CloseRequest(a, b)),
+        1 => any_message().prop_map(|message| PayeePoke::Any(Box::new(message))),
+        3 => (channel.clone(), ok).prop_map(|(a, b)| PayeePoke::Checked(a, b)),
+        2 => channel.clone().prop_map(PayeePoke::Key),
+        1 => channel.clone().prop_map(PayeePoke::NoKey),
+        3 => (channel.clone(), ok).prop_map(|(a, b)| PayeePoke::Recorded(a, b)),
+        3 => (channel.clone(), ok).prop_map(|(a, b)| PayeePoke::Verdict(a, b)),
+        1 => channel.prop_map(PayeePoke::Closed),
+        2 => (0u64..8 * MIB).prop_map(PayeePoke::Served),
+        1 => Just(PayeePoke::Held),
+        1 => (0u64..100_000).prop_map(PayeePoke::Wait),
+        1 => Just(PayeePoke::Stop),
+    ]
+}
+
+#[derive(Clone, Debug)]
+enum PayerPoke {
+    Offer(u64),
+    Key(u32),
+    Any(Box<Message>),
+    Reserved(bool),
+    Durable(bool),
+    Delivered(u64),
+    Verified(u64),
+    Wanted(u64),
+    Wait(u64),
+    Stop,
+}
+
+fn payer_poke() -> impl Strategy<Value = PayerPoke> {
+    let ok = prop::bool::weighted(0.9);
+    prop_oneof![
+        3 => Just(PayerPoke::Offer(1024)),
+        3 => (0u32..4).prop_map(PayerPoke::Key),
+        3 => any_message().prop_map(|message| PayerPoke::Any(Box::new(message))),
+        4 => ok.prop_map(PayerPoke::Reserved),
+        4 => ok.prop_map(PayerPoke::Durable),
+        2 => (0u64..4 * MIB).prop_map(PayerPoke::Delivered),
+        2 => (0u64..4 * MIB).prop_map(PayerPoke::Verified),
+        2 => (0u64..400 * MIB).prop_map(PayerPoke::Wanted),
+        1 => (0u64..100_000).prop_map(PayerPoke::Wait),
+        1 => Just(PayerPoke::Stop),
+    ]
+}
+
+/// Messages that carry nothing signed, for both directions.
+fn any_message() -> impl Strategy<Value = Message> {
+    let channel = 0u32..4;
+    let state = prop_oneof![Just(OpenedState::Provisional), Just(OpenedState::Accepted)];
+    let reason = prop::sample::select(RefuseReason::ALL);
+    let why = prop::sample::select(WaitReason::ALL);
+    let spend = Commitment([7; 32]);
+    let wk = ChainValue([9; 32]);
+    prop_oneof![
+        4 => (channel.clone(), state)
+            .prop_map(|(channel, state)| Message::Opened { channel, state }),
+        3 => (channel.clone(), reason.clone()).prop_map(|(channel, reason)| Message::Refused {
+            channel,
+            reason,
+            close: None,
+        }),
+        2 => (any::<u64>(), why).prop_map(|(window_bytes, why)| Message::Due(Due {
+            served_bytes: 0,
+            due: Units(0),
+            acknowledged: Units(0),
+            window_bytes,
+            why,
+        })),
+        1 => channel.clone().prop_map(move |channel| Message::Resume { channel, spend, k: 1, wk }),
+        1 => channel.prop_map(move |channel| Message::Tick { channel, k: 3, wk }),
+        1 => Just(Message::CloseRequest { spend, k: 0, wk }),
+        1 => Just(Message::Conflict { proof: vec![1, 2, 3] }),
+    ]
+}
+
+/// What a payer has asked its wallet for.
+#[derive(Default)]
+struct Asked {
+    reserves: Vec<(u32, Units)>,
+    commits: Vec<(u32, dpay::coin::HoldingId)>,
+    /// Holdings that are set aside or spent for the payer.
+    unresolved: u32,
+}
+
+impl Asked {
+    fn drain(&mut self, payer: &mut Payer) {
+        while let Some(action) = payer.poll_action() {
+            match action {
+                PayerAction::Reserve {
+                    channel, at_most, ..
+                } => {
+                    self.reserves.push((channel, at_most));
+                }
+                PayerAction::Commit {
+                    channel, holding, ..
+                } => {
+                    self.commits.push((channel, holding));
+                }
+                PayerAction::Release { .. }
+                | PayerAction::Closed { .. }
+                | PayerAction::Ended { .. } => self.unresolved -= 1,
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Pairs under one clock, with one purse: events in their order, and what the machines want done.
+
+use std::collections::BTreeMap;
+
+use dpay::channel::{PayeeAction, PayerAction};
+use dpay::coin::{ChainValue, Commitment, HoldingId, PseudonymCertificate};
+use dpay::record::{Doubt, Verdict};
+use dpay::units::{Units, UnixMs};
+use dpay::wire::message::{Message, Recipient, RefuseReason};
+
+use crate::pair::{Judgement, Pair, Setup};
+use crate::purse::{Purse, TODAY};
+
+/// Requests that a leecher has under way at once, as librqbit does.
+const PIPELINE: usize = 128;
+const WALLET_MS: u64 = 3;
+const VERIFY_MS: u64 = 4;
+
+enum Event {
+    ToPayer(Vec<u8>),
+    ToPayee(Vec<u8>),
+    Block {
+        piece: u64,
+        bytes: u64,
+    },
+    Request {
+        piece: u64,
+        bytes: u64,
+    },
+    Verified {
+        bytes: u64,
+    },
+    Reserve {
+        channel: u32,
+        at_least: Units,
+        at_most: Units,
+    },
+    Commit {
+        channel: u32,
+        holding: HoldingId,
+        to: PseudonymCertificate,
+    },
+    Checked {
+        channel: u32,
+        holding: HoldingId,
+    },
+    Key {
+        channel: u32,
+    },
+    Recorded {
+        channel: u32,
+        holding: HoldingId,
+    },
+    Verdict {
+        channel: u32,
+        spend: Commitment,
+    },
+    Closed {
+        channel: u32,
+        spend: Commitment,
+        k: u32,
+        wk: ChainValue,
+    },
+}
+
+pub struct World {
+    pub now: UnixMs,
+    pub purse: Purse,
+    pub pairs: Vec<Pair>,
+    events: BTreeMap<(UnixMs, u64), (usize, Event)>,
+    sequence: u64,
+}
+
+impl World {
+    pub fn new(purse: Purse) -> World {
+        World {
+            now: UnixMs(u64::from(TODAY.0) * 86_400_000),
+            purse,
+            pairs: Vec::new(),
+            events: BTreeMap::new(),
+            sequence: 0,
+        }
+    }
+
+    /// A new connection over which the whole torrent is fetched.
+    pub fn connect(&mut self, setup: Setup) -> usize {
+        let index = self.pairs.len();
+        let wanted_bytes = setup.length_bytes;
+        self.pairs.push(Pair::new(setup, self.now));
+        self.pairs[index]
+            .payer
+            .handle_wanted(self.now, wanted_bytes);
+        self.request(index);
+        self.drive(index);
+        index
+    }
+
+    fn after(&mut self, pair: usize, ms: u64, event: Event) {
+        self.at(pair, self.now.plus_ms(ms), event);
+    }
+
+    fn at(&mut self, pair: usize, at: UnixMs, event: Event) {
+        self.sequence += 1;
+        self.events.insert((at, self.sequence), (pair, event));
+    }
+
+    /// Runs until `done` or until `limit_ms` have passed; whether `done`.
+    pub fn run(&mut self, limit_ms: u64, done: impl Fn(&World) -> bool) -> bool {
+        let end = self.now.plus_ms(limit_ms);
+        let mut turns_without_time = 0;
+        while !done(self) {
+            let event_at = self.events.keys().next().map(|(at, _)| *at);
+            let timeouts = self.pairs.iter().map(Pair::next_timeout);
+            let Some(next) = timeouts.chain([event_at]).flatten().min() else {
+                return done(self);
+            };
+            if next > end {
+                self.now = end;
+                return done(self);
+            }
+            turns_without_time = if next <= self.now {
+                turns_without_time + 1
+            } else {
+                0
+            };
+            assert!(turns_without_time < 100_000, "time does not pass");
+            self.now = self.now.max(next);
+            self.turn(next, event_at);
+        }
+        true
+    }
+
+    fn turn(&mut self, next: UnixMs, event_at: Option<UnixMs>) {
+        if event_at == Some(next)
+            && let Some((_, (pair, event))) = self.events.pop_first()
+        {
+            self.handle(pair, event);
+            self.drive(pair);
+            return;
+        }
+        for index in 0..self.pairs.len() {
+            let (now, pair) = (self.now, &mut self.pairs[index]);
+            if pair.payer.next_timeout().is_some_and(|at| at <= now) {
+                pair.payer.handle_timeout(now);
+                let again = pair.payer.next_timeout();
+                assert!(
+                    again.is_none_or(|at| at > now),
+                    "the payer's timer went off in vain"
+                );
+            }
+            if pair.payee.next_timeout().is_some_and(|at| at <= now) {
+                pair.payee.handle_timeout(now);
+                let again = pair.payee.next_timeout();
+                assert!(
+                    again.is_none_or(|at| at > now),
+                    "the payee's timer went off in vain"
+                );
+            }
+            self.drive(index);
+        }
+    }
+
+    fn handle(&mut self, index: usize, event: Event) {
+        let now = self.now;
+        let pair = &mut self.pairs[index];
+        match event {
+            Event::ToPayer(_) | Event::ToPayee(_) | Event::Block { .. } | Event::Request { .. }
+                if !pair.connected => {}
+            Event::ToPayer(bytes) => self.message_to_payer(index, &bytes),
+            Event::ToPayee(bytes) => self.message_to_payee(index, &bytes),
+            Event::Request { piece, bytes } => pair.waiting.push_back((piece, bytes)),
+            Event::Block { piece, bytes } => self.block(index, piece, bytes),
+            Event::Verified { bytes } => {
+                pair.verified_bytes += bytes;
+                let wanted_bytes = pair.setup.length_bytes - pair.verified_bytes;
+                pair.payer.handle_verified(now, bytes);
+                pair.payer.handle_wanted(now, wanted_bytes);
+            }
+            Event::Reserve {
+                channel,
+                at_least,
+                at_most,
+            } => {
+                let answer = self.purse.reserve(at_least, at_most);
+                pair.payer.handle_reserved(now, channel, answer);
+            }
+            Event::Commit {
+                channel,
+                holding,
+                to,
+            } => {
+                let (open, chain) = self.purse.commit(holding, to);
+                pair.opens += 1;
+                pair.payer
+                    .handle_open_durable(now, channel, holding, open, chain);
+            }
+            Event::Checked { channel, holding } => {
+                let seen = self.purse.has_seen(&holding);
+                let answer = if seen {
+                    Err(RefuseReason::Seen)
+                } else {
+                    Ok(())
+                };
+                pair.payee.handle_checked(now, channel, answer);
+            }
+            Event::Key { channel } => {
+                let (key, certificate) = self.purse.key(index);
+                pair.payee.handle_key(now, channel, key, certificate);
+            }
+            Event::Recorded { channel, holding } => {
+                let first = self.purse.record_open(holding);
+                let answer = if first {
+                    Ok(())
+                } else {
+                    Err(RefuseReason::Seen)
+                };
+                pair.payee.handle_open_recorded(now, channel, answer);
+            }
+            Event::Verdict { channel, spend } => self.judge(index, channel, spend),
+            Event::Closed {
+                channel,
+                spend,
+                k,
+                wk,
+            } => {
+                let close = self.purse.close(index, &spend, k, wk);
+                pair.payee.handle_closed(now, channel, close);
+            }
+        }
+    }
+
+    pub fn judge(&mut self, index: usize, channel: u32, spend: Commitment) {
+        let judgement = self.pairs[index].judgements.pop_front();
+        let verdict = match judgement.unwrap_or(Judgement::Accepted) {
+            Judgement::Silence => return,
+            Judgement::Accepted => Verdict::Accepted,
+            Judgement::Undecided => Verdict::Undecided {
+                why: Doubt::TooFewAnswers {
+                    place: 0,
+                    answers: 1,
+                    wanted: 8,
+                },
+            },
+            Judgement::Conflict => {
+                let other = self.purse.open_again(&spend);
+                let [_, item, _] = other.record(&self.purse.spends[&spend].holding).items();
+                Verdict::Conflict(Box::new(item))
+            }
+        };
+        self.pairs[index]
+            .payee
+            .handle_verdict(self.now, channel, verdict);
+    }
+
+    fn message_to_payer(&mut self, index: usize, bytes: &[u8]) {
+        let message = Message::decode(bytes).expect("canonical").expect("known");
+        assert_ne!(message.recipient(), Recipient::Payee);
+        match &message {
+            Message::Refused { reason, .. } => self.pairs[index].refusals.push(*reason),
+            Message::Conflict { proof } => self.pairs[index].proofs.push(proof.clone()),
+            _ => {}
+        }
+        let result = self.pairs[index].payer.handle_message(self.now, &message);
+        if let Err(fault) = result {
+            self.pairs[index].faults.push(fault);
+            self.disconnect(index);
+        }
+    }
+
+    pub fn message_to_payee(&mut self, index: usize, bytes: &[u8]) {
+        let message = Message::decode(bytes).expect("canonical").expect("known");
+        assert_ne!(message.recipient(), Recipient::Payer);
+        let result = self.pairs[index].payee.handle_message(self.now, &message);
+        if let Err(fault) = result {
+            self.pairs[index].faults.push(fault);
+            self.disconnect(index);
+        }
+    }
+
+    pub fn disconnect(&mut self, index: usize) {
+        let pair = &mut self.pairs[index];
+        pair.connected = false;
+        pair.stopped = true;
+        pair.payer.handle_disconnect(self.now);
+        pair.payee.handle_disconnect(self.now);
+        self.drive(index);
+    }
+
+    /// The leecher stops: finished, or by its user.
+    pub fn stop(&mut self, index: usize) {
+        self.pairs[index].stopped = true;
+        self.pairs[index].payer.handle_stop(self.now);
+        self.drive(index);
+    }
+
+    /// A block came: the leecher asks for the next, and a piece may be whole.
+    fn block(&mut self, index: usize, piece: u64, bytes: u64) {
+        let now = self.now;
+        let pair = &mut self.pairs[index];
+        pair.under_way -= 1;
+        pair.longest_gap_ms = pair.longest_gap_ms.max(now.since_ms(pair.last_block));
+        pair.last_block = now;
+        pair.payer.handle_delivered(now, bytes);
+        let missing = pair
+            .missing
+            .get_mut(&piece)
+            .expect("a piece of the torrent");
+        *missing -= bytes;
+        if *missing == 0 && piece >= pair.setup.wasted_pieces {
+            let first = piece * pair.setup.piece_length_bytes;
+            let end =
+                pair.setup.length_bytes + pair.setup.wasted_pieces * pair.setup.piece_length_bytes;
+            let bytes = pair.setup.piece_length_bytes.min(end - first);
+            self.after(index, VERIFY_MS, Event::Verified { bytes });
+        }
+        self.request(index);
+    }
+
+    /// The leecher asks for what it has room for.
+    pub fn request(&mut self, index: usize) {
+        let latency_ms = self.pairs[index].setup.latency_ms;
+        loop {
+            let pair = &mut self.pairs[index];
+            if pair.under_way >= PIPELINE || pair.stopped {
+                return;
+            }
+            let Some((piece, bytes)) = pair.to_request.pop_front() else {
+                return;
+            };
+            pair.under_way += 1;
+            self.after(index, latency_ms, Event::Request { piece, bytes });
+        }
+    }
+
+    /// The seeder serves what it may, in the order of the requests.
+    fn serve(&mut self, index: usize) {
+        let now = self.now;
+        loop {
+            let pair = &mut self.pairs[index];
+            let Some((piece, bytes)) = pair.waiting.front().copied().filter(|_| pair.connected)
+            else {
+                return;
+            };
+            if bytes > pair.payee.allowance_bytes() {
+                pair.payee.handle_held(now);
+                return;
+            }
+            pair.waiting.pop_front();
+            pair.payee.handle_served(now, bytes);
+            pair.served_bytes += bytes;
+            let took_ms = (bytes * 1_000).div_ceil(pair.setup.bytes_per_s);
+            pair.sent_until = pair.sent_until.max(now).plus_ms(took_ms);
+            let at = pair.sent_until.plus_ms(pair.setup.latency_ms);
+            self.at(index, at, Event::Block { piece, bytes });
+        }
+    }
+
+    /// Does what the machines of a pair want done, until they want nothing.
+    pub fn drive(&mut self, index: usize) {
+        loop {
+            if let Some(action) = self.pairs[index].payer.poll_action() {
+                self.payer_action(index, action);
+            } else if let Some(action) = self.pairs[index].payee.poll_action() {
+                self.payee_action(index, action);
+            } else {
+                break;
+            }
+        }
+        self.serve(index);
+        self.purse.assert_balanced();
+    }
+
+    fn payer_action(&mut self, index: usize, action: PayerAction) {
+        let latency_ms = self.pairs[index].setup.latency_ms;
+        match action {
+            PayerAction::Send(mut message) => {
+                assert!(self.pairs[index].connected, "nothing is sent after the end");
+                let tamper = self.pairs[index].tamper.as_mut();
+                if tamper.is_none_or(|tamper| tamper(&mut message)) {
+                    self.after(index, latency_ms, Event::ToPayee(message.encode()));
+                }
+            }
+            PayerAction::Reserve {
+                channel,
+                at_least,
+                at_most,
+            } => {
+                self.after(
+                    index,
+                    WALLET_MS,
+                    Event::Reserve {
+                        channel,
+                        at_least,
+                        at_most,
+                    },
+                );
+            }
+            PayerAction::Commit {
+                channel,
+                holding,
+                payee,
+                certificate,
+            } => {
+                assert_eq!(payee, certificate.holder);
+                let to = certificate;
+                self.after(
+                    index,
+                    WALLET_MS,
+                    Event::Commit {
+                        channel,
+                        holding,
+                        to,
+                    },
+                );
+            }
+            PayerAction::Release { holding, .. } => self.purse.release(holding),
+            PayerAction::Ticked { spend, k, .. } => self.purse.ticked(&spend, k),
+            PayerAction::Closed { spend, close, .. } => self.purse.settle(&spend, &close),
+            PayerAction::Ended { .. } => self.pairs[index].ended += 1,
+            PayerAction::GoesFree(reason) => self.pairs[index].free.push(reason),
+        }
+    }
+
+    fn payee_action(&mut self, index: usize, action: PayeeAction) {
+        let setup = &self.pairs[index].setup;
+        let (latency_ms, acceptance_ms) = (setup.latency_ms, setup.acceptance_ms);
+        match action {
+            PayeeAction::Send(message) => {
+                assert!(self.pairs[index].connected, "nothing is sent after the end");
+                let sent_at = self.pairs[index].sent_until.max(self.now);
+                let at = sent_at.plus_ms(latency_ms);
+                self.at(index, at, Event::ToPayer(message.encode()));
+            }
+            PayeeAction::Check {
+                channel, holding, ..
+            } => {
+                let holding = holding.id;
+                self.after(index, WALLET_MS, Event::Checked { channel, holding });
+            }
+            PayeeAction::NeedKey { channel } => {
+                self.after(index, WALLET_MS, Event::Key { channel });
+            }
+            PayeeAction::KeyUnused { .. } => {}
+            PayeeAction::RecordOpen {
+                channel, holding, ..
+            } => {
+                let holding = holding.id;
+                self.after(index, WALLET_MS, Event::Recorded { channel, holding });
+            }
+            PayeeAction::Accept {
+                channel,
+                spend,
+                records,
+            } => {
+                assert!(records.iter().all(dpay::record::SignedRecord::verify));
+                self.after(index, acceptance_ms, Event::Verdict { channel, spend });
+            }
+            PayeeAction::Ticked { spend, k, .. } => self.purse.received(&spend, k),
+            PayeeAction::Close {
+                channel,
+                spend,
+                k,
+                wk,
+            } => {
+                self.after(
+                    index,
+                    WALLET_MS,
+                    Event::Closed {
+                        channel,
+                        spend,
+                        k,
+                        wk,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Stops a pair and runs until both ends have resolved everything.
+    pub fn finish(&mut self, index: usize) {
+        if !self.pairs[index].stopped {
+            self.stop(index);
+        }
+        let payer_done = self.run(300_000, |w| w.pairs[index].payer.is_done());
+        assert!(payer_done, "{:#?}", self.pairs[index].payer);
+        if self.pairs[index].connected {
+            self.disconnect(index);
+        }
+        self.run(100, |_| false);
+        let payee_done = self.run(300_000, |w| w.pairs[index].payee.is_done());
+        assert!(payee_done, "{:#?}", self.pairs[index].payee);
+    }
+}
