@@ -8,6 +8,9 @@ mod memory;
 mod sqlite;
 mod tables;
 
+#[cfg(test)]
+mod contract;
+
 use async_trait::async_trait;
 use thiserror::Error;
 

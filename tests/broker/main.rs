@@ -1,0 +1,8 @@
+//! A broker over real HTTP with a real database: money in, coins, paths, redemption, money out.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod house;
+mod life;
+mod operator;
+mod strangers;

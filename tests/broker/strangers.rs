@@ -1,0 +1,221 @@
+//! Requests and answers that nobody honest sends.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
+use dpay::broker::answer::{Fault, ItemAnswer, RefusalCode};
+use dpay::broker::signing::{body_hash, request_hash};
+use dpay::broker::{RequestId, Terms};
+use dpay::coin::{CoinCertificate, SecretKey};
+use dpay::http::broker::{MAX_BODY_BYTES, RateLimit};
+use dpay::http::client::{BrokerClient, ClientError, WhoseFault};
+use dpay::record::Path;
+use dpay::store::broker::SqliteLimits;
+use dpay::units::{Units, UnixMs};
+
+use crate::house::{House, Person};
+
+/// A request signed by `key` for `route`, `body` and `time`, but sent with `sent` as its body.
+async fn raw(house: &House, key: &SecretKey, time: UnixMs, body: &str, sent: &str) -> (u16, Fault) {
+    let id = RequestId([5; 16]);
+    let hash = body_hash("POST /v1/account", body.as_bytes());
+    let broker = house.key().public();
+    let signed = request_hash(&broker, &key.public(), &id, time, &hash);
+    let response = reqwest::Client::new()
+        .post(format!("{}/v1/account", house.server.url()))
+        .header("dpay-account", key.public().to_string())
+        .header("dpay-request-id", id.to_string())
+        .header("dpay-time", time.0.to_string())
+        .header("dpay-signature", key.sign(&signed).to_string())
+        .body(sent.to_owned())
+        .send()
+        .await
+        .unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    let fault = serde_json::from_str(&text).unwrap_or_else(|_| Fault {
+        error: text,
+        what_to_do: String::new(),
+    });
+    (status, fault)
+}
+
+#[tokio::test]
+async fn a_request_whose_signature_time_or_body_is_wrong_is_refused_with_what_to_do() {
+    let house = House::open().await;
+    let key = SecretKey::from_bytes([1; 32]);
+    let now = dpay::clock::now();
+    assert_eq!(raw(&house, &key, now, "{}", "{}").await.0, 200);
+    let (status, fault) = raw(&house, &key, now, "{}", "{ }").await;
+    assert_eq!(status, 401);
+    assert!(fault.error.contains("not signed"), "{fault:?}");
+    let (status, fault) = raw(&house, &key, UnixMs(now.0 - 700_000), "{}", "{}").await;
+    assert_eq!(status, 401);
+    assert!(fault.what_to_do.contains("clock"), "{fault:?}");
+    assert_eq!(raw(&house, &key, now, "{]", "{]").await.0, 400);
+    assert_eq!(
+        raw(&house, &key, now, "{\"x\":1}", "{\"x\":1}").await.0,
+        400
+    );
+}
+
+#[tokio::test]
+async fn large_bodies_unknown_routes_and_missing_headers_get_json_that_helps() {
+    let house = House::open().await;
+    let key = SecretKey::from_bytes([1; 32]);
+    let large = "x".repeat(MAX_BODY_BYTES + 1);
+    let (status, fault) = raw(&house, &key, dpay::clock::now(), &large, &large).await;
+    assert_eq!(status, 413);
+    assert!(fault.what_to_do.contains("32 items"), "{fault:?}");
+    let http = reqwest::Client::new();
+    for (request, status) in [
+        (http.get(format!("{}/v1/nothing", house.server.url())), 404),
+        (http.get(format!("{}/v1/redeem", house.server.url())), 405),
+        (http.post(format!("{}/v1/redeem", house.server.url())), 401),
+        (
+            http.get(format!("{}/v1/spent/now", house.server.url())),
+            400,
+        ),
+    ] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        let fault: Fault = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert!(!fault.error.is_empty() && !fault.what_to_do.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_often_is_told_to_wait() {
+    let limit = RateLimit {
+        per_second: 1,
+        burst: 3,
+    };
+    let house = House::with(Terms::default(), SqliteLimits::default(), limit).await;
+    let alice = house.person(1);
+    let mut error = None;
+    for _ in 0..5 {
+        error = error.or(alice.client.account().await.err());
+    }
+    let error = error.unwrap();
+    assert!(
+        matches!(error, ClientError::Status { status: 429, .. }),
+        "{error}"
+    );
+    assert_eq!(error.whose_fault(), WhoseFault::Network);
+    assert!(error.is_open());
+}
+
+#[tokio::test]
+async fn a_coin_of_another_broker_is_refused_and_the_rest_of_the_batch_is_not() {
+    let house = House::open().await;
+    let alice = house.person(1);
+    house.deposit(&alice, 5_000, "one").await;
+    let good = alice.buy(1, 64).await;
+    let today = dpay::clock::now().day();
+    let stranger = SecretKey::from_bytes([9; 32]);
+    let key = alice.key.public();
+    let coin = CoinCertificate::issue(&stranger, Units(64), key, today, today.plus(30), [0; 16]);
+    let foreign = Path {
+        coin,
+        links: Vec::new(),
+    };
+    let mut tampered = good.clone();
+    tampered.coin.value = Units(4096);
+    let items = [&foreign, &tampered, &good]
+        .map(|path| (path.clone(), alice.redeem_part(path, 1)))
+        .to_vec();
+    let done = alice
+        .client
+        .redeem(RequestId([2; 16]), items)
+        .await
+        .unwrap();
+    for item in &done.value[..2] {
+        let ItemAnswer::Refused(refusal) = item else {
+            panic!("{item:?}")
+        };
+        assert_eq!(refusal.code, RefusalCode::Invalid);
+    }
+    assert!(matches!(done.value[2], ItemAnswer::Redeemed { .. }));
+    assert_eq!(alice.money().await, (5_000 - 1_000 - 64, 64));
+}
+
+/// Passes everything on to a broker and changes one digit of each answer.
+async fn liar(State(broker): State<String>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let http = reqwest::Client::new();
+    let url = format!("{broker}{}", uri.path());
+    let mut request = if body.is_empty() {
+        http.get(url)
+    } else {
+        http.post(url).body(body.to_vec())
+    };
+    for name in [
+        "dpay-account",
+        "dpay-request-id",
+        "dpay-time",
+        "dpay-signature",
+    ] {
+        if let Some(value) = headers.get(name) {
+            request = request.header(name, value.to_str().unwrap());
+        }
+    }
+    let response = request.send().await.unwrap();
+    let signature = response.headers().get("dpay-signature").cloned();
+    let body = response.text().await.unwrap();
+    let body = body.replace("\"balance\":5", "\"balance\":6");
+    let mut response = body.into_response();
+    if let Some(signature) = signature {
+        response.headers_mut().insert("dpay-signature", signature);
+    }
+    response
+}
+
+#[tokio::test]
+async fn an_answer_changed_on_the_way_is_not_believed() {
+    let house = House::open().await;
+    let alice = house.person(1);
+    house.deposit(&alice, 5_000, "one").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = Router::new().fallback(liar).with_state(house.server.url());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let lied_to = Person::at(&url, Some(house.key().public()), 1);
+    lied_to.client.info().await.unwrap();
+    let error = lied_to.client.account().await.unwrap_err();
+    assert!(matches!(error, ClientError::Untrue { .. }), "{error}");
+    assert_eq!(error.whose_fault(), WhoseFault::Broker);
+}
+
+#[tokio::test]
+async fn a_broker_with_another_key_than_the_pinned_one_is_named() {
+    let house = House::open().await;
+    let pinned = SecretKey::from_bytes([9; 32]).public();
+    let deceived = Person::at(&house.server.url(), Some(pinned), 1);
+    let error = deceived.client.info().await.unwrap_err();
+    assert!(matches!(error, ClientError::WrongBroker { .. }), "{error}");
+    assert!(error.to_string().contains(&pinned.to_string()));
+    assert!(deceived.client.account().await.is_err());
+    let trusting = Person::at(&house.server.url(), None, 1);
+    assert_eq!(trusting.money().await, (0, 0));
+    assert_eq!(
+        trusting.client.broker_key().await.unwrap(),
+        house.key().public()
+    );
+}
+
+#[tokio::test]
+async fn a_url_that_is_none_and_a_broker_that_is_down_are_told_apart() {
+    let key = SecretKey::from_bytes([1; 32]);
+    for url in ["nonsense", "ftp://host", "http://host/?q=1"] {
+        let error = BrokerClient::new(url, None, key.clone()).unwrap_err();
+        assert_eq!(error.whose_fault(), WhoseFault::Ours);
+    }
+    let house = House::open().await;
+    let url = house.server.url();
+    house.server.stop().await;
+    let client = BrokerClient::new(&url, None, key).unwrap();
+    let error = client.info().await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    assert!(error.is_open());
+}
