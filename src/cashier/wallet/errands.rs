@@ -27,6 +27,7 @@ const RETRY_FIRST_MS: u64 = 1_000;
 pub(super) const RETRY_MOST_MS: u64 = 60_000;
 /// The spent list is fetched again this often, the account's money this often where more is wanted.
 pub(super) const SPENT_EVERY_MS: u64 = 20 * 60_000;
+const DEPOSIT_EVERY_MS: u64 = 60_000;
 pub(super) const ACCOUNT_EVERY_MS: u64 = 10_000;
 
 /// What an errand brought back.
@@ -202,6 +203,10 @@ impl Purse {
                 _ => self.park_or_refuse(Parked::Broker(reply)),
             };
         }
+        if self.desk.error.is_some() {
+            // Nothing is fixed for a broker that was out of reach a moment ago: meet it again first.
+            self.desk.is_met = false;
+        }
         if self.desk.is_met {
             self.unpark(parked).await;
         } else {
@@ -265,6 +270,11 @@ impl Purse {
         which: Redeemable,
     ) -> Result<BTreeSet<RequestId>, CashierError> {
         self.flush().await?;
+        if which == Redeemable::All {
+            // Coins that are redeemed are not bought again at once.
+            self.config.limits.at_hand = 0;
+            self.desk.wanted.clear();
+        }
         let now = clock::now();
         let holdings = trade::redeemable(&self.rows, which, now);
         for batch in holdings.chunks(choose::MAX_BATCH) {
@@ -301,7 +311,9 @@ impl Purse {
             }
         }
         self.send_certify(now).await;
-        if self.config.payee_keys > 0 && now >= self.desk.spent_due {
+        // A payee looks holdings up in it, a payer the payee's key.
+        let is_node = self.config.payee_keys > 0 || self.config.limits.at_hand > 0;
+        if is_node && now >= self.desk.spent_due {
             self.desk.start(Errand::Spent, |door| async move {
                 News::Spent(door.spent_list().await)
             });
@@ -320,6 +332,11 @@ impl Purse {
         // What could not be afforded is asked for again by whoever wants it.
         self.desk.wanted.clear();
         if coins.is_empty() {
+            let is_poor = funds.buyable.is_some_and(|b| b < choose::AT_HAND);
+            if is_poor && self.config.limits.at_hand > 0 && self.desk.account_due.is_none() {
+                // A deposit may come.
+                self.desk.account_due = Some(now.plus_ms(DEPOSIT_EVERY_MS));
+            }
             return;
         }
         if let Err(error) = self.order(&coins).await {

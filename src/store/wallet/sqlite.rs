@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
-use sqlx::{Executor, SqlSafeStr};
+use sqlx::{Connection, Executor, SqlSafeStr, SqliteConnection};
 
 use super::{StoreError, WalletStore, table, write};
 use crate::wallet::{ApplyError, Change, JournalLine, Rows};
@@ -109,6 +109,29 @@ fn migrator() -> Migrator {
     )])
 }
 
+async fn write_change(
+    connection: &mut SqliteConnection,
+    change: &Change,
+) -> Result<(), StoreError> {
+    let expected = change.expects;
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let bumped = sqlx::query("UPDATE meta SET version = version + 1 WHERE id = 1 AND version = ?")
+        .bind(table::int(expected)?)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+    if bumped != 1 {
+        let found: i64 = sqlx::query_scalar("SELECT version FROM meta WHERE id = 1")
+            .fetch_one(&mut *tx)
+            .await?;
+        let found = u64::try_from(found).unwrap_or_default();
+        return Err(ApplyError::Stale { expected, found }.into());
+    }
+    write::write(&mut tx, change).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 #[async_trait]
 impl WalletStore for SqliteStore {
     async fn load(&self) -> Result<Rows, StoreError> {
@@ -122,24 +145,14 @@ impl WalletStore for SqliteStore {
         if change.is_volatile() {
             return Ok(());
         }
-        let expected = change.expects;
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let bumped =
-            sqlx::query("UPDATE meta SET version = version + 1 WHERE id = 1 AND version = ?")
-                .bind(table::int(expected)?)
-                .execute(&mut *tx)
-                .await?
-                .rows_affected();
-        if bumped != 1 {
-            let found: i64 = sqlx::query_scalar("SELECT version FROM meta WHERE id = 1")
-                .fetch_one(&mut *tx)
-                .await?;
-            let found = u64::try_from(found).unwrap_or_default();
-            return Err(ApplyError::Stale { expected, found }.into());
+        let mut connection = self.pool.acquire().await?;
+        let written = write_change(&mut connection, change).await;
+        if written.is_err() {
+            // SQLite rolls back by itself where it is full, and sqlx does not know: such a connection
+            // cannot begin again. A new one can.
+            connection.close_on_drop();
         }
-        write::write(&mut tx, change).await?;
-        tx.commit().await?;
-        Ok(())
+        written
     }
 
     async fn journal(&self, limit: u32) -> Result<Vec<JournalLine>, StoreError> {

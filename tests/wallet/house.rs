@@ -1,0 +1,219 @@
+//! A broker on port 0, and people with wallets in temporary homes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dpay::broker::audit::Auditor;
+use dpay::broker::{Broker, Operation, Terms};
+use dpay::cashier::wallet::{Passphrase, ReserveRequest, Wallet, WalletConfig, WalletHandle};
+use dpay::clock;
+use dpay::coin::keys::{PublicKey, SecretKey};
+use dpay::http::broker::{BrokerServer, RateLimit};
+use dpay::store::broker::{BrokerStore, MemoryBrokerStore};
+use dpay::units::{InfoHash, Units};
+use dpay::wallet::Balance;
+use tempfile::TempDir;
+
+pub const TORRENT: InfoHash = InfoHash([7; 20]);
+
+/// A broker that runs.
+pub struct House {
+    pub server: BrokerServer,
+    store: Arc<MemoryBrokerStore>,
+    key: SecretKey,
+    terms: Terms,
+}
+
+impl House {
+    pub async fn open() -> House {
+        House::at("127.0.0.1:0".parse().expect("an address"), 1).await
+    }
+
+    /// At this address, with the key that this number makes.
+    pub async fn at(address: SocketAddr, key: u8) -> House {
+        let terms = Terms {
+            bond: Units(20_000),
+            hold_ms: 0,
+            ..Terms::default()
+        };
+        let key = SecretKey::from_bytes([key; 32]);
+        let store = Arc::new(MemoryBrokerStore::new());
+        let server = serve(address, &key, &terms, store.clone()).await;
+        House {
+            server,
+            store,
+            key,
+            terms,
+        }
+    }
+
+    /// Stops; the books stay, to open again at the same address.
+    pub async fn stop(self) -> Closed {
+        let address = self.server.address();
+        self.server.stop().await;
+        Closed {
+            address,
+            store: self.store,
+            key: self.key,
+            terms: self.terms,
+        }
+    }
+
+    pub async fn deposit(&self, account: PublicKey, units: u64) {
+        let operation = Operation::Deposit {
+            account,
+            units: Units(units),
+            reference: format!("deposit for {account}"),
+        };
+        let done = self.server.cashier().operate(operation).await;
+        done.expect("booked");
+    }
+
+    /// Not a unit is missing.
+    pub async fn audit(&self) {
+        let mut auditor = Auditor::default();
+        self.store.audit(&mut auditor).await.expect("read");
+        let report = auditor.finish();
+        assert!(report.balanced, "{report:?}");
+    }
+}
+
+/// A broker that does not run.
+pub struct Closed {
+    pub address: SocketAddr,
+    store: Arc<MemoryBrokerStore>,
+    key: SecretKey,
+    terms: Terms,
+}
+
+impl Closed {
+    pub async fn open(self) -> House {
+        let server = serve(self.address, &self.key, &self.terms, self.store.clone()).await;
+        House {
+            server,
+            store: self.store,
+            key: self.key,
+            terms: self.terms,
+        }
+    }
+}
+
+async fn serve(
+    address: SocketAddr,
+    key: &SecretKey,
+    terms: &Terms,
+    store: Arc<MemoryBrokerStore>,
+) -> BrokerServer {
+    let broker = Arc::new(Broker::new(key.clone(), terms.clone()));
+    let limit = RateLimit {
+        per_second: 0,
+        burst: 0,
+    };
+    BrokerServer::start(address, broker, store, Arc::new(clock::now), limit)
+        .await
+        .expect("listens")
+}
+
+/// Somebody with a wallet.
+pub struct Person {
+    pub dir: TempDir,
+    pub config: WalletConfig,
+    wallet: Option<WalletHandle>,
+}
+
+impl Person {
+    /// With a new wallet; a node's, which keeps eight coins and 16 keys at hand.
+    pub async fn new(url: &str) -> Person {
+        let dir = tempfile::tempdir().expect("a directory");
+        Wallet::init(dir.path(), None, &Passphrase::none())
+            .await
+            .expect("made");
+        let config = WalletConfig::new(dir.path(), Some(url.to_owned()));
+        let mut person = Person {
+            dir,
+            config,
+            wallet: None,
+        };
+        person.start().await;
+        person
+    }
+
+    pub async fn start(&mut self) {
+        let opened = Wallet::open(self.config.clone(), &Passphrase::none()).await;
+        self.wallet = Some(opened.expect("opens"));
+    }
+
+    pub async fn stop(&mut self) {
+        if let Some(wallet) = self.wallet.take() {
+            wallet.shutdown().await.expect("written");
+        }
+    }
+
+    /// Closes the wallet and opens it again; what is on disk is all there is.
+    pub async fn restart(&mut self) {
+        let before = self.wallet().balance().await.expect("answers");
+        self.stop().await;
+        self.start().await;
+        let after = self.wallet().balance().await.expect("answers");
+        assert_eq!(money(&before), money(&after), "a restart loses nothing");
+    }
+
+    pub fn wallet(&self) -> &WalletHandle {
+        self.wallet.as_ref().expect("open")
+    }
+
+    pub async fn balance(&self) -> Balance {
+        let balance = self.wallet().balance().await.expect("answers");
+        assert!(balance.books_agree, "{balance:?}");
+        balance
+    }
+
+    /// Waits for a state of the balance.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&Balance) -> bool) -> Balance {
+        let start = Instant::now();
+        loop {
+            let balance = self.balance().await;
+            if is_so(&balance) {
+                return balance;
+            }
+            assert!(start.elapsed() < WAIT, "never {what}: {balance:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub async fn until_key(&self) {
+        let start = Instant::now();
+        loop {
+            match self.wallet().payee_key().await {
+                Ok((index, _)) => {
+                    self.wallet().key_unused(index).await.expect("open");
+                    return;
+                }
+                Err(error) => assert!(start.elapsed() < WAIT, "never a key: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+const WAIT: Duration = Duration::from_secs(30);
+
+/// What must survive a restart. Reservations end with it; orders may arrive meanwhile.
+fn money(balance: &Balance) -> [Units; 5] {
+    [
+        balance.locked,
+        balance.change,
+        balance.earned,
+        balance.earning,
+        balance.books.paid,
+    ]
+}
+
+pub fn wish(at_least: u64, at_most: u64) -> ReserveRequest {
+    ReserveRequest {
+        info_hash: TORRENT,
+        at_least: Units(at_least),
+        at_most: Units(at_most),
+    }
+}
