@@ -579,7 +579,7 @@ impl Link {
     pub fn account_for(&mut self, now: UnixMs, bytes: u64) -> Option<Account> {
         let admitted = self.hold.admitted_bytes(Account::Paid);
         let waits_ms = self.hold.waiting_since().map_or(0, |at| now.since_ms(at));
-        let mut take = || {
+        let take = || {
             let mut free = self.shared.free.borrow_mut();
             free.take(now, self.id, bytes).then_some(Account::Free)
         };

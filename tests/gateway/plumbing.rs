@@ -1,102 +1,13 @@
-//! Gateways over real sockets, with real engines behind them.
+//! Bytes pass, are held, and are kept apart, without any payment.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
-use dpay::engine::{AddTorrent, Engine, EngineConfig, Handle, TorrentSource};
-use dpay::gateway::{FreePolicy, Gateway, GatewayConfig, TorrentTerms};
-use dpay::torrent::{Layout, Metainfo, MetainfoBuilder, PieceLength};
-use dpay::units::PricePerGib;
-use tempfile::TempDir;
+use dpay::gateway::{FreePolicy, Gateway, GatewayConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const LOOPBACK: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-
-/// An engine behind a gateway.
-struct Node {
-    engine: Engine,
-    gateway: Gateway,
-    dir: TempDir,
-}
-
-async fn node() -> Node {
-    let gateway = Gateway::start(&GatewayConfig::new(LOOPBACK)).expect("starts");
-    let config = EngineConfig::behind_gateway(
-        gateway.listen_addr().port(),
-        gateway.socks_url().to_owned(),
-        gateway.on_piece(),
-    );
-    let engine = Engine::start(config).await.expect("starts");
-    gateway.set_engine_listen(engine.listen_addr());
-    let dir = tempfile::tempdir().expect("makes a folder");
-    Node {
-        engine,
-        gateway,
-        dir,
-    }
-}
-
-fn terms(metainfo: &Metainfo, free: FreePolicy) -> TorrentTerms {
-    TorrentTerms {
-        price: PricePerGib::new(1000).expect("in range"),
-        max_price: PricePerGib::new(2000).expect("in range"),
-        free,
-        piece_length_bytes: metainfo.piece_length_bytes(),
-        length_bytes: metainfo.length_bytes(),
-        pays: true,
-        earns: true,
-    }
-}
-
-impl Node {
-    async fn add(&self, metainfo: &Metainfo, peers: &[SocketAddr], free: FreePolicy) -> Handle {
-        self.gateway
-            .set_torrent(metainfo.info_hash(), terms(metainfo, free));
-        let add = AddTorrent {
-            source: TorrentSource::Bytes(metainfo.encode()),
-            output_dir: self.dir.path().to_owned(),
-            initial_peers: peers.to_vec(),
-            overwrite: true,
-        };
-        let handle = self.engine.add(add).await.expect("adds");
-        handle.wait_checked().await.expect("checks");
-        handle
-    }
-}
-
-fn content(length: usize, seed: u32) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-fn make(dir: &Path, name: &str, piece_kib: u32, length: usize) -> Metainfo {
-    let layout = Layout::File {
-        length_bytes: length as u64,
-    };
-    let piece_length = PieceLength::from_kib(piece_kib).expect("a power of two");
-    let mut builder = MetainfoBuilder::new(name, layout, piece_length).expect("usable");
-    let bytes = content(length, 7);
-    builder.update(&bytes).expect("fits");
-    std::fs::write(dir.join(name), bytes).expect("writes");
-    builder.finish().expect("complete")
-}
-
-async fn within<F: Future>(seconds: u64, future: F) -> F::Output {
-    let limit = Duration::from_secs(seconds);
-    tokio::time::timeout(limit, future).await.expect("in time")
-}
-
-fn same(a: &Node, b: &Node, name: &str) {
-    let read = |node: &Node| std::fs::read(node.dir.path().join(name)).expect("is there");
-    assert!(read(a) == read(b), "{name} differs");
-}
+use crate::support::{LOOPBACK, make, node, same, terms, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_goes_through_two_gateways_and_every_byte_has_a_sender() {

@@ -1,0 +1,5 @@
+//! Gateways over real sockets, with real engines behind them.
+
+mod pay;
+mod plumbing;
+mod support;
