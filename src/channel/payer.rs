@@ -206,6 +206,7 @@ impl Payer {
                 self.send(Message::Open { channel, open });
                 let spent = Spent::new(reserved.holding, open, chain);
                 self.insert(channel, State::Opening(spent), now);
+                self.plan(now);
             }
             other => {
                 if let Some(state) = other {

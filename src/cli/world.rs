@@ -229,6 +229,16 @@ pub struct World {
     options: WorldOptions,
 }
 
+/// Ports that nobody uses at this moment, as addresses.
+fn free_udp_ports(count: usize) -> Result<Vec<String>> {
+    let sockets: Vec<std::net::UdpSocket> = (0..count)
+        .map(|_| std::net::UdpSocket::bind("127.0.0.1:0"))
+        .collect::<std::io::Result<_>>()
+        .context("no free UDP ports on 127.0.0.1")?;
+    let address = |socket: &std::net::UdpSocket| Ok(socket.local_addr()?.to_string());
+    sockets.iter().map(address).collect()
+}
+
 fn text(value: &Value, key: &str) -> Result<String> {
     value[key]
         .as_str()
@@ -256,35 +266,24 @@ impl World {
         Ok(world)
     }
 
+    /// Every node is told of all others: the crate's nodes do not learn of those that only ask them.
     async fn start_dht(&mut self) -> Result<()> {
-        let args = |bootstrap: &[String]| {
-            let mut args: Vec<String> = ["dht-node", "--json", "--with-parent"]
+        let addresses = free_udp_ports(self.options.dht_nodes)?;
+        for (n, own) in addresses.iter().enumerate() {
+            let mut args: Vec<String> = ["dht-node", "--json", "--with-parent", "--listen"]
                 .map(str::to_owned)
                 .to_vec();
-            args.extend(["--listen".into(), "127.0.0.1:0".into()]);
-            for address in bootstrap {
-                args.extend(["--dht-bootstrap".into(), address.clone()]);
+            args.push(own.clone());
+            for other in addresses.iter().filter(|other| *other != own) {
+                args.extend(["--dht-bootstrap".into(), other.clone()]);
             }
-            args
-        };
-        if self.options.dht_nodes == 0 {
-            return Ok(());
-        }
-        let mut first = Proc::start("dht node 0", &self.exe, &args(&[]))?;
-        let ready = first.wait_for("ready", READY_TIMEOUT).await?;
-        self.bootstrap = vec![text(&ready, "address")?];
-        self.dht.push(first);
-        for n in 1..self.options.dht_nodes {
-            let args = args(&self.bootstrap);
             self.dht
                 .push(Proc::start(&format!("dht node {n}"), &self.exe, &args)?);
         }
-        for node in self.dht.iter_mut().skip(1) {
-            let ready = node.wait_for("ready", READY_TIMEOUT).await?;
-            if self.bootstrap.len() < 3 {
-                self.bootstrap.push(text(&ready, "address")?);
-            }
+        for node in &mut self.dht {
+            node.wait_for("ready", READY_TIMEOUT).await?;
         }
+        self.bootstrap = addresses.into_iter().take(3).collect();
         Ok(())
     }
 

@@ -115,12 +115,7 @@ fn limit_rest(rows: &Rows, limits: &Limits, funds: &Funds, now: UnixMs) -> Optio
 /// Whether `row` could go into a channel now: never signed for, not promised, not too old.
 #[must_use]
 pub fn is_free(row: &HoldingRow, now: UnixMs) -> bool {
-    let idle = match row.state {
-        HoldingState::Available => true,
-        HoldingState::Reserved { until, .. } => now >= until,
-        _ => false,
-    };
-    idle && row.is_spendable() && now.day().plus(1) < row.holding.expires
+    row.is_idle(now) && row.is_spendable() && now.day().plus(1) < row.holding.expires
 }
 
 fn free(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {

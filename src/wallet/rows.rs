@@ -100,6 +100,16 @@ impl HoldingRow {
     pub fn is_spendable(&self) -> bool {
         self.origin == Origin::Bought
     }
+
+    /// Whether nothing was ever signed for it and no channel has it promised now.
+    #[must_use]
+    pub fn is_idle(&self, now: UnixMs) -> bool {
+        match self.state {
+            HoldingState::Available => true,
+            HoldingState::Reserved { until, .. } => now >= until,
+            _ => false,
+        }
+    }
 }
 
 /// A spend of ours. Everything but `last_k`, `ended` and `close` is fixed when the row is made.

@@ -364,8 +364,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
     #[test]
     fn value_is_conserved_over_any_sequence_of_actions(
         steps in prop::collection::vec(step(), 1..60)

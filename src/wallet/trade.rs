@@ -28,12 +28,13 @@ pub const SETTLE_DAYS: u32 = 30;
 pub fn own(rows: &Rows, account: PublicKey) -> Result<Change, WalletError> {
     let mut change = Change::on(rows);
     match rows.meta.account {
-        Some(owner) if owner != account => Err(WalletError::OtherSeed {
+        // Rows that nothing was written to but their owner are left by an init that was cut short.
+        Some(owner) if owner != account && rows.version > 1 => Err(WalletError::OtherSeed {
             owner,
             seed: account,
         }),
-        Some(_) => Ok(change),
-        None => {
+        Some(owner) if owner == account => Ok(change),
+        Some(_) | None => {
             change.meta = Some(Meta {
                 account: Some(account),
                 ..rows.meta.clone()
@@ -242,7 +243,7 @@ pub enum Redeemable {
 pub fn redeemable(rows: &Rows, which: Redeemable, now: UnixMs) -> Vec<HoldingId> {
     rows.holdings
         .values()
-        .filter(|row| row.state == HoldingState::Available)
+        .filter(|row| row.is_idle(now))
         .filter(|row| which == Redeemable::All || row.origin != Origin::Bought)
         .filter(|row| now.day() < row.holding.expires.plus(SETTLE_DAYS))
         .map(|row| row.holding.id)
@@ -267,7 +268,7 @@ pub fn begin_redemption(
     let mut change = Change::on(rows);
     for id in holdings {
         let mut row = super::paying::find(rows, id)?.clone();
-        if row.state != HoldingState::Available {
+        if !row.is_idle(now) {
             return Err(WalletError::NotReserved {
                 holding: *id,
                 state: super::paying::state_name(&row.state),

@@ -125,7 +125,12 @@ impl Balance {
     fn add_holdings(&mut self, rows: &Rows, now: UnixMs) {
         for row in rows.holdings.values() {
             let value = row.holding.value;
-            match (&row.state, row.origin) {
+            let state = if row.is_idle(now) {
+                &HoldingState::Available
+            } else {
+                &row.state
+            };
+            match (state, row.origin) {
                 (HoldingState::Available, Origin::Bought) => {
                     add(&mut self.available, value);
                     count(&mut self.coins, value);

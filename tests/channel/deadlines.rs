@@ -197,3 +197,20 @@ fn an_idle_channel_is_closed_and_opened_again_when_requests_wait() {
     world.finish(pair);
     assert_eq!(world.purse.earned(), Units(40));
 }
+
+#[test]
+fn a_stop_while_the_spend_is_written_still_sends_it_so_that_it_can_be_closed() {
+    let mut world = world();
+    let (mut payer, holding) = committing(&mut world);
+    payer.handle_stop(world.now);
+    assert!(!payer.is_done());
+    let spend = durable(&mut world, &mut payer, holding);
+    let sent = actions(&mut payer);
+    let [PayerAction::Send(open), PayerAction::Send(request)] = &sent[..] else {
+        panic!("{sent:?}");
+    };
+    assert_eq!((open.kind(), request.kind()), ("open", "close_request"));
+    payer.handle_disconnect(world.now);
+    assert_eq!(actions(&mut payer), [PayerAction::Ended { spend, k: 0 }]);
+    assert!(payer.is_done());
+}

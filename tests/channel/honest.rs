@@ -40,8 +40,9 @@ fn fetch(setup: Setup, policy: CoinPolicy) -> (World, u64) {
 }
 
 /// Every piece length, price and coin of the protocol, for a torrent shorter than two pieces and for
-/// one of more than five and 16 MiB: nobody waits longer than an acceptance and the messages before
-/// it, so nobody waits for the five seconds after which delivered blocks are paid.
+/// one of more than five and 16 MiB: nobody waits longer than two acceptances (500 ms each) and their
+/// messages, so nobody waits for the five seconds after which delivered blocks are paid. Two, where
+/// the first coin buys no more than what was served before its acceptance.
 fn walk(prices: &[u64]) {
     let coins = [1, 16, 64, 256, 1024, 4096].map(|coin| CoinPolicy::Near(Units(coin)));
     for exponent in 14..=24 {
@@ -52,7 +53,7 @@ fn walk(prices: &[u64]) {
                 for policy in coins.into_iter().chain([CoinPolicy::Largest]) {
                     let setup = Setup::new(piece_length_bytes, length_bytes, price);
                     let (_, gap_ms) = fetch(setup.clone(), policy);
-                    assert!(gap_ms < 900, "{setup:?} {policy:?}: {gap_ms} ms");
+                    assert!(gap_ms < 1_200, "{setup:?} {policy:?}: {gap_ms} ms");
                 }
             }
         }

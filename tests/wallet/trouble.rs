@@ -275,6 +275,7 @@ async fn passphrase_words_and_home_are_guarded() {
     let restored = Wallet::read(&copy).await.expect("there");
     let balance = restored.balance().await.expect("read");
     assert_eq!(balance.account, Some(account), "the same wallet");
+    restored_and_used(&copy).await;
     // Another seed beside an old database would sign for holdings that are not its own.
     std::fs::remove_file(copy.join("wallet.seed")).expect("removed");
     let other = Wallet::init(&copy, None, &Passphrase::none()).await;
@@ -301,6 +302,15 @@ async fn passphrase_words_and_home_are_guarded() {
             Err(CashierError::Home(HomeError::Open { mode: 0o750, .. }))
         ));
     }
+}
+
+async fn restored_and_used(home: &FilePath) {
+    let config = WalletConfig::for_command(home, None);
+    let wallet = Wallet::open(config, &Passphrase::none()).await;
+    let wallet = wallet.expect("opens");
+    let written = wallet.set_budget(TORRENT, Some(Units(1))).await;
+    written.expect("written");
+    wallet.shutdown().await.expect("written");
 }
 
 #[tokio::test(flavor = "multi_thread")]

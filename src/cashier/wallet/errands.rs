@@ -203,6 +203,10 @@ impl Purse {
                 _ => self.park_or_refuse(Parked::Broker(reply)),
             };
         }
+        if self.desk.error.is_some() {
+            // Nothing is fixed for a broker that was out of reach a moment ago: meet it again first.
+            self.desk.is_met = false;
+        }
         if self.desk.is_met {
             self.unpark(parked).await;
         } else {
@@ -266,6 +270,11 @@ impl Purse {
         which: Redeemable,
     ) -> Result<BTreeSet<RequestId>, CashierError> {
         self.flush().await?;
+        if which == Redeemable::All {
+            // Coins that are redeemed are not bought again at once.
+            self.config.limits.at_hand = 0;
+            self.desk.wanted.clear();
+        }
         let now = clock::now();
         let holdings = trade::redeemable(&self.rows, which, now);
         for batch in holdings.chunks(choose::MAX_BATCH) {
@@ -302,7 +311,9 @@ impl Purse {
             }
         }
         self.send_certify(now).await;
-        if self.config.payee_keys > 0 && now >= self.desk.spent_due {
+        // A payee looks holdings up in it, a payer the payee's key.
+        let is_node = self.config.payee_keys > 0 || self.config.limits.at_hand > 0;
+        if is_node && now >= self.desk.spent_due {
             self.desk.start(Errand::Spent, |door| async move {
                 News::Spent(door.spent_list().await)
             });

@@ -76,8 +76,8 @@ pub(super) enum State {
     /// The payee's key is known. First piece verified, held, or no need to wait: Committing.
     /// `refused`, late, stop: the holding is released.
     Keyed(Reserved, PseudonymCertificate),
-    /// The wallet writes and signs the spend. Durable: Opening. `refused`, late, stop: gone, and
-    /// the spend ends unused when it becomes durable.
+    /// The wallet writes and signs the spend. Durable: Opening. `refused`, late, disconnect: gone,
+    /// and the spend ends unused when it becomes durable.
     Committing(Reserved),
     /// `open` is sent. `opened accepted`: Paying. `refused` with a close: closed. Late, stop: Closing.
     Opening(Spent),

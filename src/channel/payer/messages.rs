@@ -244,13 +244,14 @@ impl Payer {
         }
     }
 
-    /// Reserving, Committing -> gone. Proposed, Keyed -> released. Opening, Paying -> Closing.
+    /// Reserving -> gone. Proposed, Keyed -> released. Opening, Paying -> Closing. Committing stays:
+    /// once durable it is sent, so that the payee can close it.
     fn leave(&mut self, now: UnixMs, channel: u32) {
         let Some(known) = self.channels.remove(&channel) else {
             return;
         };
-        match known.state {
-            State::Reserving | State::Committing(_) => {}
+        match known.state.clone() {
+            State::Reserving => {}
             State::Proposed(reserved) | State::Keyed(reserved, _) => self.release(&reserved, None),
             State::Opening(spent) | State::Paying(spent) => {
                 self.send(Message::CloseRequest {
@@ -260,9 +261,8 @@ impl Payer {
                 });
                 self.insert(channel, State::Closing(spent), now);
             }
-            State::Closing(spent) => {
-                let closing = Channel::new(State::Closing(spent), known.since);
-                self.channels.insert(channel, closing);
+            State::Committing(_) | State::Closing(_) => {
+                self.channels.insert(channel, known);
             }
         }
     }
@@ -273,7 +273,12 @@ impl Payer {
             return;
         };
         let reason = match &known.state {
-            State::Reserving | State::Committing(_) => FreeReason::NoWallet,
+            State::Reserving => FreeReason::NoWallet,
+            State::Committing(_) => {
+                self.channels.remove(&channel);
+                self.go_free(now, FreeReason::NoWallet);
+                return;
+            }
             State::Keyed(..) if !self.has_use() => {
                 self.leave(now, channel);
                 return;

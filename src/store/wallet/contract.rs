@@ -234,7 +234,7 @@ async fn a_full_disk_refuses_the_change_and_loses_nothing() {
     for _ in 0..100 {
         let (done, before) = (side.log.len(), side.disk.clone());
         side.buy(&[16; 32], NOW);
-        for change in side.log[done..].to_vec() {
+        for change in side.log[done..].iter().cloned() {
             if refused.is_some() {
                 continue;
             }
