@@ -218,8 +218,9 @@ impl Link {
             };
             self.to_engine.inject(&frame::request(block));
         }
+        let wants_free = self.peer_wants && !self.is_under_payment();
         let mut free = self.shared.free.borrow_mut();
-        free.set_wants(self.id, self.peer_wants);
+        free.set_wants(self.id, wants_free);
         let busy = self.hold.admitted_bytes(Account::Paid) > 0;
         if busy != self.paying_busy {
             self.paying_busy = busy;

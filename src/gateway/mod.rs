@@ -14,13 +14,17 @@
 //! **What this does not keep out:** the engine's own listener on loopback takes connections from any
 //! user of this machine, who can so download without paying, or seed without being paid.
 
+mod account;
 pub mod asked;
 pub mod attribution;
 mod beat;
 pub mod blocklist;
+mod content;
 mod debts;
 pub mod digest;
 mod doors;
+mod engine_side;
+mod errand;
 pub mod free;
 pub mod hold;
 pub mod link;
@@ -43,6 +47,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+pub use content::content_of;
 pub use purse::Payments;
 pub use report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot};
 pub use shared::ContentReader;
@@ -143,7 +148,7 @@ impl Gateway {
         let orders = self.orders.clone();
         runtime.spawn(async move {
             while let Some(conflict) = found.recv().await {
-                if orders.send(Order::Conflict(conflict)).is_err() {
+                if orders.send(Order::Conflict(Box::new(conflict))).is_err() {
                     return;
                 }
             }
@@ -153,7 +158,7 @@ impl Gateway {
             while !orders.is_closed() {
                 match wallet.broker().await {
                     Ok(broker) => {
-                        let _ = orders.send(Order::Broker(broker));
+                        let _ = orders.send(Order::Broker(Box::new(broker)));
                         return;
                     }
                     Err(CashierError::Closed) => return,
@@ -182,9 +187,10 @@ impl Gateway {
         let _ = self.orders.send(Order::RemoveTorrent(info_hash));
     }
 
-    /// How to read verified content; asked only where deliveries of a block differ.
-    pub fn set_content_reader(&self, reader: ContentReader) {
-        let _ = self.orders.send(Order::Content(reader));
+    /// How to read a torrent's verified content ([`content_of`]); done only where deliveries of a
+    /// block differ. Without it some of these cases stay undecided: nobody is paid or blamed then.
+    pub fn set_content(&self, info_hash: InfoHash, reader: ContentReader) {
+        let _ = self.orders.send(Order::Content(info_hash, reader));
     }
 
     /// Where the engine's piece events go. It never blocks.
@@ -222,11 +228,4 @@ fn open(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), Gate
     listener.set_nonblocking(true).map_err(wrap)?;
     let bound = listener.local_addr().map_err(wrap)?;
     Ok((listener, bound))
-}
-
-/// A [`ContentReader`] from a function.
-pub fn content_reader(
-    read: impl Fn(InfoHash, u32, u32, u32) -> Option<Vec<u8>> + Send + Sync + 'static,
-) -> ContentReader {
-    Arc::new(read)
 }

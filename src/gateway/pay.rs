@@ -6,26 +6,17 @@
 
 use std::collections::HashMap;
 
-use super::hold::Account;
-use super::link::{Link, PeerKind};
-use super::purse::{Answer, Errand, Worker};
+use super::link::Link;
+use super::purse::{Answer, Worker};
 use super::report::{Close, GatewayEvent};
-use crate::cashier::wallet::ReserveRequest;
-use crate::channel::{
-    FreeReason, NoReserve, Payee, PayeeAction, PayeeStatus, PayeeTerms, Payer, PayerAction,
-    PayerTerms,
-};
+use crate::channel::{Payee, PayeeStatus, PayeeTerms, Payer, PayerTerms};
 use crate::coin::{Commitment, HoldingId};
 use crate::record::{OpenSpend, Verdict};
 use crate::units::{InfoHash, Units, UnixMs};
-use crate::wire::frame;
 use crate::wire::message::{Message, OpenedState, Recipient};
 
 /// Our requests wait no longer than this for the payer to make up its mind.
 const MIND_MS: u64 = 500;
-/// A payer whose channels are used up and that proposes nothing for so long is served as one that
-/// does not pay.
-const USED_UP_MS: u64 = 5_000;
 /// Messages kept that came before we knew the torrent or the broker.
 const MAX_EARLY: usize = 16;
 /// Least value of a holding that we take.
@@ -36,19 +27,19 @@ pub const MAX_PROVISIONAL: usize = 16;
 /// Both machines of one connection.
 pub struct Pay {
     /// Under which the peer takes our messages.
-    peer_pay_id: u8,
-    info_hash: InfoHash,
-    payer: Option<Payer>,
-    payee: Option<Payee>,
-    worker: Worker,
+    pub(super) peer_pay_id: u8,
+    pub(super) info_hash: InfoHash,
+    pub(super) payer: Option<Payer>,
+    pub(super) payee: Option<Payee>,
+    pub(super) worker: Worker,
     /// Spends to us, for putting their closes.
-    received: HashMap<Commitment, (HoldingId, Box<OpenSpend>)>,
+    pub(super) received: HashMap<Commitment, (HoldingId, Box<OpenSpend>)>,
     /// When our opens went out, to tell how long acceptance took.
-    opened_at: HashMap<u32, UnixMs>,
+    pub(super) opened_at: HashMap<u32, UnixMs>,
     /// The payer has made up its mind once.
-    decided: bool,
+    pub(super) decided: bool,
     since: UnixMs,
-    is_provisional: bool,
+    pub(super) is_provisional: bool,
 }
 
 impl Pay {
@@ -70,7 +61,7 @@ impl Pay {
             && self.payee.as_ref().is_none_or(Payee::is_done)
     }
 
-    fn is_decided(&self, now: UnixMs) -> bool {
+    pub(super) fn is_decided(&self, now: UnixMs) -> bool {
         self.decided || self.payer.is_none() || now.since_ms(self.since) >= MIND_MS
     }
 }
@@ -317,160 +308,6 @@ impl Link {
         }
     }
 
-    fn say(&mut self, pay: &Pay, message: &Message) {
-        tracing::trace!(peer = %self.address, kind = message.kind(), "dp_pay sent");
-        let payload = message.encode();
-        self.to_peer
-            .inject(&frame::extended(pay.peer_pay_id, &payload));
-    }
-
-    fn act_as_payer(&mut self, now: UnixMs, pay: &mut Pay, action: PayerAction) {
-        match action {
-            PayerAction::Send(message) => {
-                pay.decided |= matches!(message, Message::Propose { .. });
-                if let Message::Open { channel, .. } = &message {
-                    pay.opened_at.insert(*channel, now);
-                }
-                self.say(pay, &message);
-            }
-            PayerAction::Reserve {
-                channel,
-                at_least,
-                at_most,
-            } => {
-                let request = ReserveRequest {
-                    info_hash: pay.info_hash,
-                    at_least,
-                    at_most,
-                };
-                pay.worker.send(Errand::Reserve { channel, request });
-            }
-            PayerAction::Commit {
-                channel,
-                holding,
-                payee,
-                certificate,
-            } => pay.worker.send(Errand::Commit {
-                channel,
-                holding,
-                payee,
-                certificate,
-            }),
-            PayerAction::Release { holding, .. } => pay.worker.send(Errand::Release(holding)),
-            PayerAction::Ticked { spend, k, .. } => {
-                self.shared.ticks.borrow_mut().paid.insert(spend, k);
-            }
-            PayerAction::Closed { spend, close, .. } => {
-                self.note_paid(pay, spend);
-                pay.worker.send(Errand::PayerClosed(spend, close));
-            }
-            PayerAction::Ended { spend, k } => {
-                let ticked = self.note_paid(pay, spend);
-                if !ticked && k > 0 {
-                    pay.worker.send(Errand::PayerTicks(vec![(spend, k)]));
-                }
-                pay.worker.send(Errand::PayerEnded(spend));
-                self.shared.left_open(spend, k, self.address);
-            }
-            PayerAction::GoesFree(reason) => {
-                pay.decided = true;
-                self.tell_free(pay.info_hash, reason);
-            }
-        }
-    }
-
-    /// Ticks of a channel that is over are noted before its end is.
-    fn note_paid(&self, pay: &Pay, spend: Commitment) -> bool {
-        let Some(k) = self.shared.ticks.borrow_mut().paid.remove(&spend) else {
-            return false;
-        };
-        pay.worker.send(Errand::PayerTicks(vec![(spend, k)]));
-        true
-    }
-
-    fn tell_free(&self, info_hash: InfoHash, reason: FreeReason) {
-        let peer = self.address;
-        self.snapshot.borrow_mut().why = Some(reason.to_string());
-        self.shared.tell(match reason {
-            FreeReason::Price { asked, limit } => GatewayEvent::PriceAboveLimit {
-                info_hash,
-                peer,
-                asked,
-                limit,
-            },
-            FreeReason::Wallet(NoReserve::OverBudget) => {
-                GatewayEvent::BudgetUsedUp { info_hash, peer }
-            }
-            other => GatewayEvent::GoesFree {
-                info_hash,
-                peer,
-                why: other.to_string(),
-            },
-        });
-    }
-
-    fn act_as_payee(&mut self, pay: &mut Pay, action: PayeeAction) {
-        match action {
-            PayeeAction::Send(message) => self.say(pay, &message),
-            PayeeAction::Check {
-                channel,
-                path,
-                holding,
-            } => pay.worker.send(Errand::Check {
-                channel,
-                holding,
-                path: Box::new(path),
-            }),
-            PayeeAction::NeedKey { channel } => pay.worker.send(Errand::NeedKey(channel)),
-            PayeeAction::KeyUnused { index } => pay.worker.send(Errand::KeyUnused(index)),
-            PayeeAction::RecordOpen {
-                channel,
-                path,
-                open,
-                holding,
-            } => {
-                let spend = open.commitment(&holding.id);
-                pay.received.insert(spend, (holding.id, open.clone()));
-                pay.worker.send(Errand::RecordOpen {
-                    channel,
-                    path: Box::new(path),
-                    open,
-                    holding,
-                });
-            }
-            PayeeAction::Accept {
-                channel,
-                records,
-                spend,
-            } => {
-                self.shared.note_channel(spend, self.id, channel);
-                pay.worker.send(Errand::Accept {
-                    channel,
-                    records,
-                    spend,
-                });
-            }
-            PayeeAction::Ticked { spend, k, wk } => {
-                self.shared.ticks.borrow_mut().earned.insert(spend, (k, wk));
-            }
-            PayeeAction::Close {
-                channel,
-                spend,
-                k,
-                wk,
-            } => {
-                self.shared.ticks.borrow_mut().earned.remove(&spend);
-                pay.worker.send(Errand::Close {
-                    channel,
-                    spend,
-                    k,
-                    wk,
-                    opened: pay.received.remove(&spend),
-                });
-            }
-        }
-    }
-
     /// A block of this peer came in.
     pub fn pay_delivered(&mut self, now: UnixMs, bytes: u64) {
         if let Some(payer) = self.pay.as_mut().and_then(|pay| pay.payer.as_mut()) {
@@ -573,78 +410,5 @@ impl Link {
             self.count_provisional(&mut pay, false);
             self.show_accounts(&pay);
         }
-    }
-
-    /// On what account a held block may be served now, if on any.
-    pub fn account_for(&mut self, now: UnixMs, bytes: u64) -> Option<Account> {
-        let admitted = self.hold.admitted_bytes(Account::Paid);
-        let waits_ms = self.hold.waiting_since().map_or(0, |at| now.since_ms(at));
-        let take = || {
-            let mut free = self.shared.free.borrow_mut();
-            free.take(now, self.id, bytes).then_some(Account::Free)
-        };
-        if self.kind == PeerKind::Unknown {
-            return None;
-        }
-        let Some(payee) = self.pay.as_mut().and_then(|pay| pay.payee.as_mut()) else {
-            return take();
-        };
-        let status = payee.status();
-        let is_under_payment = status.channels > 0 || status.is_provisional || status.is_accepted;
-        if is_under_payment && payee.allowance_bytes() >= admitted + bytes {
-            return Some(Account::Paid);
-        }
-        let is_used_up = status.channels == 0
-            && status.left.is_zero()
-            && status.due <= status.paid
-            && waits_ms >= USED_UP_MS;
-        if (!is_under_payment || is_used_up)
-            && let Some(account) = take()
-        {
-            return Some(account);
-        }
-        payee.handle_held(now);
-        None
-    }
-
-    /// Paid bytes were handed to the socket.
-    pub fn pay_served(&mut self, now: UnixMs, bytes: u64) {
-        if let Some(payee) = self.pay.as_mut().and_then(|pay| pay.payee.as_mut()) {
-            payee.handle_served(now, bytes);
-        }
-    }
-
-    /// Whether our engine's requests may go out.
-    pub fn may_ask(&self, now: UnixMs) -> bool {
-        match (self.kind, &self.pay) {
-            (PeerKind::Unknown, _) => false,
-            (PeerKind::Pays, Some(pay)) => pay.is_decided(now),
-            _ => true,
-        }
-    }
-
-    fn show_accounts(&self, pay: &Pay) {
-        let mut snapshot = self.snapshot.borrow_mut();
-        if let Some(payer) = &pay.payer {
-            let status = payer.status();
-            snapshot.paid = status.paid;
-            snapshot.paying = status.channels;
-            snapshot.left = status.left;
-        }
-        if let Some(payee) = &pay.payee {
-            let status = payee.status();
-            snapshot.earned = status.paid;
-            snapshot.owed = status.due.saturating_sub(status.paid);
-            snapshot.earning = status.channels;
-            snapshot.window_bytes = payee.allowance_bytes();
-        }
-    }
-
-    /// Brings the snapshot up to date.
-    pub fn show(&self) {
-        if let Some(pay) = &self.pay {
-            self.show_accounts(pay);
-        }
-        self.snapshot.borrow_mut().held_requests = self.hold.held() as u64;
     }
 }

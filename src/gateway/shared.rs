@@ -34,7 +34,7 @@ const STALE_MS: u64 = 30_000;
 const MAX_OWN_IDS: usize = 16;
 
 /// Reads a stretch (piece, begin, length) of a verified piece.
-pub type ContentReader = Arc<dyn Fn(InfoHash, u32, u32, u32) -> Option<Vec<u8>> + Send + Sync>;
+pub type ContentReader = Arc<dyn Fn(u32, u32, u32) -> Option<Vec<u8>> + Send + Sync>;
 
 /// Who dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,8 @@ pub struct Torrent {
     pub attribution: Attribution,
     /// Pieces that we have.
     pub have: Bits,
+    /// Reads verified content in doubt.
+    pub content: Option<ContentReader>,
 }
 
 /// Ticks that the wallet has not heard of yet.
@@ -122,8 +124,6 @@ pub struct Shared {
     pub advertised_port: u16,
     /// Free policy of torrents without terms.
     pub default_free: FreePolicy,
-    /// Reads verified content in doubt.
-    pub content: RefCell<Option<ContentReader>>,
     /// Peer ids our engine uses.
     pub own_ids: RefCell<Vec<PeerId>>,
     /// Where events go.
@@ -241,14 +241,14 @@ impl Shared {
 
     /// A piece verified: tells each deliverer, and drops who lied.
     pub fn piece_verified(&self, now: UnixMs, info_hash: InfoHash, piece: u32) {
-        let content = self.content.borrow().clone();
-        let read = |begin: u32, length: u32| -> Option<Digest> {
-            let bytes = content.as_ref()?(info_hash, piece, begin, length)?;
-            Some(Digester::of(&self.digest_key, &bytes))
-        };
         let verdict = match self.torrents.borrow_mut().get_mut(&info_hash) {
             Some(torrent) => {
                 torrent.have.add(piece);
+                let content = torrent.content.clone();
+                let read = |begin: u32, length: u32| -> Option<Digest> {
+                    let bytes = content.as_ref()?(piece, begin, length)?;
+                    Some(Digester::of(&self.digest_key, &bytes))
+                };
                 torrent.attribution.verified(piece, read)
             }
             None => return,
@@ -268,13 +268,13 @@ impl Shared {
     }
 
     /// A watched spend has a rival in the DHT.
-    pub fn conflict(&self, found: WatchConflict) {
+    pub fn conflict(&self, found: &WatchConflict) {
         let known = self.channels.borrow_mut().remove(&found.spend);
         let Some((id, channel)) = known else {
             return;
         };
         if let Some(handle) = self.connections.borrow().get(&id) {
-            let conflict = Command::Conflict(channel, Box::new(found.other));
+            let conflict = Command::Conflict(channel, Box::new(found.other.clone()));
             let _ = handle.commands.send(conflict);
             let address = handle.snapshot.borrow().address;
             if let (Some((info_hash, _)), Some(peer)) = (handle.peer, address) {

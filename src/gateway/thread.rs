@@ -15,7 +15,7 @@ use super::digest::DigestKey;
 use super::free::TICK_MS;
 use super::purse::Purse;
 use super::report::{GatewayEvent, OpenSpendLeft, PeerSnapshot};
-use super::shared::{Command, ContentReader, Shared, Torrent};
+use super::shared::{Command, ContentReader, Shared};
 use super::socks::Login;
 use super::terms::{GatewayConfig, TorrentTerms};
 use super::{doors, output};
@@ -34,11 +34,11 @@ pub enum Order {
     EngineListen(SocketAddr),
     SetTorrent(InfoHash, TorrentTerms),
     RemoveTorrent(InfoHash),
-    Content(ContentReader),
+    Content(InfoHash, ContentReader),
     Snapshot(oneshot::Sender<Vec<PeerSnapshot>>),
     Purse(Arc<Purse>),
-    Broker(PinnedBroker),
-    Conflict(WatchConflict),
+    Broker(Box<PinnedBroker>),
+    Conflict(Box<WatchConflict>),
     CloseAll(Duration, oneshot::Sender<Vec<OpenSpendLeft>>),
     Stop,
 }
@@ -84,7 +84,6 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
         listen: start.listen,
         advertised_port: config.advertised_port.unwrap_or(start.listen.port()),
         default_free: config.default_free,
-        content: RefCell::default(),
         own_ids: RefCell::default(),
         events: start.events,
         last_id: Cell::new(0),
@@ -128,17 +127,17 @@ fn obey(shared: &Rc<Shared>, order: Order) {
         Order::EngineListen(address) => shared.engine_listen.set(Some(address)),
         Order::SetTorrent(info_hash, terms) => {
             let mut torrents = shared.torrents.borrow_mut();
-            torrents
-                .entry(info_hash)
-                .or_insert_with(Torrent::default)
-                .terms = Some(terms);
+            torrents.entry(info_hash).or_default().terms = Some(terms);
             drop(torrents);
             look(shared);
         }
         Order::RemoveTorrent(info_hash) => {
             shared.torrents.borrow_mut().remove(&info_hash);
         }
-        Order::Content(reader) => *shared.content.borrow_mut() = Some(reader),
+        Order::Content(info_hash, reader) => {
+            let mut torrents = shared.torrents.borrow_mut();
+            torrents.entry(info_hash).or_default().content = Some(reader);
+        }
         Order::Snapshot(answer) => {
             let connections = shared.connections.borrow();
             let all = connections.values().map(|h| h.snapshot.borrow().clone());
@@ -146,10 +145,10 @@ fn obey(shared: &Rc<Shared>, order: Order) {
         }
         Order::Purse(purse) => *shared.purse.borrow_mut() = Some(purse),
         Order::Broker(broker) => {
-            *shared.broker.borrow_mut() = Some(broker);
+            *shared.broker.borrow_mut() = Some(*broker);
             look(shared);
         }
-        Order::Conflict(found) => shared.conflict(found),
+        Order::Conflict(found) => shared.conflict(&found),
         Order::CloseAll(deadline, answer) => {
             let shared = Rc::clone(shared);
             tokio::task::spawn_local(async move {

@@ -46,10 +46,7 @@ async fn a_leecher_pays_its_seeder_to_the_unit() {
 fn cpu_ms() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     let after = stat.rsplit(") ").next().expect("fields");
-    let fields: Vec<u64> = after
-        .split(' ')
-        .map(|f| f.parse().unwrap_or(0))
-        .collect();
+    let fields: Vec<u64> = after.split(' ').map(|f| f.parse().unwrap_or(0)).collect();
     (fields[11] + fields[12]) * 10
 }
 
@@ -63,13 +60,29 @@ async fn speed() {
     seeder.add(&metainfo, &[], FreePolicy::Off).await;
     let plain = plain_engine().await;
     let seeding = add(&metainfo, seeder.dir.path(), &[]);
-    plain.add(seeding).await.expect("adds").wait_checked().await.expect("checks");
+    plain
+        .add(seeding)
+        .await
+        .expect("adds")
+        .wait_checked()
+        .await
+        .expect("checks");
     for round in 0..3 {
         for way in ["plain", "free", "paid"] {
             let dir = tempfile::tempdir().expect("makes");
-            let policy = if way == "free" { FreePolicy::On } else { FreePolicy::Off };
-            seeder.gateway.set_torrent(metainfo.info_hash(), terms(&metainfo, policy));
-            let leecher = if way == "paid" { world.node(200_000).await } else { node().await };
+            let policy = if way == "free" {
+                FreePolicy::On
+            } else {
+                FreePolicy::Off
+            };
+            seeder
+                .gateway
+                .set_torrent(metainfo.info_hash(), terms(&metainfo, policy));
+            let leecher = if way == "paid" {
+                world.node(200_000).await
+            } else {
+                node().await
+            };
             if let Some(wallet) = &leecher.wallet {
                 wallet.buy(Units(2048)).await.expect("buys");
             }

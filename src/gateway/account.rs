@@ -1,0 +1,97 @@
+//! What a peer may have now, and on what account; how the accounts stand.
+
+use super::hold::Account;
+use super::link::{Link, PeerKind};
+use super::pay::Pay;
+use crate::channel::PayeeStatus;
+use crate::units::UnixMs;
+
+/// A payer whose channels are used up and that proposes nothing for so long is served as one that
+/// does not pay.
+const USED_UP_MS: u64 = 5_000;
+
+/// Whether a payer has proposed something good, or is about to.
+fn is_under_payment(status: &PayeeStatus) -> bool {
+    status.channels > 0 || status.is_provisional || status.is_accepted
+}
+
+impl Link {
+    /// Whether the peer is served as one that pays us.
+    pub fn is_under_payment(&self) -> bool {
+        let status = self.pay.as_ref().and_then(|pay| pay.payee_status());
+        status.is_some_and(|status| is_under_payment(&status))
+    }
+
+    /// On what account a held block may be served now, if on any.
+    pub fn account_for(&mut self, now: UnixMs, bytes: u64) -> Option<Account> {
+        let admitted = self.hold.admitted_bytes(Account::Paid);
+        let waits_ms = self.hold.waiting_since().map_or(0, |at| now.since_ms(at));
+        let take = || {
+            let mut free = self.shared.free.borrow_mut();
+            free.take(now, self.id, bytes).then_some(Account::Free)
+        };
+        if self.kind == PeerKind::Unknown {
+            return None;
+        }
+        let Some(payee) = self.pay.as_mut().and_then(|pay| pay.payee.as_mut()) else {
+            return take();
+        };
+        let status = payee.status();
+        let is_under_payment = is_under_payment(&status);
+        if is_under_payment && payee.allowance_bytes() >= admitted + bytes {
+            return Some(Account::Paid);
+        }
+        let is_used_up = status.channels == 0
+            && status.left.is_zero()
+            && status.due <= status.paid
+            && waits_ms >= USED_UP_MS;
+        if (!is_under_payment || is_used_up)
+            && let Some(account) = take()
+        {
+            return Some(account);
+        }
+        payee.handle_held(now);
+        None
+    }
+
+    /// Paid bytes were handed to the socket.
+    pub fn pay_served(&mut self, now: UnixMs, bytes: u64) {
+        if let Some(payee) = self.pay.as_mut().and_then(|pay| pay.payee.as_mut()) {
+            payee.handle_served(now, bytes);
+        }
+    }
+
+    /// Whether our engine's requests may go out.
+    pub fn may_ask(&self, now: UnixMs) -> bool {
+        match (self.kind, &self.pay) {
+            (PeerKind::Unknown, _) => false,
+            (PeerKind::Pays, Some(pay)) => pay.is_decided(now),
+            _ => true,
+        }
+    }
+
+    pub(super) fn show_accounts(&self, pay: &Pay) {
+        let mut snapshot = self.snapshot.borrow_mut();
+        if let Some(payer) = &pay.payer {
+            let status = payer.status();
+            snapshot.paid = status.paid;
+            snapshot.paying = status.channels;
+            snapshot.left = status.left;
+        }
+        if let Some(payee) = &pay.payee {
+            let status = payee.status();
+            snapshot.earned = status.paid;
+            snapshot.owed = status.due.saturating_sub(status.paid);
+            snapshot.earning = status.channels;
+            snapshot.window_bytes = payee.allowance_bytes();
+        }
+    }
+
+    /// Brings the snapshot up to date.
+    pub fn show(&self) {
+        if let Some(pay) = &self.pay {
+            self.show_accounts(pay);
+        }
+        self.snapshot.borrow_mut().held_requests = self.hold.held() as u64;
+    }
+}

@@ -1,0 +1,170 @@
+//! What the machines of payment want done, carried out: messages sent, errands given to wallet and DHT,
+//! ticks put aside to be noted together.
+
+use super::link::Link;
+use super::pay::Pay;
+use super::purse::Errand;
+use super::report::GatewayEvent;
+use crate::cashier::wallet::ReserveRequest;
+use crate::channel::{FreeReason, NoReserve, PayeeAction, PayerAction};
+use crate::coin::Commitment;
+use crate::units::{InfoHash, UnixMs};
+use crate::wire::frame;
+use crate::wire::message::Message;
+
+impl Link {
+    pub(super) fn say(&mut self, pay: &Pay, message: &Message) {
+        tracing::trace!(peer = %self.address, kind = message.kind(), "dp_pay sent");
+        let payload = message.encode();
+        self.to_peer
+            .inject(&frame::extended(pay.peer_pay_id, &payload));
+    }
+
+    pub(super) fn act_as_payer(&mut self, now: UnixMs, pay: &mut Pay, action: PayerAction) {
+        match action {
+            PayerAction::Send(message) => {
+                pay.decided |= matches!(message, Message::Propose { .. });
+                if let Message::Open { channel, .. } = &message {
+                    pay.opened_at.insert(*channel, now);
+                }
+                self.say(pay, &message);
+            }
+            PayerAction::Reserve {
+                channel,
+                at_least,
+                at_most,
+            } => {
+                let request = ReserveRequest {
+                    info_hash: pay.info_hash,
+                    at_least,
+                    at_most,
+                };
+                pay.worker.send(Errand::Reserve { channel, request });
+            }
+            PayerAction::Commit {
+                channel,
+                holding,
+                payee,
+                certificate,
+            } => pay.worker.send(Errand::Commit {
+                channel,
+                holding,
+                payee,
+                certificate,
+            }),
+            PayerAction::Release { holding, .. } => pay.worker.send(Errand::Release(holding)),
+            PayerAction::Ticked { spend, k, .. } => {
+                self.shared.ticks.borrow_mut().paid.insert(spend, k);
+            }
+            PayerAction::Closed { spend, close, .. } => {
+                self.note_paid(pay, spend);
+                pay.worker.send(Errand::PayerClosed(spend, close));
+            }
+            PayerAction::Ended { spend, k } => {
+                let ticked = self.note_paid(pay, spend);
+                if !ticked && k > 0 {
+                    pay.worker.send(Errand::PayerTicks(vec![(spend, k)]));
+                }
+                pay.worker.send(Errand::PayerEnded(spend));
+                self.shared.left_open(spend, k, self.address);
+            }
+            PayerAction::GoesFree(reason) => {
+                pay.decided = true;
+                self.tell_free(pay.info_hash, reason);
+            }
+        }
+    }
+
+    /// Ticks of a channel that is over are noted before its end is.
+    fn note_paid(&self, pay: &Pay, spend: Commitment) -> bool {
+        let Some(k) = self.shared.ticks.borrow_mut().paid.remove(&spend) else {
+            return false;
+        };
+        pay.worker.send(Errand::PayerTicks(vec![(spend, k)]));
+        true
+    }
+
+    fn tell_free(&self, info_hash: InfoHash, reason: FreeReason) {
+        let peer = self.address;
+        self.snapshot.borrow_mut().why = Some(reason.to_string());
+        self.shared.tell(match reason {
+            FreeReason::Price { asked, limit } => GatewayEvent::PriceAboveLimit {
+                info_hash,
+                peer,
+                asked,
+                limit,
+            },
+            FreeReason::Wallet(NoReserve::OverBudget) => {
+                GatewayEvent::BudgetUsedUp { info_hash, peer }
+            }
+            other => GatewayEvent::GoesFree {
+                info_hash,
+                peer,
+                why: other.to_string(),
+            },
+        });
+    }
+
+    pub(super) fn act_as_payee(&mut self, pay: &mut Pay, action: PayeeAction) {
+        match action {
+            PayeeAction::Send(message) => self.say(pay, &message),
+            PayeeAction::Check {
+                channel,
+                path,
+                holding,
+            } => pay.worker.send(Errand::Check {
+                channel,
+                holding,
+                path: Box::new(path),
+            }),
+            PayeeAction::NeedKey { channel } => pay.worker.send(Errand::NeedKey(channel)),
+            PayeeAction::KeyUnused { index } => pay.worker.send(Errand::KeyUnused(index)),
+            PayeeAction::RecordOpen {
+                channel,
+                path,
+                open,
+                holding,
+            } => {
+                let spend = open.commitment(&holding.id);
+                pay.received.insert(spend, (holding.id, open.clone()));
+                pay.worker.send(Errand::RecordOpen {
+                    channel,
+                    path: Box::new(path),
+                    open,
+                    holding,
+                });
+            }
+            PayeeAction::Accept {
+                channel,
+                records,
+                spend,
+            } => {
+                self.shared.note_channel(spend, self.id, channel);
+                pay.worker.send(Errand::Accept {
+                    channel,
+                    records,
+                    spend,
+                });
+            }
+            PayeeAction::Ticked { spend, k, wk } => {
+                self.shared.ticks.borrow_mut().earned.insert(spend, (k, wk));
+            }
+            PayeeAction::Close {
+                channel,
+                spend,
+                k,
+                wk,
+            } => {
+                self.shared.ticks.borrow_mut().earned.remove(&spend);
+                self.shared.channels.borrow_mut().remove(&spend);
+                pay.worker.send(Errand::Close {
+                    channel,
+                    spend,
+                    k,
+                    wk,
+                    opened: pay.received.remove(&spend),
+                });
+            }
+        }
+    }
+}
