@@ -26,8 +26,8 @@ pub struct BlockList {
 }
 
 impl BlockList {
-    /// Refuses a peer for a day. `listens_on` is its public address, where known.
-    pub fn block(&mut self, now: UnixMs, id: Option<PeerId>, listens_on: Option<SocketAddr>) {
+    /// Refuses a peer for a day: by its id and by the addresses it listens on, where known.
+    pub fn block(&mut self, now: UnixMs, id: Option<PeerId>, listens_on: &[SocketAddr]) {
         if self.until.len() >= MAX_ENTRIES {
             self.until.retain(|_, until| *until > now);
         }
@@ -38,8 +38,8 @@ impl BlockList {
         if let Some(id) = id {
             self.until.insert(Name::Id(id), until);
         }
-        if let Some(address) = listens_on {
-            self.until.insert(Name::Address(canonical(address)), until);
+        for address in listens_on {
+            self.until.insert(Name::Address(canonical(*address)), until);
             let host = address.ip().to_canonical();
             if is_public(host) {
                 self.until.insert(Name::Host(host), until);
@@ -85,7 +85,7 @@ mod tests {
     fn a_public_peer_is_refused_from_every_port_for_a_day() {
         let mut list = BlockList::default();
         let listens_on: SocketAddr = "1.2.3.4:6881".parse().expect("address");
-        list.block(UnixMs(0), Some(PeerId([1; 20])), Some(listens_on));
+        list.block(UnixMs(0), Some(PeerId([1; 20])), &[listens_on]);
         assert!(list.refuses_id(UnixMs(1), PeerId([1; 20])));
         assert!(!list.refuses_id(UnixMs(1), PeerId([2; 20])));
         let other_port: SocketAddr = "[::ffff:1.2.3.4]:50000".parse().expect("address");
@@ -99,7 +99,7 @@ mod tests {
         list.block(
             UnixMs(0),
             None,
-            Some("127.0.0.1:6881".parse().expect("address")),
+            &["127.0.0.1:6881".parse().expect("address")],
         );
         assert!(list.refuses_address(UnixMs(1), "127.0.0.1:6881".parse().expect("address")));
         assert!(!list.refuses_address(UnixMs(1), "127.0.0.1:6882".parse().expect("address")));

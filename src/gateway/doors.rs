@@ -203,6 +203,7 @@ async fn carry(
     link.show();
     let last = link.snapshot.borrow().clone();
     shared.connections.borrow_mut().remove(&id);
+    shared.depart(id, last.clone());
     shared.tell(GatewayEvent::Closed {
         info_hash: link.info_hash(),
         peer: address,

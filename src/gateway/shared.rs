@@ -2,7 +2,7 @@
 //! list, what free peers may have.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,6 +32,9 @@ const CROSSING_MS: u64 = 5_000;
 const STALE_MS: u64 = 30_000;
 /// Own peer ids remembered; an engine has one a session.
 const MAX_OWN_IDS: usize = 16;
+
+/// Ended connections remembered.
+const MAX_DEPARTED: usize = 256;
 
 /// Reads a stretch (piece, begin, length) of a verified piece.
 pub type ContentReader = Arc<dyn Fn(u32, u32, u32) -> Option<Vec<u8>> + Send + Sync>;
@@ -144,6 +147,8 @@ pub struct Shared {
     pub channels: RefCell<HashMap<Commitment, (ConnectionId, u32)>>,
     /// Our spends that ended without a close.
     pub open_spends: RefCell<Vec<OpenSpendLeft>>,
+    /// Connections that have ended.
+    pub departed: RefCell<VecDeque<(ConnectionId, PeerSnapshot)>>,
     /// No new connections.
     pub stopping: Cell<bool>,
 }
@@ -323,19 +328,37 @@ impl Shared {
             }
         }
         for id in verdict.liars {
-            let Some(handle) = connections.get(&id) else {
-                continue;
+            let liar = match connections.get(&id) {
+                Some(handle) => {
+                    let _ = handle.commands.send(Command::Close(Close::Garbage));
+                    handle.snapshot.borrow().clone()
+                }
+                None => match self.departed.borrow().iter().find(|(gone, _)| *gone == id) {
+                    Some((_, snapshot)) => snapshot.clone(),
+                    None => continue,
+                },
             };
-            let snapshot = handle.snapshot.borrow();
-            let _ = handle.commands.send(Command::Close(Close::Garbage));
-            let Some(peer) = snapshot.address else {
-                continue;
-            };
-            let listens_on = (!snapshot.inbound).then_some(peer);
-            let listens_on = snapshot.listens_on.or(listens_on);
-            let mut list = self.block_list.borrow_mut();
-            list.block(now, snapshot.peer_id, listens_on);
-            self.tell(GatewayEvent::Garbage { info_hash, peer });
+            self.block(now, info_hash, &liar);
+        }
+    }
+
+    fn block(&self, now: UnixMs, info_hash: InfoHash, liar: &PeerSnapshot) {
+        let Some(peer) = liar.address else {
+            return;
+        };
+        let dialled = (!liar.inbound).then_some(peer);
+        let addresses: Vec<_> = dialled.into_iter().chain(liar.listens_on).collect();
+        let mut list = self.block_list.borrow_mut();
+        list.block(now, liar.peer_id, &addresses);
+        self.tell(GatewayEvent::Garbage { info_hash, peer });
+    }
+
+    /// Remembers a connection that has ended, as what it delivered may turn out to be garbage later.
+    pub fn depart(&self, id: ConnectionId, snapshot: PeerSnapshot) {
+        let mut departed = self.departed.borrow_mut();
+        departed.push_back((id, snapshot));
+        if departed.len() > MAX_DEPARTED {
+            departed.pop_front();
         }
     }
 }

@@ -94,6 +94,7 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
         debts: RefCell::default(),
         channels: RefCell::default(),
         open_spends: RefCell::default(),
+        departed: RefCell::default(),
         stopping: Cell::new(false),
     });
     tokio::task::spawn_local(doors::serve_socks(Rc::clone(&shared), engine, start.login));

@@ -2,4 +2,5 @@
 
 mod pay;
 mod plumbing;
+mod raw;
 mod support;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use dpay::gateway::{FreePolicy, Gateway, GatewayConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use crate::support::{LOOPBACK, make, node, same, terms, within};
+use crate::support::{LOOPBACK, make, node, same, socks, terms, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_goes_through_two_gateways_and_every_byte_has_a_sender() {
@@ -89,30 +89,4 @@ async fn the_gateway_does_not_let_our_engine_reach_itself() {
     let gateway = Gateway::start(&GatewayConfig::new(LOOPBACK)).expect("starts");
     let refused = socks(&gateway, gateway.listen_addr()).await;
     assert_eq!(refused.err(), Some(2));
-}
-
-/// A connection through the gateway's SOCKS server, or its reply.
-async fn socks(gateway: &Gateway, target: SocketAddr) -> Result<TcpStream, u8> {
-    let url = url::Url::parse(gateway.socks_url()).expect("a URL");
-    let address = (url.host_str().expect("host"), url.port().expect("port"));
-    let mut client = TcpStream::connect(address).await.expect("connects");
-    let (user, password) = (url.username(), url.password().expect("password"));
-    let mut hello = vec![5, 1, 2, 1, user.len() as u8];
-    hello.extend(user.as_bytes());
-    hello.push(password.len() as u8);
-    hello.extend(password.as_bytes());
-    let SocketAddr::V4(target) = target else {
-        panic!("an IPv4 address");
-    };
-    hello.extend([5, 1, 0, 1]);
-    hello.extend(target.ip().octets());
-    hello.extend(target.port().to_be_bytes());
-    client.write_all(&hello).await.expect("writes");
-    let mut told = [0; 14];
-    client.read_exact(&mut told).await.expect("reads");
-    assert_eq!(told[..4], [5, 2, 1, 0]);
-    match told[5] {
-        0 => Ok(client),
-        reply => Err(reply),
-    }
 }

@@ -17,6 +17,8 @@ use dpay::store::broker::MemoryBrokerStore;
 use dpay::torrent::{Layout, Metainfo, MetainfoBuilder, PieceLength};
 use dpay::units::{PricePerGib, Units};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 pub const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -189,5 +191,31 @@ impl World {
             dht: Some(dht),
         };
         node_with(Some(payments), Some(home)).await
+    }
+}
+
+/// A connection through the gateway's SOCKS server, or its reply.
+pub async fn socks(gateway: &Gateway, target: SocketAddr) -> Result<TcpStream, u8> {
+    let url = url::Url::parse(gateway.socks_url()).expect("a URL");
+    let address = (url.host_str().expect("host"), url.port().expect("port"));
+    let mut client = TcpStream::connect(address).await.expect("connects");
+    let (user, password) = (url.username(), url.password().expect("password"));
+    let mut hello = vec![5, 1, 2, 1, user.len() as u8];
+    hello.extend(user.as_bytes());
+    hello.push(password.len() as u8);
+    hello.extend(password.as_bytes());
+    let SocketAddr::V4(target) = target else {
+        panic!("an IPv4 address");
+    };
+    hello.extend([5, 1, 0, 1]);
+    hello.extend(target.ip().octets());
+    hello.extend(target.port().to_be_bytes());
+    client.write_all(&hello).await.expect("writes");
+    let mut told = [0; 14];
+    client.read_exact(&mut told).await.expect("reads");
+    assert_eq!(told[..4], [5, 2, 1, 0]);
+    match told[5] {
+        0 => Ok(client),
+        reply => Err(reply),
     }
 }
