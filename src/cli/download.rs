@@ -49,6 +49,7 @@ pub struct DownloadArgs {
     /// Do not ask before paying
     #[arg(short, long)]
     pub yes: bool,
+    /// What is asked of leechers.
     #[command(flatten)]
     pub serving: ServingArgs,
 }

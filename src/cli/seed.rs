@@ -21,6 +21,7 @@ pub struct SeedArgs {
     /// The folder that holds their files, or the folders of their files
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// What is asked of leechers.
     #[command(flatten)]
     pub serving: ServingArgs,
 }

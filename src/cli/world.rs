@@ -35,20 +35,29 @@ impl Proc {
     /// # Errors
     /// When the program cannot be started.
     pub fn start(name: &str, exe: &Path, args: &[String]) -> Result<Proc> {
+        // Who asks for logs wants to see the children's.
+        let logs = std::env::var_os("RUST_LOG").is_some();
         let mut child = Command::new(exe)
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(if logs {
+                Stdio::inherit()
+            } else {
+                Stdio::piped()
+            })
             .env_remove("DPAY_PASSPHRASE")
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {} for {name}", exe.display()))?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("child has no output")?;
-        let stderr = child.stderr.take().context("child has no error output")?;
+        let stderr = child.stderr.take();
         let stderr = tokio::spawn(async move {
             let mut text = String::new();
+            let Some(stderr) = stderr else {
+                return text;
+            };
             let mut stderr = BufReader::new(stderr);
             let _ = (&mut stderr)
                 .take(STDERR_KEPT_BYTES)

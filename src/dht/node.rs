@@ -17,6 +17,9 @@ const RESOLVE_PAUSE: Duration = Duration::from_secs(10);
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 /// Bootstrap addresses that one client gets.
 const BOOTSTRAP_EACH: usize = 3;
+/// Bootstrap addresses that a server gets: in a private network it is known only to those that were
+/// told of it, as the crate's nodes do not learn of nodes that ask them.
+const BOOTSTRAP_SERVER: usize = 20;
 /// Bootstrap addresses kept, over all hosts in the list.
 const MAX_BOOTSTRAP: usize = 32;
 
@@ -102,7 +105,11 @@ impl DhtNode {
     /// # Errors
     /// [`DhtError::Setting`] and [`DhtError::Bind`].
     pub async fn start(config: DhtConfig) -> Result<DhtNode, DhtError> {
-        DhtNode::start_with(config, BOOTSTRAP_EACH).await
+        let each = match config.server {
+            true => BOOTSTRAP_SERVER,
+            false => BOOTSTRAP_EACH,
+        };
+        DhtNode::start_with(config, each).await
     }
 
     pub(super) async fn start_with(

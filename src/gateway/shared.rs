@@ -27,7 +27,7 @@ use crate::wallet::PinnedBroker;
 use crate::wire::frame::PeerId;
 
 /// Two peers that dial each other at once do so within this time.
-const CROSSING_MS: u64 = 5_000;
+const CROSSING_MS: u64 = 1_000;
 /// A connection so silent gives way to a new one of the same peer.
 const STALE_MS: u64 = 30_000;
 /// Own peer ids remembered; an engine has one a session.
