@@ -184,7 +184,9 @@ async fn follow(
             }
             () = stop.wait() => return Ok(Ended::Stopped),
             told = totals.next() => {
-                if let Some(told) = told {
+                if let Some(mut told) = told {
+                    told.line["bytes"] = handle.progress().bytes_have.into();
+                    told.line["cpu_ms"] = node::own_use().0.into();
                     bar.tell(&told, json);
                 }
             }
@@ -194,7 +196,9 @@ async fn follow(
                 bar.show(&progress, totals);
                 let line = progress_line(&progress, totals);
                 if json && line != last {
-                    println!("{line}");
+                    let mut with_use = line.clone();
+                    with_use["cpu_ms"] = node::own_use().0.into();
+                    println!("{with_use}");
                     last = line;
                 }
             }

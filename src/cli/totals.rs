@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 
 use crate::gateway::{GatewayEvent, PeerSnapshot};
 use crate::node::Node;
+use crate::record::Item;
 use crate::torrent::printable;
 use crate::units::{InfoHash, Units};
 
@@ -154,6 +155,7 @@ fn told(event: &GatewayEvent) -> Option<Told> {
             peer,
             acceptance_ms,
             by_us,
+            copies,
         } => (
             json!({
                 "event": "accepted",
@@ -161,6 +163,7 @@ fn told(event: &GatewayEvent) -> Option<Told> {
                 "peer": peer.to_string(),
                 "acceptance_ms": acceptance_ms,
                 "by_us": by_us,
+                "copies_by_record_and_place": copies,
             }),
             match by_us {
                 true => format!("{peer} pays us: its spend was accepted in {acceptance_ms} ms"),
@@ -187,12 +190,39 @@ fn told(event: &GatewayEvent) -> Option<Told> {
             peer,
             why,
         } => free(info_hash, *peer, why),
-        GatewayEvent::Conflict { info_hash, peer } => (
-            json!({"event": "conflict", "info_hash": info_hash, "peer": peer.to_string()}),
-            format!("{peer} spent a coin twice: refused"),
-        ),
+        GatewayEvent::Conflict {
+            info_hash,
+            peer,
+            items,
+        } => {
+            let items: Vec<Value> = items
+                .iter()
+                .flat_map(|pair| [item_line(&pair.0), item_line(&pair.1)])
+                .collect();
+            let line = json!({
+                "event": "conflict",
+                "info_hash": info_hash,
+                "peer": peer.to_string(),
+                "items": items,
+            });
+            (
+                line,
+                format!("{peer} spent a coin twice: refused, and nothing was lost"),
+            )
+        }
     };
     Some(Told { line, text })
+}
+
+/// One of two conflicting items, as anybody can check it.
+fn item_line(item: &Item) -> Value {
+    json!({
+        "key": item.key,
+        "salt": item.salt,
+        "seq": item.seq,
+        "value": hex::encode(&item.value),
+        "signature": item.signature,
+    })
 }
 
 fn free(info_hash: &InfoHash, peer: SocketAddr, why: &str) -> (Value, String) {

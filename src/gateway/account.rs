@@ -10,6 +10,10 @@ use crate::units::UnixMs;
 /// does not pay.
 const USED_UP_MS: u64 = 5_000;
 
+/// A payer whose requests are held so long while its spend is not accepted is served as one that does
+/// not pay.
+const UNACCEPTED_MS: u64 = 3_000;
+
 /// Whether a payer has proposed something good, or is about to.
 fn is_under_payment(status: &PayeeStatus) -> bool {
     status.channels > 0 || status.is_provisional || status.is_accepted
@@ -45,7 +49,10 @@ impl Link {
             && status.left.is_zero()
             && status.due <= status.paid
             && waits_ms >= USED_UP_MS;
-        if (!is_under_payment || is_used_up)
+        // Nor does the DHT hold a piece back: who waits for acceptance is served like a stranger.
+        let waiting_since = self.hold.waiting_since().unwrap_or(now);
+        let is_unaccepted = !status.is_accepted && now.since_ms(waiting_since) >= UNACCEPTED_MS;
+        if (!is_under_payment || is_used_up || is_unaccepted)
             && let Some(account) = take()
         {
             return Some(account);

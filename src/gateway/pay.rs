@@ -187,10 +187,15 @@ impl Link {
                 peer,
                 acceptance_ms,
                 by_us: false,
+                copies: Vec::new(),
             });
         }
         if matches!(message, Message::Conflict { .. }) {
-            self.shared.tell(GatewayEvent::Conflict { info_hash, peer });
+            self.shared.tell(GatewayEvent::Conflict {
+                items: None,
+                info_hash,
+                peer,
+            });
         }
         match fault {
             Some(fault) => Err(Close::Payment(fault.to_string())),
@@ -232,31 +237,26 @@ impl Link {
             (Answer::Recorded(channel, answer), _, Some(payee)) => {
                 payee.handle_open_recorded(now, channel, answer);
             }
-            (
-                Answer::Judged {
-                    channel,
-                    verdict,
-                    elapsed_ms,
-                },
-                _,
-                Some(payee),
-            ) => {
+            (Answer::Judged { channel, outcome }, _, Some(payee)) => {
                 let (info_hash, peer) = (pay.info_hash, self.address);
-                match &verdict {
+                match &outcome.verdict {
                     Verdict::Accepted => self.shared.tell(GatewayEvent::PaymentAccepted {
                         info_hash,
                         peer,
-                        acceptance_ms: elapsed_ms,
+                        acceptance_ms: outcome.elapsed_ms,
                         by_us: true,
+                        copies: outcome.per_record.iter().map(|r| r.copies).collect(),
                     }),
-                    Verdict::Conflict(_) => {
-                        self.shared.tell(GatewayEvent::Conflict { info_hash, peer });
-                    }
+                    Verdict::Conflict(_) => self.shared.tell(GatewayEvent::Conflict {
+                        items: outcome.conflict.clone().map(Box::new),
+                        info_hash,
+                        peer,
+                    }),
                     Verdict::Undecided { why } => {
                         tracing::info!(%peer, ?why, "a spend stays undecided");
                     }
                 }
-                payee.handle_verdict(now, channel, verdict);
+                payee.handle_verdict(now, channel, outcome.verdict);
             }
             (Answer::Closed(channel, close), _, Some(payee)) => {
                 payee.handle_closed(now, channel, close);

@@ -15,7 +15,7 @@ use super::shared::Command;
 use crate::cashier::wallet::{CashierError, ReserveRequest, SpentCheck, WalletHandle};
 use crate::channel::{NoReserve, Reserved};
 use crate::coin::{Chain, ChainValue, Commitment, HoldingId, PseudonymCertificate, PublicKey};
-use crate::dht::{DhtNode, Watch, WatchConflict};
+use crate::dht::{Acceptance, DhtNode, Watch, WatchConflict};
 use crate::record::{ClosePart, Doubt, Holding, OpenSpend, Path, SignedRecord, Verdict};
 use crate::units::InfoHash;
 use crate::wallet::WalletError;
@@ -93,8 +93,7 @@ pub enum Answer {
     Recorded(u32, Result<(), RefuseReason>),
     Judged {
         channel: u32,
-        verdict: Verdict,
-        elapsed_ms: u64,
+        outcome: Box<Acceptance>,
     },
     Closed(u32, ClosePart),
 }
@@ -221,14 +220,21 @@ impl Purse {
     }
 
     /// Judges a spend in the DHT and watches it once it is accepted.
-    async fn judge(&self, records: Vec<SignedRecord>, spend: Commitment) -> (Verdict, u64) {
+    async fn judge(&self, records: Vec<SignedRecord>, spend: Commitment) -> Acceptance {
         let Some(dht) = &self.dht else {
             let why = Doubt::TooFewAnswers {
                 place: 0,
                 answers: 0,
                 wanted: 1,
             };
-            return (Verdict::Undecided { why }, 0);
+            return Acceptance {
+                verdict: Verdict::Undecided { why },
+                per_record: Vec::new(),
+                conflict: None,
+                puts: 0,
+                gets: 0,
+                elapsed_ms: 0,
+            };
         };
         let outcome = dht.accept(records.clone()).await;
         if matches!(outcome.verdict, Verdict::Accepted) {
@@ -238,7 +244,7 @@ impl Purse {
             watches.retain(|_, watch| !watch.is_finished());
             watches.insert(spend, watch);
         }
-        (outcome.verdict, outcome.elapsed_ms)
+        outcome
     }
 
     /// Puts a close until it lies there, and notes so.
@@ -365,12 +371,8 @@ impl Desk {
                 let busy = Busy::new(&self.purse);
                 let answers = self.answers.clone();
                 self.purse.runtime.spawn(async move {
-                    let (verdict, elapsed_ms) = busy.0.judge(records, spend).await;
-                    let answer = Answer::Judged {
-                        channel,
-                        verdict,
-                        elapsed_ms,
-                    };
+                    let outcome = Box::new(busy.0.judge(records, spend).await);
+                    let answer = Answer::Judged { channel, outcome };
                     let _ = answers.send(Command::Answer(Box::new(answer)));
                 });
             }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use thiserror::Error;
 
 use crate::coin::Commitment;
+use crate::record::{Item, PLACES};
 use crate::units::{InfoHash, PricePerGib, Units};
 use crate::wire::frame::{FrameError, PeerId};
 
@@ -153,6 +154,8 @@ pub enum GatewayEvent {
         acceptance_ms: u64,
         /// Whether we accepted it, as payee.
         by_us: bool,
+        /// As payee: copies read in each place, of the spend and then of each record of its path.
+        copies: Vec<[u32; PLACES]>,
     },
     /// The budget is used up: this peer is used without being paid from now on.
     BudgetUsedUp {
@@ -183,6 +186,8 @@ pub enum GatewayEvent {
     },
     /// A double spend was seen on a connection.
     Conflict {
+        /// The item that we were shown and the other that lies in its slot, where we know both.
+        items: Option<Box<(Item, Item)>>,
         /// The torrent.
         info_hash: InfoHash,
         /// The peer.

@@ -283,7 +283,11 @@ impl Shared {
             let _ = handle.commands.send(conflict);
             let address = handle.snapshot.borrow().address;
             if let (Some((info_hash, _)), Some(peer)) = (handle.peer, address) {
-                self.tell(GatewayEvent::Conflict { info_hash, peer });
+                self.tell(GatewayEvent::Conflict {
+                    items: Some(Box::new((found.ours.clone(), found.other.clone()))),
+                    info_hash,
+                    peer,
+                });
             }
         }
     }
