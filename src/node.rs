@@ -12,7 +12,9 @@ use crate::cashier::wallet::{CashierError, Passphrase, Wallet, WalletConfig, Wal
 use crate::dht::tracker::Tracker;
 use crate::dht::{DhtConfig, DhtError, DhtNode};
 use crate::engine::{AddTorrent, Engine, EngineConfig, EngineError, Handle, TorrentSource};
-use crate::gateway::{FreePolicy, Gateway, GatewayConfig, GatewayError, Payments, TorrentTerms};
+use crate::gateway::{
+    FreePolicy, Gateway, GatewayConfig, GatewayError, Payments, TorrentTerms, content_of,
+};
 use crate::record::Verdict;
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, PricePerGib, Units};
@@ -201,6 +203,8 @@ impl Node {
             let metainfo = handle.wait_metadata().await?;
             self.prepare(&metainfo, terms).await?;
         }
+        self.gateway
+            .set_content(handle.info_hash(), content_of(handle.clone()));
         Ok(handle)
     }
 

@@ -189,16 +189,6 @@ async fn drain(peer: &mut RawPeer, t: &Torrent) -> u64 {
     got
 }
 
-async fn until_unchoked(peer: &mut RawPeer) {
-    loop {
-        match peer.next_within(SHORT).await.expect("stays connected") {
-            Some(Event::Unchoke) => return,
-            Some(_) => {}
-            None => panic!("not unchoked"),
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_leecher_that_stops_paying_gets_exactly_its_window() {
     let world = world().await;

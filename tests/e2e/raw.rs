@@ -1,7 +1,6 @@
 //! A BitTorrent peer by hand, for what no honest client does: it speaks BEP 3, BEP 10 and `dp_pay` over a
 //! real socket and does exactly what a test tells it to.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,8 +19,6 @@ pub enum Event {
     Choke,
     Unchoke,
     Interested,
-    Have(u32),
-    Bitfield(Vec<u8>),
     Request {
         piece: u32,
         begin: u32,
@@ -33,7 +30,7 @@ pub enum Event {
         data: Vec<u8>,
     },
     Pay(Message),
-    Other(u8),
+    Other,
 }
 
 pub struct RawPeer {
@@ -84,16 +81,12 @@ impl RawPeer {
             their_pay_id: None,
         };
         let extended: &[u8] = if pays {
-            b"d1:md7:dp_payi7eee"
+            b"d1:md6:dp_payi7eee"
         } else {
             b"d1:mdee"
         };
         peer.extended(0, extended).await?;
         Ok(peer)
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.stream.peer_addr().expect("connected")
     }
 
     async fn frame(&mut self, id: u8, body: &[u8]) -> Result<()> {
@@ -116,10 +109,6 @@ impl RawPeer {
 
     pub async fn unchoke(&mut self) -> Result<()> {
         self.frame(1, &[]).await
-    }
-
-    pub async fn choke(&mut self) -> Result<()> {
-        self.frame(0, &[]).await
     }
 
     /// Says that it has the first `pieces` pieces.
@@ -172,8 +161,6 @@ impl RawPeer {
                 0 => Event::Choke,
                 1 => Event::Unchoke,
                 2 => Event::Interested,
-                4 => Event::Have(number(0)),
-                5 => Event::Bitfield(body.to_vec()),
                 6 => Event::Request {
                     piece: number(0),
                     begin: number(1),
@@ -192,7 +179,7 @@ impl RawPeer {
                     Some(message) => Event::Pay(message),
                     None => continue,
                 },
-                other => Event::Other(other),
+                _ => Event::Other,
             });
         }
     }
@@ -237,7 +224,7 @@ impl RawPeer {
 }
 
 fn find_pay_id(handshake: &[u8]) -> Option<u8> {
-    let at = handshake.windows(9).position(|w| w == b"7:dp_payi")? + 9;
+    let at = handshake.windows(9).position(|w| w == b"6:dp_payi")? + 9;
     let digits: Vec<u8> = handshake[at..]
         .iter()
         .copied()
