@@ -29,7 +29,6 @@ impl Link {
     /// On what account a held block may be served now, if on any.
     pub fn account_for(&mut self, now: UnixMs, bytes: u64) -> Option<Account> {
         let admitted = self.hold.admitted_bytes(Account::Paid);
-        let waits_ms = self.hold.waiting_since().map_or(0, |at| now.since_ms(at));
         let take = || {
             let mut free = self.shared.free.borrow_mut();
             free.take(now, self.id, bytes).then_some(Account::Free)
@@ -45,10 +44,14 @@ impl Link {
         if is_under_payment && payee.allowance_bytes() >= admitted + bytes {
             return Some(Account::Paid);
         }
-        let is_used_up = status.channels == 0
-            && status.left.is_zero()
-            && status.due <= status.paid
-            && waits_ms >= USED_UP_MS;
+        let is_used_up = status.channels == 0 && status.left.is_zero() && status.due <= status.paid;
+        self.used_up_since = match self.used_up_since {
+            since @ Some(_) if is_used_up => since,
+            _ => is_used_up.then_some(now),
+        };
+        let is_used_up = self
+            .used_up_since
+            .is_some_and(|since| now.since_ms(since) >= USED_UP_MS);
         // Nor does the DHT hold a piece back: who waits for acceptance is served like a stranger.
         let waiting_since = self.hold.waiting_since().unwrap_or(now);
         let is_unaccepted = !status.is_accepted && now.since_ms(waiting_since) >= UNACCEPTED_MS;

@@ -69,9 +69,14 @@ impl Link {
         } else {
             IDLE_LOOK_MS
         };
-        let look = now.plus_ms(look_ms);
+        Ok(now.plus_ms(look_ms))
+    }
+
+    /// When to be called next at the latest, where payment wants it sooner than `look`.
+    #[must_use]
+    pub fn due(&self, look: UnixMs) -> UnixMs {
         let due = self.pay.as_ref().and_then(|pay| pay.next_timeout());
-        Ok(due.map_or(look, |due| look.min(due.max(now.plus_ms(1)))))
+        due.map_or(look, |due| look.min(due))
     }
 
     /// Does as it is told.

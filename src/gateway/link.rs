@@ -78,6 +78,8 @@ pub struct Link {
     pub(super) peer_has: Bits,
     /// Our engine's requests that wait for the payer to make up its mind.
     pub(super) asking: VecDeque<Block>,
+    /// Since when the peer's channels are used up and it asks for more.
+    pub(super) used_up_since: Option<UnixMs>,
     /// We are shutting down.
     pub(super) stopping: bool,
     /// Our engine has hung up: when to wait no longer, and whether channels are being closed.
@@ -136,6 +138,7 @@ impl Link {
             commands,
             peer_has: Bits::default(),
             asking: VecDeque::new(),
+            used_up_since: None,
             stopping: false,
             lingering: None,
             asked: Asked::default(),

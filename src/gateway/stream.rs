@@ -64,13 +64,13 @@ impl Pair<'_> {
         &mut self,
         commands: &mut mpsc::UnboundedReceiver<Command>,
     ) -> Result<(), Close> {
-        let mut due = self.link.tick(clock::now())?;
+        let mut look = self.link.tick(clock::now())?;
         loop {
             self.flush(None)?;
             if self.link.to_peer.is_empty() && self.link.may_end(clock::now()) {
                 return Ok(());
             }
-            match self.next(commands, due).await {
+            match self.next(commands, look).await {
                 Next::Read(side) => {
                     self.read(side)?;
                     tokio::task::yield_now().await;
@@ -78,7 +78,7 @@ impl Pair<'_> {
                 Next::Write => {}
                 Next::Command(Some(command)) => self.link.obey(clock::now(), command)?,
                 Next::Command(None) => return Err(Close::Stopped),
-                Next::Tick => due = self.link.tick(clock::now())?,
+                Next::Tick => look = self.link.tick(clock::now())?,
             }
         }
     }
@@ -97,8 +97,9 @@ impl Pair<'_> {
         let _ = tokio::time::timeout(PARTING, parting).await;
     }
 
-    async fn next(&self, commands: &mut mpsc::UnboundedReceiver<Command>, due: UnixMs) -> Next {
-        let pause = Duration::from_millis(due.since_ms(clock::now()));
+    async fn next(&self, commands: &mut mpsc::UnboundedReceiver<Command>, look: UnixMs) -> Next {
+        let pause_ms = self.link.due(look).since_ms(clock::now());
+        let pause = Duration::from_millis(pause_ms.max(1));
         let engine = self.engine.as_ref().unwrap_or(&self.peer);
         let engine_open = self.engine.is_some();
         tokio::select! {
