@@ -29,7 +29,7 @@ pub enum Event {
         begin: u32,
         data: Vec<u8>,
     },
-    Pay(Message),
+    Pay(Box<Message>),
     Other,
 }
 
@@ -147,16 +147,18 @@ impl RawPeer {
     /// The next frame; an error when the other side is gone.
     pub async fn next(&mut self) -> Result<Event> {
         loop {
-            let length =
-                u32::from_be_bytes(exactly(&mut self.stream, 4).await?.try_into().unwrap());
+            let length = u32::from_be_bytes(exactly(&mut self.stream, 4).await?.try_into()?);
             if length == 0 {
                 return Ok(Event::KeepAlive);
             }
             ensure!(length <= 1 << 20, "a frame of {length} bytes");
             let frame = exactly(&mut self.stream, length as usize).await?;
             let (id, body) = (frame[0], &frame[1..]);
-            let number =
-                |at: usize| u32::from_be_bytes(body[at * 4..at * 4 + 4].try_into().unwrap());
+            let number = |at: usize| {
+                body[at * 4..]
+                    .first_chunk()
+                    .map_or(0, |n| u32::from_be_bytes(*n))
+            };
             return Ok(match id {
                 0 => Event::Choke,
                 1 => Event::Unchoke,
@@ -176,7 +178,7 @@ impl RawPeer {
                     continue;
                 }
                 20 if body.first() == Some(&OUR_PAY_ID) => match Message::decode(&body[1..])? {
-                    Some(message) => Event::Pay(message),
+                    Some(message) => Event::Pay(Box::new(message)),
                     None => continue,
                 },
                 _ => Event::Other,
@@ -207,7 +209,7 @@ impl RawPeer {
                 Ok(Err(error)) => {
                     return Err(error.context(format!("no {what}; there came {seen:?}")));
                 }
-                Ok(Ok(Event::Pay(message))) if wanted(&message) => return Ok(message),
+                Ok(Ok(Event::Pay(message))) if wanted(&message) => return Ok(*message),
                 Ok(Ok(Event::Pay(message))) => seen.push(message.kind()),
                 Ok(Ok(_)) => {}
             }
