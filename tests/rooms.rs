@@ -34,7 +34,8 @@ const LINE: u8 = 4;
 
 /// Words that only one room may say, and where.
 const ONLY_IN: &[(&str, &str)] = &[
-    ("librqbit", "engine"),
+    ("librqbit::", "engine"),
+    ("librqbit_core::", "engine"),
     ("mainline::", "dht"),
     ("SystemTime::now", "clock"),
     ("getrandom::", "random"),
@@ -166,8 +167,10 @@ fn imports_point_down_only() {
                 continue;
             };
             seen += 1;
+            // Clock and randomness need nobody: every room above the line may ask them.
+            let is_source = matches!(other, "clock" | "random") && row > LINE;
             assert!(
-                other == room || other_row < row,
+                other == room || other_row < row || is_source,
                 "{module} (row {row}) imports {import} (row {other_row})"
             );
         }

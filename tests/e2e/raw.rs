@@ -147,7 +147,7 @@ impl RawPeer {
     /// The next frame; an error when the other side is gone.
     pub async fn next(&mut self) -> Result<Event> {
         loop {
-            let length = u32::from_be_bytes(exactly(&mut self.stream, 4).await?.try_into()?);
+            let length = self.stream.read_u32().await?;
             if length == 0 {
                 return Ok(Event::KeepAlive);
             }
