@@ -10,8 +10,9 @@ pub mod coin;
 pub mod torrent;
 // 2
 pub mod record;
-pub mod wire;
 // 3
+pub mod wire;
+// 4
 pub mod broker;
 pub mod channel;
 pub mod wallet;
