@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It has a thread and a single-threaded runtime of its own, as the engine's workers block in place.
-//! One task a connection ([`stream`]) moves bytes; what it does with them is decided without IO in
+//! One task a connection (`stream`) moves bytes; what it does with them is decided without IO in
 //! [`link`] and its parts: requests [`hold`]-ed or asked again ([`asked`]), blocks noted
 //! ([`attribution`]), free peers given leftovers ([`free`]).
 //!

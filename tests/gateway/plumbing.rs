@@ -1,6 +1,5 @@
 //! Bytes pass, are held, and are kept apart, without any payment.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use dpay::gateway::{FreePolicy, Gateway, GatewayConfig};
