@@ -87,6 +87,7 @@ impl Link {
         match command {
             Command::Close(why) => Err(why),
             Command::Verified(bytes) => {
+                self.verified_bytes += bytes;
                 self.pay_verified(now, bytes);
                 self.linger(now);
                 Ok(())
@@ -138,11 +139,17 @@ impl Link {
         let Some((until, false)) = self.lingering else {
             return;
         };
-        let awaited = self.info_hash().is_some_and(|info_hash| {
+        let is_unverified = self.info_hash().is_some_and(|info_hash| {
             let torrents = self.shared.torrents.borrow();
             let torrent = torrents.get(&info_hash);
             torrent.is_some_and(|torrent| torrent.attribution.is_awaited(self.id))
         });
+        // What verified may still wait in our queue, behind the engine's end.
+        let is_unpaid = self.snapshot.borrow().verified_bytes > self.verified_bytes;
+        // A payer settles in its own time: its ticks and its request to close are on their way.
+        let payee = self.pay.as_ref().and_then(|pay| pay.payee_status());
+        let is_owed = payee.is_some_and(|status| status.channels > 0);
+        let awaited = is_unverified || is_unpaid || is_owed;
         if !awaited || now >= until || self.pay.is_none() {
             self.lingering = Some((now.plus_ms(CLOSING_MS), true));
             self.stop_paying(now);

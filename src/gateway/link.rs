@@ -80,6 +80,8 @@ pub struct Link {
     pub(super) asking: VecDeque<Block>,
     /// Since when the peer's channels are used up and it asks for more.
     pub(super) used_up_since: Option<UnixMs>,
+    /// Bytes of this peer that verified, as far as we were told.
+    pub(super) verified_bytes: u64,
     /// We are shutting down.
     pub(super) stopping: bool,
     /// Our engine has hung up: when to wait no longer, and whether channels are being closed.
@@ -139,6 +141,7 @@ impl Link {
             peer_has: Bits::default(),
             asking: VecDeque::new(),
             used_up_since: None,
+            verified_bytes: 0,
             stopping: false,
             lingering: None,
             asked: Asked::default(),
