@@ -415,3 +415,28 @@ async fn a_seeder_that_sends_garbage_earns_nothing_and_is_dropped() {
     assert!(served > 0, "the cheat was asked for nothing");
     audit(&world).await;
 }
+
+#[tokio::test]
+async fn a_paid_seeder_sends_its_first_byte_one_round_trip_after_its_offer() {
+    let world = world().await;
+    let t = torrent(&world, 2 * MIB, 256).await;
+    let (_seeder, address) = seeder(&world, "seeder", &t).await;
+    let mut peer = connect(&address, &t, b'f').await;
+    let path = money(&world, 20).path();
+    // A free seeder would serve the request at once; a paid one serves it once the proposal is there,
+    // without a word more from us.
+    peer.request(0, 0, BLOCK_BYTES).await.expect("sends");
+    peer.pay(&Message::Propose { channel: 0, path })
+        .await
+        .expect("sends");
+    loop {
+        match peer.next_within(SHORT).await.expect("stays connected") {
+            Some(Event::Piece { data, .. }) => {
+                assert_eq!(data, t.bytes[..BLOCK_BYTES as usize]);
+                return;
+            }
+            Some(_) => {}
+            None => panic!("no block came after the proposal"),
+        }
+    }
+}

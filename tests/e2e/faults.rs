@@ -281,3 +281,39 @@ async fn all_samples_are_downloaded_and_paid() {
     }
     audit(&world).await;
 }
+
+#[tokio::test]
+async fn a_download_that_is_stopped_closes_its_channels() {
+    let world = world().await;
+    let t = torrent(&world, 96 * MIB, 256).await;
+    let (mut seeder, address) = seeder(&world, &t, "1024", "off").await;
+    world.wallet("leecher", 200_000).await.expect("a wallet");
+    let out = world.dir.path().join("out");
+    let torrent = t.file.to_str().expect("UTF-8");
+    let mut leecher = world
+        .download("leecher", torrent, &out, &["--peer", &address])
+        .expect("starts");
+    leecher.wait_for("accepted", LONG).await.expect("pays");
+    let code = leecher.stop(LONG).await.expect("ends");
+    let ended = leecher.last("stopped").or(leecher.last("done"));
+    let ended = ended.expect("it says how it ended").clone();
+    assert!(code == 130 || ended["event"] == "done", "{code}: {ended}");
+    assert_eq!(
+        ended["open_channels"].as_array().map(Vec::len),
+        Some(0),
+        "{ended}"
+    );
+    let balance = world
+        .must("leecher", &["wallet", "balance"])
+        .await
+        .expect("a balance");
+    assert_eq!(balance["locked"], 0, "{balance}");
+    let code = seeder.stop(LONG).await.expect("ends");
+    assert_eq!(code, 0);
+    let stopped = seeder.last("stopped").expect("says so").clone();
+    assert_eq!(
+        stopped["units_earned"], ended["units_paid"],
+        "{stopped} {ended}"
+    );
+    audit(&world).await;
+}

@@ -431,6 +431,9 @@ async fn a_full_database_refuses_and_loses_nothing() {
         assert!(written < 200);
     };
     assert!(matches!(full, BrokerStoreError::Full), "{full:?}");
+    // It stays usable: the next request is refused for the same reason, not for a broken connection.
+    let again = store.apply(&[write(0, evidence(written))]).await;
+    assert!(matches!(again, Err(BrokerStoreError::Full)), "{again:?}");
     for n in 0..=written {
         let key = account(n, 0).key();
         let rows = store.load(std::slice::from_ref(&key)).await.unwrap();

@@ -10,7 +10,10 @@ use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
 };
-use sqlx::{AssertSqlSafe, Executor, Row as _, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor, Row as _, SqlSafeStr, Sqlite, SqliteConnection,
+    SqlitePool,
+};
 
 use super::tables::{self, Cell, Fields, Table, key_cells, rest_cells};
 use super::{BrokerStore, BrokerStoreError, Identity};
@@ -144,6 +147,27 @@ impl SqliteBrokerStore {
     }
 }
 
+async fn write_changes(
+    connection: &mut SqliteConnection,
+    changes: &[Change],
+) -> Result<(), BrokerStoreError> {
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for change in changes {
+        for (key, version) in &change.conditions {
+            let found = load_row(&mut tx, key).await?.version;
+            require(found == *version, key, *version)?;
+        }
+        for write in &change.writes {
+            write_row(&mut tx, write).await?;
+        }
+        for line in &change.journal {
+            write_line(&mut tx, line).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
 #[async_trait]
 impl BrokerStore for SqliteBrokerStore {
     async fn load(&self, keys: &[RowKey]) -> Result<Rows, BrokerStoreError> {
@@ -157,21 +181,14 @@ impl BrokerStore for SqliteBrokerStore {
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<(), BrokerStoreError> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        for change in changes {
-            for (key, version) in &change.conditions {
-                let found = load_row(&mut tx, key).await?.version;
-                require(found == *version, key, *version)?;
-            }
-            for write in &change.writes {
-                write_row(&mut tx, write).await?;
-            }
-            for line in &change.journal {
-                write_line(&mut tx, line).await?;
-            }
+        let mut connection = self.pool.acquire().await?;
+        let written = write_changes(&mut connection, changes).await;
+        if matches!(&written, Err(error) if !matches!(error, BrokerStoreError::Stale(_))) {
+            // Where it is full SQLite rolls back by itself, and sqlx does not know: such a connection
+            // cannot begin again. A new one can.
+            connection.close_on_drop();
         }
-        tx.commit().await?;
-        Ok(())
+        written
     }
 
     async fn ripe_credits(
