@@ -28,7 +28,12 @@ impl Link {
 
     /// On what account a held block may be served now, if on any.
     pub fn account_for(&mut self, now: UnixMs, bytes: u64) -> Option<Account> {
-        let admitted = self.hold.admitted_bytes(Account::Paid);
+        // A block whose payload is passing is let through, and not yet counted as served.
+        let passing = match self.serving {
+            Some((block, Some(Account::Paid))) => u64::from(block.length_bytes),
+            _ => 0,
+        };
+        let admitted = self.hold.admitted_bytes(Account::Paid) + passing;
         let take = || {
             let mut free = self.shared.free.borrow_mut();
             free.take(now, self.id, bytes).then_some(Account::Free)
