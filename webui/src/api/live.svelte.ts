@@ -1,0 +1,140 @@
+// What the node says every second: torrents, speeds, wallet, notices. One stream for the whole page.
+import { api } from './client';
+import { session } from './session.svelte';
+import { said } from '../lib/notice';
+import { toast } from '../lib/toast.svelte';
+import type { Currency } from '../lib/format';
+import type { BrokerView, NodeView, Notice, Pulse, SpeedHistory, TorrentList, TorrentRow, WalletView } from './types';
+
+/** Points of the live graph: 15 minutes at one a second, as the node keeps them. */
+const kept = 900;
+const tones = { info: 'good', warning: 'warn', error: 'bad' } as const;
+
+type Event =
+  | ({ type: 'pulse' } & Pulse)
+  | { type: 'torrents'; changed: TorrentRow[]; removed: string[] }
+  | ({ type: 'wallet' } & WalletView)
+  | ({ type: 'state' } & NodeView)
+  | ({ type: 'notice' } & Notice)
+  | { type: 'reload' };
+
+class Live {
+  /** A new map object each time something changed, so that lists know when to look again. */
+  torrents = $state.raw<ReadonlyMap<string, TorrentRow>>(new Map());
+  loaded = $state(false);
+  connected = $state(true);
+  pulse = $state.raw<Pulse>({ at: 0, down_bytes_per_s: 0, up_bytes_per_s: 0, units_paid_per_s: 0, units_earned_per_s: 0, peers: 0 });
+  pulses = $state.raw<Pulse[]>([]);
+  wallet = $state.raw<WalletView | null>(null);
+  broker = $state.raw<BrokerView | null>(null);
+  notices = $state.raw<Notice[]>([]);
+  /** Notices are numbered anew in each run, so the moment decides what is new. */
+  seenUntil = $state(Number(localStorage.getItem('dpay.seen') ?? 0));
+  unread = $derived(this.notices.filter((notice) => notice.at > this.seenUntil).length);
+  currency = $derived<Currency | null>(this.broker?.currency && this.broker.units_per_credit ? { name: this.broker.currency, units_per_credit: this.broker.units_per_credit } : null);
+
+  /** Starts the stream; the result ends it. */
+  connect(): () => void {
+    let source: EventSource | null = null;
+    let retry: ReturnType<typeof setTimeout> | undefined;
+    let ended = false;
+    const open = (): void => {
+      source = new EventSource(api.url('/events'));
+      source.addEventListener('open', () => {
+        this.connected = true;
+        void this.load();
+      });
+      for (const type of ['pulse', 'torrents', 'wallet', 'state', 'notice', 'reload']) {
+        source.addEventListener(type, (event) => this.take(JSON.parse((event as MessageEvent<string>).data) as Event));
+      }
+      source.addEventListener('error', () => {
+        this.connected = false;
+        source?.close();
+        void session.refreshQuietly();
+        if (!ended) retry = setTimeout(open, 1500);
+      });
+    };
+    open();
+    void this.load();
+    return () => {
+      ended = true;
+      clearTimeout(retry);
+      source?.close();
+    };
+  }
+
+  private async load(): Promise<void> {
+    const [list, notices, speeds, wallet] = await Promise.allSettled([
+      api.get<TorrentList>('/torrents'),
+      api.get<{ notices: Notice[] }>('/notices'),
+      api.get<SpeedHistory>('/speeds'),
+      api.get<WalletView>('/wallet'),
+    ]);
+    if (list.status === 'fulfilled') {
+      this.torrents = new Map(list.value.torrents.map((row) => [row.info_hash, row]));
+      this.loaded = true;
+    }
+    if (notices.status === 'fulfilled') this.notices = notices.value.notices.toReversed();
+    if (speeds.status === 'fulfilled' && speeds.value.pulses.length > 0) this.pulses = speeds.value.pulses.slice(-kept);
+    if (wallet.status === 'fulfilled') this.wallet = wallet.value;
+    await this.askBroker();
+  }
+
+  async askBroker(): Promise<void> {
+    try {
+      this.broker = await api.get<BrokerView>('/broker');
+    } catch {
+      // Without a broker amounts are shown in units alone; the wallet's page says why.
+    }
+  }
+
+  private take(event: Event): void {
+    switch (event.type) {
+      case 'pulse':
+        this.pulse = event;
+        this.pulses = [...this.pulses.slice(-(kept - 1)), event];
+        return;
+      case 'torrents': {
+        const next = new Map(this.torrents);
+        for (const hash of event.removed) next.delete(hash);
+        for (const row of event.changed) next.set(row.info_hash, row);
+        this.torrents = next;
+        return;
+      }
+      case 'wallet':
+        this.wallet = event;
+        return;
+      case 'state':
+        if (session.node && session.node.money !== event.money) this.clear();
+        session.node = event;
+        return;
+      case 'notice':
+        this.notices = [event, ...this.notices.filter((other) => other.id !== event.id)].slice(0, 200);
+        toast(said(event), tones[event.level], event.info_hash ? { href: `#/torrents/${event.info_hash}` } : {});
+        return;
+      case 'reload':
+        void this.load();
+    }
+  }
+
+  /** Another wallet: nothing of the old one may stay in sight. */
+  private clear(): void {
+    this.torrents = new Map();
+    this.loaded = false;
+    this.wallet = null;
+    this.broker = null;
+    this.notices = [];
+    void this.load();
+  }
+
+  readAll(): void {
+    this.seenUntil = Math.max(this.seenUntil, ...this.notices.map((notice) => notice.at));
+    try {
+      localStorage.setItem('dpay.seen', String(this.seenUntil));
+    } catch {
+      // Without storage they are read until the page is closed.
+    }
+  }
+}
+
+export const live = new Live();

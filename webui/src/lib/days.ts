@@ -1,0 +1,26 @@
+// Days by UTC, as the node counts them in budgets and reports.
+
+export function day(moment: Date): string {
+  return moment.toISOString().slice(0, 10);
+}
+
+/** So many days before `from`. */
+export function daysBefore(from: string, days: number): string {
+  return day(new Date(Date.parse(`${from}T00:00:00Z`) - days * 86_400_000));
+}
+
+/** "5 Dec" of "2026-12-05"; other keys as they are. */
+export function short(key: string, locale: string, by: 'day' | 'week' | 'month' | 'torrent' | 'peer', label: string): string {
+  const date = Date.parse(`${key}T00:00:00Z`);
+  if (by === 'torrent' || by === 'peer' || Number.isNaN(date)) return label.length > 14 ? `${label.slice(0, 13)}…` : label;
+  const format: Intl.DateTimeFormatOptions = by === 'month' ? { year: 'numeric', month: 'short' } : { month: 'short', day: 'numeric' };
+  return new Intl.DateTimeFormat(locale, { ...format, timeZone: 'UTC' }).format(date);
+}
+
+/** The whole date of a row, for tables. */
+export function long(key: string, locale: string, by: 'day' | 'week' | 'month' | 'torrent' | 'peer', label: string): string {
+  const date = Date.parse(`${key}T00:00:00Z`);
+  if (by === 'torrent' || by === 'peer' || Number.isNaN(date)) return label;
+  const format: Intl.DateTimeFormatOptions = by === 'month' ? { year: 'numeric', month: 'long' } : { month: 'short', day: 'numeric', weekday: 'short', ...(key.slice(0, 4) === day(new Date()).slice(0, 4) ? {} : { year: 'numeric' }) };
+  return new Intl.DateTimeFormat(locale, { ...format, timeZone: 'UTC' }).format(date);
+}

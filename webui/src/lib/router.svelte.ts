@@ -1,0 +1,28 @@
+// Pages live in the fragment: `#/torrents/HASH?tab=files`. The server never sees which page is open.
+
+interface Route {
+  /** Path in parts: `#/torrents/abc` is `['torrents', 'abc']`. */
+  parts: string[];
+  query: URLSearchParams;
+}
+
+function read(): Route {
+  const [path = '', query = ''] = location.hash.replace(/^#\/?/, '').split('?');
+  return { parts: path.split('/').filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(query) };
+}
+
+const state = $state<{ route: Route }>({ route: read() });
+window.addEventListener('hashchange', () => (state.route = read()));
+
+export function route(): Route {
+  return state.route;
+}
+
+export function go(path: string, replace = false): void {
+  const hash = `#/${path.replace(/^\//, '')}`;
+  if (hash === location.hash) return;
+  if (replace) {
+    history.replaceState(null, '', hash);
+    state.route = read();
+  } else location.hash = hash;
+}

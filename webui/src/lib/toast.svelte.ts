@@ -1,0 +1,26 @@
+// Short messages at the edge of the page: read out politely, gone by themselves unless they are errors.
+
+export interface Toast {
+  id: number;
+  text: string;
+  hint?: string;
+  tone: 'good' | 'warn' | 'bad';
+  href?: string;
+}
+
+const state = $state<{ toasts: Toast[] }>({ toasts: [] });
+let next = 1;
+
+export function toasts(): Toast[] {
+  return state.toasts;
+}
+
+export function dismiss(id: number): void {
+  state.toasts = state.toasts.filter((toast) => toast.id !== id);
+}
+
+export function toast(text: string, tone: Toast['tone'] = 'good', more: { hint?: string; href?: string } = {}): void {
+  const id = next++;
+  state.toasts = [...state.toasts.slice(-3), { id, text, tone, ...more }];
+  if (tone !== 'bad') setTimeout(() => dismiss(id), 7000);
+}
