@@ -1,6 +1,7 @@
 // What the node says every second: torrents, speeds, wallet, notices. One stream for the whole page.
 import { api } from './client';
 import { session } from './session.svelte';
+import { tellDesktop } from '../lib/desktop.svelte';
 import { said } from '../lib/notice';
 import { toast } from '../lib/toast.svelte';
 import type { Currency } from '../lib/format';
@@ -8,6 +9,8 @@ import type { BrokerView, NodeView, Notice, Pulse, SpeedHistory, TorrentList, To
 
 /** Points of the live graph: 15 minutes at one a second, as the node keeps them. */
 const kept = 900;
+/** Told in the list of notices only: they may come many at a time. */
+const quiet = new Set(['goes_free', 'price_above_limit', 'garbage', 'watch_added', 'auto_bought', 'auto_redeemed']);
 const tones = { info: 'good', warning: 'warn', error: 'bad' } as const;
 
 type Event =
@@ -17,6 +20,14 @@ type Event =
   | ({ type: 'state' } & NodeView)
   | ({ type: 'notice' } & Notice)
   | { type: 'reload' };
+
+function seenBefore(): number {
+  try {
+    return Number(localStorage.getItem('dpay.seen') ?? 0);
+  } catch {
+    return 0;
+  }
+}
 
 class Live {
   /** A new map object each time something changed, so that lists know when to look again. */
@@ -29,12 +40,13 @@ class Live {
   broker = $state.raw<BrokerView | null>(null);
   notices = $state.raw<Notice[]>([]);
   /** Notices are numbered anew in each run, so the moment decides what is new. */
-  seenUntil = $state(Number(localStorage.getItem('dpay.seen') ?? 0));
+  seenUntil = $state(seenBefore());
   unread = $derived(this.notices.filter((notice) => notice.at > this.seenUntil).length);
   currency = $derived<Currency | null>(this.broker?.currency && this.broker.units_per_credit ? { name: this.broker.currency, units_per_credit: this.broker.units_per_credit } : null);
 
   /** Starts the stream; the result ends it. */
   connect(): () => void {
+    this.clear();
     let source: EventSource | null = null;
     let retry: ReturnType<typeof setTimeout> | undefined;
     let ended = false;
@@ -55,7 +67,6 @@ class Live {
       });
     };
     open();
-    void this.load();
     return () => {
       ended = true;
       clearTimeout(retry);
@@ -105,11 +116,12 @@ class Live {
         this.wallet = event;
         return;
       case 'state':
-        if (session.node && session.node.money !== event.money) this.clear();
         session.node = event;
         return;
       case 'notice':
         this.notices = [event, ...this.notices.filter((other) => other.id !== event.id)].slice(0, 200);
+        if (quiet.has(event.code)) return;
+        tellDesktop(event);
         toast(said(event), tones[event.level], event.info_hash ? { href: `#/torrents/${event.info_hash}` } : {});
         return;
       case 'reload':
@@ -117,14 +129,14 @@ class Live {
     }
   }
 
-  /** Another wallet: nothing of the old one may stay in sight. */
+  /** Nothing of another wallet may stay in sight. */
   private clear(): void {
     this.torrents = new Map();
     this.loaded = false;
     this.wallet = null;
     this.broker = null;
     this.notices = [];
-    void this.load();
+    this.pulses = [];
   }
 
   readAll(): void {

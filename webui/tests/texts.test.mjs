@@ -1,0 +1,75 @@
+// What needs no browser: the languages say the same things, and the bundle is what it promises to be.
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import test from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { runnerImport } from 'vite';
+
+const here = new URL('..', import.meta.url);
+const read = (name) => readFileSync(new URL(name, here), 'utf8');
+const languages = Object.fromEntries(['en', 'ko'].map((code) => [code, JSON.parse(read(`src/i18n/${code}.json`))]));
+const names = (text) => new Set([...text.matchAll(/\{(\w+)/g)].map((match) => match[1]));
+
+test('every language has the same keys in the same order, and no text is empty', () => {
+  for (const [code, texts] of Object.entries(languages)) {
+    assert.deepEqual(Object.keys(texts), Object.keys(languages.en), code);
+    for (const [key, text] of Object.entries(texts)) assert.ok(text.trim() !== '', `${code} ${key}`);
+  }
+});
+
+test('a translation uses the values of the English text and no others', () => {
+  for (const [key, text] of Object.entries(languages.en)) {
+    const [mine, theirs] = [names(text), names(languages.ko[key])];
+    for (const name of theirs) assert.ok(mine.has(name), `ko ${key} has {${name}}`);
+    // A plural of English may be all that a number is for.
+    for (const name of mine) assert.ok(theirs.has(name) || text.includes(`{${name}|`), `ko ${key} lacks {${name}}`);
+  }
+});
+
+test('Korean is Korean', () => {
+  const same = Object.keys(languages.en).filter((key) => languages.ko[key] === languages.en[key]);
+  const may = new Set(['add.links_placeholder', 'settings.dht']);
+  assert.deepEqual(same.filter((key) => !may.has(key)), []);
+});
+
+test('the bundle weighs at most 120 kB gzipped and asks nobody else', () => {
+  let sum = 0;
+  for (const name of readdirSync(new URL('dist', here), { recursive: true })) {
+    if (!/\.(js|css|html|svg)$/.test(name)) continue;
+    const bytes = readFileSync(new URL(`dist/${name}`, here));
+    sum += gzipSync(bytes, { level: 9 }).length;
+    const text = bytes.toString();
+    // Svelte names its own pages in messages; nothing loads them.
+    const urls = [...text.matchAll(/https?:\/\/[\w.-]+/g)].map((match) => match[0]).filter((url) => !/^https?:\/\/(svelte\.dev|www\.w3\.org|127\.0\.0\.1)/.test(url));
+    assert.deepEqual(urls, [], name);
+    if (name.endsWith('.html')) assert.doesNotMatch(text, /<style|style=|<script(?![^>]*src=)/, name);
+  }
+  console.log(`bundle: ${sum} bytes gzipped`);
+  assert.ok(sum <= 120_000, `${sum} bytes`);
+});
+
+test('numbers read as people expect', async () => {
+  const { module: format } = await runnerImport(new URL('src/lib/format.ts', here).pathname);
+  assert.equal(format.bytes(0), '0 B');
+  assert.equal(format.bytes(1536), '1.50 KiB');
+  assert.equal(format.bytes(1000 * 1024), '0.98 MiB');
+  assert.equal(format.speed(0), '–');
+  assert.equal(format.percent(999_999, 1_000_000), '99 %');
+  assert.equal(format.percent(1, 1_000_000), '0 %');
+  assert.equal(format.percent(5, 5), '100 %');
+  assert.equal(format.duration(3_725), '1 h 2 min');
+  assert.equal(format.duration(null), '–');
+  assert.equal(format.credits(1, { name: 'credit', units_per_credit: 100_000 }, 'en'), '0.00001 credit');
+});
+
+test('the list is searched, filtered and ordered without jumping', async () => {
+  const { module: list } = await runnerImport(new URL('src/torrents/choose.ts', here).pathname);
+  const row = (name, state, down) => ({ name, info_hash: name.padEnd(40, '0'), state, down_bytes_per_s: down, up_bytes_per_s: 0, units_paid: 0, units_earned: 0, peers: 0, progress: 0, wanted_bytes: 0, eta_s: null, added: 1 });
+  const rows = [row('b 10', 'seeding', 0), row('a', 'paused', 5), row('b 2', 'downloading', 5), row('C', 'failed', 1)];
+  const ask = (text, filter, by, descending) => list.choose(rows, text, filter, { by, descending }).map((one) => one.name);
+  assert.deepEqual(ask('', 'all', 'name', false), ['a', 'b 2', 'b 10', 'C']);
+  assert.deepEqual(ask('', 'all', 'down', true), ['a', 'b 2', 'C', 'b 10']);
+  assert.deepEqual(ask('B 1', 'all', 'name', false), ['b 10']);
+  assert.deepEqual(ask('', 'active', 'down', false), ['C', 'a', 'b 2']);
+  assert.equal(list.counts(rows).error, 1);
+});
