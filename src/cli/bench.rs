@@ -1,5 +1,7 @@
 //! `dpay bench`: speed as ratios, measured in one run on one machine, in alternating pairs.
 
+mod wallet;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,8 @@ pub enum BenchCommand {
     Swarm(SwarmArgs),
     /// Verifying ticks: time a unit
     Tick(TickArgs),
+    /// A wallet with many holdings: from its start to its first answer
+    Wallet(wallet::WalletArgs),
     /// One side of a plain librqbit pair
     #[command(hide = true)]
     PlainPeer(PlainArgs),
@@ -101,6 +105,7 @@ pub async fn run(command: BenchCommand, global: &Global) -> Result<u8> {
             tick(&args, global.json);
             Ok(super::EXIT_DONE)
         }
+        BenchCommand::Wallet(args) => wallet::run(&args, global.json).await,
         BenchCommand::PlainPeer(args) => plain_peer(args).await,
     }
 }
