@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::broadcast;
 
 use crate::cashier::wallet::{CashierError, Passphrase, Wallet, WalletConfig, WalletHandle};
 use crate::dht::tracker::Tracker;
 use crate::dht::{DhtConfig, DhtError, DhtNode};
 use crate::engine::{AddTorrent, Engine, EngineConfig, EngineError, Handle, TorrentSource};
 use crate::gateway::{
-    FreePolicy, Gateway, GatewayConfig, GatewayError, Payments, TorrentTerms, content_of,
+    FreePolicy, Gateway, GatewayConfig, GatewayError, GatewayEvent, Payments, TorrentTerms,
+    content_of,
 };
 use crate::record::Verdict;
 use crate::torrent::Metainfo;
@@ -140,6 +142,7 @@ impl Node {
         let gateway = Gateway::start(&gateway_config)?;
         let port = gateway.listen_addr().port();
         let dht = start_dht(&config, port).await?;
+        wallet.set_slots(Arc::new(dht.clone())).await?;
         let private: Arc<Mutex<HashSet<InfoHash>>> = Arc::default();
         let known = Arc::clone(&private);
         let is_private = Arc::new(move |info_hash: &InfoHash| {
@@ -165,6 +168,7 @@ impl Node {
             _tracker: tracker,
             private,
         };
+        tokio::spawn(keep_conflicts(node.gateway.events(), node.wallet.clone()));
         tokio::spawn(close_leftovers(node.wallet.clone(), node.dht.clone()));
         Ok(node)
     }
@@ -228,6 +232,23 @@ impl Node {
             },
         );
         Ok(())
+    }
+}
+
+/// Gives the wallet what the gateway's look-ups and watches find in one slot beside what was shown.
+async fn keep_conflicts(mut events: broadcast::Receiver<GatewayEvent>, wallet: WalletHandle) {
+    loop {
+        match events.recv().await {
+            Ok(GatewayEvent::Conflict {
+                items: Some(items), ..
+            }) => {
+                if wallet.conflict_found(items.0, items.1).await.is_err() {
+                    return;
+                }
+            }
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
     }
 }
 

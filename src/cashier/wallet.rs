@@ -7,12 +7,20 @@
 //! | `home` | the directory, readable by its owner only; the seed file in it |
 //! | `handle` | [`WalletHandle`]: what the gateway and the commands call |
 //! | `purse` | the task: one message after another, decide, write, release |
+//! | `reserving` | a holding for a channel |
+//! | `reader`, `reading`, `slots` | reading slots before anything of an earlier run is signed for |
+//! | `redeeming` | what may be redeemed, and what waits for a reading |
+//! | `watch` | the spent list, notices of the broker, proofs of fraud |
+//! | `sealed` | bytes under a passphrase |
+//! | `recovery` | asking the broker for what words or a backup do not tell |
+//! | `backup` | the wallet as one encrypted file |
 //! | `errands`, `answers` | what the task asks of the broker in the background, and hears |
 //! | `door` | the broker as the wallet sees it |
 //! | `counter` | the broker over HTTP |
 //! | `checks` | what the spent list says about a path |
 
 mod answers;
+pub mod backup;
 pub mod checks;
 pub mod counter;
 pub mod door;
@@ -21,10 +29,19 @@ pub mod handle;
 pub mod home;
 pub mod open;
 mod purse;
+mod reader;
+mod reading;
+mod recovery;
+mod redeeming;
+mod reserving;
+mod sealed;
+pub mod slots;
 pub mod told;
+pub mod watch;
 
 use thiserror::Error;
 
+use crate::coin::ids::Commitment;
 use crate::store::wallet::StoreError;
 use crate::wallet::WalletError;
 
@@ -33,6 +50,7 @@ pub use door::{Account, BrokerDoor, DoorError, Shown};
 pub use handle::WalletHandle;
 pub use home::{HomeError, Passphrase};
 pub use open::{Wallet, WalletConfig, WalletReader};
+pub use slots::{Reading, SlotReader};
 pub use told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
 
 /// Why the cashier did not do what was asked.
@@ -56,6 +74,12 @@ pub enum CashierError {
     /// Nobody said where the broker is.
     #[error("this wallet has no broker yet: name one with --broker URL")]
     NoBroker,
+    /// Our slot could not be read, or holds what is not ours: signing could make a proof of fraud.
+    #[error(
+        "the close of spend {0} is not signed: it is of an earlier run, and its slot in the DHT could \
+         not be read yet or holds another statement"
+    )]
+    Unread(Commitment),
     /// No certified payee key is at hand.
     #[error("no payee key certified by the broker is at hand yet")]
     NoKey,

@@ -111,6 +111,7 @@ async fn run(cli: Cli) -> Result<u8> {
                 broker_url: global.broker.clone(),
                 json: global.json,
                 passphrase: wallet::PassphraseSource::choose(global.passphrase_file.clone()),
+                dht: Some(wallet::dht_of(&global)),
             };
             wallet::run(command, &of_wallet).await.map(|()| EXIT_DONE)
         }

@@ -3,10 +3,12 @@
 //! `balance` and `history` only read and work beside a running node; the others are the wallet's one
 //! writer while they run.
 
+mod keep;
 mod show;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -18,9 +20,15 @@ use crate::cashier::wallet::counter::Counter;
 use crate::cashier::wallet::{
     BrokerDoor, Passphrase, RedeemReport, Wallet, WalletConfig, WalletHandle, home,
 };
+use crate::config::Global;
+use crate::dht::{DhtConfig, DhtNode};
 use crate::units::Units;
 use crate::wallet::{Balance, PinnedBroker};
 
+pub use keep::{BackupArgs, RestoreArgs};
+
+/// How long a command looks for DHT nodes before it asks them.
+const SETTLE_DHT: Duration = Duration::from_secs(10);
 /// How long `balance` waits for the broker.
 const ASK_BROKER: Duration = Duration::from_secs(3);
 
@@ -111,6 +119,21 @@ pub struct WalletGlobal {
     pub json: bool,
     /// Where the passphrase comes from.
     pub passphrase: PassphraseSource,
+    /// The DHT, which is read before anything of an earlier run is signed for; none: no such thing is.
+    pub dht: Option<DhtConfig>,
+}
+
+/// The DHT as the common flags say, for a command that only reads.
+#[must_use]
+pub fn dht_of(global: &Global) -> DhtConfig {
+    let mut dht = DhtConfig {
+        min_answers: global.dht_min_answers,
+        ..DhtConfig::default()
+    };
+    if !global.dht_bootstrap.is_empty() {
+        dht.bootstrap.clone_from(&global.dht_bootstrap);
+    }
+    dht
 }
 
 /// Commands for a wallet's owner.
@@ -126,6 +149,10 @@ pub enum WalletCommand {
     Redeem(RedeemArgs),
     /// Show what was bought, paid, earned and redeemed, the newest last.
     History(HistoryArgs),
+    /// Write the whole wallet into one encrypted file, also while it is in use.
+    Backup(BackupArgs),
+    /// Make a wallet again, in an empty home, from a backup or from its 24 words.
+    Restore(RestoreArgs),
 }
 
 /// How a wallet is made.
@@ -170,6 +197,8 @@ pub struct HistoryArgs {
 pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
     match command {
         WalletCommand::Init(args) => init(args, global).await,
+        WalletCommand::Backup(args) => keep::backup(args, global).await,
+        WalletCommand::Restore(args) => keep::restore(args, global).await,
         WalletCommand::Balance => balance(global).await,
         WalletCommand::Buy(args) => {
             let wallet = open(global).await?;
@@ -178,6 +207,7 @@ pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
         }
         WalletCommand::Redeem(args) => {
             let wallet = open(global).await?;
+            read_slots(&wallet, global).await;
             let redeemed = redeem(&wallet, args.all, global).await;
             finish(wallet, redeemed).await
         }
@@ -195,6 +225,26 @@ async fn open(global: &WalletGlobal) -> Result<WalletHandle> {
     let passphrase = global.passphrase.open(&global.home)?;
     let config = WalletConfig::for_command(&global.home, global.broker_url.clone());
     Ok(Wallet::open(config, &passphrase).await?)
+}
+
+/// Joins the DHT, where something of an earlier run may have to be read before it is redeemed. Without
+/// it the rest is redeemed all the same.
+async fn read_slots(wallet: &WalletHandle, global: &WalletGlobal) {
+    let of_earlier = |balance: &Balance| !balance.unread.is_zero() || !balance.frozen.is_zero();
+    // What the broker tells first, after a restore, may have to be read too.
+    let balance = wallet.balance().await;
+    let is_needed = balance.is_ok_and(|b| of_earlier(&b) || b.needs_recovery);
+    let Some(config) = global.dht.clone().filter(|_| is_needed) else {
+        return;
+    };
+    match DhtNode::start(config).await {
+        Ok(dht) => {
+            let nodes = usize::try_from(dht.min_answers()).unwrap_or(usize::MAX);
+            dht.settled(nodes, SETTLE_DHT).await;
+            let _ = wallet.set_slots(Arc::new(dht)).await;
+        }
+        Err(error) => tracing::warn!("{error}; what is of earlier runs stays as it is"),
+    }
 }
 
 /// Closes the wallet whatever came of the command.
@@ -311,6 +361,13 @@ fn check(report: &RedeemReport) -> Result<()> {
         bail!(
             "{} units are not answered yet: {why}; the next redeem asks again",
             report.unanswered
+        );
+    }
+    if !report.unread.is_zero() {
+        bail!(
+            "{} units are of an earlier run and could not be read in the DHT: nothing was signed for \
+             them; check the network (and --dht-bootstrap) and redeem again",
+            report.unread
         );
     }
     if !report.refused.is_empty() {

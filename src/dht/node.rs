@@ -145,6 +145,12 @@ impl DhtNode {
         self.pool.addr()
     }
 
+    /// Valid answers that a place needs before it is judged.
+    #[must_use]
+    pub fn min_answers(&self) -> u32 {
+        self.min_answers
+    }
+
     /// What the node has done so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

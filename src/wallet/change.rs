@@ -47,6 +47,24 @@ pub enum JournalKind {
     Redeemed,
     /// The broker refused to redeem a holding.
     RedeemRefused,
+    /// Something in a holding's slot is not of these rows: nothing is signed for it.
+    Frozen,
+    /// A frozen holding is available again.
+    Thawed,
+    /// A statement of a lost journal was found and taken over.
+    Recovered,
+    /// Two statements in one slot were found and kept as a proof.
+    ProofFound,
+    /// The broker paid for a loss by somebody else's double spend.
+    Compensated,
+    /// The broker took back a credit that lost a contest.
+    Cancelled,
+    /// The broker suspended this account.
+    Suspended,
+    /// The broker settled what was left of a coin.
+    Settled,
+    /// The broker says something else about this account.
+    Notice,
 }
 
 impl JournalKind {
@@ -64,13 +82,22 @@ impl JournalKind {
             JournalKind::Earned => "earned",
             JournalKind::Redeemed => "redeemed",
             JournalKind::RedeemRefused => "redeem_refused",
+            JournalKind::Frozen => "frozen",
+            JournalKind::Thawed => "thawed",
+            JournalKind::Recovered => "recovered",
+            JournalKind::ProofFound => "proof_found",
+            JournalKind::Compensated => "compensated",
+            JournalKind::Cancelled => "cancelled",
+            JournalKind::Suspended => "suspended",
+            JournalKind::Settled => "settled",
+            JournalKind::Notice => "notice",
         }
     }
 
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<JournalKind> {
-        const ALL: [JournalKind; 10] = [
+        const ALL: [JournalKind; 19] = [
             JournalKind::BrokerPinned,
             JournalKind::Bought,
             JournalKind::PurchaseRefused,
@@ -81,6 +108,15 @@ impl JournalKind {
             JournalKind::Earned,
             JournalKind::Redeemed,
             JournalKind::RedeemRefused,
+            JournalKind::Frozen,
+            JournalKind::Thawed,
+            JournalKind::Recovered,
+            JournalKind::ProofFound,
+            JournalKind::Compensated,
+            JournalKind::Cancelled,
+            JournalKind::Suspended,
+            JournalKind::Settled,
+            JournalKind::Notice,
         ];
         ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -176,7 +212,7 @@ impl Change {
             }
     }
 
-    /// Whether it only makes or drops reservations, which are never written to disk.
+    /// Whether it only makes or drops reservations or notes readings, which are never written to disk.
     #[must_use]
     pub fn is_volatile(&self) -> bool {
         let only_holdings = Change {
@@ -185,12 +221,10 @@ impl Change {
             ..Change::default()
         };
         *self == only_holdings
-            && self.holdings.iter().all(|row| {
-                matches!(
-                    row.state,
-                    HoldingState::Available | HoldingState::Reserved { .. }
-                )
-            })
+            && self
+                .holdings
+                .iter()
+                .all(|row| row.state == HoldingState::Available || row.state.is_volatile())
     }
 
     /// Writes the change into `rows`, all of it or nothing. This is the memory store.

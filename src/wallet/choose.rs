@@ -1,6 +1,7 @@
 //! Which holding goes into a channel, and which coins to buy (`docs/protocol.md` section 5).
 
 use super::rows::{HoldingRow, HoldingState, PurchaseState, Rows, SpendRow};
+use crate::coin::ids::HoldingId;
 use crate::units::{InfoHash, Units, UnixMs};
 
 /// Values in which coins are sold, ascending.
@@ -53,6 +54,8 @@ pub struct Funds {
     pub balance: Units,
     /// Whether the last request failed: then nothing is waited for.
     pub unreachable: bool,
+    /// Whether slots of earlier runs' holdings are being read: then those count as at hand.
+    pub is_reading: bool,
 }
 
 /// Why no holding is given.
@@ -118,6 +121,37 @@ pub fn is_free(row: &HoldingRow, now: UnixMs) -> bool {
     row.is_idle(now) && row.is_spendable() && now.day().plus(1) < row.holding.expires
 }
 
+/// Whether `row` will be free once its slot was read.
+#[must_use]
+pub fn is_unread(row: &HoldingRow, now: UnixMs) -> bool {
+    let is_live = now.day().plus(1) < row.holding.expires;
+    row.state == HoldingState::Unread && row.is_spendable() && is_live
+}
+
+/// The holding of an earlier run that would suit `wish` best if its slot were read.
+#[must_use]
+pub fn best_unread(
+    rows: &Rows,
+    limits: &Limits,
+    funds: &Funds,
+    wish: &Wish,
+    now: UnixMs,
+) -> Option<HoldingId> {
+    let (least, most) = room(rows, limits, funds, wish, now).ok()?;
+    let unread = rows.holdings.values().filter(|row| is_unread(row, now));
+    best_of(unread, least, most).map(|row| row.holding.id)
+}
+
+/// The greatest that fits, the oldest first.
+fn best_of<'a>(
+    rows: impl Iterator<Item = &'a HoldingRow>,
+    least: Units,
+    most: Units,
+) -> Option<&'a HoldingRow> {
+    rows.filter(|row| row.holding.value >= least && row.holding.value <= most)
+        .max_by_key(|row| (row.holding.value, std::cmp::Reverse(row.holding.expires)))
+}
+
 fn free(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
     rows.holdings.values().filter(move |row| is_free(row, now))
 }
@@ -165,11 +199,11 @@ pub fn choose<'a>(
     now: UnixMs,
 ) -> Result<&'a HoldingRow, NoCoin> {
     let (least, most) = room(rows, limits, funds, wish, now)?;
-    let fits = free(rows, now)
-        .filter(|row| row.holding.value >= least && row.holding.value <= most)
-        .max_by_key(|row| (row.holding.value, std::cmp::Reverse(row.holding.expires)));
-    if let Some(row) = fits {
+    if let Some(row) = best_of(free(rows, now), least, most) {
         return Ok(row);
+    }
+    if funds.is_reading && best_unread(rows, limits, funds, wish, now).is_some() {
+        return Err(NoCoin::NotYet);
     }
     let sold = |value: &u64| Units(*value) >= least && Units(*value) <= most;
     if !SIZES.iter().any(sold) {
@@ -224,7 +258,9 @@ pub fn orders(
     let Some(mut rest) = funds.buyable.filter(|_| !funds.unreachable) else {
         return Vec::new();
     };
-    let mut have: Vec<Units> = free(rows, now)
+    let at_hand =
+        |row: &&HoldingRow| is_free(row, now) || (funds.is_reading && is_unread(row, now));
+    let mut have: Vec<Units> = (rows.holdings.values().filter(at_hand))
         .map(|row| row.holding.value)
         .chain(coming(rows))
         .collect();

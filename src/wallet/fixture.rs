@@ -16,6 +16,7 @@ pub(crate) const RICH: Funds = Funds {
     buyable: Some(Units(100_000)),
     balance: Units(100_000),
     unreachable: false,
+    is_reading: false,
 };
 
 pub(crate) fn broker() -> SecretKey {
@@ -58,7 +59,7 @@ impl Side {
         if !change.is_volatile() {
             let mut durable = change.clone();
             for row in &mut durable.holdings {
-                if matches!(row.state, HoldingState::Reserved { .. }) {
+                if row.state.is_volatile() {
                     row.state = HoldingState::Available;
                 }
             }

@@ -10,11 +10,14 @@
 //! Available --reserve--> Reserved --commit--> Locked --close of the payee--> Closed (+ change)
 //!     ^                     |
 //!     +------ release ------+
+//! Unread ----slot read, nothing there----> Available
+//!     +------something there--> Frozen --shown to be our own spend or redeem--> Locked, Redeeming
 //! Available --redeem--> Redeeming --answer of the broker--> Redeemed, or Refused
 //! ```
 //!
 //! A holding's spend slot is signed for once: by the arrow to Locked or by the arrow to Redeeming,
-//! and there is no arrow from one to the other.
+//! and there is no arrow from one to the other. After a start everything that was available is
+//! unread: a copy of this wallet, or a run whose journal is lost, may have signed for it.
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::unwrap_used))]
 
 pub mod change;
@@ -22,7 +25,11 @@ pub mod choose;
 pub mod earning;
 pub mod error;
 pub mod keys;
+pub mod notices;
 pub mod paying;
+pub mod proofs;
+pub mod reading;
+pub mod recover;
 pub mod rows;
 pub mod sign;
 pub mod trade;
@@ -30,6 +37,8 @@ pub mod view;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod reading_tests;
 #[cfg(test)]
 mod sequences;
 #[cfg(test)]
@@ -39,7 +48,7 @@ pub use change::{ApplyError, Change, Effect, JournalKind, JournalLine};
 pub use choose::{Funds, Limits, NoCoin, SIZES, Wish};
 pub use error::WalletError;
 pub use rows::{
-    Books, HoldingRow, HoldingState, Meta, Origin, PayeeKeyRow, PinnedBroker, PurchaseRow,
+    Books, Freeze, HoldingRow, HoldingState, Meta, Origin, PayeeKeyRow, PinnedBroker, PurchaseRow,
     PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows, SpendRow,
 };
-pub use view::{Balance, LockReason, LockedLine};
+pub use view::{Balance, FrozenLine, LockReason, LockedLine};

@@ -308,6 +308,8 @@ pub(super) fn with_books(
 pub fn state_name(state: &HoldingState) -> &'static str {
     match state {
         HoldingState::Available => "available",
+        HoldingState::Unread => "not read since the start",
+        HoldingState::Frozen { .. } => "frozen",
         HoldingState::Reserved { .. } => "reserved",
         HoldingState::Locked { .. } => "locked",
         HoldingState::Closed { .. } => "closed",

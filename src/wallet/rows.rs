@@ -32,8 +32,21 @@ pub enum Origin {
 /// What a holding is doing. The module's picture shows the arrows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HoldingState {
-    /// Nothing was ever signed for it.
+    /// Nothing was ever signed for it, and nothing is in its slot.
     Available,
+    /// From an earlier run, and its slot was not read in this one: never signed for before that. Never
+    /// on disk, where it is available.
+    Unread,
+    /// Something is known of its slot that these rows do not know: signed for by a copy of this wallet,
+    /// or by a run whose journal is lost. Never signed for while it is so.
+    Frozen {
+        /// What was found.
+        why: Freeze,
+        /// The commitment that was found, where one was.
+        seen: Option<Commitment>,
+        /// Since when.
+        since: UnixMs,
+    },
     /// Promised to a channel that is being opened; still nothing signed. Never on disk: after a
     /// restart the holding is available again.
     Reserved {
@@ -75,6 +88,64 @@ pub enum HoldingState {
     },
 }
 
+/// Why a holding is frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Freeze {
+    /// Our own spend lies in the slot, and these rows do not know it.
+    OwnSpend,
+    /// Something that our key signed lies in the slot and does not open with our record key.
+    Foreign,
+    /// More than one statement lies in the slot.
+    Rivals,
+    /// The broker knows a statement of which nothing more could be learned yet.
+    Listed,
+}
+
+impl Freeze {
+    /// All of them.
+    pub const ALL: [Freeze; 4] = [
+        Freeze::OwnSpend,
+        Freeze::Foreign,
+        Freeze::Rivals,
+        Freeze::Listed,
+    ];
+
+    /// Its name on disk and in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Freeze::OwnSpend => "own_spend",
+            Freeze::Foreign => "foreign",
+            Freeze::Rivals => "rivals",
+            Freeze::Listed => "listed",
+        }
+    }
+
+    /// What was found, for people.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Freeze::OwnSpend => "spent by this wallet in a run whose journal is lost, or by a copy",
+            Freeze::Foreign => "signed for by somebody who has this wallet's keys",
+            Freeze::Rivals => "signed for twice: this wallet ran in two places at once",
+            Freeze::Listed => "the broker knows of a statement about it",
+        }
+    }
+
+    /// What happens next, for people.
+    #[must_use]
+    pub const fn next(self) -> &'static str {
+        match self {
+            Freeze::OwnSpend => {
+                "the broker is asked again until the payee shows it; else settlement"
+            }
+            Freeze::Foreign | Freeze::Rivals => "left to the broker, and to settlement",
+            Freeze::Listed => "the broker is asked again",
+        }
+    }
+}
+
 /// Units that can be spent once, and what became of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldingRow {
@@ -92,6 +163,14 @@ pub struct HoldingRow {
     pub peer: Option<String>,
     /// What it is doing.
     pub state: HoldingState,
+}
+
+impl HoldingState {
+    /// Whether it ends with the process: on disk it is available.
+    #[must_use]
+    pub fn is_volatile(&self) -> bool {
+        matches!(self, HoldingState::Unread | HoldingState::Reserved { .. })
+    }
 }
 
 impl HoldingRow {
@@ -285,6 +364,10 @@ pub struct Meta {
     pub next_key: u32,
     /// The sums.
     pub books: Books,
+    /// Made from words or from a backup: the broker is asked for what the rows lack before anything else.
+    pub needs_recovery: bool,
+    /// The last of the broker's notices to this account that is in the journal.
+    pub last_notice: u64,
 }
 
 /// Everything a wallet knows, except its journal, which is only written and shown.

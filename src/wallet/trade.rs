@@ -243,11 +243,17 @@ pub enum Redeemable {
 pub fn redeemable(rows: &Rows, which: Redeemable, now: UnixMs) -> Vec<HoldingId> {
     rows.holdings
         .values()
-        .filter(|row| row.is_idle(now))
-        .filter(|row| which == Redeemable::All || row.origin != Origin::Bought)
-        .filter(|row| now.day() < row.holding.expires.plus(SETTLE_DAYS))
+        .filter(|row| row.is_idle(now) && would_redeem(row, which, now))
         .map(|row| row.holding.id)
         .collect()
+}
+
+/// Whether a holding could be redeemed now, or once its slot is read.
+#[must_use]
+pub fn would_redeem(row: &HoldingRow, which: Redeemable, now: UnixMs) -> bool {
+    (row.is_idle(now) || row.state == HoldingState::Unread)
+        && (which == Redeemable::All || row.origin != Origin::Bought)
+        && now.day() < row.holding.expires.plus(SETTLE_DAYS)
 }
 
 /// Fixes the redemption of at most [`MAX_BATCH`] available holdings. From now on they cannot be

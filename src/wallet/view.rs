@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Books, HoldingState, Origin, PurchaseState, ReceivedState, Rows};
+use super::rows::{Books, Freeze, HoldingState, Origin, PurchaseState, ReceivedState, Rows};
 use super::trade::SETTLE_DAYS;
-use crate::coin::ids::Commitment;
+use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
 use crate::units::{Day, InfoHash, Units, UnixMs};
 
@@ -52,6 +52,25 @@ pub struct LockedLine {
     pub until: Day,
 }
 
+/// One holding that nothing is signed for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrozenLine {
+    /// The holding.
+    pub holding: HoldingId,
+    /// What it is worth; less comes back if part of it was paid.
+    pub units: Units,
+    /// What was found.
+    pub why: Freeze,
+    /// The commitment that was found.
+    pub seen: Option<Commitment>,
+    /// Since when.
+    pub since: UnixMs,
+    /// What happens next, in words.
+    pub next: String,
+    /// The day on which it resolves by itself at the latest: the coin's settlement.
+    pub until: Day,
+}
+
 /// A wallet's money at one moment. All amounts but `broker_*` are what the wallet itself holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
@@ -63,6 +82,14 @@ pub struct Balance {
     pub coins: Vec<(Units, u32)>,
     /// Coins promised to channels that are being opened.
     pub reserved: Units,
+    /// From an earlier run, with slots that were not read since: not spent or redeemed before that.
+    pub unread: Units,
+    /// In holdings whose slot holds what this wallet does not know. Not money before that is cleared.
+    pub frozen: Units,
+    /// Each of these holdings.
+    pub frozen_in: Vec<FrozenLine>,
+    /// The broker is still to be asked for what a restored wallet lacks: nothing is used before.
+    pub needs_recovery: bool,
     /// Units in open channels and in channels whose payee has not closed.
     pub locked: Units,
     /// Each of these channels.
@@ -110,6 +137,7 @@ impl Balance {
         let mut balance = Balance {
             account: rows.meta.account,
             books: rows.meta.books,
+            needs_recovery: rows.meta.needs_recovery,
             books_agree: rows.is_balanced(),
             held: rows.held().unwrap_or(Units(u64::MAX)),
             broker: rows.meta.broker.as_ref().map(|broker| broker.key),
@@ -138,6 +166,19 @@ impl Balance {
                 (HoldingState::Available, Origin::Change) => add(&mut self.change, value),
                 (HoldingState::Available, Origin::Earned) => add(&mut self.earned, value),
                 (HoldingState::Reserved { .. }, _) => add(&mut self.reserved, value),
+                (HoldingState::Unread, _) => add(&mut self.unread, value),
+                (HoldingState::Frozen { why, seen, since }, _) => {
+                    add(&mut self.frozen, value);
+                    self.frozen_in.push(FrozenLine {
+                        holding: row.holding.id,
+                        units: value,
+                        why: *why,
+                        seen: *seen,
+                        since: *since,
+                        next: why.next().to_owned(),
+                        until: row.holding.expires.plus(SETTLE_DAYS),
+                    });
+                }
                 (HoldingState::Redeeming { .. }, _) => add(&mut self.redeeming, value),
                 (HoldingState::Redeemed { pending_until, .. }, _) if now < *pending_until => {
                     add(&mut self.pending, value);

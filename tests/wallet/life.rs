@@ -22,7 +22,7 @@ async fn a_payment_goes_from_deposit_to_redemption_through_restarts_at_each_step
 
     let first = payer.wallet().reserve(wish(2, 64)).await.expect("at hand");
     payer.restart().await;
-    let reserved = payer.wallet().reserve(wish(2, 64)).await.expect("at hand");
+    let reserved = payer.reserve(wish(2, 64)).await.expect("at hand, and read");
     assert_eq!(first.holding.value, Units(64));
 
     let path = Path::decode(&reserved.path, 7).expect("a path");

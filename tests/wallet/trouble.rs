@@ -1,5 +1,6 @@
 //! A broker that is away, lost answers, another broker, other processes, wrong words, a full disk.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,12 +18,13 @@ use dpay::cli::wallet::{
 };
 use dpay::coin::keys::PublicKey;
 use dpay::coin::{CoinCertificate, HoldingId, PseudonymCertificate};
+use dpay::dht::{DhtConfig, run_nodes};
 use dpay::http::client::{KnownHolding, RecoveredPage};
 use dpay::record::{FraudProof, OpenSpend, Path, RedeemPart};
 use dpay::store::wallet::StoreError;
 use dpay::units::Units;
 use dpay::wallet::trade::Redeemed;
-use dpay::wallet::{PinnedBroker, RequestId, WalletError};
+use dpay::wallet::{Balance, PinnedBroker, RequestId, WalletError};
 
 use crate::house::{House, Person, TORRENT, wish};
 
@@ -55,7 +57,6 @@ async fn with_the_broker_away_in_the_middle_what_is_at_hand_is_used() {
     payer.restart().await;
     payer.until("bought", |b| b.available == Units(512)).await;
     let closed = house.stop().await;
-    payer.restart().await;
     for _ in 0..4 {
         let given = payer
             .wallet()
@@ -225,8 +226,8 @@ async fn another_broker_at_the_same_place_gets_nothing() {
     assert!(payer.wallet().redeem_all().await.is_err());
     let balance = payer.balance().await;
     assert!(balance.broker_error.is_some());
-    assert_eq!(balance.available, Units(512), "what is there stays usable");
-    payer.wallet().reserve(wish(1, 64)).await.expect("at hand");
+    let kept = balance.available.checked_add(balance.unread);
+    assert_eq!(kept, Some(Units(512)), "what is there stays");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -354,7 +355,7 @@ async fn a_full_disk_refuses_a_spend_before_it_is_signed() {
     let (_, certificate) = payee.wallet().payee_key().await.expect("in stock");
     let mut refused = None;
     for _ in 0..24 {
-        let reserved = payer.wallet().reserve(wish(1, 16)).await.expect("at hand");
+        let reserved = payer.reserve(wish(1, 16)).await.expect("at hand");
         let id = reserved.holding.id;
         let key = certificate.holder;
         let committed = payer
@@ -376,11 +377,12 @@ async fn a_full_disk_refuses_a_spend_before_it_is_signed() {
     payer.config.max_pages = None;
     payer.restart().await;
     let after = payer.balance().await;
+    let unsigned = |b: &Balance| b.available.checked_add(b.unread);
     assert_eq!(
-        (before.available, before.held),
-        (after.available, after.held)
+        (unsigned(&before), before.held),
+        (unsigned(&after), after.held)
     );
-    let reserved = payer.wallet().reserve(wish(1, 16)).await.expect("at hand");
+    let reserved = payer.reserve(wish(1, 16)).await.expect("at hand");
     payer
         .wallet()
         .commit(
@@ -405,6 +407,7 @@ async fn the_commands_work_and_their_errors_say_what_to_do() {
         broker_url: Some(house.server.url()),
         json: true,
         passphrase: PassphraseSource::File(phrase),
+        dht: None,
     };
     let init = || {
         WalletCommand::Init(InitArgs {
@@ -434,8 +437,20 @@ async fn the_commands_work_and_their_errors_say_what_to_do() {
         let history = WalletCommand::History(HistoryArgs { limit: 10 });
         run(history, &global).await.expect("shown");
     }
-    let redeem = WalletCommand::Redeem(dpay::cli::wallet::RedeemArgs { all: true });
-    run(redeem, &global).await.expect("credited");
+    let redeem = || WalletCommand::Redeem(dpay::cli::wallet::RedeemArgs { all: true });
+    let unread = text(run(redeem(), &global).await.expect_err("no DHT"));
+    assert!(unread.contains("could not be read in the DHT"), "{unread}");
+    assert_eq!(reader.balance().await.expect("read").redeeming, Units(0));
+    let nodes = run_nodes(12, Ipv4Addr::LOCALHOST).await.expect("a network");
+    let with_dht = WalletGlobal {
+        dht: Some(DhtConfig {
+            bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
+            bootstrap: nodes.iter().map(|node| node.addr().to_string()).collect(),
+            ..DhtConfig::default()
+        }),
+        ..global.clone()
+    };
+    run(redeem(), &with_dht).await.expect("credited");
     assert_eq!(reader.balance().await.expect("read").held, Units(0));
     let wrong = WalletGlobal {
         passphrase: PassphraseSource::Text("other".to_owned().into()),

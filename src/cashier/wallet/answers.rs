@@ -10,6 +10,7 @@ use super::errands::{
     ACCOUNT_EVERY_MS, Errand, News, RETRY_MOST_MS, SPENT_EVERY_MS, Waiter, WaiterReply,
 };
 use super::purse::{Purse, give};
+use super::recovery::Recovered;
 use super::told::RedeemReport;
 use crate::clock;
 use crate::coin::certificate::CoinCertificate;
@@ -47,6 +48,11 @@ impl Purse {
             }
             News::Redeemed(request, answer) => self.redeemed(request, answer, now).await,
             News::Spent(copy) => self.take_spent(copy, now),
+            News::Recovered(told) => self.recovery_told(told, now).await,
+            News::Notices(told) => self.noticed(told, now).await,
+            News::Contested(answers) => self.contested(answers, now).await,
+            News::ProofTold(proof, taken) => self.proof_told(&proof, taken, now),
+            News::Seen(job, seen) => self.seen(job, *seen, now).await,
         }
         self.answer_waiters();
     }
@@ -55,8 +61,10 @@ impl Purse {
     /// the provisional window.
     fn take_spent(&mut self, copy: Result<Arc<dyn SpentCopy>, DoorError>, now: UnixMs) {
         self.desk.heard(Errand::Spent, None, now);
+        self.desk.spent_at = now;
         match copy {
             Ok(copy) => {
+                self.watch_list(&*copy, now);
                 self.desk.spent = Some(copy);
                 self.desk.spent_due = now.plus_ms(SPENT_EVERY_MS);
             }
@@ -64,6 +72,28 @@ impl Purse {
                 tracing::warn!("no fresh spent list: {error}");
                 self.desk.spent_due = now.plus_ms(RETRY_MOST_MS);
             }
+        }
+    }
+
+    async fn recovery_told(&mut self, told: Result<Box<Recovered>, DoorError>, now: UnixMs) {
+        self.desk.heard(Errand::Recover, told.as_ref().err(), now);
+        match self.recovered(told, now).await {
+            Ok(()) => self.unpark_all().await,
+            Err(error) => {
+                tracing::error!("what the broker knows of this wallet is not taken over: {error}");
+                self.desk.retry_at = self.desk.retry_at.max(now.plus_ms(1_000));
+                let why = self.desk.error.clone();
+                let why = why.unwrap_or_else(|| DoorError::Answer(error.to_string()));
+                for parked in std::mem::take(&mut self.desk.parked) {
+                    parked.refuse(why.clone().into());
+                }
+            }
+        }
+    }
+
+    async fn unpark_all(&mut self) {
+        for parked in std::mem::take(&mut self.desk.parked) {
+            self.unpark(parked).await;
         }
     }
 
@@ -75,8 +105,8 @@ impl Purse {
                     Ok(_) => {
                         self.desk.is_met = true;
                         self.desk.account = Some(account);
-                        for parked in std::mem::take(&mut self.desk.parked) {
-                            self.unpark(parked).await;
+                        if !self.rows.meta.needs_recovery {
+                            self.unpark_all().await;
                         }
                         return;
                     }
@@ -167,7 +197,7 @@ impl Purse {
     }
 
     /// Writes an answer of the broker. One that does not hold is noted and asked for again later.
-    async fn write_answer(&mut self, change: Result<Change, WalletError>) -> bool {
+    pub(super) async fn write_answer(&mut self, change: Result<Change, WalletError>) -> bool {
         let error: CashierError = match change {
             Ok(change) => match self.apply(change).await {
                 Ok(_) => return true,
@@ -220,9 +250,11 @@ impl Purse {
                 let coins = rows.flat_map(|row| row.coins.iter().map(|(value, _)| *value));
                 give(reply, Ok(coins.collect()));
             }
-            (WaiterReply::Redeem(reply), error) => {
+            (WaiterReply::Redeem(which, reply), error) => {
                 let error = error.map(ToString::to_string);
-                give(reply, Ok(self.report(&waiter.requests, error)));
+                let mut report = self.report(&waiter.requests, error);
+                report.unread = self.unread_units(which);
+                give(reply, Ok(report));
             }
         }
     }

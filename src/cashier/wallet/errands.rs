@@ -8,12 +8,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::CashierError;
 use super::checks::SpentCopy;
-use super::door::{Account, BrokerDoor, DoorError};
+use super::door::{Account, BrokerDoor, DoorError, Shown};
 use super::purse::{Purse, give};
+use super::reader::{GOOD_MS, Job, Seen};
+use super::recovery::Recovered;
+use super::redeeming::Unread;
 use super::told::RedeemReport;
+use crate::broker::answer::Notice;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::keys::PublicKey;
-use crate::record::{MAX_LINKS_REDEEM, Path};
+use crate::record::{FraudProof, MAX_LINKS_REDEEM, Path};
 use crate::units::{Units, UnixMs};
 use crate::wallet::trade::{self, Redeemable, Redeemed};
 use crate::wallet::{
@@ -46,6 +50,12 @@ pub(super) enum News {
     ),
     Redeemed(RequestId, Result<(Vec<Redeemed>, Vec<u8>), DoorError>),
     Spent(Result<Arc<dyn SpentCopy>, DoorError>),
+    Recovered(Result<Box<Recovered>, DoorError>),
+    Notices(Result<Vec<Notice>, DoorError>),
+    Contested(Result<Vec<Shown>, DoorError>),
+    ProofTold(Box<FraudProof>, Result<(), DoorError>),
+    /// What lies in a slot of ours.
+    Seen(Job, Box<Seen>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +64,10 @@ pub(super) enum Errand {
     Account,
     Certify,
     Spent,
+    Recover,
+    Notices,
+    Contest,
+    Proof,
     Purchase(RequestId),
     Redeem(RequestId),
 }
@@ -77,7 +91,10 @@ pub(super) struct Waiter {
 /// Whom to tell.
 pub(super) enum WaiterReply {
     Buy(oneshot::Sender<Result<Vec<Units>, CashierError>>),
-    Redeem(oneshot::Sender<Result<RedeemReport, CashierError>>),
+    Redeem(
+        Redeemable,
+        oneshot::Sender<Result<RedeemReport, CashierError>>,
+    ),
 }
 
 /// The wallet's dealings with its broker that are not money: reachability, timing, who waits.
@@ -96,9 +113,13 @@ pub(super) struct Desk {
     pub(super) account_due: Option<UnixMs>,
     pub(super) spent: Option<Arc<dyn SpentCopy>>,
     pub(super) spent_due: UnixMs,
+    /// When the copy was fetched, or tried to.
+    pub(super) spent_at: UnixMs,
     wanted: BTreeMap<Units, UnixMs>,
     pub(super) parked: Vec<Parked>,
     pub(super) waiters: Vec<Waiter>,
+    /// Redemptions that wait for readings.
+    pub(super) unread: Vec<Unread>,
 }
 
 impl Desk {
@@ -116,9 +137,11 @@ impl Desk {
             account_due: None,
             spent: None,
             spent_due: UnixMs(0),
+            spent_at: UnixMs(0),
             wanted: BTreeMap::new(),
             parked: Vec::new(),
             waiters: Vec::new(),
+            unread: Vec::new(),
         }
     }
 
@@ -133,6 +156,7 @@ impl Desk {
         Funds {
             buyable: self.account.map(|a| a.buyable.saturating_sub(ordered)),
             balance: self.account.map_or(Units::ZERO, |a| a.balance),
+            is_reading: false,
             unreachable: self.door.is_none() || self.changed.is_some() || self.error.is_some(),
         }
     }
@@ -158,7 +182,7 @@ impl Desk {
         });
     }
 
-    fn start<F>(&mut self, errand: Errand, run: impl FnOnce(Arc<dyn BrokerDoor>) -> F)
+    pub(super) fn start<F>(&mut self, errand: Errand, run: impl FnOnce(Arc<dyn BrokerDoor>) -> F)
     where
         F: Future<Output = News> + Send + 'static,
     {
@@ -207,7 +231,7 @@ impl Purse {
             // Nothing is fixed for a broker that was out of reach a moment ago: meet it again first.
             self.desk.is_met = false;
         }
-        if self.desk.is_met {
+        if self.desk.is_met && !self.rows.meta.needs_recovery {
             self.unpark(parked).await;
         } else {
             self.park_or_refuse(parked);
@@ -238,13 +262,7 @@ impl Purse {
                 }),
                 Err(error) => give(reply, Err(error)),
             },
-            Parked::Redeem(which, reply) => match self.begin_redemptions(which).await {
-                Ok(requests) => self.desk.waiters.push(Waiter {
-                    requests,
-                    reply: WaiterReply::Redeem(reply),
-                }),
-                Err(error) => give(reply, Err(error)),
-            },
+            Parked::Redeem(which, reply) => self.redeem_when_read(which, reply).await,
         }
         self.answer_waiters();
     }
@@ -265,7 +283,7 @@ impl Purse {
     }
 
     /// Fixes redemptions of everything redeemable; those from before are waited for too.
-    async fn begin_redemptions(
+    pub(super) async fn begin_redemptions(
         &mut self,
         which: Redeemable,
     ) -> Result<BTreeSet<RequestId>, CashierError> {
@@ -276,7 +294,11 @@ impl Purse {
             self.desk.wanted.clear();
         }
         let now = clock::now();
-        let holdings = trade::redeemable(&self.rows, which, now);
+        let mut holdings = trade::redeemable(&self.rows, which, now);
+        holdings.retain(|id| {
+            let row = self.rows.holdings.get(id);
+            row.is_some_and(|row| self.reader.may_sign(row, GOOD_MS, now))
+        });
         for batch in holdings.chunks(choose::MAX_BATCH) {
             let request = RequestId(random::bytes());
             let change = trade::begin_redemption(&self.rows, request, batch, now)?;
@@ -302,6 +324,9 @@ impl Purse {
             });
             return;
         }
+        if self.rows.meta.needs_recovery {
+            return self.send_recovery();
+        }
         self.order_wanted(now).await;
         for effect in trade::unfinished(&self.rows) {
             match effect {
@@ -310,10 +335,12 @@ impl Purse {
                 Effect::SignSpend(_) | Effect::SignClose(_) => {}
             }
         }
+        self.send_watching(now);
         self.send_certify(now).await;
         // A payee looks holdings up in it, a payer the payee's key.
         let is_node = self.config.payee_keys > 0 || self.config.limits.at_hand > 0;
-        if is_node && now >= self.desk.spent_due {
+        let is_due = is_node && now >= self.desk.spent_due;
+        if is_due || self.reader.wants_list(self.desk.spent_at, now) {
             self.desk.start(Errand::Spent, |door| async move {
                 News::Spent(door.spent_list().await)
             });
@@ -326,7 +353,7 @@ impl Purse {
     }
 
     async fn order_wanted(&mut self, now: UnixMs) {
-        let funds = self.desk.funds(&self.rows);
+        let funds = self.funds();
         let wanted: Vec<Units> = self.desk.wanted.keys().rev().copied().collect();
         let coins = choose::orders(&self.rows, &self.config.limits, &funds, &wanted, now);
         // What could not be afforded is asked for again by whoever wants it.

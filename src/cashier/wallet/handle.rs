@@ -6,13 +6,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::CashierError;
 use super::checks::SpentCheck;
 use super::purse::Ask;
+use super::slots::SlotReader;
 use super::told::{OpenChannels, RedeemReport, ReserveRequest};
 use crate::channel::{NoReserve, Reserved};
 use crate::coin::certificate::PseudonymCertificate;
 use crate::coin::chain::Chain;
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
-use crate::record::{ClosePart, Holding, OpenSpend, Path};
+use crate::record::{ClosePart, Holding, Item, OpenSpend, Path};
 use crate::units::{InfoHash, Units};
 use crate::wallet::trade::Redeemable;
 use crate::wallet::{Balance, JournalLine, PinnedBroker};
@@ -49,6 +50,29 @@ impl WalletHandle {
     /// No broker named, not reachable, or not the pinned one.
     pub async fn broker(&self) -> Result<PinnedBroker, CashierError> {
         self.ask(Ask::Broker).await?
+    }
+
+    /// Gives the wallet the DHT, which it reads before anything of an earlier run is signed for. Without
+    /// it only what is made in this run is used.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn set_slots(
+        &self,
+        slots: std::sync::Arc<dyn SlotReader>,
+    ) -> Result<(), CashierError> {
+        let sent = self.asks.send(Ask::Slots(slots)).await;
+        sent.map_err(|_| CashierError::Closed)
+    }
+
+    /// Two items that lay in one slot: ours, and another under the same key. The proof is kept in the
+    /// wallet's home and given to the broker, and what was paid with it is presented.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn conflict_found(&self, ours: Item, other: Item) -> Result<(), CashierError> {
+        let sent = self.asks.send(Ask::Conflict(Box::new((ours, other)))).await;
+        sent.map_err(|_| CashierError::Closed)
     }
 
     /// Promises a holding to a channel. Never waits for the broker: what is missing is bought in the
@@ -201,10 +225,12 @@ impl WalletHandle {
 
     /// Closes a received spend at (`k`, `wk`), or at what is on disk if that is more. The row is
     /// durable before the close is signed; asked again, the same bytes come back. The share can be
-    /// redeemed from now on.
+    /// redeemed from now on. For a spend under a key of an earlier run its close slot is read first, and
+    /// a close that lies there is signed again.
     ///
     /// # Errors
-    /// An unknown spend, a chain value that does not prove `k`, or our own store.
+    /// An unknown spend, a chain value that does not prove `k`, our own store, or
+    /// [`CashierError::Unread`]: nothing is signed then; ask again later.
     pub async fn close(
         &self,
         spend: Commitment,

@@ -1,38 +1,23 @@
 //! A wallet's home: a directory that only its owner may read, and in it the seed, encrypted under a
 //! passphrase (`docs/protocol.md` section 11).
 //!
-//! The seed file, integers big-endian: `"DPaySeed"`, version u8 = 1, flags u8 (bit 0: the passphrase
-//! is empty), Argon2id memory in KiB u32, passes u32, lanes u32, salt 16, nonce 24, then 32 bytes of
-//! seed under XChaCha20-Poly1305 with all before the ciphertext as associated data: 110 bytes.
+//! The seed file is the 32 bytes of the seed, sealed as `sealed.rs` says under the name `"DPaySeed"`.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::sealed;
 use crate::coin::Seed;
 
 /// Name of the seed file.
 pub const SEED_FILE: &str = "wallet.seed";
 
 const MAGIC: &[u8; 8] = b"DPaySeed";
-const VERSION: u8 = 1;
-const FLAG_EMPTY: u8 = 1;
-const HEAD: usize = 8 + 1 + 1 + 12 + 16 + 24;
-const SIZE: usize = HEAD + 32 + 16;
-/// Cost for a passphrase: 64 MiB, three passes.
-const COST: (u32, u32, u32) = (64 * 1024, 3, 1);
-/// Cost where the passphrase is empty and cost would protect nothing.
-const NO_COST: (u32, u32, u32) = (8, 1, 1);
-/// A file that asks for more memory than this is not ours: 1 GiB.
-const MAX_MEMORY_KIB: u32 = 1 << 20;
-const MAX_PASSES: u32 = 64;
-const MAX_LANES: u32 = 16;
+const SIZE: usize = sealed::OVERHEAD + 32;
 
 /// Why a wallet's home or seed cannot be used.
 #[derive(Debug, Error)]
@@ -51,6 +36,9 @@ pub enum HomeError {
     /// There is a wallet already.
     #[error("there is a wallet in {} already: it stays untouched", .0.display())]
     Exists(PathBuf),
+    /// Something is there already, where a wallet is to be restored.
+    #[error("{} is not empty: a wallet is only restored into an empty or new directory", .0.display())]
+    NotEmpty(PathBuf),
     /// There is no wallet.
     #[error("there is no wallet in {}: run `dpay wallet init` first", .0.display())]
     Missing(PathBuf),
@@ -63,6 +51,9 @@ pub enum HomeError {
     /// Bytes that are no seed file of this version.
     #[error("{} is no seed file that this version of dpay reads", .0.display())]
     NoSeedFile(PathBuf),
+    /// Bytes that are no backup of this version.
+    #[error("{} is no backup that this version of dpay reads", .0.display())]
+    NoBackup(PathBuf),
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -96,7 +87,11 @@ impl Passphrase {
         Passphrase(None)
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_ref().map_or(&[], |text| text.as_bytes())
     }
 }
@@ -107,7 +102,7 @@ impl std::fmt::Debug for Passphrase {
     }
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> HomeError {
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> HomeError {
     let path = path.to_path_buf();
     move |source| HomeError::Io { path, source }
 }
@@ -139,6 +134,32 @@ pub fn prepare(home: &Path) -> Result<(), HomeError> {
         }
     }
     check_private(home)
+}
+
+/// Makes `home`, or takes it if it is there and empty.
+///
+/// # Errors
+/// [`HomeError::NotEmpty`], or as [`prepare`].
+pub fn prepare_empty(home: &Path) -> Result<(), HomeError> {
+    if home.exists() {
+        let mut entries = fs::read_dir(home).map_err(io_error(home))?;
+        if entries.next().is_some() {
+            return Err(HomeError::NotEmpty(home.to_path_buf()));
+        }
+    }
+    prepare(home)
+}
+
+/// Removes the files of a wallet that was not made to its end.
+pub(super) fn empty(home: &Path) {
+    let Ok(entries) = fs::read_dir(home) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with("wallet.") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Refuses a home that others may enter.
@@ -180,8 +201,7 @@ pub fn has_wallet(home: &Path) -> bool {
 /// # Errors
 /// What hinders reading the file.
 pub fn needs_passphrase(home: &Path) -> Result<bool, HomeError> {
-    let bytes = read_file(home)?;
-    Ok(bytes[9] & FLAG_EMPTY == 0)
+    Ok(sealed::needs_passphrase(&read_file(home)?))
 }
 
 /// Writes the seed, encrypted. `salt` and `nonce` are random and never used again. What is there
@@ -197,33 +217,15 @@ pub fn write_seed(
     nonce: [u8; 24],
 ) -> Result<(), HomeError> {
     let path = home.join(SEED_FILE);
-    let (flags, cost) = match passphrase.0 {
-        None => (FLAG_EMPTY, NO_COST),
-        Some(_) => (0, COST),
-    };
-    let mut out = Vec::with_capacity(SIZE);
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&[VERSION, flags]);
-    for number in [cost.0, cost.1, cost.2] {
-        out.extend_from_slice(&number.to_be_bytes());
-    }
-    out.extend_from_slice(&salt);
-    out.extend_from_slice(&nonce);
-    let no_file = || HomeError::NoSeedFile(path.clone());
-    let cipher = cipher(passphrase, &salt, cost).ok_or_else(no_file)?;
-    let payload = Payload {
-        msg: seed.as_entropy(),
-        aad: &out,
-    };
-    let sealed = cipher
-        .encrypt(&XNonce::from(nonce), payload)
-        .map_err(|_| no_file())?;
-    out.extend_from_slice(&sealed);
-    write_new(&path, &out)
+    let out = sealed::seal(MAGIC, seed.as_entropy(), passphrase, (salt, nonce));
+    write_new(
+        &path,
+        &out.ok_or_else(|| HomeError::NoSeedFile(path.clone()))?,
+    )
 }
 
 /// Writes a file that is not there yet, for its owner only, and waits until it is on the disk.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -252,32 +254,11 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
 /// [`HomeError::Missing`], [`HomeError::Passphrase`], or what hinders reading.
 pub fn read_seed(home: &Path, passphrase: &Passphrase) -> Result<Seed, HomeError> {
     let path = home.join(SEED_FILE);
-    let bytes = read_file(home)?;
-    let no_file = || HomeError::NoSeedFile(path.clone());
-    let number = |at: usize| -> Option<u32> {
-        let four = bytes.get(at..at.checked_add(4)?)?;
-        Some(u32::from_be_bytes(four.try_into().ok()?))
-    };
-    let cost = match (number(10), number(14), number(18)) {
-        (Some(memory), Some(passes), Some(lanes))
-            if memory <= MAX_MEMORY_KIB && passes <= MAX_PASSES && lanes <= MAX_LANES =>
-        {
-            (memory, passes, lanes)
-        }
-        _ => return Err(no_file()),
-    };
-    let salt: [u8; 16] = bytes[22..38].try_into().map_err(|_| no_file())?;
-    let nonce: [u8; 24] = bytes[38..HEAD].try_into().map_err(|_| no_file())?;
-    let cipher = cipher(passphrase, &salt, cost).ok_or_else(no_file)?;
-    let payload = Payload {
-        msg: &bytes[HEAD..],
-        aad: &bytes[..HEAD],
-    };
-    let wrong = || HomeError::Passphrase(path.clone());
-    let opened = cipher.decrypt(&XNonce::from(nonce), payload);
-    let entropy = Zeroizing::new(opened.map_err(|_| wrong())?);
-    let entropy: [u8; 32] = entropy.as_slice().try_into().map_err(|_| no_file())?;
-    Ok(Seed::from_entropy(entropy))
+    let entropy = sealed::unseal(&path, MAGIC, &read_file(home)?, passphrase)?;
+    let entropy: Result<[u8; 32], _> = entropy.as_slice().try_into();
+    entropy
+        .map(Seed::from_entropy)
+        .map_err(|_| HomeError::NoSeedFile(path))
 }
 
 fn read_file(home: &Path) -> Result<[u8; SIZE], HomeError> {
@@ -290,23 +271,9 @@ fn read_file(home: &Path) -> Result<[u8; SIZE], HomeError> {
         Err(e) => return Err(io_error(&path)(e)),
     };
     match <[u8; SIZE]>::try_from(bytes.as_slice()) {
-        Ok(bytes) if bytes.starts_with(MAGIC) && bytes[8] == VERSION => Ok(bytes),
+        Ok(bytes) if bytes.starts_with(MAGIC) => Ok(bytes),
         _ => Err(HomeError::NoSeedFile(path)),
     }
-}
-
-fn cipher(
-    passphrase: &Passphrase,
-    salt: &[u8; 16],
-    (memory, passes, lanes): (u32, u32, u32),
-) -> Option<XChaCha20Poly1305> {
-    let params = Params::new(memory, passes, lanes, Some(32)).ok()?;
-    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let mut key = Zeroizing::new([0u8; 32]);
-    argon
-        .hash_password_into(passphrase.bytes(), salt, key.as_mut())
-        .ok()?;
-    XChaCha20Poly1305::new_from_slice(key.as_ref()).ok()
 }
 
 #[cfg(test)]

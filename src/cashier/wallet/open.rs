@@ -14,8 +14,8 @@ use super::purse::Purse;
 use crate::coin::Seed;
 use crate::coin::keys::SecretKey;
 use crate::store::wallet::{SqliteOptions, SqliteStore, StoreError, WalletStore, WriterLock};
-use crate::wallet::trade;
 use crate::wallet::{Balance, JournalLine, Limits, PinnedBroker};
+use crate::wallet::{recover, trade};
 use crate::{clock, random};
 
 /// Messages that may wait for the task.
@@ -32,6 +32,8 @@ pub struct WalletConfig {
     pub limits: Limits,
     /// Certified payee keys kept in stock; 0 for a wallet that only pays.
     pub payee_keys: u32,
+    /// Whether the DHT is given to the wallet soon: holdings of earlier runs then count as at hand.
+    pub expects_dht: bool,
     /// Most pages that the database may have; none: as many as the disk holds.
     pub max_pages: Option<u32>,
 }
@@ -45,6 +47,7 @@ impl WalletConfig {
             broker_url,
             limits: Limits::default(),
             payee_keys: 16,
+            expects_dht: true,
             max_pages: None,
         }
     }
@@ -55,6 +58,7 @@ impl WalletConfig {
         let mut config = WalletConfig::new(home, broker_url);
         config.limits.at_hand = 0;
         config.payee_keys = 0;
+        config.expects_dht = false;
         config
     }
 }
@@ -88,6 +92,11 @@ impl Wallet {
         let change = trade::own(&store.load().await?, seed.account_key().public())?;
         if !change.is_empty() {
             store.apply(&change).await?;
+        }
+        if words.is_some() {
+            // Words that were used before have an account, and keys and coins under it.
+            let rows = store.load().await?;
+            store.apply(&recover::ask_first(&rows)).await?;
         }
         store.close().await;
         home::write_seed(home, &seed, passphrase, random::bytes(), random::bytes())?;

@@ -11,7 +11,10 @@ use super::checks::{self, SpentCheck};
 use super::door::BrokerDoor;
 use super::errands::{Desk, News, Parked};
 use super::open::WalletConfig;
+use super::reader::Reader;
+use super::slots::SlotReader;
 use super::told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
+use super::watch::Watcher;
 use crate::channel::{NoReserve, Reserved};
 use crate::clock;
 use crate::coin::Seed;
@@ -19,13 +22,13 @@ use crate::coin::certificate::PseudonymCertificate;
 use crate::coin::chain::Chain;
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
-use crate::record::{ClosePart, Holding, OpenSpend, Path};
+use crate::record::{ClosePart, Holding, Item, OpenSpend, Path};
 use crate::store::wallet::{StoreError, WalletStore, WriterLock};
 use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::{
-    Balance, Change, Effect, JournalLine, NoCoin, PinnedBroker, ReceivedState, Rows, WalletError,
-    Wish, choose, earning, keys, paying, sign,
+    Balance, Change, Effect, JournalLine, PinnedBroker, ReceivedState, Rows, WalletError, earning,
+    keys, paying, sign,
 };
 use crate::wire::message::RefuseReason;
 
@@ -66,6 +69,8 @@ pub(super) enum Ask {
     History(u32, Reply<Outcome<Vec<JournalLine>>>),
     Buy(Units, Reply<Outcome<Vec<Units>>>),
     Redeem(Redeemable, Reply<Outcome<RedeemReport>>),
+    Slots(std::sync::Arc<dyn SlotReader>),
+    Conflict(Box<(Item, Item)>),
     Shutdown(Reply<Outcome<()>>),
 }
 
@@ -78,6 +83,8 @@ pub(super) struct Purse {
     pub(super) seed: Seed,
     pub(super) config: WalletConfig,
     pub(super) desk: Desk,
+    pub(super) reader: Reader,
+    pub(super) watcher: Watcher,
     sent: BTreeMap<Commitment, u32>,
     came: BTreeMap<Commitment, (u32, ChainValue)>,
     given: BTreeMap<u32, UnixMs>,
@@ -87,7 +94,7 @@ pub(super) struct Purse {
 impl Purse {
     pub(super) fn new(
         store: Box<dyn WalletStore>,
-        rows: Rows,
+        mut rows: Rows,
         seed: Seed,
         door: Option<std::sync::Arc<dyn BrokerDoor>>,
         config: &WalletConfig,
@@ -95,11 +102,13 @@ impl Purse {
     ) -> Purse {
         Purse {
             store,
+            reader: Reader::new(&mut rows, config.expects_dht),
             rows,
             is_doubtful: false,
             seed,
             config: config.clone(),
             desk: Desk::new(door),
+            watcher: Watcher::default(),
             sent: BTreeMap::new(),
             came: BTreeMap::new(),
             given: BTreeMap::new(),
@@ -135,6 +144,7 @@ impl Purse {
                 }
             }
             self.send_errands().await;
+            self.send_readings(clock::now());
         }
         if let Err(error) = self.flush().await {
             tracing::error!("the last ticks could not be written: {error}");
@@ -146,6 +156,7 @@ impl Purse {
     pub(super) async fn apply(&mut self, change: Change) -> Outcome<Vec<Effect>> {
         if self.is_doubtful {
             self.rows = self.store.load().await?;
+            self.reader.born().mark(&mut self.rows);
             self.is_doubtful = false;
             return Err(StoreError::Refused(crate::wallet::ApplyError::Stale {
                 expected: change.expects,
@@ -155,13 +166,14 @@ impl Purse {
         }
         let Change { effects, .. } = &change;
         let effects = effects.clone();
-        let rows_only = Change {
+        let mut rows_only = Change {
             effects: Vec::new(),
             ..change
         };
         if rows_only.is_empty() {
             return Ok(effects);
         }
+        self.reader.born().note(&self.rows, &mut rows_only);
         if let Err(error) = self.store.apply(&rows_only).await {
             // A full disk rolls back; after anything else the store says what it holds.
             self.is_doubtful = !matches!(error, StoreError::Full);
@@ -177,6 +189,7 @@ impl Purse {
             && let Ok(rows) = self.store.load().await
         {
             self.rows = rows;
+            self.reader.born().mark(&mut self.rows);
             self.is_doubtful = false;
         }
     }
@@ -239,6 +252,8 @@ impl Purse {
             Ask::Broker(reply) => self.park(Parked::Broker(reply)).await,
             Ask::Buy(units, reply) => self.park(Parked::Buy(units, reply)).await,
             Ask::Redeem(which, reply) => self.park(Parked::Redeem(which, reply)).await,
+            Ask::Conflict(items) => self.conflict_found(&items.0, &items.1, now).await,
+            Ask::Slots(slots) => self.reader.set_slots(slots),
             other => self.serve_change(other, now).await,
         }
     }
@@ -282,7 +297,7 @@ impl Purse {
                 give(reply, self.done(change).await);
             }
             Ask::Close(spend, k, wk, reply) => {
-                give(reply, self.close(&spend, k, &wk).await);
+                self.close_when_read(spend, (k, wk), reply).await;
             }
             Ask::SetBudget(info_hash, budget, reply) => {
                 let mut change = Change::on(&self.rows);
@@ -296,37 +311,6 @@ impl Purse {
     async fn done(&mut self, change: Result<Change, WalletError>) -> Outcome<()> {
         self.apply(change?).await?;
         Ok(())
-    }
-
-    async fn reserve(
-        &mut self,
-        request: ReserveRequest,
-        now: UnixMs,
-    ) -> Result<Reserved, NoReserve> {
-        let wish = Wish {
-            info_hash: request.info_hash,
-            at_least: request.at_least,
-            at_most: request.at_most,
-        };
-        let funds = self.desk.funds(&self.rows);
-        let limits = self.config.limits;
-        let best = choose::best_size(&self.rows, &limits, &funds, &wish, now);
-        let chosen = paying::reserve(&self.rows, &limits, &funds, &wish, now);
-        let given = chosen.as_ref().ok().map(|(_, row)| row.holding.value);
-        if let Some(size) = best.filter(|size| given.is_none_or(|value| value < *size)) {
-            self.desk.want(size, now);
-        }
-        let (change, row) = chosen.map_err(|no| match no {
-            NoCoin::OverBudget => NoReserve::OverBudget,
-            NoCoin::NoFunds => NoReserve::NoFunds,
-            NoCoin::NotYet => NoReserve::NotYet,
-            NoCoin::WalletLimit => NoReserve::WalletLimit,
-        })?;
-        self.apply(change).await.map_err(|_| NoReserve::NotYet)?;
-        Ok(Reserved {
-            holding: row.holding,
-            path: row.path,
-        })
     }
 
     async fn commit(
@@ -374,7 +358,7 @@ impl Purse {
         Ok((open, sign::chain(&self.seed, &holding.holding)))
     }
 
-    async fn payer_closed(
+    pub(super) async fn payer_closed(
         &mut self,
         spend: &Commitment,
         close: &ClosePart,
@@ -402,7 +386,12 @@ impl Purse {
         Ok((row.index, row.certificate))
     }
 
-    async fn close(&mut self, spend: &Commitment, k: u32, wk: &ChainValue) -> Outcome<ClosePart> {
+    pub(super) async fn close(
+        &mut self,
+        spend: &Commitment,
+        k: u32,
+        wk: &ChainValue,
+    ) -> Outcome<ClosePart> {
         self.flush().await?;
         self.apply(earning::fix_close(&self.rows, spend, k, wk)?)
             .await?;
@@ -410,7 +399,7 @@ impl Purse {
     }
 
     /// Signs a close whose row is durable, and keeps the share.
-    async fn sign_close(&mut self, spend: &Commitment) -> Outcome<ClosePart> {
+    pub(super) async fn sign_close(&mut self, spend: &Commitment) -> Outcome<ClosePart> {
         let row = self.rows.received.get(spend);
         let row = row.ok_or(WalletError::UnknownSpend(*spend))?;
         if let Some(close) = row.close() {

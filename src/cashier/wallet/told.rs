@@ -34,6 +34,8 @@ pub struct RedeemReport {
     pub pending_until: Option<UnixMs>,
     /// Holdings that the broker refused, and why.
     pub refused: Vec<(HoldingId, String)>,
+    /// Units of earlier runs whose slots could not be read: nothing was signed for them.
+    pub unread: Units,
     /// Units asked for and not answered: asked again with the same request, by itself.
     pub unanswered: Units,
     /// Why they were not answered.

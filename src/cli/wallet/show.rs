@@ -114,6 +114,25 @@ pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
         }
         println!("{locked}");
     }
+    if !balance.frozen_in.is_empty() {
+        let mut frozen = table(&[
+            "frozen",
+            "why",
+            "since (UTC)",
+            "next",
+            "at the latest until",
+        ]);
+        for line in &balance.frozen_in {
+            frozen.add_row([
+                amount(line.units),
+                Cell::new(line.why.text()),
+                Cell::new(moment(line.since)),
+                Cell::new(&line.next),
+                Cell::new(date(line.until)),
+            ]);
+        }
+        println!("{frozen}");
+    }
     if let Some(error) = &balance.broker_error {
         println!("balance at the broker: not known ({error})");
     }
@@ -149,6 +168,12 @@ fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
             "redeemed, pending",
             until.map(|u| format!("until {u} UTC")).unwrap_or_default(),
         ),
+        (
+            balance.unread,
+            "of an earlier run",
+            "used once the DHT shows that nothing else was signed for it".to_owned(),
+        ),
+        (balance.frozen, "frozen", String::new()),
         (balance.refused, "refused by the broker", String::new()),
         (balance.ordered, "ordered", "not answered yet".to_owned()),
     ];
@@ -176,6 +201,7 @@ pub(super) fn redeemed(report: &RedeemReport, is_json: bool) -> Result<()> {
             "holdings": report.holdings,
             "pending_until_unix_ms": report.pending_until,
             "units_unanswered": report.unanswered,
+            "units_unread": report.unread,
             "error": report.error,
             "refused": report.refused.iter()
                 .map(|(id, why)| json!({ "holding": id, "why": why }))

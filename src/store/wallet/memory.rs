@@ -32,7 +32,7 @@ impl WalletStore for MemoryStore {
         }
         let mut durable = change.clone();
         for row in &mut durable.holdings {
-            if matches!(row.state, HoldingState::Reserved { .. }) {
+            if row.state.is_volatile() {
                 row.state = HoldingState::Available;
             }
         }

@@ -72,6 +72,40 @@ impl SqliteStore {
         Ok(SqliteStore { pool })
     }
 
+    /// The database in `home` as it is at this moment, as the bytes of a database file: also beside a
+    /// writer.
+    ///
+    /// # Errors
+    /// What hinders reading, or no room for a second copy in `home` meanwhile.
+    pub async fn image(home: &Path) -> Result<Vec<u8>, StoreError> {
+        let read_only = SqliteOptions {
+            read_only: true,
+            max_pages: None,
+        };
+        let store = SqliteStore::open(home, read_only).await?;
+        let path = home.join(format!("wallet.image.{}", std::process::id()));
+        let remove = || match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        };
+        let fault = |source| StoreError::File {
+            path: path.clone(),
+            source,
+        };
+        remove().map_err(fault)?;
+        let copied = sqlx::query("VACUUM INTO ?")
+            .bind(path.to_string_lossy().into_owned())
+            .execute(&store.pool)
+            .await;
+        let bytes = match copied {
+            Ok(_) => std::fs::read(&path).map_err(fault),
+            Err(error) => Err(error.into()),
+        };
+        let _ = remove();
+        store.close().await;
+        bytes
+    }
+
     #[cfg(test)]
     pub(super) async fn pragma(&self, name: &'static str) -> String {
         use sqlx::Row;
@@ -100,13 +134,14 @@ fn create_private(path: &PathBuf) -> Result<(), StoreError> {
 }
 
 fn migrator() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "rows of a wallet".into(),
-        MigrationType::Simple,
-        include_str!("schema.sql").into_sql_str(),
-        false,
-    )])
+    let step = |version, what: &'static str, sql: &'static str| {
+        let sql = sql.into_sql_str();
+        Migration::new(version, what.into(), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(vec![
+        step(1, "rows of a wallet", include_str!("schema.sql")),
+        step(20, "recovery and notices", include_str!("schema_20.sql")),
+    ])
 }
 
 async fn write_change(

@@ -10,7 +10,7 @@ use crate::coin::keys::{PublicKey, Signature};
 use crate::record::{ClosePart, Holding, OpenSpend};
 use crate::units::{Day, InfoHash, Units, UnixMs};
 use crate::wallet::{
-    Books, HoldingRow, HoldingState, JournalKind, JournalLine, Meta, Origin, PayeeKeyRow,
+    Books, Freeze, HoldingRow, HoldingState, JournalKind, JournalLine, Meta, Origin, PayeeKeyRow,
     PinnedBroker, PurchaseRow, PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId,
     Rows, SpendRow,
 };
@@ -170,6 +170,8 @@ async fn load_meta(db: &mut SqliteConnection, rows: &mut Rows) -> Result<(), Sto
         account: read.maybe_fixed("account")?.map(PublicKey),
         broker,
         next_key: read.int32("next_key")?,
+        needs_recovery: read.int("needs_recovery")? != 0,
+        last_notice: read.int("last_notice")?,
         books: Books {
             bought: Units(read.int("bought")?),
             earned: Units(read.int("earned")?),
@@ -207,6 +209,15 @@ fn state_from(read: &Reader<'_>) -> Result<HoldingState, StoreError> {
     let request = || read.fixed("request").map(RequestId);
     Ok(match read.text("state")?.as_str() {
         "available" => HoldingState::Available,
+        "frozen" => {
+            let why = read.text("why")?;
+            let why = Freeze::ALL.into_iter().find(|freeze| freeze.name() == why);
+            HoldingState::Frozen {
+                why: read.need("why", why)?,
+                seen: read.maybe_fixed("spend")?.map(Commitment),
+                since: UnixMs(read.int("at_unix_ms")?),
+            }
+        }
         "locked" => HoldingState::Locked { spend: spend()? },
         "closed" => HoldingState::Closed {
             spend: spend()?,

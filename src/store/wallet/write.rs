@@ -124,8 +124,16 @@ struct StateColumns {
 fn state(state: &HoldingState) -> Result<StateColumns, StoreError> {
     let mut columns = StateColumns::default();
     match state {
-        // A reservation ends with the process that made it.
-        HoldingState::Available | HoldingState::Reserved { .. } => columns.name = "available",
+        // A reservation ends with the process that made it, and so does what was not read yet.
+        HoldingState::Available | HoldingState::Unread | HoldingState::Reserved { .. } => {
+            columns.name = "available";
+        }
+        HoldingState::Frozen { why, seen, since } => {
+            columns.name = "frozen";
+            columns.why = Some(why.name().to_owned());
+            columns.spend = seen.map(|c| c.0.to_vec());
+            columns.at = Some(int(since.0)?);
+        }
         HoldingState::Locked { spend } => {
             columns.name = "locked";
             columns.spend = Some(spend.0.to_vec());
@@ -303,7 +311,8 @@ fn meta(row: &Meta) -> Result<Query, StoreError> {
     let broker = row.broker.as_ref();
     Ok(sqlx::query(
         "UPDATE meta SET next_key = ?, bought = ?, earned = ?, paid = ?, redeemed = ?,
-            broker_key = ?, broker_url = ?, account = ? WHERE id = 1",
+            broker_key = ?, broker_url = ?, account = ?, needs_recovery = ?, last_notice = ?
+         WHERE id = 1",
     )
     .bind(i64::from(row.next_key))
     .bind(int(row.books.bought.0)?)
@@ -312,7 +321,9 @@ fn meta(row: &Meta) -> Result<Query, StoreError> {
     .bind(int(row.books.redeemed.0)?)
     .bind(broker.map(|b| b.key.0.to_vec()))
     .bind(broker.map(|b| b.url.clone()))
-    .bind(row.account.map(|key| key.0.to_vec())))
+    .bind(row.account.map(|key| key.0.to_vec()))
+    .bind(i64::from(row.needs_recovery))
+    .bind(int(row.last_notice)?))
 }
 
 fn journal_line(line: &JournalLine) -> Result<Query, StoreError> {

@@ -1,0 +1,176 @@
+//! What is to be read, in which order, and what was read when: the bookkeeping of the start-up reading.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::CashierError;
+use super::door::DoorError;
+use super::slots::{Reading, SlotReader};
+use crate::coin::ids::{ChainValue, Commitment, HoldingId};
+use crate::record::ClosePart;
+use crate::units::UnixMs;
+use crate::wallet::reading::{Born, Standing};
+use crate::wallet::{HoldingRow, HoldingState, Rows, choose};
+
+/// Slots that are read at once; each has three places.
+pub(super) const AT_ONCE: usize = 4;
+/// How long a reading is good for to redeem by, and a copy of the spent list to read by.
+pub(super) const GOOD_MS: u64 = 60_000;
+/// How long a reading is good for to spend by: another copy of the wallet may spend too.
+pub(super) const GOOD_TO_SPEND_MS: u64 = 10_000;
+/// Holdings that are read ahead of need.
+pub(super) const STOCK: usize = 32;
+/// First wait after a reading that decided nothing; doubled each time up to [`RETRY_MOST_MS`].
+pub(super) const RETRY_FIRST_MS: u64 = 1_000;
+pub(super) const RETRY_MOST_MS: u64 = 60_000;
+/// Before a frozen holding is looked at again in the same run; doubled each time up to a day.
+pub(super) const FROZEN_FIRST_MS: u64 = 60_000;
+pub(super) const FROZEN_MOST_MS: u64 = 24 * 3_600_000;
+/// Readings of one slot in vain after which nobody waits for the next one.
+pub(super) const TRIES: u32 = 3;
+/// Readings in a row, of any slot, that decided nothing: from then on nothing is expected of the DHT.
+pub(super) const PATIENCE: u32 = 6;
+/// Undecided readings of a close slot after which whoever waits for the close is told so.
+pub(super) const CLOSE_PATIENCE: u32 = 8;
+
+/// One slot to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Job {
+    /// The spend slot of a holding.
+    Spend(HoldingId),
+    /// The close slot of a received spend.
+    Close(Commitment),
+}
+
+/// What a job brought.
+pub(super) struct Seen {
+    pub(super) reading: Reading,
+    /// What the broker knows; asked where the slot or the spent list holds something.
+    pub(super) standing: Result<Standing, DoorError>,
+}
+
+pub(super) type CloseReply = oneshot::Sender<Result<ClosePart, CashierError>>;
+
+/// What is read, what is to be read, and who waits for it.
+#[derive(Default)]
+pub(super) struct Reader {
+    pub(super) slots: Option<Arc<dyn SlotReader>>,
+    /// The DHT will come.
+    pub(super) is_expected: bool,
+    pub(super) born: Born,
+    pub(super) queue: VecDeque<HoldingId>,
+    pub(super) urgent: BTreeSet<Job>,
+    pub(super) busy: BTreeSet<Job>,
+    pub(super) read_at: BTreeMap<HoldingId, UnixMs>,
+    /// When to look again, and how often it was looked at in vain.
+    pub(super) again: BTreeMap<Job, (UnixMs, u32)>,
+    /// Readings in a row that decided nothing.
+    pub(super) failures: u32,
+    pub(super) closes: BTreeMap<Commitment, (u32, ChainValue, Vec<CloseReply>)>,
+}
+
+impl Reader {
+    /// A reader for rows as they were loaded: what is available in them becomes unread.
+    pub(super) fn new(rows: &mut Rows, is_expected: bool) -> Reader {
+        let mut reader = Reader {
+            is_expected,
+            ..Reader::default()
+        };
+        reader.born.mark(rows);
+        reader.look_at_all(rows);
+        reader
+    }
+
+    /// Puts everything that is to be read into the order in which it is most likely used.
+    pub(super) fn look_at_all(&mut self, rows: &Rows) {
+        let mut order: Vec<&HoldingRow> = rows.holdings.values().filter(|row| waits(row)).collect();
+        // Coins of the size that first channels take come first, then other coins, then the rest.
+        order.sort_by_key(|row| {
+            let is_first = row.holding.value == choose::AT_HAND;
+            (!row.is_spendable(), !is_first, row.holding.expires)
+        });
+        self.queue = order.into_iter().map(|row| row.holding.id).collect();
+    }
+
+    /// Takes the DHT.
+    pub(super) fn set_slots(&mut self, slots: Arc<dyn SlotReader>) {
+        self.slots = Some(slots);
+        self.failures = 0;
+        self.again.clear();
+    }
+
+    /// Whether what is unread may be counted on.
+    pub(super) fn works(&self) -> bool {
+        (self.slots.is_some() || self.is_expected) && self.failures < PATIENCE
+    }
+
+    pub(super) fn can_read(&self) -> bool {
+        self.slots.is_some() && self.works()
+    }
+
+    /// Whether a newer copy of the spent list than that of `at` is needed.
+    pub(super) fn wants_list(&self, at: UnixMs, now: UnixMs) -> bool {
+        let is_ahead = !self.queue.is_empty() && self.read_at.len() < STOCK;
+        let is_asked = || self.urgent.iter().any(|job| matches!(job, Job::Spend(_)));
+        self.slots.is_some() && now.since_ms(at) >= GOOD_MS && (is_ahead || is_asked())
+    }
+
+    /// Whether `row` may be signed for now: made in this run, or read within `good_ms`.
+    pub(super) fn may_sign(&self, row: &HoldingRow, good_ms: u64, now: UnixMs) -> bool {
+        let is_fresh = |at: &UnixMs| now.since_ms(*at) < good_ms;
+        self.born.has(row.key_index) || self.read_at.get(&row.holding.id).is_some_and(is_fresh)
+    }
+
+    /// Reads this one next.
+    pub(super) fn hurry(&mut self, id: HoldingId) {
+        self.urgent.insert(Job::Spend(id));
+    }
+
+    pub(super) fn born(&mut self) -> &mut Born {
+        &mut self.born
+    }
+
+    /// What to read next. Without a new spent list only close slots: a redeem of a lost run would not be
+    /// seen.
+    pub(super) fn next(&mut self, has_list: bool, now: UnixMs) -> Option<Job> {
+        let may = |job: &Job| {
+            (has_list || matches!(job, Job::Close(_)))
+                && !self.busy.contains(job)
+                && self.again.get(job).is_none_or(|(at, _)| now >= *at)
+        };
+        let urgent = self.urgent.iter().find(|job| may(job)).copied();
+        if let Some(job) = urgent {
+            self.urgent.remove(&job);
+            return Some(job);
+        }
+        let again = self.again.keys().find(|job| may(job)).copied();
+        if again.is_some() || !has_list || self.read_at.len() >= STOCK {
+            return again;
+        }
+        self.queue.pop_front().map(Job::Spend)
+    }
+
+    /// Notes that `job` decided nothing, or that it is to be looked at again.
+    pub(super) fn later(&mut self, job: Job, (first_ms, most_ms): (u64, u64), now: UnixMs) -> u32 {
+        let tries = self
+            .again
+            .get(&job)
+            .map_or(0, |(_, tries)| *tries)
+            .saturating_add(1);
+        let wait = first_ms
+            .saturating_mul(1 << tries.saturating_sub(1).min(20))
+            .min(most_ms);
+        self.again.insert(job, (now.plus_ms(wait), tries));
+        tries
+    }
+}
+
+/// Whether a holding is looked at after a start.
+pub(super) fn waits(row: &HoldingRow) -> bool {
+    matches!(
+        row.state,
+        HoldingState::Unread | HoldingState::Frozen { .. }
+    )
+}

@@ -1,0 +1,68 @@
+//! A holding for a channel: what is at hand, or what is read or bought meanwhile.
+
+use super::purse::Purse;
+use super::reader::GOOD_TO_SPEND_MS;
+use super::told::ReserveRequest;
+use crate::channel::{NoReserve, Reserved};
+use crate::units::UnixMs;
+use crate::wallet::{Funds, HoldingRow, NoCoin, Wish, choose, paying};
+
+impl Purse {
+    /// What could be bought, and whether holdings of earlier runs may be counted on.
+    pub(super) fn funds(&self) -> Funds {
+        Funds {
+            is_reading: self.reader.works(),
+            ..self.desk.funds(&self.rows)
+        }
+    }
+
+    pub(super) async fn reserve(
+        &mut self,
+        request: ReserveRequest,
+        now: UnixMs,
+    ) -> Result<Reserved, NoReserve> {
+        let wish = Wish {
+            info_hash: request.info_hash,
+            at_least: request.at_least,
+            at_most: request.at_most,
+        };
+        let chosen = paying::reserve(&self.rows, &self.config.limits, &self.funds(), &wish, now);
+        self.look_further(&wish, chosen.as_ref().ok().map(|(_, row)| row), now);
+        let (change, row) = chosen.map_err(|no| match no {
+            NoCoin::OverBudget => NoReserve::OverBudget,
+            NoCoin::NoFunds => NoReserve::NoFunds,
+            NoCoin::NotYet => NoReserve::NotYet,
+            NoCoin::WalletLimit => NoReserve::WalletLimit,
+        })?;
+        if !self.is_read(&row, GOOD_TO_SPEND_MS, now) {
+            return Err(NoReserve::NotYet);
+        }
+        self.apply(change).await.map_err(|_| NoReserve::NotYet)?;
+        Ok(Reserved {
+            holding: row.holding,
+            path: row.path,
+        })
+    }
+
+    /// Where something else would suit better than what was chosen: reads it if there is such a holding
+    /// of an earlier run, else has it bought.
+    fn look_further(&mut self, wish: &Wish, chosen: Option<&HoldingRow>, now: UnixMs) {
+        let (limits, funds) = (self.config.limits, self.funds());
+        let given = chosen.map(|row| row.holding.value);
+        let best = choose::best_size(&self.rows, &limits, &funds, wish, now);
+        let Some(size) = best.filter(|size| given.is_none_or(|value| value < *size)) else {
+            return;
+        };
+        let unread = choose::best_unread(&self.rows, &limits, &funds, wish, now)
+            .and_then(|id| self.rows.holdings.get(&id))
+            .map(|row| row.holding)
+            .filter(|unread| given.is_none_or(|value| value < unread.value));
+        if let Some(unread) = unread {
+            self.reader.hurry(unread.id);
+            if funds.is_reading && unread.value >= size {
+                return;
+            }
+        }
+        self.desk.want(size, now);
+    }
+}

@@ -1,0 +1,258 @@
+//! What a wallet keeps an eye on: the spent list, for entries that contradict what it was paid with; the
+//! broker's notices; and proofs of fraud, which it keeps and gives to the broker
+//! (`docs/protocol.md` sections 6 and 10).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::CashierError;
+use super::checks::SpentCopy;
+use super::door::{BrokerDoor, DoorError, Shown};
+use super::errands::{Errand, News};
+use super::home::{self, HomeError};
+use super::purse::Purse;
+use crate::broker::answer::{Notice, NoticeKind};
+use crate::coin::ids::Commitment;
+use crate::record::{FraudProof, Item, MAX_LINKS_REDEEM, OpenSpend, Path, Slot};
+use crate::units::UnixMs;
+use crate::wallet::notices::{self, Event, Told};
+use crate::wallet::trade::SETTLE_DAYS;
+use crate::wallet::{HoldingState, ReceivedRow, Rows, proofs};
+
+/// Where proofs are kept, in the wallet's home.
+pub const PROOFS: &str = "proofs";
+/// Notices are asked for this often.
+const NOTICES_EVERY_MS: u64 = 3_600_000;
+/// Wait after the broker did not take a proof or a path.
+const RETRY_MS: u64 = 60_000;
+
+/// What is watched, and what is to be told.
+#[derive(Debug, Default)]
+pub(super) struct Watcher {
+    notices_due: UnixMs,
+    /// After a failure nothing is presented or told before then.
+    retry_at: UnixMs,
+    /// Received spends that were presented against a contradiction in this run.
+    contested: BTreeSet<Commitment>,
+    to_contest: Vec<(Path, Option<OpenSpend>)>,
+    /// Proofs that the broker does not have yet.
+    to_tell: Vec<FraudProof>,
+}
+
+/// The notice as the wallet's rules take it.
+fn told_of(notice: &Notice) -> Told {
+    let (what, reference) = match &notice.what {
+        NoticeKind::CreditCancelled { holding, units } => {
+            (Event::Cancelled(*holding, *units), holding.to_string())
+        }
+        NoticeKind::Compensated { holding, units, .. } => {
+            (Event::Compensated(*units), holding.to_string())
+        }
+        NoticeKind::Settled { holding, units, .. } => {
+            (Event::Settled(*holding, *units), holding.to_string())
+        }
+        NoticeKind::Suspended { key } => (Event::Suspended, key.to_string()),
+        NoticeKind::Warned { key } => (Event::Other, format!("warned {key}")),
+        NoticeKind::Contested { holding, .. } => (Event::Other, format!("contested {holding}")),
+        NoticeKind::ContestDecided { holding, won, .. } => {
+            let how = if *won { "won" } else { "lost" };
+            (Event::Other, format!("contest {how} {holding}"))
+        }
+    };
+    Told {
+        number: notice.number,
+        at: notice.at_unix_ms,
+        what,
+        reference,
+    }
+}
+
+async fn all_notices(door: Arc<dyn BrokerDoor>, mut after: u64) -> Result<Vec<Notice>, DoorError> {
+    let mut all = Vec::new();
+    loop {
+        let (page, more) = door.notices(after).await?;
+        after = page.last().map_or(after, |notice| notice.number);
+        all.extend(page);
+        if !more {
+            return Ok(all);
+        }
+    }
+}
+
+async fn tell(door: Arc<dyn BrokerDoor>, proof: FraudProof) -> News {
+    let taken = door.proof(&proof).await.map(|_| ());
+    News::ProofTold(Box::new(proof), taken)
+}
+
+/// Whether what a received spend paid may still be lost.
+fn is_at_stake(rows: &Rows, row: &ReceivedRow, now: UnixMs) -> bool {
+    let share = rows.holdings.get(&row.holding.id.payee_share());
+    let is_paid = share.is_some_and(|share| {
+        matches!(share.state, HoldingState::Redeemed { pending_until, .. } if pending_until <= now)
+    });
+    !is_paid && now.day() < row.holding.expires.plus(SETTLE_DAYS)
+}
+
+/// Whether the list has another statement in the spend's slot, or in one on the way to it.
+fn is_contradicted(row: &ReceivedRow, path: &Path, list: &dyn SpentCopy) -> bool {
+    list.contradicts(&Slot::spend(&row.holding.id), &row.spend)
+        || (path.records().iter())
+            .any(|record| list.contradicts(&record.slot, &record.commitment()))
+}
+
+impl Purse {
+    /// Starts what the watching asks of the broker.
+    pub(super) fn send_watching(&mut self, now: UnixMs) {
+        if now >= self.watcher.notices_due {
+            let after = self.rows.meta.last_notice;
+            self.desk.start(Errand::Notices, move |door| async move {
+                News::Notices(all_notices(door, after).await)
+            });
+        }
+        if now < self.watcher.retry_at {
+            return;
+        }
+        if !self.watcher.to_contest.is_empty() {
+            let items = self.watcher.to_contest.clone();
+            self.desk.start(Errand::Contest, |door| async move {
+                News::Contested(door.present(items).await)
+            });
+        }
+        if let Some(proof) = self.watcher.to_tell.last().cloned() {
+            self.desk.start(Errand::Proof, |door| tell(door, proof));
+        }
+    }
+
+    /// Looks the spends that this wallet was paid with up in a new copy of the list, and what is unsigned
+    /// of its own.
+    pub(super) fn watch_list(&mut self, list: &dyn SpentCopy, now: UnixMs) {
+        for row in self.rows.received.values() {
+            if self.watcher.contested.contains(&row.spend) || !is_at_stake(&self.rows, row, now) {
+                continue;
+            }
+            let Ok(path) = Path::decode(&row.path, MAX_LINKS_REDEEM) else {
+                continue;
+            };
+            if is_contradicted(row, &path, list) {
+                tracing::warn!("the spent list contradicts spend {}: contested", row.spend);
+                self.watcher.contested.insert(row.spend);
+                self.watcher.to_contest.push((path, Some(row.open)));
+            }
+        }
+        for row in self.rows.holdings.values() {
+            if row.state == HoldingState::Unread && list.lists(&Slot::spend(&row.holding.id)) {
+                self.reader.hurry(row.holding.id);
+            }
+        }
+    }
+
+    pub(super) async fn contested(&mut self, answers: Result<Vec<Shown>, DoorError>, now: UnixMs) {
+        self.desk.heard(Errand::Contest, None, now);
+        let Ok(answers) = answers else {
+            self.watcher.retry_at = now.plus_ms(RETRY_MS);
+            return;
+        };
+        self.watcher.to_contest.clear();
+        for answer in answers {
+            match answer {
+                Shown::Contested {
+                    proof: Some(proof), ..
+                }
+                | Shown::Refused {
+                    proof: Some(proof), ..
+                } => {
+                    self.keep_proof(proof, now).await;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) async fn noticed(&mut self, told: Result<Vec<Notice>, DoorError>, now: UnixMs) {
+        // A broker that does not answer this is no worse for buying and redeeming.
+        self.desk.heard(Errand::Notices, None, now);
+        self.watcher.notices_due = now.plus_ms(NOTICES_EVERY_MS);
+        for notice in told.unwrap_or_default() {
+            let change = notices::told(&self.rows, &told_of(&notice));
+            if !self.write_answer(change).await {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn proof_told(
+        &mut self,
+        proof: &FraudProof,
+        taken: Result<(), DoorError>,
+        now: UnixMs,
+    ) {
+        self.desk.heard(Errand::Proof, None, now);
+        let is_over = match &taken {
+            Ok(()) => true,
+            Err(DoorError::Refused(why)) => {
+                tracing::warn!("the broker does not take a proof: {why}");
+                true
+            }
+            Err(_) => {
+                self.watcher.retry_at = now.plus_ms(RETRY_MS);
+                false
+            }
+        };
+        if is_over {
+            self.watcher.to_tell.retain(|other| other != proof);
+        }
+    }
+
+    /// Two items that lay in one slot: kept as a proof, given to the broker, and what was paid with it
+    /// presented.
+    pub(super) async fn conflict_found(&mut self, ours: &Item, other: &Item, now: UnixMs) {
+        let Some(proof) = proofs::proof_of(&self.rows, ours, other) else {
+            tracing::warn!(
+                "two items of key {} are no proof that this wallet can make",
+                ours.key
+            );
+            return;
+        };
+        let paid_with = self.rows.received.values().find(|row| {
+            Slot::spend(&row.holding.id).salts().contains(&ours.salt) && row.holding.key == ours.key
+        });
+        if let Some(row) = paid_with
+            && let Ok(path) = Path::decode(&row.path, MAX_LINKS_REDEEM)
+            && self.watcher.contested.insert(row.spend)
+        {
+            self.watcher.to_contest.push((path, Some(row.open)));
+        }
+        self.keep_proof(proof, now).await;
+    }
+
+    async fn keep_proof(&mut self, proof: FraudProof, now: UnixMs) {
+        match self.write_proof(&proof) {
+            Ok(Some(path)) => tracing::warn!("a double spend: the proof is in {}", path.display()),
+            Ok(None) => return,
+            Err(error) => tracing::error!("a proof could not be kept: {error}"),
+        }
+        if let Err(error) = self.apply(proofs::kept(&self.rows, &proof, now)).await {
+            tracing::error!("a proof is not in the history: {error}");
+        }
+        self.watcher.to_tell.push(proof);
+    }
+
+    /// Writes the proof's bytes; none where it was kept before.
+    fn write_proof(&self, proof: &FraudProof) -> Result<Option<PathBuf>, CashierError> {
+        let directory = self.config.home.join(PROOFS);
+        home::prepare(&directory)?;
+        let part = |text: String| text.chars().take(16).collect::<String>();
+        let name = format!(
+            "{}-{}.proof",
+            part(proof.key().to_string()),
+            part(proof.salt().to_string())
+        );
+        let path = directory.join(name);
+        match home::write_new(&path, &proof.encode()) {
+            Ok(()) => Ok(Some(path)),
+            Err(HomeError::Exists(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
