@@ -40,6 +40,16 @@ pub struct Global {
     /// Stop in order when standard input closes
     #[arg(long, global = true, hide = true)]
     pub with_parent: bool,
+    /// For tests of deadlines: seconds by which this process's clock is ahead
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "S",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    pub clock_offset_s: i64,
     /// For tests on small private nets: answers a place needs (8 on the real one)
     #[arg(
         long,

@@ -9,7 +9,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::broadcast;
 
-use crate::cashier::wallet::{CashierError, Passphrase, Wallet, WalletConfig, WalletHandle};
+use crate::cashier::wallet::{
+    CashierError, Keeper, Passphrase, Wallet, WalletConfig, WalletHandle,
+};
 use crate::dht::tracker::Tracker;
 use crate::dht::{DhtConfig, DhtError, DhtNode};
 use crate::engine::{AddTorrent, Engine, EngineConfig, EngineError, Handle, TorrentSource};
@@ -20,6 +22,7 @@ use crate::gateway::{
 use crate::record::Verdict;
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, PricePerGib, Units};
+use crate::wallet::keeping::Rules;
 
 /// How long closing channels may take when a node stops.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
@@ -61,6 +64,8 @@ pub struct NodeConfig {
     pub min_answers: u32,
     /// Certified payee keys at hand; 0 for a node that only pays.
     pub payee_keys: u32,
+    /// What the wallet redeems and presents by itself.
+    pub keep: Rules,
     /// Most memory for unfinished pieces.
     pub piece_memory_bytes: u64,
 }
@@ -90,6 +95,7 @@ pub struct Node {
     pub gateway: Gateway,
     /// librqbit.
     pub engine: Engine,
+    _keeper: Keeper,
     _tracker: Tracker,
     private: Arc<Mutex<HashSet<InfoHash>>>,
 }
@@ -137,6 +143,7 @@ impl Node {
         }
         let mut wallet = WalletConfig::new(&config.home, config.broker_url.clone());
         wallet.payee_keys = config.payee_keys;
+        wallet.keep = Some(config.keep);
         let wallet = Wallet::open(wallet, &config.passphrase).await?;
         let gateway_config = GatewayConfig::new(config.listen);
         let gateway = Gateway::start(&gateway_config)?;
@@ -161,6 +168,7 @@ impl Node {
         let engine = Engine::start(engine).await?;
         gateway.set_engine_listen(engine.listen_addr());
         let node = Node {
+            _keeper: Keeper::start(wallet.clone(), dht.clone()),
             wallet,
             dht,
             gateway,

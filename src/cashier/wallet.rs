@@ -18,15 +18,19 @@
 //! | `door` | the broker as the wallet sees it |
 //! | `counter` | the broker over HTTP |
 //! | `checks` | what the spent list says about a path |
+//! | `keeper`, `keeping`, `chores` | the wallet's promises kept by themselves: in the DHT, and at the broker |
 
 mod answers;
 pub mod backup;
 pub mod checks;
+mod chores;
 pub mod counter;
 pub mod door;
 mod errands;
 pub mod handle;
 pub mod home;
+pub mod keeper;
+mod keeping;
 pub mod open;
 mod purse;
 mod reader;
@@ -46,9 +50,11 @@ use crate::store::wallet::StoreError;
 use crate::wallet::WalletError;
 
 pub use checks::{SpentCheck, SpentCopy};
+pub use chores::{Chore, Done, PresentReport};
 pub use door::{Account, BrokerDoor, DoorError, Shown};
 pub use handle::WalletHandle;
 pub use home::{HomeError, Passphrase};
+pub use keeper::{Keeper, Round};
 pub use open::{Wallet, WalletConfig, WalletReader};
 pub use slots::{Reading, SlotReader};
 pub use told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};

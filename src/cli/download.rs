@@ -68,7 +68,7 @@ pub async fn run(args: DownloadArgs, global: &Global) -> Result<u8> {
     let source = source(&args.torrent)?;
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot make the folder {}", args.output.display()))?;
-    let running = node::start(global, true).await?;
+    let running = node::start(global, true, args.serving.keep).await?;
     if let TorrentSource::Metainfo(metainfo) = &source
         && !agreed(&args, &running, metainfo).await?
     {

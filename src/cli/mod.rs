@@ -75,6 +75,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     log(&cli.global);
+    crate::clock::shift(cli.global.clock_offset_s);
     let json = cli.global.json;
     let done = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

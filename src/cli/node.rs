@@ -12,8 +12,9 @@ use crate::engine::EngineConfig;
 use crate::gateway::FreePolicy;
 use crate::node::{CLOSE_DEADLINE, Node, NodeConfig};
 use crate::torrent::Metainfo;
-use crate::units::PricePerGib;
+use crate::units::{PricePerGib, Units};
 use crate::wallet::Balance;
+use crate::wallet::keeping::Rules;
 
 /// Port that peers reach us at unless told otherwise.
 const DEFAULT_PORT: u16 = 6881;
@@ -29,13 +30,16 @@ pub struct ServingArgs {
     /// Whom to serve for nothing: nobody (off), whoever is there when nobody pays (leftover), everybody (on)
     #[arg(long, value_name = "POLICY", default_value = "leftover", value_parser = free_policy)]
     pub free: FreePolicy,
+    /// Units of shares and change to keep for paying; what is beyond is redeemed within a day
+    #[arg(long, value_name = "UNITS", default_value_t = Rules::default().keep.0)]
+    pub keep: u64,
 }
 
 /// Starts a node as the flags say.
 ///
 /// # Errors
 /// What hinders it.
-pub async fn start(global: &Global, earns: bool) -> Result<Node> {
+pub async fn start(global: &Global, earns: bool, keep: u64) -> Result<Node> {
     let listen = global
         .listen
         .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)));
@@ -48,6 +52,7 @@ pub async fn start(global: &Global, earns: bool) -> Result<Node> {
         bootstrap: global.dht_bootstrap.clone(),
         min_answers: global.dht_min_answers,
         payee_keys: if earns { PAYEE_KEYS } else { 0 },
+        keep: Rules { keep: Units(keep) },
         piece_memory_bytes: EngineConfig::PIECE_MEMORY_BYTES,
     })
     .await?;

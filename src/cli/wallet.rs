@@ -4,7 +4,9 @@
 //! writer while they run.
 
 mod keep;
+mod receipts;
 mod show;
+mod sync;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,7 @@ use crate::cashier::wallet::{
 use crate::config::Global;
 use crate::dht::{DhtConfig, DhtNode};
 use crate::units::Units;
+use crate::wallet::keeping::Rules;
 use crate::wallet::{Balance, PinnedBroker};
 
 pub use keep::{BackupArgs, RestoreArgs};
@@ -147,12 +150,15 @@ pub enum WalletCommand {
     Buy(BuyArgs),
     /// Turn what was earned, and change, into balance at the broker.
     Redeem(RedeemArgs),
-    /// Show what was bought, paid, earned and redeemed, the newest last.
+    /// Show what was bought, paid, earned and redeemed, the newest last; or the proofs behind a line.
     History(HistoryArgs),
     /// Write the whole wallet into one encrypted file, also while it is in use.
     Backup(BackupArgs),
     /// Make a wallet again, in an empty home, from a backup or from its 24 words.
     Restore(RestoreArgs),
+    /// Do once, now, what a running node does by itself: look for closes that never came, put records
+    /// again, present what was passed on, redeem what is not kept.
+    Sync(SyncArgs),
 }
 
 /// How a wallet is made.
@@ -188,6 +194,20 @@ pub struct HistoryArgs {
     /// Most lines to show.
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: u32,
+    /// Show the receipts of this line instead: its number, or the beginning of its receipt's id
+    #[arg(long, value_name = "N|ID")]
+    pub show: Option<String>,
+}
+
+/// What a round of keeping does.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SyncArgs {
+    /// Units of shares and change to keep for paying; what is beyond is redeemed.
+    #[arg(long, value_name = "UNITS", default_value_t = Rules::default().keep.0)]
+    pub keep: u64,
+    /// Only what is due now, not also what would be due later.
+    #[arg(long)]
+    pub due: bool,
 }
 
 /// Runs one command.
@@ -211,14 +231,24 @@ pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
             let redeemed = redeem(&wallet, args.all, global).await;
             finish(wallet, redeemed).await
         }
-        WalletCommand::History(args) => {
-            let lines = Wallet::read(&global.home)
-                .await?
-                .history(args.limit)
-                .await?;
-            show::history(&lines, global.json)
-        }
+        WalletCommand::History(args) => history(&args, global).await,
+        WalletCommand::Sync(args) => sync::run(args, global).await,
     }
+}
+
+async fn history(args: &HistoryArgs, global: &WalletGlobal) -> Result<()> {
+    let reader = Wallet::read(&global.home).await?;
+    let Some(what) = &args.show else {
+        return show::history(&reader.history(args.limit).await?, global.json);
+    };
+    let receipts = reader.receipts(what).await?;
+    if receipts.is_empty() {
+        bail!(
+            "no line of the history has the number {what:?} or a receipt that begins so (six signs or \
+             more); `dpay wallet history` shows both"
+        );
+    }
+    receipts::show(&receipts, global.json)
 }
 
 async fn open(global: &WalletGlobal) -> Result<WalletHandle> {

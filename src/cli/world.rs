@@ -235,6 +235,8 @@ pub struct World {
     pub broker: Option<Proc>,
     /// Where the broker answers.
     pub broker_url: String,
+    /// Seconds by which the clocks of whatever starts from now on are ahead; DHT nodes have none.
+    pub clock_offset_s: i64,
     options: WorldOptions,
 }
 
@@ -268,6 +270,7 @@ impl World {
             bootstrap: Vec::new(),
             broker: None,
             broker_url: String::new(),
+            clock_offset_s: 0,
             options,
         };
         world.start_dht().await?;
@@ -312,6 +315,8 @@ impl World {
             listen.into(),
             "--hold".into(),
             self.options.hold_s.to_string(),
+            "--clock-offset-s".into(),
+            self.clock_offset_s.to_string(),
         ];
         let mut broker = Proc::start("broker", &self.exe, &args)?;
         let ready = broker.wait_for("ready", READY_TIMEOUT).await?;
@@ -337,6 +342,8 @@ impl World {
             self.broker_url.clone(),
             "--listen".into(),
             "127.0.0.1:0".into(),
+            "--clock-offset-s".into(),
+            self.clock_offset_s.to_string(),
         ];
         for address in &self.bootstrap {
             args.extend(["--dht-bootstrap".into(), address.clone()]);

@@ -249,9 +249,8 @@ impl Purse {
 
     /// Puts a close until it lies there, and notes so.
     async fn publish(&self, spend: Commitment, record: SignedRecord) {
-        if let Some(watch) = self.watches.lock().get(&spend) {
-            watch.closed();
-        }
+        // From now on the wallet's keeper reads its records and puts them again.
+        self.watches.lock().remove(&spend);
         let Some(dht) = &self.dht else {
             return;
         };

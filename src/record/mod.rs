@@ -4,6 +4,7 @@
 //! plaintexts, values and salts are always computed again here; what a stranger sends is keys,
 //! chain values and signatures.
 
+pub mod found;
 pub mod item;
 pub mod link;
 pub mod parts;
@@ -18,6 +19,7 @@ mod codec_tests;
 #[cfg(test)]
 mod path_tests;
 
+pub use found::{FoundClose, find_close};
 pub use item::{Item, SEQ, SignedRecord};
 pub use link::{Link, LinkFault, Role};
 pub use parts::{ClosePart, OpenSpend, RedeemPart};

@@ -140,6 +140,16 @@ pub struct JournalLine {
     pub reference: String,
 }
 
+/// A line as it stands in the history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// Its number, from 1; numbers are never used again.
+    pub number: u64,
+    /// The line.
+    #[serde(flatten)]
+    pub line: JournalLine,
+}
+
 /// What one decision writes. Rows are whole: a row replaces the one with its key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {

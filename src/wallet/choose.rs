@@ -1,6 +1,8 @@
 //! Which holding goes into a channel, and which coins to buy (`docs/protocol.md` section 5).
 
-use super::rows::{HoldingRow, HoldingState, PurchaseState, Rows, SpendRow};
+use std::cmp::Reverse;
+
+use super::rows::{HoldingRow, HoldingState, Origin, PurchaseState, Rows, SpendRow};
 use crate::coin::ids::HoldingId;
 use crate::units::{InfoHash, Units, UnixMs};
 
@@ -89,9 +91,8 @@ pub fn exposed(rows: &Rows, now: UnixMs) -> (usize, Units) {
         })
     };
     let locked = rows
-        .spends
-        .values()
-        .filter(|row| row.close.is_none() && !faithful(row))
+        .open_spends()
+        .filter(|row| !faithful(row))
         .map(|row| row.value.saturating_sub(Units(u64::from(row.last_k))));
     let reserved = rows.holdings.values().filter_map(|row| match row.state {
         HoldingState::Reserved { until, .. } if now < until => Some(row.holding.value),
@@ -142,14 +143,23 @@ pub fn best_unread(
     best_of(unread, least, most).map(|row| row.holding.id)
 }
 
-/// The greatest that fits, the oldest first.
+/// What suits best of those that fit: shares and change before coins, but small ones after; then the
+/// greatest, the shortest path, the oldest.
 fn best_of<'a>(
     rows: impl Iterator<Item = &'a HoldingRow>,
     least: Units,
     most: Units,
 ) -> Option<&'a HoldingRow> {
     rows.filter(|row| row.holding.value >= least && row.holding.value <= most)
-        .max_by_key(|row| (row.holding.value, std::cmp::Reverse(row.holding.expires)))
+        .max_by_key(|row| {
+            let rank = match (goes_first(row, most), travels(row)) {
+                (true, _) => 2,
+                (false, false) => 1,
+                (false, true) => 0,
+            };
+            let age = (Reverse(row.links()), Reverse(row.holding.expires));
+            (rank, row.holding.value, age)
+        })
 }
 
 fn free(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
@@ -186,8 +196,21 @@ fn round_up(value: Units) -> Units {
     sizes.find(|size| *size >= value).unwrap_or(GREATEST)
 }
 
-/// Chooses a holding for `wish`: the greatest that fits between what is of use and what suits best,
-/// the oldest first. What is at hand is given at once, even where a greater one would suit better.
+/// Whether somebody else had it before, or will have: a share, or change.
+fn travels(row: &HoldingRow) -> bool {
+    row.origin != Origin::Bought
+}
+
+/// Whether a holding that travels is worth taking before a coin: it is no less than a quarter of
+/// what suits best.
+fn goes_first(row: &HoldingRow, most: Units) -> bool {
+    travels(row) && row.holding.value.0.saturating_mul(4) >= most.0
+}
+
+/// Chooses a holding for `wish` among those between what is of use and what suits best: shares and
+/// change before coins, so that money travels before more is bought, but small ones after; then
+/// the greatest, which leaves least over; the shortest path; the oldest. What is at hand is given
+/// at once, even where a greater one would suit better.
 ///
 /// # Errors
 /// [`NoCoin`]: why none is given.
@@ -224,18 +247,22 @@ pub fn choose<'a>(
     }
 }
 
-/// The coin that suits `wish` best, if any may be had for it at all.
+/// The coin to buy because `given` is not what suits `wish` best, if one may be had for it at all.
+/// Where a share or change of a good size is given, none is.
 #[must_use]
-pub fn best_size(
+pub fn missed_size(
     rows: &Rows,
     limits: &Limits,
     funds: &Funds,
     wish: &Wish,
+    given: Option<&HoldingRow>,
     now: UnixMs,
 ) -> Option<Units> {
     let (least, most) = room(rows, limits, funds, wish, now).ok()?;
     let mut sizes = SIZES.iter().rev().map(|size| Units(*size));
-    sizes.find(|size| *size >= least && *size <= most)
+    let best = sizes.find(|size| *size >= least && *size <= most)?;
+    let is_missed = given.is_none_or(|row| row.holding.value < best && !goes_first(row, most));
+    is_missed.then_some(best)
 }
 
 fn coming(rows: &Rows) -> impl Iterator<Item = Units> {
@@ -246,7 +273,8 @@ fn coming(rows: &Rows) -> impl Iterator<Item = Units> {
 }
 
 /// Coins to order: one of each size in `wanted` that is neither at hand nor on its way (or the next
-/// smaller one that there is money for), then coins of 64 units up to [`Limits::at_hand`].
+/// smaller one that there is money for), then coins of 64 units up to [`Limits::at_hand`]. Shares and
+/// change that could stand for such a coin are counted.
 #[must_use]
 pub fn orders(
     rows: &Rows,
@@ -260,7 +288,12 @@ pub fn orders(
     };
     let at_hand =
         |row: &&HoldingRow| is_free(row, now) || (funds.is_reading && is_unread(row, now));
+    let at_hand_most = Units(AT_HAND.0.saturating_mul(4));
+    let small_ones = (rows.holdings.values().filter(at_hand))
+        .filter(|row| travels(row) && row.holding.value <= at_hand_most)
+        .count();
     let mut have: Vec<Units> = (rows.holdings.values().filter(at_hand))
+        .filter(|row| !travels(row))
         .map(|row| row.holding.value)
         .chain(coming(rows))
         .collect();
@@ -282,7 +315,7 @@ pub fn orders(
         }
     }
     let at_hand = have.iter().filter(|value| **value == AT_HAND).count();
-    for _ in at_hand..limits.at_hand {
+    for _ in at_hand.saturating_add(small_ones)..limits.at_hand {
         order(AT_HAND, &mut rest, &mut have);
     }
     orders

@@ -4,7 +4,7 @@
 use super::change::{Change, Effect, JournalKind, JournalLine};
 use super::error::WalletError;
 use super::paying::{extend, with_books};
-use super::rows::{HoldingRow, HoldingState, Origin, ReceivedRow, ReceivedState, Rows};
+use super::rows::{HoldingRow, HoldingState, Origin, Passing, ReceivedRow, ReceivedState, Rows};
 use crate::coin::chain::leads_to;
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::record::{ClosePart, Holding, MAX_LINKS_PROPOSE, OpenSpend, Path, Role};
@@ -81,6 +81,8 @@ pub fn record_open(rows: &Rows, received: Open, now: UnixMs) -> Result<Change, W
         info_hash,
         peer,
         opened: now,
+        closed: None,
+        presented: None,
         holding,
         open,
     };
@@ -226,18 +228,19 @@ pub fn close_signed(
     row.state = ReceivedState::Closed {
         signatures: close.signatures,
     };
+    row.closed = Some(now);
     let earned = Units(u64::from(row.k));
     change
         .journal
         .push(line(&row, JournalKind::Earned, earned, now));
     if row.k > 0 {
-        change.holdings.push(share_of(&row, close)?);
+        change.holdings.push(share_of(&row, close, now)?);
     }
     change.received.push(row);
     Ok(change)
 }
 
-fn share_of(row: &ReceivedRow, close: &ClosePart) -> Result<HoldingRow, WalletError> {
+fn share_of(row: &ReceivedRow, close: &ClosePart, now: UnixMs) -> Result<HoldingRow, WalletError> {
     let path = extend(&row.path, Role::PayeeShare, &row.open, close)
         .ok_or(WalletError::UnknownSpend(row.spend))?;
     Ok(HoldingRow {
@@ -250,6 +253,11 @@ fn share_of(row: &ReceivedRow, close: &ClosePart) -> Result<HoldingRow, WalletEr
         key_index: row.key_index,
         origin: Origin::Earned,
         path,
+        passing: match row.accepted {
+            true => Passing::Yes,
+            false => Passing::Never,
+        },
+        since: now,
         info_hash: Some(row.info_hash),
         peer: Some(row.peer.clone()),
         state: HoldingState::Available,

@@ -204,3 +204,29 @@ pub(crate) fn wish(at_least: u64, at_most: u64) -> Wish {
         at_most: Units(at_most),
     }
 }
+
+/// Pays `units` out of a holding between `least` and `most`, closes, and reads the close back.
+pub(crate) fn pay(
+    payer: &mut Side,
+    payee: &mut Side,
+    (least, most): (u64, u64),
+    units: u32,
+    now: UnixMs,
+) -> Commitment {
+    let row = payer.reserve(least, most, now).expect("there");
+    payee.certify(1, now);
+    let key = keys::pick(&payee.rows, &Default::default(), now).expect("certified");
+    let (open, chain) = payer
+        .commit(&row.holding.id, key.certificate, now)
+        .expect("reserved");
+    let spend = payee.receive(&row.path, open, now).expect("good");
+    payee.write(earning::accepted(&payee.rows, &spend).expect("known"));
+    let wk = chain.reveal(units).expect("in chain");
+    payer.write(paying::ticks(&payer.rows, &[(spend, units)]).expect("fits"));
+    let (change, _) = earning::ticks(&payee.rows, &[(spend, units, wk)]).expect("fits");
+    payee.write(change);
+    let close = payee.close(&spend, now);
+    payer.write(paying::closed(&payer.rows, &spend, &open, &close, now).expect("good"));
+    payer.write(paying::read_back(&payer.rows, &spend, now).expect("known"));
+    spend
+}

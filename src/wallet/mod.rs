@@ -24,13 +24,16 @@ pub mod change;
 pub mod choose;
 pub mod earning;
 pub mod error;
+pub mod keeping;
 pub mod keys;
 pub mod notices;
 pub mod paying;
 pub mod proofs;
 pub mod reading;
+pub mod receipt;
 pub mod recover;
 pub mod rows;
+pub mod settled;
 pub mod sign;
 pub mod trade;
 pub mod view;
@@ -38,17 +41,20 @@ pub mod view;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
+mod keeping_tests;
+#[cfg(test)]
 mod reading_tests;
 #[cfg(test)]
 mod sequences;
 #[cfg(test)]
 mod tests;
 
-pub use change::{ApplyError, Change, Effect, JournalKind, JournalLine};
+pub use change::{ApplyError, Change, Effect, JournalEntry, JournalKind, JournalLine};
 pub use choose::{Funds, Limits, NoCoin, SIZES, Wish};
 pub use error::WalletError;
 pub use rows::{
-    Books, Freeze, HoldingRow, HoldingState, Meta, Origin, PayeeKeyRow, PinnedBroker, PurchaseRow,
-    PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows, SpendRow,
+    Books, Freeze, HoldingRow, HoldingState, Meta, Origin, Passing, PayeeKeyRow, PinnedBroker,
+    PurchaseRow, PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows,
+    SpendRow,
 };
-pub use view::{Balance, FrozenLine, LockReason, LockedLine};
+pub use view::{Balance, FrozenLine, LockReason, LockedLine, PendingLine};

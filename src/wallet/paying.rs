@@ -3,7 +3,7 @@
 use super::change::{Change, Effect, JournalKind, JournalLine};
 use super::choose::{Funds, Limits, NoCoin, Wish, choose};
 use super::error::WalletError;
-use super::rows::{Books, HoldingRow, HoldingState, Meta, Origin, Rows, SpendRow};
+use super::rows::{Books, HoldingRow, HoldingState, Meta, Origin, Passing, Rows, SpendRow};
 use super::sign::SpendDraft;
 use crate::coin::certificate::PseudonymCertificate;
 use crate::coin::ids::{Commitment, HoldingId};
@@ -90,6 +90,8 @@ pub fn commit(rows: &Rows, commit: Commit, now: UnixMs) -> Result<Change, Wallet
         opened: now,
         ended: None,
         close: None,
+        polled: None,
+        presented: None,
     };
     row.state = HoldingState::Locked { spend: spend.spend };
     row.info_hash = Some(spend.info_hash);
@@ -174,7 +176,8 @@ pub fn ended(rows: &Rows, spends: &[Commitment], now: UnixMs) -> Change {
 /// is the open that was sent. The same close again changes nothing.
 ///
 /// A close below the last tick is taken too: it is the payee's loss, and the change is only
-/// redeemed.
+/// redeemed, as the payee may still sign another close. Other change is spent on once
+/// [`read_back`] was noted.
 ///
 /// # Errors
 /// An unknown spend, a close that does not hold, or a second close.
@@ -214,7 +217,7 @@ pub fn closed(
             .push(line(row, JournalKind::Change, rest, now));
         change
             .holdings
-            .push(change_of(parent, row, open, close, rest)?);
+            .push(change_of(parent, row, (open, close), rest, now)?);
     }
     let mut parent = parent.clone();
     parent.state = HoldingState::Closed {
@@ -227,6 +230,28 @@ pub fn closed(
     row.close = Some(*close);
     row.ended = row.ended.or(Some(now));
     change.spends.push(row);
+    Ok(change)
+}
+
+/// Notes that the close of a spend of ours was read back from the DHT, with nothing beside it: its
+/// change may be spent on.
+///
+/// # Errors
+/// An unknown spend.
+pub fn read_back(rows: &Rows, spend: &Commitment, now: UnixMs) -> Result<Change, WalletError> {
+    let unknown = || WalletError::UnknownSpend(*spend);
+    let row = rows.spends.get(spend).ok_or_else(unknown)?;
+    let mut change = Change::on(rows);
+    if let Some(rest) = rows.holdings.get(&row.holding.change())
+        && rest.passing == Passing::AfterReadBack
+    {
+        let mut rest = rest.clone();
+        rest.passing = Passing::Yes;
+        change.holdings.push(rest);
+        let mut row = row.clone();
+        row.polled = Some(now);
+        change.spends.push(row);
+    }
     Ok(change)
 }
 
@@ -249,9 +274,9 @@ fn check_close(
 fn change_of(
     parent: &HoldingRow,
     row: &SpendRow,
-    open: &OpenSpend,
-    close: &ClosePart,
+    (open, close): (&OpenSpend, &ClosePart),
     value: Units,
+    now: UnixMs,
 ) -> Result<HoldingRow, WalletError> {
     let path = extend(&parent.path, Role::Change, open, close)
         .ok_or(WalletError::UnknownHolding(row.holding))?;
@@ -264,6 +289,11 @@ fn change_of(
         key_index: parent.key_index,
         origin: Origin::Change,
         path,
+        passing: match close.k >= row.last_k {
+            true => Passing::AfterReadBack,
+            false => Passing::Never,
+        },
+        since: now,
         info_hash: Some(row.info_hash),
         peer: Some(row.peer.clone()),
         state: HoldingState::Available,

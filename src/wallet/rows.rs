@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes_newtype;
-use crate::coin::certificate::PseudonymCertificate;
+use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::coin::keys::{PublicKey, Signature};
-use crate::record::{ClosePart, Holding, OpenSpend};
+use crate::record::{ClosePart, Holding, Link, MAX_LINKS_PROPOSE, OpenSpend};
 use crate::units::{InfoHash, Units, UnixMs};
 
 bytes_newtype!(
@@ -16,6 +16,9 @@ bytes_newtype!(
     RequestId,
     16
 );
+
+/// Least value that payees take for a channel. What is worth less is redeemed.
+pub const LEAST_CHANNEL: Units = Units(16);
 
 /// Where a holding came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,18 @@ pub enum Origin {
     Earned,
     /// What a payee's close left of a holding of ours.
     Change,
+}
+
+/// Whether a holding may be spent on to somebody else, or is only redeemed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Passing {
+    /// It travels.
+    Yes,
+    /// Once the record of the close that made it was read back from the DHT.
+    AfterReadBack,
+    /// Its payer or payee may sign another statement about its ancestors: only redeemed.
+    Never,
 }
 
 /// What a holding is doing. The module's picture shows the arrows.
@@ -157,6 +172,10 @@ pub struct HoldingRow {
     pub origin: Origin,
     /// The encoded path that proves it.
     pub path: Vec<u8>,
+    /// Whether it may be spent on.
+    pub passing: Passing,
+    /// When it came to be ours.
+    pub since: UnixMs,
     /// The torrent it was earned with, or spent from; none for coins.
     pub info_hash: Option<InfoHash>,
     /// With whom it was earned or spent.
@@ -174,10 +193,20 @@ impl HoldingState {
 }
 
 impl HoldingRow {
-    /// Whether channels may be opened with it. Shares and changes are only redeemed so far.
+    /// Whether payees take it, but for its expiry: nothing speaks against its ancestors, its path
+    /// has at most seven links, and it is worth a channel.
     #[must_use]
     pub fn is_spendable(&self) -> bool {
-        self.origin == Origin::Bought
+        self.passing == Passing::Yes
+            && self.links() <= MAX_LINKS_PROPOSE
+            && self.holding.value >= LEAST_CHANNEL
+    }
+
+    /// Links of its path, from the length that every path has.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        let links = self.path.len().saturating_sub(CoinCertificate::SIZE);
+        links.checked_div(Link::SIZE).unwrap_or_default()
     }
 
     /// Whether nothing was ever signed for it and no channel has it promised now.
@@ -218,6 +247,10 @@ pub struct SpendRow {
     pub ended: Option<UnixMs>,
     /// The payee's close.
     pub close: Option<ClosePart>,
+    /// When its close was last looked for, if it was.
+    pub polled: Option<UnixMs>,
+    /// When the broker was shown it, if it was.
+    pub presented: Option<UnixMs>,
 }
 
 /// How far a received spend has come.
@@ -263,6 +296,10 @@ pub struct ReceivedRow {
     pub peer: String,
     /// When the open came.
     pub opened: UnixMs,
+    /// When the close was signed.
+    pub closed: Option<UnixMs>,
+    /// When the broker was first shown the close, if it was without a redemption.
+    pub presented: Option<UnixMs>,
 }
 
 impl ReceivedRow {
@@ -413,6 +450,15 @@ impl Rows {
             _ => Units(u64::from(row.k)),
         });
         Units::checked_sum(own.chain(open))
+    }
+
+    /// Our spends whose payee has not closed, and whose coin is not settled.
+    pub fn open_spends(&self) -> impl Iterator<Item = &SpendRow> {
+        self.spends.values().filter(|row| {
+            let holding = self.holdings.get(&row.holding);
+            let is_locked = |h: &HoldingRow| matches!(h.state, HoldingState::Locked { .. });
+            row.close.is_none() && holding.is_none_or(is_locked)
+        })
     }
 
     /// Whether the books agree with the rows.

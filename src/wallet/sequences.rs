@@ -1,18 +1,23 @@
-//! Value is conserved over any sequence of actions of two wallets that pay each other, through lost
-//! messages, crashes and time; and no slot is ever signed for twice.
+//! Value is conserved over any sequence of actions of three wallets that pay each other and pass on
+//! what they got, through lost messages, crashes, time and expiry; and no slot is ever signed for
+//! twice.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::fixture::{NOW, Side, TORRENT};
+use super::keeping::{Diary, Rules, Task};
 use super::rows::ReceivedState;
 use super::trade::{Redeemable, Redeemed};
 use super::*;
 use crate::coin::chain::Chain;
 use crate::coin::ids::{Commitment, HoldingId};
-use crate::record::OpenSpend;
+use crate::record::{MAX_LINKS_PROPOSE, OpenSpend};
 use crate::units::{Units, UnixMs};
+
+/// Wallets.
+const SIDES: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -32,7 +37,10 @@ enum Step {
     Commit {
         who: usize,
         which: usize,
+        /// Payee, counted on from the payer.
+        to: usize,
         is_received: bool,
+        is_accepted: bool,
     },
     Tick {
         which: usize,
@@ -57,6 +65,13 @@ enum Step {
         who: usize,
         answer: u8,
     },
+    /// What a wallet does by itself, now or as soon as it is due.
+    Keep {
+        who: usize,
+        is_all: bool,
+        keep: u64,
+        answer: u8,
+    },
     Crash {
         who: usize,
     },
@@ -70,7 +85,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let who = 0..2usize;
+    let who = 0..SIDES;
     let index = 0..64usize;
     prop_oneof![
         2 => (who.clone(), prop::collection::vec(0..5usize, 1..6))
@@ -78,8 +93,12 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (who.clone(), 1..80u64, 1..5000u64)
             .prop_map(|(who, least, most)| Step::Reserve { who, least, most }),
         1 => (who.clone(), index.clone()).prop_map(|(who, which)| Step::Release { who, which }),
-        4 => (who.clone(), index.clone(), prop::bool::weighted(0.9))
-            .prop_map(|(who, which, is_received)| Step::Commit { who, which, is_received }),
+        6 => (who.clone(), index.clone(), 1..SIDES, prop::bool::weighted(0.9), prop::bool::weighted(0.9))
+            .prop_map(|(who, which, to, is_received, is_accepted)| Step::Commit {
+                who, which, to, is_received, is_accepted
+            }),
+        3 => (who.clone(), any::<bool>(), 0..500u64, any::<u8>())
+            .prop_map(|(who, is_all, keep, answer)| Step::Keep { who, is_all, keep, answer }),
         6 => (index.clone(), 1..200u32, prop::bool::weighted(0.8), prop::bool::weighted(0.8))
             .prop_map(|(which, more, payer_writes, payee_writes)| Step::Tick {
                 which, more, payer_writes, payee_writes
@@ -110,7 +129,7 @@ struct Wire {
 }
 
 struct World {
-    sides: [Side; 2],
+    sides: [Side; SIDES],
     wires: Vec<Wire>,
     now: UnixMs,
     /// What each spend slot was signed for, ever.
@@ -126,7 +145,7 @@ fn pick<T: Copy>(from: &[T], which: usize) -> Option<T> {
 impl World {
     fn new() -> World {
         World {
-            sides: [Side::new(1), Side::new(2)],
+            sides: [Side::new(1), Side::new(2), Side::new(3)],
             wires: Vec::new(),
             now: NOW,
             signed: BTreeMap::new(),
@@ -165,8 +184,16 @@ impl World {
             Step::Commit {
                 who,
                 which,
+                to,
                 is_received,
-            } => self.commit(*who, *which, *is_received),
+                is_accepted,
+            } => self.commit(*who, *which, *to, (*is_received, *is_accepted)),
+            Step::Keep {
+                who,
+                is_all,
+                keep,
+                answer,
+            } => self.keep(*who, *is_all, *keep, *answer),
             Step::Tick {
                 which,
                 more,
@@ -195,8 +222,14 @@ impl World {
         }
     }
 
-    fn commit(&mut self, payer: usize, which: usize, is_received: bool) {
-        let (now, payee) = (self.now, 1 - payer);
+    fn commit(
+        &mut self,
+        payer: usize,
+        which: usize,
+        to: usize,
+        (is_received, is_accepted): (bool, bool),
+    ) {
+        let (now, payee) = (self.now, (payer + to) % SIDES);
         let reserved: Vec<_> = self.sides[payer]
             .rows
             .holdings
@@ -214,8 +247,14 @@ impl World {
         };
         let spend = open.commitment(&id);
         self.sign(id, format!("spend {spend}"));
-        let path = self.sides[payer].rows.holdings[&id].path.clone();
-        let is_received = is_received && self.sides[payee].receive(&path, open, now) == Ok(spend);
+        let row = &self.sides[payer].rows.holdings[&id];
+        assert!(row.links() <= MAX_LINKS_PROPOSE && row.passing == Passing::Yes);
+        let path = row.path.clone();
+        let payee_side = &mut self.sides[payee];
+        let is_received = is_received && payee_side.receive(&path, open, now) == Ok(spend);
+        if is_received && is_accepted {
+            payee_side.write(earning::accepted(&payee_side.rows, &spend).expect("known"));
+        }
         self.wires.push(Wire {
             payer,
             payee,
@@ -328,6 +367,64 @@ impl World {
         let receipt = vec![answer];
         let change = trade::redeemed(&side.rows, &row.request, &outcomes, receipt, now);
         side.write(change.expect("fits"));
+    }
+
+    /// Closes that never came are found, closes are read back, and what is due is presented and
+    /// redeemed.
+    fn keep(&mut self, who: usize, is_all: bool, keep: u64, answer: u8) {
+        let now = self.now;
+        let hold_ms = 86_400_000;
+        let diary = Diary::default();
+        for task in keeping::tasks(&self.sides[who].rows, &diary, hold_ms, now, is_all) {
+            self.carry_out(who, task);
+        }
+        let side = &mut self.sides[who];
+        let shown = keeping::to_present(&side.rows, now, is_all);
+        side.write(keeping::presented(&side.rows, &shown, now));
+        let again = keeping::to_present(&side.rows, now, true);
+        assert!(shown.iter().all(|what| !again.contains(what)), "shown once");
+        let rules = Rules { keep: Units(keep) };
+        let mut ids = keeping::to_redeem(&side.rows, &rules, now, is_all);
+        ids.truncate(choose::MAX_BATCH);
+        if ids.is_empty() {
+            return;
+        }
+        let request = side.request();
+        let change = trade::begin_redemption(&side.rows, request, &ids, now);
+        side.write(change.expect("available"));
+        for id in ids {
+            self.sign(id, "redeem".to_owned());
+        }
+        if answer < 200 {
+            self.answer(who, answer);
+        }
+    }
+
+    fn carry_out(&mut self, who: usize, task: Task) {
+        let now = self.now;
+        match task {
+            Task::FindClose { spend, .. } => {
+                let wire = self.wires.iter().position(|wire| wire.spend == spend);
+                let which = wire.expect("every spend is a wire's");
+                let payee = &self.sides[self.wires[which].payee];
+                let row = payee.rows.received.get(&spend);
+                if row.is_some_and(|row| row.close().is_some()) {
+                    self.close(which, true);
+                } else {
+                    let side = &mut self.sides[who];
+                    side.write(keeping::polled(&side.rows, &spend, now).expect("known"));
+                }
+            }
+            Task::ReadBack { spend } => {
+                let side = &mut self.sides[who];
+                side.write(paying::read_back(&side.rows, &spend, now).expect("known"));
+            }
+            Task::PutClose { spend } => {
+                let side = &mut self.sides[who];
+                side.write(earning::put(&side.rows, &spend).expect("known"));
+            }
+            Task::PutAgain { place, .. } => assert!(place < 3),
+        }
     }
 
     /// Closes every channel that was received, gives back every refused one, and counts.

@@ -9,7 +9,7 @@ use super::error::WalletError;
 use super::keys;
 use super::paying::with_books;
 use super::rows::{
-    HoldingRow, HoldingState, Meta, Origin, PinnedBroker, PurchaseRow, PurchaseState,
+    HoldingRow, HoldingState, Meta, Origin, Passing, PinnedBroker, PurchaseRow, PurchaseState,
     RedemptionRow, RequestId, Rows,
 };
 use crate::coin::certificate::CoinCertificate;
@@ -186,6 +186,8 @@ fn coin_row(
         key_index: index,
         origin: Origin::Bought,
         path: path.encode(),
+        passing: Passing::Yes,
+        since: now,
         info_hash: None,
         peer: None,
         state: HoldingState::Available,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::choose::is_free;
+use super::keeping::next_poll;
 use super::rows::{Books, Freeze, HoldingState, Origin, PurchaseState, ReceivedState, Rows};
 use super::trade::SETTLE_DAYS;
 use crate::coin::ids::{Commitment, HoldingId};
@@ -48,6 +50,8 @@ pub struct LockedLine {
     pub since: UnixMs,
     /// Why.
     pub why: LockReason,
+    /// When its close is looked for next, once its connection ended.
+    pub looked_for: Option<UnixMs>,
     /// The day on which it resolves by itself at the latest: the coin's settlement.
     pub until: Day,
 }
@@ -69,6 +73,15 @@ pub struct FrozenLine {
     pub next: String,
     /// The day on which it resolves by itself at the latest: the coin's settlement.
     pub until: Day,
+}
+
+/// Credits that turn into balance at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingLine {
+    /// How much.
+    pub units: Units,
+    /// When.
+    pub until: UnixMs,
 }
 
 /// A wallet's money at one moment. All amounts but `broker_*` are what the wallet itself holds.
@@ -94,16 +107,21 @@ pub struct Balance {
     pub locked: Units,
     /// Each of these channels.
     pub locked_in: Vec<LockedLine>,
-    /// What closes left of our coins; redeemable.
+    /// What closes left of our coins.
     pub change: Units,
-    /// Shares of closed channels; redeemable.
+    /// Shares of closed channels.
     pub earned: Units,
+    /// Of change and shares: what channels can be opened with. The rest is only redeemed, or its
+    /// close was not read back yet.
+    pub travels: Units,
     /// Ticks received in channels that are not closed yet.
     pub earning: Units,
     /// Asked to be redeemed, not answered yet.
     pub redeeming: Units,
     /// Redeemed within the broker's hold: credited, not withdrawable yet.
     pub pending: Units,
+    /// By when they turn into balance, the next first.
+    pub pending_in: Vec<PendingLine>,
     /// When the last pending credit turns into balance.
     pub pending_until: Option<UnixMs>,
     /// Refused by the broker.
@@ -147,6 +165,7 @@ impl Balance {
         balance.add_holdings(rows, now);
         balance.add_channels(rows);
         balance.coins.sort_unstable();
+        balance.pending_in.sort_unstable_by_key(|line| line.until);
         balance
     }
 
@@ -158,6 +177,9 @@ impl Balance {
             } else {
                 &row.state
             };
+            if row.origin != Origin::Bought && is_free(row, now) {
+                add(&mut self.travels, value);
+            }
             match (state, row.origin) {
                 (HoldingState::Available, Origin::Bought) => {
                     add(&mut self.available, value);
@@ -183,6 +205,7 @@ impl Balance {
                 (HoldingState::Redeemed { pending_until, .. }, _) if now < *pending_until => {
                     add(&mut self.pending, value);
                     self.pending_until = self.pending_until.max(Some(*pending_until));
+                    self.add_pending(value, *pending_until);
                 }
                 (HoldingState::Refused { .. }, _) => add(&mut self.refused, value),
                 (HoldingState::Redeemed { .. }, _)
@@ -198,11 +221,18 @@ impl Balance {
         }
     }
 
+    fn add_pending(&mut self, units: Units, until: UnixMs) {
+        match self.pending_in.iter_mut().find(|line| line.until == until) {
+            Some(line) => add(&mut line.units, units),
+            None => self.pending_in.push(PendingLine { units, until }),
+        }
+    }
+
     fn add_channels(&mut self, rows: &Rows) {
-        for row in rows.spends.values() {
+        for row in rows.open_spends() {
             let paid = Units(u64::from(row.last_k));
             let units = row.value.saturating_sub(paid);
-            if row.close.is_some() || units.is_zero() {
+            if units.is_zero() {
                 continue;
             }
             let expires = rows.holdings.get(&row.holding).map(|h| h.holding.expires);
@@ -219,6 +249,7 @@ impl Balance {
                     Some(_) => LockReason::WaitingForClose,
                     None => LockReason::Open,
                 },
+                looked_for: row.ended.map(|_| next_poll(row)),
                 until: expires.unwrap_or_default().plus(SETTLE_DAYS),
             });
         }

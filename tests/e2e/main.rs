@@ -5,5 +5,6 @@ mod cheats;
 mod demo;
 mod faults;
 mod foreign;
+mod passing;
 mod raw;
 mod support;

@@ -168,7 +168,7 @@ async fn redeem_and_count(house: &House, payer: Person, mut payee: Person) {
             let lines = wallet.history(1000).await.expect("read");
             lines
                 .iter()
-                .map(|l| (l.kind, l.units.0))
+                .map(|l| (l.line.kind, l.line.units.0))
                 .collect::<Vec<_>>()
         }
     };

@@ -434,7 +434,10 @@ async fn the_commands_work_and_their_errors_say_what_to_do() {
             ..global.clone()
         };
         run(WalletCommand::Balance, &global).await.expect("shown");
-        let history = WalletCommand::History(HistoryArgs { limit: 10 });
+        let history = WalletCommand::History(HistoryArgs {
+            limit: 10,
+            show: None,
+        });
         run(history, &global).await.expect("shown");
     }
     let redeem = || WalletCommand::Redeem(dpay::cli::wallet::RedeemArgs { all: true });

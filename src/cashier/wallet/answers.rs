@@ -53,6 +53,8 @@ impl Purse {
             News::Contested(answers) => self.contested(answers, now).await,
             News::ProofTold(proof, taken) => self.proof_told(&proof, taken, now),
             News::Seen(job, seen) => self.seen(job, *seen, now).await,
+            News::Presented(due, answer) => self.heard_presented(due, answer, now).await,
+            News::Holding(id, answer) => self.heard_holding(id, *answer, now).await,
         }
         self.answer_waiters();
     }

@@ -75,6 +75,7 @@ fn account_of(state: &AccountState, terms: Option<&Terms>) -> Account {
         balance: state.balance,
         pending: state.pending,
         bond: state.bond,
+        hold_ms: terms.map(|terms| terms.hold_ms),
         buyable: if state.suspended {
             Units::ZERO
         } else {

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::CashierError;
 use super::checks::SpentCopy;
+use super::chores::PresentReport;
 use super::door::{Account, BrokerDoor, DoorError, Shown};
 use super::purse::{Purse, give};
 use super::reader::{GOOD_MS, Job, Seen};
@@ -16,9 +17,12 @@ use super::redeeming::Unread;
 use super::told::RedeemReport;
 use crate::broker::answer::Notice;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
+use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
+use crate::http::client::KnownHolding;
 use crate::record::{FraudProof, MAX_LINKS_REDEEM, Path};
 use crate::units::{Units, UnixMs};
+use crate::wallet::keeping::{Rules, Showing};
 use crate::wallet::trade::{self, Redeemable, Redeemed};
 use crate::wallet::{
     Balance, Effect, Funds, PinnedBroker, PurchaseState, RequestId, Rows, WalletError, choose,
@@ -56,6 +60,8 @@ pub(super) enum News {
     ProofTold(Box<FraudProof>, Result<(), DoorError>),
     /// What lies in a slot of ours.
     Seen(Job, Box<Seen>),
+    Presented(Vec<Showing>, Result<Vec<Shown>, DoorError>),
+    Holding(HoldingId, Box<Result<KnownHolding, DoorError>>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +76,8 @@ pub(super) enum Errand {
     Proof,
     Purchase(RequestId),
     Redeem(RequestId),
+    Present,
+    Holding(HoldingId),
 }
 
 /// Asked for while the broker was not met yet.
@@ -80,6 +88,9 @@ pub(super) enum Parked {
         Redeemable,
         oneshot::Sender<Result<RedeemReport, CashierError>>,
     ),
+    Meet(oneshot::Sender<Result<(), CashierError>>),
+    Present(oneshot::Sender<Result<PresentReport, CashierError>>),
+    RedeemDue(Rules, oneshot::Sender<Result<RedeemReport, CashierError>>),
 }
 
 /// Somebody who waits for answers to requests.
@@ -263,6 +274,7 @@ impl Purse {
                 Err(error) => give(reply, Err(error)),
             },
             Parked::Redeem(which, reply) => self.redeem_when_read(which, reply).await,
+            keeping => self.unpark_keeping(keeping).await,
         }
         self.answer_waiters();
     }
@@ -294,21 +306,8 @@ impl Purse {
             self.desk.wanted.clear();
         }
         let now = clock::now();
-        let mut holdings = trade::redeemable(&self.rows, which, now);
-        holdings.retain(|id| {
-            let row = self.rows.holdings.get(id);
-            row.is_some_and(|row| self.reader.may_sign(row, GOOD_MS, now))
-        });
-        for batch in holdings.chunks(choose::MAX_BATCH) {
-            let request = RequestId(random::bytes());
-            let change = trade::begin_redemption(&self.rows, request, batch, now)?;
-            self.apply(change).await?;
-        }
-        let open = self.rows.redemptions.values();
-        Ok(open
-            .filter(|row| row.answers.is_none())
-            .map(|row| row.request)
-            .collect())
+        let holdings = trade::redeemable(&self.rows, which, now);
+        self.begin_redeeming(&holdings, now).await
     }
 
     /// Starts what is due.
@@ -328,6 +327,7 @@ impl Purse {
             return self.send_recovery();
         }
         self.order_wanted(now).await;
+        self.keep(now).await;
         for effect in trade::unfinished(&self.rows) {
             match effect {
                 Effect::SendPurchase(request) => self.send_purchase(request),
@@ -444,7 +444,9 @@ impl Parked {
         match self {
             Parked::Broker(reply) => give(reply, Err(error)),
             Parked::Buy(_, reply) => give(reply, Err(error)),
-            Parked::Redeem(_, reply) => give(reply, Err(error)),
+            Parked::Redeem(_, reply) | Parked::RedeemDue(_, reply) => give(reply, Err(error)),
+            Parked::Meet(reply) => give(reply, Err(error)),
+            Parked::Present(reply) => give(reply, Err(error)),
         }
     }
 }

@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::CashierError;
 use super::checks::SpentCheck;
+use super::chores::{Chore, Done, Keep, PresentReport};
 use super::purse::Ask;
 use super::slots::SlotReader;
 use super::told::{OpenChannels, RedeemReport, ReserveRequest};
@@ -15,8 +16,10 @@ use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
 use crate::record::{ClosePart, Holding, Item, OpenSpend, Path};
 use crate::units::{InfoHash, Units};
+use crate::wallet::keeping::Rules;
+use crate::wallet::receipt::Receipt;
 use crate::wallet::trade::Redeemable;
-use crate::wallet::{Balance, JournalLine, PinnedBroker};
+use crate::wallet::{Balance, JournalEntry, PinnedBroker};
 use crate::wire::message::RefuseReason;
 
 /// A wallet in use. Dropping the last clone writes what is left and closes it.
@@ -281,8 +284,18 @@ impl WalletHandle {
     ///
     /// # Errors
     /// Only our own store.
-    pub async fn history(&self, limit: u32) -> Result<Vec<JournalLine>, CashierError> {
+    pub async fn history(&self, limit: u32) -> Result<Vec<JournalEntry>, CashierError> {
         self.ask(|reply| Ask::History(limit, reply)).await?
+    }
+
+    /// The receipts behind lines of the journal: named by number, or by the beginning (six signs
+    /// or more) of their reference.
+    ///
+    /// # Errors
+    /// Only our own store.
+    pub async fn receipts(&self, what: String) -> Result<Vec<Receipt>, CashierError> {
+        self.ask(|reply| Ask::Keep(Keep::Receipts(what, reply)))
+            .await?
     }
 
     /// Buys coins worth at least `units` (rounded up to 16) and returns their values.
@@ -309,6 +322,47 @@ impl WalletHandle {
     /// the report says what was not answered.
     pub async fn redeem_all(&self) -> Result<RedeemReport, CashierError> {
         self.ask(|reply| Ask::Redeem(Redeemable::All, reply))
+            .await?
+    }
+
+    /// What is to be done in the DHT now; with `all`, also what would be due only later.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn chores(&self, all: bool) -> Result<Vec<Chore>, CashierError> {
+        self.ask(|reply| Ask::Keep(Keep::Chores(all, reply))).await
+    }
+
+    /// Notes what came of a chore; says whether a close of a spend of ours did.
+    ///
+    /// # Errors
+    /// A close that does not hold, a broker that did not answer, or our own store.
+    pub async fn chore_done(&self, done: Done) -> Result<bool, CashierError> {
+        self.ask(|reply| Ask::Keep(Keep::Done(done, reply))).await?
+    }
+
+    /// Waits until the broker was met in this run.
+    ///
+    /// # Errors
+    /// No broker named, not reachable, or not the pinned one.
+    pub async fn meet(&self) -> Result<(), CashierError> {
+        self.ask(|reply| Ask::Keep(Keep::Meet(reply))).await?
+    }
+
+    /// Presents at once what waits to be presented.
+    ///
+    /// # Errors
+    /// A broker that did not answer, or our own store.
+    pub async fn present(&self) -> Result<PresentReport, CashierError> {
+        self.ask(|reply| Ask::Keep(Keep::Present(reply))).await?
+    }
+
+    /// Redeems at once what `rules` say is to be redeemed.
+    ///
+    /// # Errors
+    /// As [`WalletHandle::redeem_all`].
+    pub async fn redeem_due(&self, rules: Rules) -> Result<RedeemReport, CashierError> {
+        self.ask(|reply| Ask::Keep(Keep::RedeemDue(rules, reply)))
             .await?
     }
 

@@ -14,7 +14,9 @@ use super::purse::Purse;
 use crate::coin::Seed;
 use crate::coin::keys::SecretKey;
 use crate::store::wallet::{SqliteOptions, SqliteStore, StoreError, WalletStore, WriterLock};
-use crate::wallet::{Balance, JournalLine, Limits, PinnedBroker};
+use crate::wallet::keeping::Rules;
+use crate::wallet::receipt::Receipt;
+use crate::wallet::{Balance, JournalEntry, Limits, PinnedBroker};
 use crate::wallet::{recover, trade};
 use crate::{clock, random};
 
@@ -34,6 +36,8 @@ pub struct WalletConfig {
     pub payee_keys: u32,
     /// Whether the DHT is given to the wallet soon: holdings of earlier runs then count as at hand.
     pub expects_dht: bool,
+    /// What is redeemed and presented without being asked for; none: nothing.
+    pub keep: Option<Rules>,
     /// Most pages that the database may have; none: as many as the disk holds.
     pub max_pages: Option<u32>,
 }
@@ -48,6 +52,7 @@ impl WalletConfig {
             limits: Limits::default(),
             payee_keys: 16,
             expects_dht: true,
+            keep: Some(Rules::default()),
             max_pages: None,
         }
     }
@@ -59,6 +64,7 @@ impl WalletConfig {
         config.limits.at_hand = 0;
         config.payee_keys = 0;
         config.expects_dht = false;
+        config.keep = None;
         config
     }
 }
@@ -199,7 +205,17 @@ impl WalletReader {
     ///
     /// # Errors
     /// What hinders reading.
-    pub async fn history(&self, limit: u32) -> Result<Vec<JournalLine>, StoreError> {
+    pub async fn history(&self, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
         self.store.journal(limit).await
+    }
+
+    /// The receipts behind lines of the journal: named by number, or by the beginning (six signs
+    /// or more) of their reference.
+    ///
+    /// # Errors
+    /// What hinders reading.
+    pub async fn receipts(&self, what: &str) -> Result<Vec<Receipt>, StoreError> {
+        let lines = self.store.journal_of(what).await?;
+        Ok(Receipt::of(&self.store.load().await?, lines))
     }
 }

@@ -8,8 +8,10 @@ use tokio::time::MissedTickBehavior;
 
 use super::CashierError;
 use super::checks::{self, SpentCheck};
+use super::chores::Keep;
 use super::door::BrokerDoor;
 use super::errands::{Desk, News, Parked};
+use super::keeping::Keeping;
 use super::open::WalletConfig;
 use super::reader::Reader;
 use super::slots::SlotReader;
@@ -27,7 +29,7 @@ use crate::store::wallet::{StoreError, WalletStore, WriterLock};
 use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::{
-    Balance, Change, Effect, JournalLine, PinnedBroker, ReceivedState, Rows, WalletError, earning,
+    Balance, Change, Effect, JournalEntry, PinnedBroker, ReceivedState, Rows, WalletError, earning,
     keys, paying, sign,
 };
 use crate::wire::message::RefuseReason;
@@ -66,17 +68,18 @@ pub(super) enum Ask {
     OpenChannels(Reply<OpenChannels>),
     SetBudget(InfoHash, Option<Units>, Reply<Outcome<()>>),
     Balance(Reply<Balance>),
-    History(u32, Reply<Outcome<Vec<JournalLine>>>),
+    History(u32, Reply<Outcome<Vec<JournalEntry>>>),
     Buy(Units, Reply<Outcome<Vec<Units>>>),
     Redeem(Redeemable, Reply<Outcome<RedeemReport>>),
     Slots(std::sync::Arc<dyn SlotReader>),
     Conflict(Box<(Item, Item)>),
+    Keep(Keep),
     Shutdown(Reply<Outcome<()>>),
 }
 
 /// The owner of a wallet's rows.
 pub(super) struct Purse {
-    store: Box<dyn WalletStore>,
+    pub(super) store: Box<dyn WalletStore>,
     pub(super) rows: Rows,
     /// The store may hold other rows than these: load before anything else.
     is_doubtful: bool,
@@ -88,6 +91,7 @@ pub(super) struct Purse {
     sent: BTreeMap<Commitment, u32>,
     came: BTreeMap<Commitment, (u32, ChainValue)>,
     given: BTreeMap<u32, UnixMs>,
+    pub(super) keeping: Keeping,
     _lock: WriterLock,
 }
 
@@ -112,6 +116,7 @@ impl Purse {
             sent: BTreeMap::new(),
             came: BTreeMap::new(),
             given: BTreeMap::new(),
+            keeping: Keeping::new(clock::now()),
             _lock: lock,
         }
     }
@@ -254,6 +259,7 @@ impl Purse {
             Ask::Redeem(which, reply) => self.park(Parked::Redeem(which, reply)).await,
             Ask::Conflict(items) => self.conflict_found(&items.0, &items.1, now).await,
             Ask::Slots(slots) => self.reader.set_slots(slots),
+            Ask::Keep(keep) => self.serve_keeping(keep, now).await,
             other => self.serve_change(other, now).await,
         }
     }
@@ -279,6 +285,7 @@ impl Purse {
             Ask::OpenAgain(spend, reply) => give(reply, self.open_again(&spend)),
             Ask::PayerEnded(spends, reply) => {
                 let change = paying::ended(&self.rows, &spends, now);
+                self.keeping.diary.live.retain(|s| !spends.contains(s));
                 give(reply, self.done(Ok(change)).await);
             }
             Ask::PayerClosed(spend, close, reply) => {
@@ -345,12 +352,13 @@ impl Purse {
             peer,
         };
         self.apply(paying::commit(&self.rows, commit, now)?).await?;
+        self.keeping.diary.live.insert(spend);
         let row = self.rows.spends.get(&spend);
         let row = row.ok_or(WalletError::UnknownSpend(spend))?;
         Ok((sign::sign_spend(&self.seed, key_index, row), chain))
     }
 
-    fn open_again(&self, spend: &Commitment) -> Outcome<(OpenSpend, Chain)> {
+    pub(super) fn open_again(&self, spend: &Commitment) -> Outcome<(OpenSpend, Chain)> {
         let unknown = || WalletError::UnknownSpend(*spend);
         let row = self.rows.spends.get(spend).ok_or_else(unknown)?;
         let holding = self.rows.holdings.get(&row.holding).ok_or_else(unknown)?;
@@ -430,8 +438,7 @@ impl Purse {
     }
 
     fn open_channels(&self) -> OpenChannels {
-        let ours = self.rows.spends.values().filter(|row| row.close.is_none());
-        let spent = ours.filter_map(|row| {
+        let spent = self.rows.open_spends().filter_map(|row| {
             let holding = self.rows.holdings.get(&row.holding)?;
             Some(OpenSpent {
                 spend: row.spend,

@@ -49,8 +49,8 @@ impl Purse {
     fn look_further(&mut self, wish: &Wish, chosen: Option<&HoldingRow>, now: UnixMs) {
         let (limits, funds) = (self.config.limits, self.funds());
         let given = chosen.map(|row| row.holding.value);
-        let best = choose::best_size(&self.rows, &limits, &funds, wish, now);
-        let Some(size) = best.filter(|size| given.is_none_or(|value| value < *size)) else {
+        let missed = choose::missed_size(&self.rows, &limits, &funds, wish, chosen, now);
+        let Some(size) = missed else {
             return;
         };
         let unread = choose::best_unread(&self.rows, &limits, &funds, wish, now)

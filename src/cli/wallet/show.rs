@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cashier::wallet::RedeemReport;
 use crate::coin::keys::PublicKey;
 use crate::units::{Day, Units, UnixMs};
-use crate::wallet::{Balance, JournalLine};
+use crate::wallet::{Balance, JournalEntry};
 
 /// A day as YYYY-MM-DD.
 fn date(day: Day) -> String {
@@ -32,7 +32,7 @@ fn date(day: Day) -> String {
 }
 
 /// A moment as YYYY-MM-DD HH:MM:SS UTC.
-fn moment(at: UnixMs) -> String {
+pub(super) fn moment(at: UnixMs) -> String {
     let second = at.unix_s() % 86_400;
     let (hours, minutes, seconds) = (second / 3600, second / 60 % 60, second % 60);
     format!("{} {hours:02}:{minutes:02}:{seconds:02}", date(at.day()))
@@ -99,6 +99,7 @@ pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
             "paid",
             "with",
             "why",
+            "looked for (UTC)",
             "at the latest until",
             "torrent",
         ]);
@@ -108,6 +109,7 @@ pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
                 amount(line.paid),
                 Cell::new(&line.peer),
                 Cell::new(line.why.text()),
+                Cell::new(line.looked_for.map(moment).unwrap_or_default()),
                 Cell::new(date(line.until)),
                 Cell::new(short(&line.info_hash)),
             ]);
@@ -148,12 +150,20 @@ fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
         .iter()
         .map(|(value, count)| format!("{count} of {value}"))
         .collect();
-    let until = balance.pending_until.map(moment);
+    let travels = match balance.travels {
+        Units::ZERO => String::new(),
+        units => format!("{units} of earned and change can be paid with"),
+    };
+    let pending: Vec<String> = balance
+        .pending_in
+        .iter()
+        .map(|line| format!("{} until {} UTC", line.units, moment(line.until)))
+        .collect();
     let mut lines = vec![
         (balance.available, "available in coins", coins.join(", ")),
         (balance.locked, "locked in channels", String::new()),
-        (balance.earned, "earned, to redeem", String::new()),
-        (balance.change, "change, to redeem", String::new()),
+        (balance.earned, "earned", travels),
+        (balance.change, "change", String::new()),
     ];
     let maybe = [
         (balance.reserved, "reserved for channels", String::new()),
@@ -163,11 +173,7 @@ fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
             "asked to redeem",
             "not answered yet".to_owned(),
         ),
-        (
-            balance.pending,
-            "redeemed, pending",
-            until.map(|u| format!("until {u} UTC")).unwrap_or_default(),
-        ),
+        (balance.pending, "redeemed, pending", pending.join(", ")),
         (
             balance.unread,
             "of an earlier run",
@@ -224,14 +230,23 @@ pub(super) fn redeemed(report: &RedeemReport, is_json: bool) -> Result<()> {
 }
 
 /// The journal.
-pub(super) fn history(lines: &[JournalLine], is_json: bool) -> Result<()> {
+pub(super) fn history(lines: &[JournalEntry], is_json: bool) -> Result<()> {
     if is_json {
         println!("{}", serde_json::to_string(lines)?);
         return Ok(());
     }
-    let mut rows = table(&["time (UTC)", "what", "units", "with", "torrent", "receipt"]);
-    for line in lines {
+    let mut rows = table(&[
+        "",
+        "time (UTC)",
+        "what",
+        "units",
+        "with",
+        "torrent",
+        "receipt",
+    ]);
+    for JournalEntry { number, line } in lines {
         rows.add_row([
+            Cell::new(number).set_alignment(CellAlignment::Right),
             Cell::new(moment(line.at)),
             Cell::new(line.kind.name().replace('_', " ")),
             amount(line.units),

@@ -80,9 +80,23 @@ async fn replay(store: &dyn WalletStore, side: &Side) {
         assert_eq!(store.load().await.expect("read"), model);
     }
     assert_eq!(model, side.disk);
-    assert_eq!(store.journal(1000).await.expect("read"), journal);
+    let entries = store.journal(1000).await.expect("read");
+    let numbers: Vec<u64> = entries.iter().map(|entry| entry.number).collect();
+    assert_eq!(numbers, (1..=journal.len() as u64).collect::<Vec<_>>());
+    let lines: Vec<_> = entries.iter().map(|entry| entry.line.clone()).collect();
+    assert_eq!(lines, journal);
     let last = journal.len() - 2;
-    assert_eq!(store.journal(2).await.expect("read"), journal[last..]);
+    assert_eq!(store.journal(2).await.expect("read"), entries[last..]);
+    let one = store.journal_of("2").await.expect("read");
+    assert_eq!(one, entries[1..2]);
+    let reference = &entries[1].line.reference;
+    let same = |entry: &&crate::wallet::JournalEntry| entry.line.reference == *reference;
+    let same: Vec<_> = entries.iter().filter(same).cloned().collect();
+    assert_eq!(
+        store.journal_of(&reference[..12]).await.expect("read"),
+        same
+    );
+    assert!(store.journal_of("no such").await.expect("read").is_empty());
 }
 
 async fn keeps_what_is_fixed(store: &dyn WalletStore, side: &Side) {

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use thiserror::Error;
 
-use crate::wallet::{ApplyError, Change, JournalLine, Rows};
+use crate::wallet::{ApplyError, Change, JournalEntry, Rows};
 
 pub use lock::WriterLock;
 pub use memory::MemoryStore;
@@ -107,7 +107,14 @@ pub trait WalletStore: Send + Sync {
     ///
     /// # Errors
     /// What hinders reading.
-    async fn journal(&self, limit: u32) -> Result<Vec<JournalLine>, StoreError>;
+    async fn journal(&self, limit: u32) -> Result<Vec<JournalEntry>, StoreError>;
+
+    /// The journal lines that `what` names, oldest first: by number, or by the beginning of their
+    /// reference.
+    ///
+    /// # Errors
+    /// What hinders reading.
+    async fn journal_of(&self, what: &str) -> Result<Vec<JournalEntry>, StoreError>;
 
     /// Closes files. Nothing else may be asked afterwards.
     async fn close(&self);

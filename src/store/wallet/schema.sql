@@ -22,6 +22,8 @@ CREATE TABLE holding (
     key_index INTEGER NOT NULL,
     origin TEXT NOT NULL,
     path BLOB NOT NULL,
+    passing TEXT NOT NULL,
+    since_unix_ms INTEGER NOT NULL,
     info_hash BLOB,
     peer TEXT,
     state TEXT NOT NULL,
@@ -48,7 +50,9 @@ CREATE TABLE spend (
     ended_unix_ms INTEGER,
     close_k INTEGER,
     close_wk BLOB,
-    close_signatures BLOB
+    close_signatures BLOB,
+    polled_unix_ms INTEGER,
+    presented_unix_ms INTEGER
 ) STRICT;
 CREATE TRIGGER spend_is_fixed BEFORE UPDATE ON spend
 WHEN OLD.spend IS NOT NEW.spend OR OLD.holding IS NOT NEW.holding
@@ -78,7 +82,9 @@ CREATE TABLE received (
     put INTEGER NOT NULL,
     info_hash BLOB NOT NULL,
     peer TEXT NOT NULL,
-    opened_unix_ms INTEGER NOT NULL
+    opened_unix_ms INTEGER NOT NULL,
+    closed_unix_ms INTEGER,
+    presented_unix_ms INTEGER
 ) STRICT;
 -- The first open of a holding stays, and a close stays as it was fixed.
 CREATE TRIGGER received_is_fixed BEFORE UPDATE ON received

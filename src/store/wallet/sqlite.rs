@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{Connection, Executor, SqlSafeStr, SqliteConnection};
 
 use super::{StoreError, WalletStore, table, write};
-use crate::wallet::{ApplyError, Change, JournalLine, Rows};
+use crate::wallet::{ApplyError, Change, JournalEntry, Rows};
 
 /// Name of the database in the wallet's home.
 pub const FILE: &str = "wallet.db";
@@ -190,9 +190,14 @@ impl WalletStore for SqliteStore {
         written
     }
 
-    async fn journal(&self, limit: u32) -> Result<Vec<JournalLine>, StoreError> {
+    async fn journal(&self, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
         let mut connection = self.pool.acquire().await?;
         table::journal(&mut connection, limit).await
+    }
+
+    async fn journal_of(&self, what: &str) -> Result<Vec<JournalEntry>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        table::journal_of(&mut connection, what).await
     }
 
     async fn close(&self) {

@@ -10,9 +10,9 @@ use crate::coin::keys::{PublicKey, Signature};
 use crate::record::{ClosePart, Holding, OpenSpend};
 use crate::units::{Day, InfoHash, Units, UnixMs};
 use crate::wallet::{
-    Books, Freeze, HoldingRow, HoldingState, JournalKind, JournalLine, Meta, Origin, PayeeKeyRow,
-    PinnedBroker, PurchaseRow, PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId,
-    Rows, SpendRow,
+    Books, Freeze, HoldingRow, HoldingState, JournalEntry, JournalKind, JournalLine, Meta, Origin,
+    Passing, PayeeKeyRow, PinnedBroker, PurchaseRow, PurchaseState, ReceivedRow, ReceivedState,
+    RedemptionRow, RequestId, Rows, SpendRow,
 };
 
 /// An integer as SQLite keeps it. Amounts above 2^63 are refused: no broker sells so much.
@@ -198,6 +198,13 @@ fn holding_from(row: &SqliteRow) -> Result<HoldingRow, StoreError> {
         key_index: read.int32("key_index")?,
         origin,
         path: read.bytes("path")?,
+        passing: match read.text("passing")?.as_str() {
+            "yes" => Passing::Yes,
+            "after_read_back" => Passing::AfterReadBack,
+            "never" => Passing::Never,
+            _ => return Err(read.damaged("passing")),
+        },
+        since: UnixMs(read.int("since_unix_ms")?),
         info_hash: read.maybe_fixed("info_hash")?.map(InfoHash),
         peer: read.maybe_text("peer")?,
         state: state_from(&read)?,
@@ -266,6 +273,8 @@ fn spend_from(row: &SqliteRow) -> Result<SpendRow, StoreError> {
         opened: UnixMs(read.int("opened_unix_ms")?),
         ended: read.maybe_int("ended_unix_ms")?.map(UnixMs),
         close,
+        polled: read.maybe_int("polled_unix_ms")?.map(UnixMs),
+        presented: read.maybe_int("presented_unix_ms")?.map(UnixMs),
     })
 }
 
@@ -297,6 +306,8 @@ fn received_from(row: &SqliteRow) -> Result<ReceivedRow, StoreError> {
         info_hash: InfoHash(read.fixed("info_hash")?),
         peer: read.text("peer")?,
         opened: UnixMs(read.int("opened_unix_ms")?),
+        closed: read.maybe_int("closed_unix_ms")?.map(UnixMs),
+        presented: read.maybe_int("presented_unix_ms")?.map(UnixMs),
     })
 }
 
@@ -382,13 +393,41 @@ async fn load_requests(db: &mut SqliteConnection, rows: &mut Rows) -> Result<(),
 pub(super) async fn journal(
     db: &mut SqliteConnection,
     limit: u32,
-) -> Result<Vec<JournalLine>, StoreError> {
+) -> Result<Vec<JournalEntry>, StoreError> {
     let sql = "SELECT * FROM (SELECT * FROM journal ORDER BY id DESC LIMIT ?) ORDER BY id";
     let rows = sqlx::query(sql)
         .bind(i64::from(limit))
         .fetch_all(db)
         .await?;
-    rows.iter().map(line_from).collect()
+    rows.iter().map(entry_from).collect()
+}
+
+/// The lines with this number, or whose reference begins so, oldest first.
+pub(super) async fn journal_of(
+    db: &mut SqliteConnection,
+    what: &str,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    let sql = "SELECT * FROM journal WHERE id = ? OR (length(?) >= 6 AND substr(reference, 1, length(?)) = ?)
+         ORDER BY id";
+    let rows = sqlx::query(sql)
+        .bind(what.parse::<i64>().ok())
+        .bind(what.to_owned())
+        .bind(what.to_owned())
+        .bind(what.to_owned())
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(entry_from).collect()
+}
+
+fn entry_from(row: &SqliteRow) -> Result<JournalEntry, StoreError> {
+    let read = Reader {
+        table: "journal",
+        row,
+    };
+    Ok(JournalEntry {
+        number: read.int("id")?,
+        line: line_from(row)?,
+    })
 }
 
 fn line_from(row: &SqliteRow) -> Result<JournalLine, StoreError> {

@@ -5,9 +5,9 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 
 use super::StoreError;
 use super::table::{concat, int};
-use crate::units::{InfoHash, Units};
+use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::{
-    ApplyError, Change, HoldingRow, HoldingState, JournalLine, Meta, Origin, PayeeKeyRow,
+    ApplyError, Change, HoldingRow, HoldingState, JournalLine, Meta, Origin, Passing, PayeeKeyRow,
     PurchaseRow, PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, SpendRow,
 };
 
@@ -80,12 +80,18 @@ fn holding(row: &HoldingRow) -> Result<Query, StoreError> {
         Origin::Earned => "earned",
         Origin::Change => "change",
     };
+    let passing = match row.passing {
+        Passing::Yes => "yes",
+        Passing::AfterReadBack => "after_read_back",
+        Passing::Never => "never",
+    };
     let state = state(&row.state)?;
     Ok(sqlx::query(
         "INSERT INTO holding (id, value, holder_key, broker, coin, expires_day, key_index, origin,
-            path, info_hash, peer, state, spend, k, request, at_unix_ms, pending_until_unix_ms, why)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (id) DO UPDATE SET info_hash = excluded.info_hash, peer = excluded.peer,
+            path, passing, since_unix_ms, info_hash, peer, state, spend, k, request, at_unix_ms,
+            pending_until_unix_ms, why)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET passing = excluded.passing, info_hash = excluded.info_hash, peer = excluded.peer,
             state = excluded.state, spend = excluded.spend, k = excluded.k,
             request = excluded.request, at_unix_ms = excluded.at_unix_ms,
             pending_until_unix_ms = excluded.pending_until_unix_ms, why = excluded.why",
@@ -99,6 +105,8 @@ fn holding(row: &HoldingRow) -> Result<Query, StoreError> {
     .bind(i64::from(row.key_index))
     .bind(origin)
     .bind(row.path.clone())
+    .bind(passing)
+    .bind(int(row.since.0)?)
     .bind(row.info_hash.map(|h| h.0.to_vec()))
     .bind(row.peer.clone())
     .bind(state.name)
@@ -169,12 +177,15 @@ fn spend(row: &SpendRow) -> Result<Query, StoreError> {
     let close = row.close.as_ref();
     Ok(sqlx::query(
         "INSERT INTO spend (spend, holding, value, payee, payee_certificate, anchor, last_k,
-            info_hash, peer, opened_unix_ms, ended_unix_ms, close_k, close_wk, close_signatures)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            info_hash, peer, opened_unix_ms, ended_unix_ms, close_k, close_wk, close_signatures,
+            polled_unix_ms, presented_unix_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (spend) DO UPDATE SET holding = excluded.holding, payee = excluded.payee,
             anchor = excluded.anchor, last_k = excluded.last_k,
             ended_unix_ms = excluded.ended_unix_ms, close_k = excluded.close_k,
-            close_wk = excluded.close_wk, close_signatures = excluded.close_signatures",
+            close_wk = excluded.close_wk, close_signatures = excluded.close_signatures,
+            polled_unix_ms = excluded.polled_unix_ms,
+            presented_unix_ms = excluded.presented_unix_ms",
     )
     .bind(row.spend.0.to_vec())
     .bind(row.holding.0.to_vec())
@@ -186,10 +197,12 @@ fn spend(row: &SpendRow) -> Result<Query, StoreError> {
     .bind(row.info_hash.0.to_vec())
     .bind(row.peer.clone())
     .bind(int(row.opened.0)?)
-    .bind(row.ended.map(|at| int(at.0)).transpose()?)
+    .bind(maybe(row.ended)?)
     .bind(close.map(|c| i64::from(c.k)))
     .bind(close.map(|c| c.wk.0.to_vec()))
-    .bind(close.map(|c| concat(&c.signatures))))
+    .bind(close.map(|c| concat(&c.signatures)))
+    .bind(maybe(row.polled)?)
+    .bind(maybe(row.presented)?))
 }
 
 fn received(row: &ReceivedRow) -> Result<Query, StoreError> {
@@ -202,11 +215,13 @@ fn received(row: &ReceivedRow) -> Result<Query, StoreError> {
     Ok(sqlx::query(
         "INSERT INTO received (spend, holding, value, holder_key, broker, coin, expires_day, path,
             open, key_index, k, wk, state, signatures, accepted, put, info_hash, peer,
-            opened_unix_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            opened_unix_ms, closed_unix_ms, presented_unix_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (spend) DO UPDATE SET holding = excluded.holding, open = excluded.open,
             k = excluded.k, wk = excluded.wk, state = excluded.state,
-            signatures = excluded.signatures, accepted = excluded.accepted, put = excluded.put",
+            signatures = excluded.signatures, accepted = excluded.accepted, put = excluded.put,
+            closed_unix_ms = excluded.closed_unix_ms,
+            presented_unix_ms = excluded.presented_unix_ms",
     )
     .bind(row.spend.0.to_vec())
     .bind(held.id.0.to_vec())
@@ -226,7 +241,13 @@ fn received(row: &ReceivedRow) -> Result<Query, StoreError> {
     .bind(i64::from(row.put))
     .bind(row.info_hash.0.to_vec())
     .bind(row.peer.clone())
-    .bind(int(row.opened.0)?))
+    .bind(int(row.opened.0)?)
+    .bind(maybe(row.closed)?)
+    .bind(maybe(row.presented)?))
+}
+
+fn maybe(at: Option<UnixMs>) -> Result<Option<i64>, StoreError> {
+    at.map(|at| int(at.0)).transpose()
 }
 
 fn key(row: &PayeeKeyRow) -> Query {
