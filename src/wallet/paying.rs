@@ -3,6 +3,7 @@
 use super::change::{Change, Effect, JournalKind, JournalLine};
 use super::choose::{Funds, Limits, NoCoin, Wish, choose};
 use super::error::WalletError;
+use super::reading::LOST_PEER;
 use super::rows::{Books, HoldingRow, HoldingState, Meta, Origin, Passing, Rows, SpendRow};
 use super::sign::SpendDraft;
 use crate::coin::certificate::PseudonymCertificate;
@@ -289,7 +290,7 @@ fn change_of(
         key_index: parent.key_index,
         origin: Origin::Change,
         path,
-        passing: match close.k >= row.last_k {
+        passing: match close.k >= row.last_k && row.peer != LOST_PEER {
             true => Passing::AfterReadBack,
             false => Passing::Never,
         },

@@ -248,6 +248,8 @@ fn adopted(row: &HoldingRow, open: &OpenSpend, now: UnixMs) -> SpendRow {
         opened: now,
         ended: Some(now),
         close: None,
+        polled: None,
+        presented: None,
     }
 }
 

@@ -13,8 +13,8 @@ use super::error::WalletError;
 use super::paying::with_books;
 use super::reading::{Found, LOST_PEER, adopt_close, found};
 use super::rows::{
-    HoldingRow, HoldingState, Meta, Origin, PayeeKeyRow, ReceivedRow, ReceivedState, RequestId,
-    Rows,
+    HoldingRow, HoldingState, Meta, Origin, Passing, PayeeKeyRow, ReceivedRow, ReceivedState,
+    RequestId, Rows,
 };
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::keys::PublicKey;
@@ -111,7 +111,7 @@ pub fn coins(
         bought = bought
             .checked_add(holding.value)
             .ok_or(WalletError::Overflow)?;
-        let row = row_of(holding, *index, Origin::Bought, &path);
+        let row = row_of(holding, *index, Origin::Bought, &path, now);
         change.journal.push(line(&row, now));
         change.holdings.push(row);
     }
@@ -217,10 +217,12 @@ fn share(
         info_hash: InfoHash([0; 20]),
         peer: LOST_PEER.to_owned(),
         opened: now,
+        closed: Some(now),
+        presented: Some(now),
     });
     let mut longer = path.clone();
     longer.links.push(*link);
-    let row = row_of(next, index, Origin::Earned, &longer);
+    let row = row_of(next, index, Origin::Earned, &longer, now);
     change.meta = Some(with_books(rows, |books| {
         books.earned = books.earned.checked_add(next.value)?;
         Some(())
@@ -230,8 +232,20 @@ fn share(
     Ok(Some(change))
 }
 
-fn row_of(holding: Holding, key_index: u32, origin: Origin, path: &Path) -> HoldingRow {
+/// What was earned in a lost journal is only redeemed: whether its spend was accepted is not known.
+fn row_of(
+    holding: Holding,
+    key_index: u32,
+    origin: Origin,
+    path: &Path,
+    now: UnixMs,
+) -> HoldingRow {
     HoldingRow {
+        passing: match origin {
+            Origin::Bought => Passing::Yes,
+            Origin::Earned | Origin::Change => Passing::Never,
+        },
+        since: now,
         holding,
         key_index,
         origin,

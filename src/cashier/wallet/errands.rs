@@ -11,7 +11,7 @@ use super::checks::SpentCopy;
 use super::chores::PresentReport;
 use super::door::{Account, BrokerDoor, DoorError, Shown};
 use super::purse::{Purse, give};
-use super::reader::{GOOD_MS, Job, Seen};
+use super::reader::{Job, Seen};
 use super::recovery::Recovered;
 use super::redeeming::Unread;
 use super::told::RedeemReport;

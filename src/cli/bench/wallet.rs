@@ -15,7 +15,7 @@ use crate::coin::keys::SecretKey;
 use crate::record;
 use crate::store::wallet::{SqliteOptions, SqliteStore, WalletStore};
 use crate::units::Units;
-use crate::wallet::{Change, HoldingRow, HoldingState, Meta, Origin, PinnedBroker, SIZES};
+use crate::wallet::{Change, HoldingRow, HoldingState, Meta, Origin, Passing, PinnedBroker, SIZES};
 use crate::{clock, random};
 
 /// Holdings in one change while the wallet is made.
@@ -111,6 +111,8 @@ async fn fill(home: &Path, seed: &Seed, holdings: u32) -> Result<()> {
                 key_index: *index,
                 origin: Origin::Bought,
                 path: path.encode(),
+                passing: Passing::Yes,
+                since: clock::now(),
                 info_hash: None,
                 peer: None,
                 state: HoldingState::Available,
