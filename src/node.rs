@@ -27,6 +27,9 @@ use crate::wallet::keeping::Rules;
 /// How long closing channels may take when a node stops.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long a node looks for DHT nodes before its wallet reads slots.
+const SETTLE_DHT: Duration = Duration::from_secs(30);
+
 /// Why a node did not start, or did not take a torrent.
 #[derive(Debug, Error)]
 pub enum NodeError {
@@ -149,7 +152,7 @@ impl Node {
         let gateway = Gateway::start(&gateway_config)?;
         let port = gateway.listen_addr().port();
         let dht = start_dht(&config, port).await?;
-        wallet.set_slots(Arc::new(dht.clone())).await?;
+        tokio::spawn(give_slots(wallet.clone(), dht.clone()));
         let private: Arc<Mutex<HashSet<InfoHash>>> = Arc::default();
         let known = Arc::clone(&private);
         let is_private = Arc::new(move |info_hash: &InfoHash| {
@@ -241,6 +244,15 @@ impl Node {
         );
         Ok(())
     }
+}
+
+/// Gives the wallet the DHT once it knows enough nodes to read a slot, or after a while anyway.
+async fn give_slots(wallet: WalletHandle, dht: DhtNode) {
+    let nodes = usize::try_from(dht.min_answers()).unwrap_or(usize::MAX);
+    if !dht.settled(nodes, SETTLE_DHT).await {
+        tracing::warn!("few DHT nodes are known: what earlier runs left waits to be read");
+    }
+    let _ = wallet.set_slots(Arc::new(dht)).await;
 }
 
 /// Gives the wallet what the gateway's look-ups and watches find in one slot beside what was shown.

@@ -180,6 +180,30 @@ impl Person {
         self.wallet = Some(wallet);
     }
 
+    /// The same wallet in another home; this one must be closed. The copy is closed too.
+    pub fn copy(&self) -> Person {
+        assert!(
+            self.wallet.is_none(),
+            "a wallet in use is not copied like this"
+        );
+        let dir = tempfile::tempdir().expect("a directory");
+        for entry in std::fs::read_dir(self.dir.path()).expect("listed") {
+            let from = entry.expect("listed").path();
+            if from.is_file() {
+                let to = dir.path().join(from.file_name().expect("a file"));
+                std::fs::copy(from, to).expect("copied");
+            }
+        }
+        let mut config = self.config.clone();
+        config.home = dir.path().to_path_buf();
+        Person {
+            dir,
+            config,
+            slots: Arc::default(),
+            wallet: None,
+        }
+    }
+
     pub async fn stop(&mut self) {
         if let Some(wallet) = self.wallet.take() {
             wallet.shutdown().await.expect("written");

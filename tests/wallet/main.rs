@@ -4,3 +4,4 @@
 mod house;
 mod life;
 mod trouble;
+mod unread;

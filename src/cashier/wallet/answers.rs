@@ -47,7 +47,7 @@ impl Purse {
                 self.write_answer(change).await;
             }
             News::Redeemed(request, answer) => self.redeemed(request, answer, now).await,
-            News::Spent(copy) => self.take_spent(copy, now),
+            News::Spent(copy) => self.take_spent(copy, now).await,
             News::Recovered(told) => self.recovery_told(told, now).await,
             News::Notices(told) => self.noticed(told, now).await,
             News::Contested(answers) => self.contested(answers, now).await,
@@ -61,7 +61,7 @@ impl Purse {
 
     /// A list that cannot be had does not keep the wallet from buying; payees then give no more than
     /// the provisional window.
-    fn take_spent(&mut self, copy: Result<Arc<dyn SpentCopy>, DoorError>, now: UnixMs) {
+    async fn take_spent(&mut self, copy: Result<Arc<dyn SpentCopy>, DoorError>, now: UnixMs) {
         self.desk.heard(Errand::Spent, None, now);
         self.desk.spent_at = now;
         match copy {
@@ -73,6 +73,7 @@ impl Purse {
             Err(error) => {
                 tracing::warn!("no fresh spent list: {error}");
                 self.desk.spent_due = now.plus_ms(RETRY_MOST_MS);
+                self.give_up_readings().await;
             }
         }
     }

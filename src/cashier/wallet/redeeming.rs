@@ -43,6 +43,14 @@ impl Purse {
         }
     }
 
+    /// Goes on without what cannot be read now.
+    pub(super) async fn give_up_readings(&mut self) {
+        for mut waits in std::mem::take(&mut self.desk.unread) {
+            waits.left.clear();
+            self.redeem_read(waits).await;
+        }
+    }
+
     /// What a spend that was taken over left is read too, where somebody waits to redeem.
     pub(super) fn read_change_too(&mut self, id: &HoldingId) {
         let change = id.change();

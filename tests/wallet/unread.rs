@@ -1,0 +1,133 @@
+//! What an earlier run left, read before it is used: a silent DHT, and a copy of a wallet that is behind.
+
+use std::sync::atomic::Ordering;
+
+use dpay::channel::NoReserve;
+use dpay::record::{OpenSpend, Path};
+use dpay::units::Units;
+use dpay::wallet::{Freeze, JournalKind};
+
+use crate::house::{House, Person, TORRENT, wish};
+
+async fn rich(house: &House) -> Person {
+    let mut person = Person::new(&house.server.url()).await;
+    house.deposit(person.wallet().account(), 30_000).await;
+    person.restart().await;
+    person.until("bought", |b| b.available == Units(512)).await;
+    person
+}
+
+/// Spends one coin of `payer` to `payee`, who records it.
+async fn pay(payer: &Person, payee: &Person) -> (OpenSpend, Path) {
+    let reserved = payer.reserve(wish(2, 64)).await.expect("at hand");
+    let path = Path::decode(&reserved.path, 7).expect("a path");
+    let (_, certificate) = payee.wallet().payee_key().await.expect("in stock");
+    let (key, id) = (certificate.holder, reserved.holding.id);
+    let spent = payer
+        .wallet()
+        .commit(id, key, certificate, TORRENT, "payee:1".into())
+        .await;
+    let (open, _) = spent.expect("reserved");
+    let recorded = payee
+        .wallet()
+        .record_open(path.clone(), open, TORRENT, "payer:1".into())
+        .await;
+    recorded.expect("good");
+    (open, path)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_dht_only_what_this_run_bought_is_used() {
+    let house = House::open().await;
+    let mut person = rich(&house).await;
+    person.slots.is_silent.store(true, Ordering::Relaxed);
+    person.restart().await;
+    person.until("known", |b| b.broker_balance.is_some()).await;
+    assert_eq!(
+        person.wallet().reserve(wish(2, 64)).await,
+        Err(NoReserve::NotYet)
+    );
+    let report = person.wallet().redeem_all().await.expect("answers");
+    assert_eq!((report.credited, report.unread), (Units(0), Units(512)));
+    let balance = person.balance().await;
+    assert_eq!((balance.unread, balance.redeeming), (Units(512), Units(0)));
+
+    person.wallet().buy(Units(16)).await.expect("sold");
+    let given = person
+        .reserve(wish(2, 16))
+        .await
+        .expect("bought in this run");
+    assert_eq!(given.holding.value, Units(16));
+
+    person.slots.is_silent.store(false, Ordering::Relaxed);
+    person.until("read", |b| b.unread == Units(0)).await;
+    let report = person.wallet().redeem_all().await.expect("answers");
+    assert!(report.credited >= Units(512), "{report:?}");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_behind_freezes_what_its_other_self_spent() {
+    let house = House::open().await;
+    let mut original = rich(&house).await;
+    let payee = Person::new(&house.server.url()).await;
+    payee.until_key().await;
+    original.stop().await;
+    let mut copy = original.copy();
+    original.start().await;
+    let (open, path) = pay(&original, &payee).await;
+    let holding = path.holding().expect("values fit");
+    let record = open.record(&holding);
+    copy.slots.items.lock().expect("whole").push(record);
+    copy.start().await;
+    let balance = copy.until("frozen", |b| b.frozen == Units(64)).await;
+    let line = &balance.frozen_in[0];
+    assert_eq!((line.holding, line.why), (holding.id, Freeze::OwnSpend));
+    assert_eq!(line.seen, Some(open.commitment(&holding.id)));
+    copy.until("read", |b| b.available == Units(448)).await;
+    let report = copy.wallet().redeem_all().await.expect("answers");
+    assert_eq!(
+        report.coins,
+        Units(448),
+        "all but the frozen one: {report:?}"
+    );
+    let lines = copy.wallet().history(100).await.expect("read");
+    assert!(lines.iter().any(|line| line.kind == JournalKind::Frozen));
+    copy.restart().await;
+    assert_eq!(copy.balance().await.frozen, Units(64), "it stays frozen");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_behind_signs_the_close_that_was_signed_before() {
+    let house = House::open().await;
+    let payer = rich(&house).await;
+    let mut payee = Person::new(&house.server.url()).await;
+    payee.until_key().await;
+    let (open, path) = pay(&payer, &payee).await;
+    let holding = path.holding().expect("values fit");
+    let spend = open.commitment(&holding.id);
+    payee.stop().await;
+    let mut copy = payee.copy();
+    payee.start().await;
+    let (_, chain) = payer.wallet().open_again(spend).await.expect("known");
+    let wk = |k| chain.reveal(k).expect("in chain");
+    let first = payee
+        .wallet()
+        .close(spend, 20, wk(20))
+        .await
+        .expect("proven");
+    copy.slots
+        .items
+        .lock()
+        .expect("whole")
+        .push(first.record(&holding.id, &open));
+    copy.start().await;
+    let again = copy
+        .wallet()
+        .close(spend, 30, wk(30))
+        .await
+        .expect("as it was");
+    assert_eq!(first, again, "one close, whatever came later");
+    assert_eq!(copy.balance().await.books.earned, Units(20));
+}
