@@ -13,10 +13,13 @@ use tokio::task::JoinHandle;
 use crate::broker::answer::Refusal;
 use crate::broker::change::Change;
 use crate::broker::{Broker, Call, Operated, Operation, Rows, Sealed, Stop};
+use crate::cashier::kill;
 use crate::coin::keys::PublicKey;
 use crate::store::broker::{BrokerStore, BrokerStoreError};
 use crate::units::UnixMs;
 
+/// The one durable step of a broker: what a batch of requests decided.
+const STEP: &str = "broker.batch";
 /// Most requests in one transaction.
 const BATCH: usize = 64;
 /// Requests that may wait; more are told to come again.
@@ -201,8 +204,12 @@ impl Till {
             if changes.is_empty() {
                 return Ok(said);
             }
+            kill::before(STEP);
             match self.store.apply(&changes).await {
-                Ok(()) => return Ok(said),
+                Ok(()) => {
+                    kill::after(STEP);
+                    return Ok(said);
+                }
                 Err(BrokerStoreError::Stale(_)) if attempt < ATTEMPTS => {}
                 Err(error) => return Err(error),
             }

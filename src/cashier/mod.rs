@@ -4,4 +4,5 @@
 //! released: signatures, requests to the broker, answers to whoever asked.
 
 pub mod broker;
+mod kill;
 pub mod wallet;

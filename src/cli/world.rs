@@ -35,6 +35,19 @@ impl Proc {
     /// # Errors
     /// When the program cannot be started.
     pub fn start(name: &str, exe: &Path, args: &[String]) -> Result<Proc> {
+        Proc::start_with(name, exe, args, &[])
+    }
+
+    /// The same with these variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Proc::start`].
+    pub fn start_with(
+        name: &str,
+        exe: &Path,
+        args: &[String],
+        env: &[(&str, &str)],
+    ) -> Result<Proc> {
         // Who asks for logs wants to see the children's.
         let logs = std::env::var_os("RUST_LOG").is_some();
         let mut child = Command::new(exe)
@@ -47,6 +60,7 @@ impl Proc {
                 Stdio::piped()
             })
             .env_remove("DPAY_PASSPHRASE")
+            .envs(env.iter().copied())
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {} for {name}", exe.display()))?;
@@ -419,10 +433,18 @@ impl World {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn(&self, name: &str, args: &[String]) -> Result<Proc> {
+        self.spawn_with(name, args, &[])
+    }
+
+    /// The same with these variables in its environment.
+    ///
+    /// # Errors
+    /// As [`World::spawn`].
+    pub fn spawn_with(&self, name: &str, args: &[String], env: &[(&str, &str)]) -> Result<Proc> {
         let mut all = args.to_vec();
         all.extend(self.global(name));
         all.push("--with-parent".into());
-        Proc::start(name, &self.exe, &all)
+        Proc::start_with(name, &self.exe, &all, env)
     }
 
     /// Starts a seeder of `torrents` (files) with their payload below `data`, and waits until it serves.

@@ -35,6 +35,7 @@ pub mod recover;
 pub mod rows;
 pub mod settled;
 pub mod sign;
+pub mod step;
 pub mod trade;
 pub mod view;
 
@@ -57,4 +58,5 @@ pub use rows::{
     PurchaseRow, PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows,
     SpendRow,
 };
+pub use step::Step;
 pub use view::{Balance, FrozenLine, LockReason, LockedLine, PendingLine};

@@ -5,6 +5,7 @@ mod cheats;
 mod demo;
 mod faults;
 mod foreign;
+mod killed;
 mod passing;
 mod raw;
 mod support;

@@ -17,6 +17,7 @@ use super::reader::Reader;
 use super::slots::SlotReader;
 use super::told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
 use super::watch::Watcher;
+use crate::cashier::kill;
 use crate::channel::{NoReserve, Reserved};
 use crate::clock;
 use crate::coin::Seed;
@@ -29,8 +30,8 @@ use crate::store::wallet::{StoreError, WalletStore, WriterLock};
 use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::{
-    Balance, Change, Effect, JournalEntry, PinnedBroker, ReceivedState, Rows, WalletError, earning,
-    keys, paying, sign,
+    Balance, Change, Effect, JournalEntry, PinnedBroker, ReceivedState, Rows, Step, WalletError,
+    earning, keys, paying, sign,
 };
 use crate::wire::message::RefuseReason;
 
@@ -179,10 +180,18 @@ impl Purse {
             return Ok(effects);
         }
         self.reader.born().note(&self.rows, &mut rows_only);
+        let step = Step::of(&rows_only, &self.rows).name();
+        let is_durable = !rows_only.is_volatile();
+        if is_durable {
+            kill::before(step);
+        }
         if let Err(error) = self.store.apply(&rows_only).await {
             // A full disk rolls back; after anything else the store says what it holds.
             self.is_doubtful = !matches!(error, StoreError::Full);
             return Err(error.into());
+        }
+        if is_durable {
+            kill::after(step);
         }
         rows_only.apply(&mut self.rows).map_err(StoreError::from)?;
         Ok(effects)
