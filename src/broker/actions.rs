@@ -1,7 +1,10 @@
 //! What an account can ask for, one function each: state, purchase, certificates, redeem and
 //! present, withdrawal, a look at a holding.
 
-use super::answer::{AccountState, Answer, HoldingShown, ItemAnswer, Refusal, RefusalCode};
+use super::answer::{
+    AccountState, Answer, CreditShown, CreditState, HoldingShown, HoldingStatus, ItemAnswer,
+    Refusal, RefusalCode,
+};
 use super::change::Ledger;
 use super::decide::{Broker, Caller, CoinOrder};
 use super::desk::{Desk, Stop};
@@ -238,10 +241,14 @@ impl Broker {
     ) -> Result<Answer, Stop> {
         let mut shown = HoldingShown {
             id: *id,
-            state: "unknown".to_owned(),
+            state: HoldingStatus::Unknown,
             c: None,
+            open: None,
             close: None,
+            redeem: None,
             since_unix_ms: None,
+            decide_after_unix_ms: None,
+            credit: None,
         };
         if let Some(row) = desk.holding(id)? {
             let holder = desk.holder(&row.key)?;
@@ -255,14 +262,33 @@ impl Broker {
             shown.c = Some(row.state.commitment());
             shown.since_unix_ms = Some(row.since);
             shown.state = match row.state {
-                HoldingState::Fixed { .. } => "fixed",
-                HoldingState::Split { close, .. } => {
-                    shown.close = Some(hex::encode(close));
-                    "split"
+                HoldingState::Fixed { spend, .. } => {
+                    shown.open = Some(hex::encode(spend));
+                    HoldingStatus::Fixed
                 }
-                HoldingState::Redeemed { .. } => "redeemed",
-            }
-            .to_owned();
+                HoldingState::Split { spend, close, .. } => {
+                    shown.open = Some(hex::encode(spend));
+                    shown.close = Some(hex::encode(close));
+                    HoldingStatus::Split
+                }
+                HoldingState::Redeemed { redeem, .. } => {
+                    shown.redeem = Some(hex::encode(redeem));
+                    HoldingStatus::Redeemed
+                }
+            };
+        }
+        if let Some(credit) = desk.credit(id)?
+            && credit.account == *me
+        {
+            shown.credit = Some(CreditShown {
+                units: credit.units,
+                state: if credit.paid {
+                    CreditState::Paid
+                } else {
+                    CreditState::Pending
+                },
+                pending_until_unix_ms: credit.pending_until,
+            });
         }
         Ok(Answer::Holding { holding: shown })
     }

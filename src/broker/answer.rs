@@ -87,6 +87,36 @@ pub enum Answer {
         /// Its state.
         holding: HoldingShown,
     },
+    /// A proof of fraud was taken.
+    Proof {
+        /// What it led to.
+        proof: ProofTaken,
+    },
+    /// One page of what the broker knows of this account.
+    Recover {
+        /// The page.
+        page: RecoverPage,
+    },
+    /// One page of what happened to this account.
+    Notices {
+        /// In the order in which they happened.
+        notices: Vec<Notice>,
+        /// Whether there are more after these.
+        more: bool,
+    },
+}
+
+impl Answer {
+    /// Whether part of it is not final: the same request is decided again when it is asked again.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        match self {
+            Answer::Redeem { items, .. } => items
+                .iter()
+                .any(|item| matches!(item, ItemAnswer::Contested { .. })),
+            _ => false,
+        }
+    }
 }
 
 /// An account's money as its owner sees it.
@@ -126,6 +156,17 @@ pub enum ItemAnswer {
         /// The holding that the path leads to.
         holding: HoldingId,
     },
+    /// Two statements in one slot on the path are being compared with what the DHT holds. What was
+    /// sent is kept, and takes its place by itself once that is decided; ask again then.
+    Contested {
+        /// The holding whose slot is contested: on the path, or what it leads to.
+        holding: HoldingId,
+        /// When the broker can decide at the earliest.
+        decide_after_unix_ms: UnixMs,
+        /// Both statements, where what was sent is not the one that stood first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        conflict: Option<Box<ConflictShown>>,
+    },
     /// This one was not taken.
     Refused(Refusal),
 }
@@ -135,14 +176,203 @@ pub enum ItemAnswer {
 pub struct HoldingShown {
     /// The holding.
     pub id: HoldingId,
-    /// `unknown`, `fixed`, `split` or `redeemed`.
-    pub state: String,
+    /// How far it got.
+    pub state: HoldingStatus,
     /// Commitment of what stands in its spend slot.
     pub c: Option<Commitment>,
+    /// The 422 bytes of the open spend, as hex, once it is fixed or split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<String>,
     /// The 228 bytes of the close, as hex, once it is split.
     pub close: Option<String>,
+    /// The 256 bytes of the redeem part, as hex, once it is redeemed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redeem: Option<String>,
     /// When the statement was first presented.
     pub since_unix_ms: Option<UnixMs>,
+    /// When the broker can decide at the earliest, while it is contested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decide_after_unix_ms: Option<UnixMs>,
+    /// What it brought this account: redeemed, or settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<CreditShown>,
+}
+
+/// States of a holding as its owner sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldingStatus {
+    /// Nothing was presented about it.
+    Unknown,
+    /// Spent; no close is known.
+    Fixed,
+    /// Spent and closed: both shares are holdings of their own.
+    Split,
+    /// Turned into a credit.
+    Redeemed,
+    /// Two statements are in one of its slots, and it is not decided which one stands.
+    Contested,
+    /// Its coin's time is over, and its value went to the account behind its key.
+    Settled,
+}
+
+impl std::fmt::Display for HoldingStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            HoldingStatus::Unknown => "unknown",
+            HoldingStatus::Fixed => "fixed",
+            HoldingStatus::Split => "split",
+            HoldingStatus::Redeemed => "redeemed",
+            HoldingStatus::Contested => "contested",
+            HoldingStatus::Settled => "settled",
+        })
+    }
+}
+
+/// What a holding brought an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreditShown {
+    /// How much.
+    pub units: Units,
+    /// Whether it is there yet.
+    pub state: CreditState,
+    /// When it turns from pending to paid, if it is not contested then.
+    pub pending_until_unix_ms: UnixMs,
+}
+
+/// How far a credit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CreditState {
+    /// Within the hold, or contested.
+    Pending,
+    /// Part of the balance.
+    Paid,
+    /// A contest was lost: it went back.
+    Cancelled,
+    /// Paid by itself when the coin's time was over.
+    Settled,
+}
+
+/// What a proof of fraud led to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofTaken {
+    /// The holder key that signed both items.
+    pub key: PublicKey,
+    /// What became of the account behind it.
+    pub verdict: ProofVerdict,
+    /// Whether the broker had a proof about this key and salt before.
+    pub known: bool,
+}
+
+/// What became of an account that signed twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProofVerdict {
+    /// It is suspended.
+    Suspended,
+    /// Nobody who presented lost anything by it: it is only warned.
+    Warned,
+}
+
+/// One page of what the broker knows of an account, for a wallet that has only its words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoverPage {
+    /// Holder keys that are this account's; the highest one used tells the next index.
+    pub keys: Vec<KeyFound>,
+    /// Certificates of coins that it bought and about which nothing was presented, as hex.
+    pub coins: Vec<String>,
+    /// Holdings under its keys that the broker knows a path to.
+    pub holdings: Vec<HoldingFound>,
+    /// What to ask for after this page; none: it was the last one.
+    pub next: Option<String>,
+}
+
+/// A holder key of the account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFound {
+    /// The key.
+    pub key: PublicKey,
+    /// Its `PseudonymCertificate`, as hex; none for a suspended account.
+    pub certificate: Option<String>,
+}
+
+/// A holding under one of the account's keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldingFound {
+    /// The path's bytes, as hex.
+    pub path: String,
+    /// What is known about it; `unknown`: nothing stands in its spend slot.
+    pub holding: HoldingShown,
+}
+
+/// Something that happened to an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Counts the account's notices from 1, without gaps.
+    pub number: u64,
+    /// When.
+    pub at_unix_ms: UnixMs,
+    /// What.
+    pub what: NoticeKind,
+}
+
+/// What happens to an account without its asking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NoticeKind {
+    /// A slot on the way to a credit of this account is contested: the credit waits.
+    Contested {
+        /// The holding whose slot it is.
+        holding: HoldingId,
+        /// When the broker can decide at the earliest.
+        decide_after_unix_ms: UnixMs,
+    },
+    /// A contest in which this account presented or was credited is decided.
+    ContestDecided {
+        /// The holding whose slot was contested.
+        holding: HoldingId,
+        /// Commitment of the statement that stands, for good.
+        stands: Commitment,
+        /// Whether that is the one that this account relied on.
+        won: bool,
+    },
+    /// A credit went back since the statement it hangs on lost a contest.
+    CreditCancelled {
+        /// The holding that was redeemed.
+        holding: HoldingId,
+        /// How much.
+        units: Units,
+    },
+    /// What this account lost to a double spend was paid from the balance or bond of the one who
+    /// signed twice.
+    Compensated {
+        /// The holding that was lost.
+        holding: HoldingId,
+        /// How much, now.
+        units: Units,
+        /// What is still missing.
+        missing: Units,
+    },
+    /// This account signed twice and somebody lost by it.
+    Suspended {
+        /// The holder key that signed both.
+        key: PublicKey,
+    },
+    /// This account signed twice, and nobody who presented lost by it.
+    Warned {
+        /// The holder key that signed both.
+        key: PublicKey,
+    },
+    /// A coin's time was over and this account got what nobody redeemed under its keys.
+    Settled {
+        /// The coin.
+        coin: HoldingId,
+        /// The holding.
+        holding: HoldingId,
+        /// How much.
+        units: Units,
+    },
 }
 
 /// Why something was not done, and what to do about it.

@@ -20,6 +20,15 @@ pub const PRESENT: &str = "POST /v1/present";
 pub const WITHDRAW: &str = "POST /v1/withdraw";
 /// Route of what is known about a holding.
 pub const HOLDING: &str = "POST /v1/holding";
+/// Route of proofs of fraud.
+pub const PROOF: &str = "POST /v1/proof";
+/// Route of all that the broker knows of an account's keys, coins and holdings.
+pub const RECOVER: &str = "POST /v1/recover";
+/// Route of what happened to an account.
+pub const NOTICES: &str = "POST /v1/notices";
+
+/// Most keys, coins and holdings, or notices, on one page.
+pub const MAX_PAGE: u32 = 100;
 
 /// Body of `POST /v1/account`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +117,37 @@ pub struct AskWithdraw {
 pub struct AskHolding {
     /// The holding.
     pub holding: HoldingId,
+}
+
+/// Body of `POST /v1/proof`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskProof {
+    /// The proof's bytes (`record::FraudProof`), as hex.
+    #[serde(with = "hex_bytes")]
+    pub proof: Vec<u8>,
+}
+
+/// Body of `POST /v1/recover`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskRecover {
+    /// Where the page before ended, as that page said; absent: from the beginning.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// Most entries on the page, 1 to 100.
+    pub limit: u32,
+}
+
+/// Body of `POST /v1/notices`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskNotices {
+    /// The number of the last notice that is known; 0: from the first.
+    #[serde(default)]
+    pub after: u64,
+    /// Most notices on the page, 1 to 100.
+    pub limit: u32,
 }
 
 /// Bytes as lower-case hex text.

@@ -269,7 +269,9 @@ impl Call {
                 let id = withdrawal_id(&me, &self.caller.request_id);
                 keys.push(RowKey::Withdrawal(id));
             }
-            Action::Holding(id) => keys.push(RowKey::Holding(*id)),
+            Action::Holding(id) => {
+                keys.extend([RowKey::Holding(*id), RowKey::Credit(*id)]);
+            }
         }
         keys
     }

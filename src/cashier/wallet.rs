@@ -29,7 +29,7 @@ use crate::store::wallet::StoreError;
 use crate::wallet::WalletError;
 
 pub use checks::{SpentCheck, SpentCopy};
-pub use door::{Account, BrokerDoor, DoorError};
+pub use door::{Account, BrokerDoor, DoorError, Shown};
 pub use handle::WalletHandle;
 pub use home::{HomeError, Passphrase};
 pub use open::{Wallet, WalletConfig, WalletReader};

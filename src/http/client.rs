@@ -5,6 +5,7 @@
 
 mod answers;
 mod error;
+mod inquiries;
 
 use std::time::Duration;
 
@@ -13,14 +14,15 @@ use serde::Serialize;
 use tokio::sync::OnceCell;
 
 pub use error::{ClientError, WhoseFault};
+pub use inquiries::{FoundHolding, KnownHolding, RecoveredPage};
 
 use crate::broker::RequestId;
 use crate::broker::answer::{
-    AccountState, Answer, Envelope, Fault, HoldingShown, ItemAnswer, Outcome, SpentEntry,
+    AccountState, Answer, Envelope, Fault, ItemAnswer, Outcome, SpentEntry,
 };
 use crate::broker::ask::{
-    self, AskAccount, AskCertificates, AskCoin, AskHolding, AskPresent, AskPresentItem,
-    AskPurchase, AskRedeem, AskRedeemItem, AskWithdraw,
+    self, AskAccount, AskCertificates, AskCoin, AskPresent, AskPresentItem, AskPurchase, AskRedeem,
+    AskRedeemItem, AskWithdraw,
 };
 use crate::broker::rows::WithdrawalRow;
 use crate::broker::signing::{
@@ -30,7 +32,6 @@ use crate::broker::signing::{
 use crate::broker::spent::{SpentIndex, SpentList};
 use crate::broker::terms::{Info, MAX_BATCH};
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
-use crate::coin::ids::HoldingId;
 use crate::coin::keys::{PublicKey, SecretKey, Signature};
 use crate::record::{OpenSpend, Path, RedeemPart, Slot};
 use crate::units::Units;
@@ -295,22 +296,6 @@ impl BrokerClient {
                 value: withdrawal,
                 evidence: answered.evidence,
             }),
-            _ => Err(self.untrue("it answers something else than was asked")),
-        }
-    }
-
-    /// What the broker knows about a holding whose key this account holds, such as its close.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn holding(&self, holding: HoldingId) -> Result<HoldingShown, ClientError> {
-        let id = RequestId(random::bytes());
-        match self
-            .ask(ask::HOLDING, id, &AskHolding { holding })
-            .await?
-            .value
-        {
-            Answer::Holding { holding: shown } if shown.id == holding => Ok(shown),
             _ => Err(self.untrue("it answers something else than was asked")),
         }
     }

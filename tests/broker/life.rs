@@ -1,6 +1,6 @@
 //! What honest and dishonest accounts do in a coin's life.
 
-use dpay::broker::answer::{ItemAnswer, RefusalCode};
+use dpay::broker::answer::{HoldingStatus, ItemAnswer, RefusalCode};
 use dpay::broker::spent::{Listed, SpentList};
 use dpay::broker::{RequestId, Terms};
 use dpay::http::broker::RateLimit;
@@ -44,8 +44,11 @@ async fn a_coin_goes_through_two_hands_and_everyone_is_paid_after_the_hold() {
     assert_eq!(alice.money().await, (5_000 - 1_000 - 100, 0));
     let id = change.holding().unwrap().id;
     let shown = alice.client.holding(coin.coin.id()).await.unwrap();
-    assert_eq!(shown.state, "split");
-    assert_eq!(alice.client.holding(id).await.unwrap().state, "redeemed");
+    assert_eq!(shown.state, HoldingStatus::Split);
+    assert_eq!(
+        alice.client.holding(id).await.unwrap().state,
+        HoldingStatus::Redeemed
+    );
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use dpay::broker::answer::{Notice, ProofTaken};
 use dpay::cashier::wallet::counter::Counter;
 use dpay::cashier::wallet::{
-    Account, BrokerDoor, CashierError, DoorError, HomeError, Passphrase, SpentCopy, Wallet,
+    Account, BrokerDoor, CashierError, DoorError, HomeError, Passphrase, Shown, SpentCopy, Wallet,
     WalletConfig,
 };
 use dpay::channel::NoReserve;
@@ -15,8 +16,9 @@ use dpay::cli::wallet::{
     BuyArgs, HistoryArgs, InitArgs, PassphraseSource, WalletCommand, WalletGlobal, run,
 };
 use dpay::coin::keys::PublicKey;
-use dpay::coin::{CoinCertificate, PseudonymCertificate};
-use dpay::record::{Path, RedeemPart};
+use dpay::coin::{CoinCertificate, HoldingId, PseudonymCertificate};
+use dpay::http::client::{KnownHolding, RecoveredPage};
+use dpay::record::{FraudProof, OpenSpend, Path, RedeemPart};
 use dpay::store::wallet::StoreError;
 use dpay::units::Units;
 use dpay::wallet::trade::Redeemed;
@@ -119,6 +121,24 @@ impl BrokerDoor for Lossy {
         let done = self.inner.redeem(request, holdings).await?;
         lose(&self.redemptions)?;
         Ok(done)
+    }
+    async fn present(
+        &self,
+        items: Vec<(Path, Option<OpenSpend>)>,
+    ) -> Result<Vec<Shown>, DoorError> {
+        self.inner.present(items).await
+    }
+    async fn holding(&self, holding: HoldingId) -> Result<KnownHolding, DoorError> {
+        self.inner.holding(holding).await
+    }
+    async fn proof(&self, proof: &FraudProof) -> Result<ProofTaken, DoorError> {
+        self.inner.proof(proof).await
+    }
+    async fn recover(&self, after: Option<String>) -> Result<RecoveredPage, DoorError> {
+        self.inner.recover(after).await
+    }
+    async fn notices(&self, after: u64) -> Result<(Vec<Notice>, bool), DoorError> {
+        self.inner.notices(after).await
     }
     async fn spent_list(&self) -> Result<Arc<dyn SpentCopy>, DoorError> {
         self.inner.spent_list().await

@@ -1,7 +1,7 @@
 //! The rules of section 10, one test each.
 
 use super::book::{Book, Person, outcome};
-use crate::broker::answer::{Answer, ItemAnswer, Refusal, RefusalCode};
+use crate::broker::answer::{Answer, HoldingStatus, ItemAnswer, Refusal, RefusalCode};
 use crate::broker::{Action, CoinOrder, Operated, Operation, Presented, Stop, Tail};
 use crate::coin::SecretKey;
 use crate::coin::certificate::{COIN_LIFE_DAYS, CoinCertificate, REDEEM_GRACE_DAYS};
@@ -330,7 +330,7 @@ fn the_spender_is_shown_the_close_of_its_spend_and_nobody_else_is() {
     let Ok(Answer::Holding { holding }) = book.ask(ALICE, Action::Holding(id)) else {
         panic!()
     };
-    assert_eq!(holding.state, "split");
+    assert_eq!(holding.state, HoldingStatus::Split);
     assert_eq!(holding.close.unwrap().len(), 2 * 228);
     let other = book.ask(CAROL, Action::Holding(id)).unwrap_err();
     assert_eq!(other.code, RefusalCode::OtherAccount);

@@ -117,7 +117,7 @@ fn run(book: &mut Book, pool: &mut Vec<Held>, step: Step, seen: &mut Seen) {
 fn count(answer: &ItemAnswer, seen: &mut Seen) {
     match answer {
         ItemAnswer::Redeemed { .. } => seen.redeemed += 1,
-        ItemAnswer::Presented { .. } => {}
+        ItemAnswer::Presented { .. } | ItemAnswer::Contested { .. } => {}
         ItemAnswer::Refused(refusal) => {
             assert!(
                 matches!(refusal.code, RefusalCode::Conflict | RefusalCode::Expired),

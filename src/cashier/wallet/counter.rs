@@ -6,16 +6,16 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use super::checks::SpentCopy;
-use super::door::{Account, BrokerDoor, DoorError};
+use super::door::{Account, BrokerDoor, DoorError, Shown};
 use crate::broker::RequestId as BrokerRequestId;
-use crate::broker::answer::{AccountState, ItemAnswer};
+use crate::broker::answer::{AccountState, ConflictShown, ItemAnswer, Notice, ProofTaken};
 use crate::broker::spent::{Listed, SpentList};
 use crate::broker::terms::Terms;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
-use crate::coin::ids::Commitment;
+use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::{PublicKey, SecretKey};
-use crate::http::client::{BrokerClient, ClientError};
-use crate::record::{Path, RedeemPart, Slot};
+use crate::http::client::{BrokerClient, ClientError, KnownHolding, RecoveredPage};
+use crate::record::{FraudProof, OpenSpend, Path, RedeemPart, Slot};
 use crate::units::{Units, UnixMs};
 use crate::wallet::trade::Redeemed;
 use crate::wallet::{PinnedBroker, RequestId};
@@ -83,8 +83,9 @@ fn account_of(state: &AccountState, terms: Option<&Terms>) -> Account {
     }
 }
 
-fn redeemed_of(item: ItemAnswer) -> Redeemed {
-    match item {
+/// An answer to a redemption; a contested one is no answer yet.
+fn redeemed_of(item: ItemAnswer) -> Result<Redeemed, DoorError> {
+    Ok(match item {
         ItemAnswer::Redeemed {
             units,
             pending_until_unix_ms,
@@ -101,10 +102,44 @@ fn redeemed_of(item: ItemAnswer) -> Redeemed {
         ItemAnswer::Refused(refusal) => Redeemed::Refused {
             why: refusal.to_string(),
         },
+        ItemAnswer::Contested {
+            holding,
+            decide_after_unix_ms: decide_after,
+            ..
+        } => {
+            return Err(DoorError::Contested {
+                holding,
+                decide_after,
+            });
+        }
         ItemAnswer::Presented { .. } => Redeemed::Refused {
             why: "the broker answered a redemption as if it were a presentation".to_owned(),
         },
+    })
+}
+
+fn shown_of(item: ItemAnswer) -> Shown {
+    match item {
+        ItemAnswer::Presented { .. } | ItemAnswer::Redeemed { .. } => Shown::Known,
+        ItemAnswer::Contested {
+            holding,
+            decide_after_unix_ms: decide_after,
+            conflict,
+        } => Shown::Contested {
+            holding,
+            decide_after,
+            proof: conflict.and_then(|c| proof_of(&c)),
+        },
+        ItemAnswer::Refused(refusal) => Shown::Refused {
+            why: refusal.to_string(),
+            proof: refusal.conflict.and_then(|c| proof_of(&c)),
+        },
     }
+}
+
+/// The proof in an answer; as the broker gave it, not verified here.
+fn proof_of(conflict: &ConflictShown) -> Option<FraudProof> {
+    FraudProof::decode(&hex::decode(&conflict.proof).ok()?).ok()
 }
 
 #[async_trait]
@@ -143,11 +178,36 @@ impl BrokerDoor for Counter {
     ) -> Result<(Vec<Redeemed>, Vec<u8>), DoorError> {
         let request = BrokerRequestId(request.0);
         let answered = self.client.redeem(request, holdings).await?;
-        let outcomes = answered.value.into_iter().map(redeemed_of).collect();
+        let outcomes = answered.value.into_iter().map(redeemed_of);
+        let outcomes = outcomes.collect::<Result<Vec<_>, _>>()?;
         // The receipt: 64 bytes of the broker's signature, then the text that it signed.
         let mut receipt = answered.evidence.signature.0.to_vec();
         receipt.extend_from_slice(&answered.evidence.body);
         Ok((outcomes, receipt))
+    }
+
+    async fn present(
+        &self,
+        items: Vec<(Path, Option<OpenSpend>)>,
+    ) -> Result<Vec<Shown>, DoorError> {
+        let (answers, _) = self.client.present(items).await?;
+        Ok(answers.into_iter().map(shown_of).collect())
+    }
+
+    async fn holding(&self, holding: HoldingId) -> Result<KnownHolding, DoorError> {
+        Ok(self.client.holding(holding).await?)
+    }
+
+    async fn proof(&self, proof: &FraudProof) -> Result<ProofTaken, DoorError> {
+        Ok(self.client.proof(proof).await?)
+    }
+
+    async fn recover(&self, after: Option<String>) -> Result<RecoveredPage, DoorError> {
+        Ok(self.client.recover(after).await?)
+    }
+
+    async fn notices(&self, after: u64) -> Result<(Vec<Notice>, bool), DoorError> {
+        Ok(self.client.notices(after).await?)
     }
 
     async fn spent_list(&self) -> Result<Arc<dyn SpentCopy>, DoorError> {

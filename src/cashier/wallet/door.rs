@@ -6,10 +6,13 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use super::checks::SpentCopy;
+use crate::broker::answer::{Notice, ProofTaken};
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
+use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
-use crate::record::{Path, RedeemPart};
-use crate::units::Units;
+use crate::http::client::{KnownHolding, RecoveredPage};
+use crate::record::{FraudProof, OpenSpend, Path, RedeemPart};
+use crate::units::{Units, UnixMs};
 use crate::wallet::trade::Redeemed;
 use crate::wallet::{PinnedBroker, RequestId};
 
@@ -22,6 +25,15 @@ pub enum DoorError {
     /// A signed refusal: nothing happened.
     #[error("the broker refused: {0}")]
     Refused(String),
+    /// Nothing is final yet: two statements in one slot on the way to what was redeemed are being
+    /// compared. What was sent is kept; ask again with the same request id after that time.
+    #[error("the broker decides between two statements about holding {holding} after {} (unix seconds)", decide_after.unix_s())]
+    Contested {
+        /// The holding whose slot it is.
+        holding: HoldingId,
+        /// When the broker can decide at the earliest.
+        decide_after: UnixMs,
+    },
     /// Another broker answers than the pinned one.
     #[error("the broker at {url} has the key {found}, not {pinned}")]
     WrongBroker {
@@ -53,6 +65,29 @@ pub struct Account {
     pub buyable: Units,
 }
 
+/// What became of a path that was presented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// The broker knows it now.
+    Known,
+    /// It is kept, and the broker is comparing two statements in a slot on it with the DHT.
+    Contested {
+        /// The holding whose slot it is.
+        holding: HoldingId,
+        /// When the broker can decide at the earliest.
+        decide_after: UnixMs,
+        /// Both statements, where what was sent is not the one that stood first.
+        proof: Option<FraudProof>,
+    },
+    /// It was not taken.
+    Refused {
+        /// What happened and what to do.
+        why: String,
+        /// Both statements, where another one stands in a slot on it for good.
+        proof: Option<FraudProof>,
+    },
+}
+
 /// What a wallet asks of its broker. Every request may be repeated.
 #[async_trait]
 pub trait BrokerDoor: Send + Sync {
@@ -78,6 +113,25 @@ pub trait BrokerDoor: Send + Sync {
         request: RequestId,
         holdings: Vec<(Path, RedeemPart)>,
     ) -> Result<(Vec<Redeemed>, Vec<u8>), DoorError>;
+
+    /// Presents paths, each with the open spend that follows it if there is one; the answers in their
+    /// order.
+    async fn present(&self, items: Vec<(Path, Option<OpenSpend>)>)
+    -> Result<Vec<Shown>, DoorError>;
+
+    /// What the broker knows about a holding of this account, such as the close of its spend.
+    async fn holding(&self, holding: HoldingId) -> Result<KnownHolding, DoorError>;
+
+    /// Submits a proof of fraud.
+    async fn proof(&self, proof: &FraudProof) -> Result<ProofTaken, DoorError>;
+
+    /// One page of what the broker knows of this account: its keys, coins and holdings. Begin with
+    /// `None`, go on with the page's `next`, until that is none.
+    async fn recover(&self, after: Option<String>) -> Result<RecoveredPage, DoorError>;
+
+    /// What happened to this account after the notice of this number (0: from the first), and
+    /// whether there is more.
+    async fn notices(&self, after: u64) -> Result<(Vec<Notice>, bool), DoorError>;
 
     /// A fresh copy of the spent list.
     async fn spent_list(&self) -> Result<Arc<dyn SpentCopy>, DoorError>;

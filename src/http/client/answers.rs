@@ -66,7 +66,7 @@ impl BrokerClient {
                     ItemAnswer::Redeemed { holding, units, .. } => path
                         .holding()
                         .is_ok_and(|h| h.id == *holding && h.value == *units),
-                    ItemAnswer::Refused(_) => true,
+                    ItemAnswer::Refused(_) | ItemAnswer::Contested { .. } => true,
                     ItemAnswer::Presented { .. } => false,
                 });
         if as_asked {
