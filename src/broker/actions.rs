@@ -3,7 +3,7 @@
 
 use super::answer::{
     AccountState, Answer, CreditShown, CreditState, HoldingShown, HoldingStatus, ItemAnswer,
-    Refusal, RefusalCode,
+    Notice, Refusal, RefusalCode,
 };
 use super::ask::MAX_PAGE;
 use super::change::Ledger;

@@ -216,7 +216,11 @@ impl Auditor {
     /// Each account's ledgers against its row; its pending and outstanding against credits and coins.
     fn check_accounts(&mut self) {
         let mut pending: BTreeMap<PublicKey, i128> = BTreeMap::new();
-        for credit in self.credits.values().filter(|c| c.state == CreditState::Pending) {
+        for credit in self
+            .credits
+            .values()
+            .filter(|c| c.state == CreditState::Pending)
+        {
             *pending.entry(credit.account).or_default() += i128::from(credit.units.0);
         }
         let mut outstanding: BTreeMap<PublicKey, i128> = BTreeMap::new();

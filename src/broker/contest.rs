@@ -110,7 +110,10 @@ pub(super) fn read(
     let ContestState::Waiting(first) = contest.state.clone() else {
         return Ok(false);
     };
-    let overdue = contest.opened.plus_ms(terms.hold_ms.max(terms.contest_gap_ms)) <= desk.now;
+    let overdue = contest
+        .opened
+        .plus_ms(terms.hold_ms.max(terms.contest_gap_ms))
+        <= desk.now;
     let usable = reading.is_usable(min_answers);
     if desk.now < contest.due {
         return Ok(false);
@@ -194,7 +197,9 @@ pub(super) fn end(
     let mut account = desk.account(&contest.offender)?;
     account.contests = account.contests.saturating_sub(1);
     desk.put(Row::Account(account))?;
-    if !contest.late && let Some(mut coin) = desk.coin(&contest.coin)? {
+    if !contest.late
+        && let Some(mut coin) = desk.coin(&contest.coin)?
+    {
         coin.contests = coin.contests.saturating_sub(1);
         desk.put(Row::Coin(coin))?;
     }
@@ -213,7 +218,10 @@ fn keep(
     if known.iter().any(|row| row.bytes == presented.evidence()) {
         return Ok(true);
     }
-    let mine = known.iter().filter(|row| row.presenter == *asked.me).count();
+    let mine = known
+        .iter()
+        .filter(|row| row.presenter == *asked.me)
+        .count();
     if contest.evidence >= MAX_EVIDENCE || mine >= MAX_EVIDENCE_EACH {
         return Ok(false);
     }

@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use super::WithdrawalId;
-use super::answer::{Refusal, RefusalCode};
 use super::answer::NoticeKind;
+use super::answer::{Refusal, RefusalCode};
 use super::cases::{ContestRow, NoticeRow};
 use super::change::{Change, JournalLine, Ledger, Write};
 use super::rows::{
-    HoldingState,
-    AccountRow, CoinRow, CreditRow, HolderRow, HoldingRow, Row, RowKey, Rows, WithdrawalRow,
+    AccountRow, CoinRow, CreditRow, HolderRow, HoldingRow, HoldingState, Row, RowKey, Rows,
+    WithdrawalRow,
 };
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;

@@ -137,7 +137,9 @@ pub(super) fn take(
     for claim in claims {
         account.losses = account.losses.saturating_add(1);
         account.owed = account.owed.checked_add(claim.units).ok_or_else(|| {
-            Stop::Broken(format!("what account {offender} owes for {slot} does not fit"))
+            Stop::Broken(format!(
+                "what account {offender} owes for {slot} does not fit"
+            ))
         })?;
         desk.put_new(Row::Loss(LossRow {
             offender: *offender,
@@ -182,9 +184,10 @@ pub(super) fn compensate(desk: &mut Desk<'_>, offender: &PublicKey) -> Result<()
         let missing = missing.saturating_sub(units);
         loss.paid = loss.units.saturating_sub(missing);
         let mut account = desk.account(offender)?;
-        account.owed = account.owed.checked_sub(units).ok_or_else(|| {
-            Stop::Broken(format!("account {offender} owes less than its losses"))
-        })?;
+        account.owed = account
+            .owed
+            .checked_sub(units)
+            .ok_or_else(|| Stop::Broken(format!("account {offender} owes less than its losses")))?;
         if missing.is_zero() {
             account.losses_paid = loss.number;
         }

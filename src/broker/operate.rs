@@ -303,7 +303,10 @@ fn ripen(desk: &mut Desk<'_>, terms: &Terms, credits: &[HoldingId]) -> Result<Op
 
 /// Whether a slot on the way from the coin to this credit is contested.
 fn is_contested(desk: &mut Desk<'_>, credit: &CreditRow) -> Result<bool, Stop> {
-    if desk.coin(&credit.coin)?.is_none_or(|coin| coin.contests == 0) {
+    if desk
+        .coin(&credit.coin)?
+        .is_none_or(|coin| coin.contests == 0)
+    {
         return Ok(false);
     }
     let mut at = Some(credit.holding);

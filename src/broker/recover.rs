@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use super::answer::{HoldingFound, HoldingStatus, KeyFound, RecoverPage, RefusalCode};
+use super::answer::{HoldingFound, HoldingStatus, KeyFound, RecoverPage};
 use super::decide::Broker;
 use super::desk::{Desk, Stop};
 use super::rows::{CoinRow, HolderRow, HoldingRow, HoldingState, RowKey};
@@ -192,14 +192,4 @@ fn spend_of(row: &HoldingRow) -> Result<Option<OpenSpend>, Stop> {
         }
         HoldingState::Redeemed { .. } | HoldingState::Void => Ok(None),
     }
-}
-
-/// What a page that cannot be asked for is answered.
-#[must_use]
-pub fn bad_page(limit: u32, max: u32) -> super::answer::Refusal {
-    super::answer::Refusal::new(
-        RefusalCode::Malformed,
-        format!("a page of {limit} entries, or one that begins where no page ended"),
-        format!("ask for 1 to {max}, from the beginning or after what a page said"),
-    )
 }

@@ -73,10 +73,7 @@ impl Terms {
     /// signed for until it was suspended has been settled by then.
     #[must_use]
     pub fn releases(&self, suspended: UnixMs, now: UnixMs) -> bool {
-        let life = COIN_LIFE_DAYS.saturating_add(REDEEM_GRACE_DAYS).saturating_add(1);
-        let settled = suspended.day().plus(life);
-        now.day() >= settled && suspended.plus_ms(self.hold_ms) <= now
-            && !self.takes_presented(suspended.day().plus(COIN_LIFE_DAYS), now)
+        !self.takes_presented(suspended.day().plus(COIN_LIFE_DAYS), now)
     }
 
     /// Whether a path under such a coin may still be presented at `now`: one hold longer.
@@ -102,9 +99,7 @@ pub struct Info {
     pub coin_life_days: u32,
     /// Days after expiry in which a coin is still redeemed.
     pub settle_days: u32,
-    /// Seconds between the two readings that decide a contest, unless the operator says otherwise.
-pub const DEFAULT_CONTEST_GAP_S: u64 = 600;
-/// Most coins, keys or paths in one request.
+    /// Most coins, keys or paths in one request.
     pub max_batch: usize,
     /// Most links of a redeemed path.
     pub max_links: usize,

@@ -123,9 +123,11 @@ fn choose(
 ) -> Result<Commitment, Stop> {
     let me = desk.account_behind(&row.key)?;
     let payee = match &row.state {
-        HoldingState::Fixed { spend, .. } | HoldingState::Split { spend, .. } => {
-            Some(OpenSpend::decode(spend).map_err(|e| damaged(row, &e))?.payee)
-        }
+        HoldingState::Fixed { spend, .. } | HoldingState::Split { spend, .. } => Some(
+            OpenSpend::decode(spend)
+                .map_err(|e| damaged(row, &e))?
+                .payee,
+        ),
         _ => None,
     };
     let mut candidates = Vec::new();
@@ -203,10 +205,7 @@ pub(super) fn below(desk: &mut Desk<'_>, row: &HoldingRow) -> Result<Vec<Holding
 }
 
 /// The accounts with a pending credit for this holding or one below it.
-pub(super) fn credited(
-    desk: &mut Desk<'_>,
-    row: &HoldingRow,
-) -> Result<BTreeSet<PublicKey>, Stop> {
+pub(super) fn credited(desk: &mut Desk<'_>, row: &HoldingRow) -> Result<BTreeSet<PublicKey>, Stop> {
     let mut accounts = BTreeSet::new();
     let mut rows = below(desk, row)?;
     rows.push(row.clone());

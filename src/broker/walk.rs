@@ -357,8 +357,7 @@ pub(super) fn standing_close(row: &HoldingRow) -> Result<SignedRecord, Stop> {
 
 /// As much of a holding as its records need.
 fn holding_of(row: &HoldingRow) -> Result<Holding, Stop> {
-    let certificate =
-        ProofCertificate::decode(&row.certificate).map_err(|e| damaged(row, &e))?;
+    let certificate = ProofCertificate::decode(&row.certificate).map_err(|e| damaged(row, &e))?;
     Ok(Holding {
         id: row.id,
         value: row.value,

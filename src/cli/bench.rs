@@ -1,5 +1,7 @@
 //! `dpay bench`: speed as ratios, measured in one run on one machine, in alternating pairs.
 
+pub mod broker;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,8 @@ pub enum BenchCommand {
     Swarm(SwarmArgs),
     /// Verifying ticks: time a unit
     Tick(TickArgs),
+    /// Purchases and redemptions of a broker against the signatures that they need
+    Broker(broker::BrokerArgs),
     /// One side of a plain librqbit pair
     #[command(hide = true)]
     PlainPeer(PlainArgs),
@@ -101,6 +105,7 @@ pub async fn run(command: BenchCommand, global: &Global) -> Result<u8> {
             tick(&args, global.json);
             Ok(super::EXIT_DONE)
         }
+        BenchCommand::Broker(args) => broker::run(&args, global.json).await,
         BenchCommand::PlainPeer(args) => plain_peer(args).await,
     }
 }

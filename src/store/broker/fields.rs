@@ -7,8 +7,8 @@ use super::BrokerStoreError;
 use crate::broker::answer::CreditState;
 use crate::broker::cases::{ContestRow, EvidenceRow, LossRow, NoticeRow, ProofRow};
 use crate::broker::rows::{
-    AccountRow, CoinRow, CreditRow, DepositRow, HolderRow, HoldingRow, HoldingState, RequestRow, Row,
-    SpentRow, WithdrawalRow,
+    AccountRow, CoinRow, CreditRow, DepositRow, HolderRow, HoldingRow, HoldingState, RequestRow,
+    Row, SpentRow, WithdrawalRow,
 };
 use crate::broker::{BodyHash, RequestId, WithdrawalId};
 use crate::coin::ids::{Commitment, HoldingId};

@@ -190,7 +190,11 @@ impl BrokerStore for MemoryBrokerStore {
     async fn spent_hours(&self, from_hour: u32) -> Result<Vec<(u32, u32)>, BrokerStoreError> {
         let mut hours: BTreeMap<u32, u32> = BTreeMap::new();
         let all = self.0.lock().spent.clone();
-        for hour in all.iter().map(|r| hour_of(r.at)).filter(|h| *h >= from_hour) {
+        for hour in all
+            .iter()
+            .map(|r| hour_of(r.at))
+            .filter(|h| *h >= from_hour)
+        {
             let count = hours.entry(hour).or_default();
             *count = count.saturating_add(1);
         }

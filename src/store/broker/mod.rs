@@ -12,6 +12,8 @@ mod tables;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod contract_cases;
 
 use async_trait::async_trait;
 use thiserror::Error;

@@ -12,7 +12,7 @@ use sqlx::{
 };
 
 use super::fields::Fields;
-use super::statements::{load_row, read_line, require, sql_int, write_line, write_row};
+use super::statements::{load_rows, read_line, sql_int, write_changes};
 use super::tables;
 use super::{BrokerStore, BrokerStoreError, Identity};
 use crate::broker::audit::Auditor;
@@ -26,6 +26,8 @@ use crate::coin::keys::PublicKey;
 use crate::record::Slot;
 use crate::units::{Day, UnixMs};
 
+/// Prepared statements that a connection keeps: four sizes for each table, to read and to write.
+const STATEMENTS: usize = 256;
 /// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
 
@@ -57,6 +59,7 @@ impl SqliteBrokerStore {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
+            .statement_cache_capacity(STATEMENTS)
             .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
@@ -153,23 +156,13 @@ impl SqliteBrokerStore {
     }
 }
 
-async fn write_changes(
+/// Nobody else writes between the look at the versions and the commit.
+async fn commit_changes(
     connection: &mut SqliteConnection,
     changes: &[Change],
 ) -> Result<(), BrokerStoreError> {
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-    for change in changes {
-        for (key, version) in &change.conditions {
-            let found = load_row(&mut tx, key).await?.version;
-            require(found == *version, key, *version)?;
-        }
-        for write in &change.writes {
-            write_row(&mut tx, write).await?;
-        }
-        for line in &change.journal {
-            write_line(&mut tx, line).await?;
-        }
-    }
+    write_changes(&mut tx, changes).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -178,17 +171,14 @@ async fn write_changes(
 impl BrokerStore for SqliteBrokerStore {
     async fn load(&self, keys: &[RowKey]) -> Result<Rows, BrokerStoreError> {
         let mut tx = self.pool.begin().await?;
-        let mut rows = Rows::default();
-        for key in keys {
-            rows.set(key.clone(), load_row(&mut tx, key).await?);
-        }
+        let rows = load_rows(&mut tx, keys).await?;
         tx.commit().await?;
         Ok(rows)
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<(), BrokerStoreError> {
         let mut connection = self.pool.acquire().await?;
-        let written = write_changes(&mut connection, changes).await;
+        let written = commit_changes(&mut connection, changes).await;
         if matches!(&written, Err(error) if !matches!(error, BrokerStoreError::Stale(_))) {
             // Where it is full SQLite rolls back by itself, and sqlx does not know: such a connection
             // cannot begin again. A new one can.

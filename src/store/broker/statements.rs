@@ -1,4 +1,7 @@
-//! One row in, one row out, in SQL.
+//! Rows in and out, many in one statement: a batch of requests costs few statements, whatever it
+//! touches.
+
+use std::collections::BTreeMap;
 
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -6,17 +9,20 @@ use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
 
 use super::BrokerStoreError;
 use super::fields::Fields;
-use super::tables::{Cell, Table, key_cells, rest_cells};
-use crate::broker::change::{JournalLine, Ledger, Stale, Write};
-use crate::broker::rows::{RowKey, Stored};
+use super::tables::{Cell, JOURNAL, Table, key_cells, rest_cells};
+use crate::broker::change::{Change, JournalLine, Ledger};
+use crate::broker::rows::{RowKey, Rows, Stored};
 use crate::coin::keys::PublicKey;
+
+/// Rows of one statement: few sizes, so that few statements are prepared and kept.
+const SIZES: [usize; 4] = [64, 16, 4, 1];
 
 /// A number as SQL has it; one that does not fit is later than any other.
 pub(super) fn sql_int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-pub(super) fn bind<'q>(
+fn bind<'q>(
     query: Query<'q, Sqlite, SqliteArguments>,
     cell: Cell,
 ) -> Query<'q, Sqlite, SqliteArguments> {
@@ -29,100 +35,195 @@ pub(super) fn bind<'q>(
     }
 }
 
-/// `a = $1 AND b = $2`, counting from `first`.
-fn equals(columns: &[&str], first: usize, between: &str) -> String {
-    let each = columns.iter().zip(first..);
-    let parts: Vec<String> = each.map(|(name, n)| format!("{name} = ${n}")).collect();
-    parts.join(between)
+/// Cells of many rows, by table.
+type Groups = BTreeMap<&'static str, (&'static Table, Vec<Vec<Cell>>)>;
+
+fn group(groups: &mut Groups, table: &'static Table, cells: Vec<Cell>) {
+    let group = groups.entry(table.name).or_insert((table, Vec::new()));
+    group.1.push(cells);
 }
 
-pub(super) async fn load_row(
-    connection: &mut SqliteConnection,
-    key: &RowKey,
-) -> Result<Stored, BrokerStoreError> {
-    let (table, cells) = key_cells(key);
-    let sql = format!(
-        "SELECT * FROM {} WHERE {}",
-        table.name,
-        equals(table.key, 1, " AND ")
-    );
-    let query = sqlx::query(AssertSqlSafe(sql));
-    let query = cells.into_iter().fold(query, bind);
-    let Some(row) = query.fetch_optional(connection).await? else {
-        return Ok(Stored::default());
-    };
-    let fields = Fields::new(table.name, &row);
-    Ok(Stored {
-        version: fields.int("version")?,
-        row: Some(fields.row()?),
-    })
+/// Cuts rows into parts of the sizes above.
+fn parts(mut rows: Vec<Vec<Cell>>) -> Vec<Vec<Vec<Cell>>> {
+    let mut parts = Vec::new();
+    while !rows.is_empty() {
+        let fits = SIZES.into_iter().find(|size| *size <= rows.len());
+        let rest = rows.split_off(fits.unwrap_or(rows.len()));
+        parts.push(std::mem::replace(&mut rows, rest));
+    }
+    parts
 }
 
-/// An insert that must find nothing, or an update that must find the version.
-pub(super) async fn write_row(
-    connection: &mut SqliteConnection,
-    write: &Write,
-) -> Result<(), BrokerStoreError> {
-    let key = write.row.key();
-    let (table, key_cells) = key_cells(&key);
-    let rest = rest_cells(&write.row);
-    let next = Cell::Int(sql_int(write.version.saturating_add(1)));
-    let done = if write.version == 0 {
-        let query = sqlx::query(AssertSqlSafe(insert_sql(table)));
-        let cells = key_cells.into_iter().chain([next]).chain(rest);
-        cells.fold(query, bind).execute(connection).await?
-    } else {
-        let query = sqlx::query(AssertSqlSafe(update_sql(table)));
-        let old = Cell::Int(sql_int(write.version));
-        let cells = [next].into_iter().chain(rest).chain(key_cells).chain([old]);
-        cells.fold(query, bind).execute(connection).await?
-    };
-    require(done.rows_affected() == 1, &key, write.version)
+/// `($1, $2), ($3, $4)`; one column goes without brackets of its own.
+fn places(rows: usize, columns: usize, bare: bool) -> String {
+    let mut text = String::with_capacity(rows.saturating_mul(columns).saturating_mul(6));
+    let mut n = 0usize;
+    for row in 0..rows {
+        if row > 0 {
+            text.push_str(", ");
+        }
+        if !bare {
+            text.push('(');
+        }
+        for column in 0..columns {
+            n = n.saturating_add(1);
+            if column > 0 {
+                text.push_str(", ");
+            }
+            text.push('$');
+            text.push_str(&n.to_string());
+        }
+        if !bare {
+            text.push(')');
+        }
+    }
+    text
 }
 
-fn insert_sql(table: &Table) -> String {
+fn select_sql(table: &Table, rows: usize) -> String {
+    match table.key {
+        [key] => format!(
+            "SELECT * FROM {} WHERE {key} IN ({})",
+            table.name,
+            places(rows, 1, true)
+        ),
+        keys => format!(
+            "SELECT * FROM {} WHERE ({}) IN (VALUES {})",
+            table.name,
+            keys.join(", "),
+            places(rows, keys.len(), false)
+        ),
+    }
+}
+
+fn upsert_sql(table: &Table, rows: usize) -> String {
     let mut columns = table.key.to_vec();
     columns.push("version");
     columns.extend(table.rest);
-    let places: Vec<String> = (1..=columns.len()).map(|n| format!("${n}")).collect();
+    let set: Vec<String> = columns
+        .iter()
+        .skip(table.key.len())
+        .map(|name| format!("{name} = excluded.{name}"))
+        .collect();
     format!(
-        "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING",
+        "INSERT INTO {} ({}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {}",
         table.name,
         columns.join(", "),
-        places.join(", ")
+        places(rows, columns.len(), false),
+        table.key.join(", "),
+        set.join(", ")
     )
 }
 
-fn update_sql(table: &Table) -> String {
-    let mut columns = vec!["version"];
-    columns.extend(table.rest);
-    let mut found = table.key.to_vec();
-    found.push("version");
-    let set = equals(&columns, 1, ", ");
-    let found = equals(&found, columns.len().saturating_add(1), " AND ");
-    format!("UPDATE {} SET {set} WHERE {found}", table.name)
+/// The rows with these keys; absent ones with version 0.
+pub(super) async fn load_rows(
+    connection: &mut SqliteConnection,
+    keys: impl IntoIterator<Item = &RowKey>,
+) -> Result<Rows, BrokerStoreError> {
+    let mut rows = Rows::default();
+    let mut groups = Groups::new();
+    for key in keys {
+        if rows.get(key).is_none() {
+            rows.set(key.clone(), Stored::default());
+            let (table, cells) = key_cells(key);
+            group(&mut groups, table, cells);
+        }
+    }
+    for (table, cells) in groups.into_values() {
+        for part in parts(cells) {
+            let sql = select_sql(table, part.len());
+            let query = sqlx::query(AssertSqlSafe(sql));
+            let query = part.into_iter().flatten().fold(query, bind);
+            for found in query.fetch_all(&mut *connection).await? {
+                let fields = Fields::new(table.name, &found);
+                let (version, row) = (fields.int("version")?, fields.row()?);
+                let stored = Stored {
+                    version,
+                    row: Some(row.clone()),
+                };
+                rows.set(row.key(), stored);
+            }
+        }
+    }
+    Ok(rows)
 }
 
-pub(super) async fn write_line(
+/// Applies changes to the rows as they are now, all or none. Call it in a transaction that nobody
+/// else writes beside.
+pub(super) async fn write_changes(
     connection: &mut SqliteConnection,
-    line: &JournalLine,
+    changes: &[Change],
 ) -> Result<(), BrokerStoreError> {
+    let read = changes
+        .iter()
+        .flat_map(|c| c.conditions.iter().map(|(k, _)| k.clone()));
+    let written: Vec<RowKey> = changes
+        .iter()
+        .flat_map(|c| c.writes.iter().map(|write| write.row.key()))
+        .collect();
+    let keys: Vec<RowKey> = read.chain(written.iter().cloned()).collect();
+    let mut rows = load_rows(connection, &keys).await?;
+    for change in changes {
+        change.apply(&mut rows)?;
+    }
+    let mut groups = Groups::new();
+    let mut done = std::collections::HashSet::with_capacity(written.len());
+    for key in &written {
+        let Some(stored) = rows.get(key).filter(|_| done.insert(key)) else {
+            continue;
+        };
+        let Some(row) = &stored.row else { continue };
+        let (table, mut cells) = key_cells(key);
+        cells.push(Cell::Int(sql_int(stored.version)));
+        cells.extend(rest_cells(row));
+        group(&mut groups, table, cells);
+    }
+    for (table, cells) in groups.into_values() {
+        for part in parts(cells) {
+            let sql = upsert_sql(table, part.len());
+            execute(connection, sql, part).await?;
+        }
+    }
+    let lines = changes.iter().flat_map(|change| &change.journal);
+    for part in parts(lines.map(line_cells).collect()) {
+        let columns = JOURNAL.rest;
+        let sql = format!(
+            "INSERT INTO {} ({}) VALUES {}",
+            JOURNAL.name,
+            columns.join(", "),
+            places(part.len(), columns.len(), false)
+        );
+        execute(connection, sql, part).await?;
+    }
+    Ok(())
+}
+
+async fn execute(
+    connection: &mut SqliteConnection,
+    sql: String,
+    rows: Vec<Vec<Cell>>,
+) -> Result<(), BrokerStoreError> {
+    let query = sqlx::query(AssertSqlSafe(sql));
+    let query = rows.into_iter().flatten().fold(query, bind);
+    query.execute(connection).await?;
+    Ok(())
+}
+
+fn line_cells(line: &JournalLine) -> Vec<Cell> {
+    let account = |account: Option<PublicKey>| {
+        account.map_or(Cell::NoBlob, |account| Cell::Blob(account.0.to_vec()))
+    };
     let (from, from_account) = line.from.parts();
     let (to, to_account) = line.to.parts();
-    sqlx::query(
-        "INSERT INTO journal (at, from_ledger, from_account, to_ledger, to_account, units, reference) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(sql_int(line.at.0))
-    .bind(from)
-    .bind(from_account.map(|a| a.0.to_vec()))
-    .bind(to)
-    .bind(to_account.map(|a| a.0.to_vec()))
-    .bind(sql_int(line.units.0))
-    .bind(&line.reference)
-    .execute(connection)
-    .await?;
-    Ok(())
+    vec![
+        Cell::Int(sql_int(line.at.0)),
+        Cell::Text(from.to_owned()),
+        account(from_account),
+        Cell::Text(to.to_owned()),
+        account(to_account),
+        Cell::Int(sql_int(line.units.0)),
+        Cell::Text(line.reference.clone()),
+    ]
 }
 
 pub(super) fn read_line(row: &SqliteRow) -> Result<JournalLine, BrokerStoreError> {
@@ -141,14 +242,4 @@ pub(super) fn read_line(row: &SqliteRow) -> Result<JournalLine, BrokerStoreError
         units: fields.units("units")?,
         reference: fields.text("reference")?,
     })
-}
-
-pub(super) fn require(holds: bool, key: &RowKey, expected: u64) -> Result<(), BrokerStoreError> {
-    if holds {
-        return Ok(());
-    }
-    Err(BrokerStoreError::Stale(Stale {
-        key: key.clone(),
-        expected,
-    }))
 }

@@ -134,6 +134,21 @@ pub(super) static REQUEST: Table = Table {
     rest: &["body", "answer", "at"],
 };
 
+/// Written line by line and never changed: no key, no version.
+pub(super) static JOURNAL: Table = Table {
+    name: "journal",
+    key: &[],
+    rest: &[
+        "at",
+        "from_ledger",
+        "from_account",
+        "to_ledger",
+        "to_account",
+        "units",
+        "reference",
+    ],
+};
+
 fn blob(bytes: impl AsRef<[u8]>) -> Cell {
     Cell::Blob(bytes.as_ref().to_vec())
 }
