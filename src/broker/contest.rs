@@ -51,9 +51,9 @@ pub(super) fn clash(
         return Ok(answer);
     }
     if !decided {
-        let mut contest = match known.filter(ContestRow::is_open) {
-            Some(contest) => contest,
-            None => open(desk, &clash.row, clash, None, true)?,
+        let mut contest = match known {
+            Some(contest) if contest.is_open() => contest,
+            known => open(desk, &clash.row, clash, known, true)?,
         };
         keep(desk, &mut contest, asked, presented)?;
         desk.put(Row::Contest(contest))?;

@@ -230,11 +230,10 @@ fn unseat(
     below: Vec<HoldingRow>,
 ) -> Result<(), Stop> {
     for row in below {
-        void(desk, row)?;
+        void(desk, row, slot)?;
     }
     if *slot == Slot::spend(&row.id) {
-        row.contested = None;
-        void(desk, row.clone())?;
+        void(desk, row.clone(), slot)?;
         row.state = HoldingState::Void;
     } else if let HoldingState::Split { c, spend, .. } = row.state.clone() {
         free(desk, slot)?;
@@ -243,8 +242,9 @@ fn unseat(
     Ok(())
 }
 
-/// Makes a holding unknown again: its credit goes back, its contests are over, its slots are free.
-fn void(desk: &mut Desk<'_>, mut row: HoldingRow) -> Result<(), Stop> {
+/// Makes a holding unknown again: its credit goes back, its slots are free, and what was or is being
+/// decided about them, but for the slot that is decided now, was about a tree that is gone.
+fn void(desk: &mut Desk<'_>, mut row: HoldingRow, now_decided: &Slot) -> Result<(), Stop> {
     let mut slots = vec![Slot::spend(&row.id)];
     match &row.state {
         HoldingState::Split { c, .. } => slots.push(Slot::close(&row.id, c)),
@@ -258,22 +258,19 @@ fn void(desk: &mut Desk<'_>, mut row: HoldingRow) -> Result<(), Stop> {
     desk.want(&keys)?;
     for slot in &slots {
         free(desk, slot)?;
-    }
-    if let Some(slot) = row.contested.take()
-        && let Some(contest) = desk.contest(&slot)?
-        && contest.is_open()
-    {
-        contest::end(desk, contest, ContestState::Dropped)?;
-    }
-    for slot in &slots {
-        // What was decided was about a tree that is gone.
-        if let Some(mut contest) = desk.contest(slot)?
-            && matches!(contest.state, ContestState::Decided(_))
-        {
-            contest.state = ContestState::Dropped;
-            desk.put(Row::Contest(contest))?;
+        let contest = desk.contest(slot)?.filter(|_| slot != now_decided);
+        match contest {
+            Some(contest) if contest.is_open() => {
+                contest::end(desk, contest, ContestState::Dropped)?;
+            }
+            Some(mut contest) => {
+                contest.state = ContestState::Dropped;
+                desk.put(Row::Contest(contest))?;
+            }
+            None => {}
         }
     }
+    row.contested = None;
     row.state = HoldingState::Void;
     desk.put(Row::Holding(row))
 }

@@ -46,7 +46,7 @@ enum Met<'p> {
     /// The row says something else.
     Clashes(Box<Clash<'p>>),
     /// The row is contested; it may say something else besides.
-    Frozen(HoldingRow, Option<Box<Clash<'p>>>),
+    Frozen(Box<HoldingRow>, Option<Box<Clash<'p>>>),
 }
 
 /// Walks one path and redeems its leaf if that is asked for.
@@ -174,7 +174,7 @@ fn compare_step<'p>(
     if let Some(row) = &row {
         let clash = step_clash(row, step, c, close_c)?;
         if row.contested.is_some() {
-            return Ok(Met::Frozen(row.clone(), clash));
+            return Ok(Met::Frozen(Box::new(row.clone()), clash));
         }
         if let Some(clash) = clash {
             return Ok(Met::Clashes(clash));
@@ -258,7 +258,7 @@ fn compare_leaf<'p>(
             }))
         };
         return Ok(match (row.contested, clash) {
-            (Some(_), clash) => Met::Frozen(row, clash),
+            (Some(_), clash) => Met::Frozen(Box::new(row), clash),
             (None, Some(clash)) => Met::Clashes(clash),
             (None, None) => Met::Agrees,
         });
