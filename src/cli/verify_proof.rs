@@ -88,7 +88,7 @@ fn tell(proof: &FraudProof, is_given: bool, as_json: bool) {
         println!("  item {n}: seq {}, c {c}", item.seq);
     }
     if !is_given {
-        println!("Compare the broker\'s key with the one you know, or give it with --broker-key.");
+        println!("Compare the broker's key with the one you know, or give it with --broker-key.");
     }
 }
 

@@ -255,7 +255,7 @@ fn a_contest_further_up_ends_those_below_it() {
     let [to_dave, _] = book.pay(&to_bob, DAVE, 60, 2);
     redeemed(book.redeem(&to_carol.unwrap(), 1));
     contested(book.redeem(&to_dave.unwrap(), 1));
-    redeemed_to_alice(&mut book, &coin);
+    contested(book.redeem(&coin, 9));
     assert_eq!(book.contests().len(), 2);
     let alices = Book::redeem_part(&coin, 9);
     let c = book.presented(&coin, Tail::Redeem(alices));
@@ -267,10 +267,6 @@ fn a_contest_further_up_ends_those_below_it() {
     let share = Slot::spend(&coin.path.coin.id().payee_share());
     assert_eq!(book.spent(share), Some(FREE));
     balanced(&book);
-}
-
-fn redeemed_to_alice(book: &mut Book, coin: &Held) {
-    contested(book.redeem(coin, 9));
 }
 
 #[test]

@@ -293,7 +293,7 @@ impl Bench {
         Ok((compared, coins))
     }
 
-    /// The signatures of one purchase: the account's checked, the coins\' and the answer\'s made.
+    /// The signatures of one purchase: the account's checked, the coins' and the answer's made.
     fn sign_purchase(&self, holders: &[PublicKey]) -> bool {
         let hash = [7; 32];
         let request = self.payer.sign(&hash);
