@@ -3,15 +3,16 @@
 
 use super::answer::{
     AccountState, Answer, CreditShown, CreditState, HoldingShown, HoldingStatus, ItemAnswer,
-    Refusal, RefusalCode,
+    Notice, Refusal, RefusalCode,
 };
+use super::ask::MAX_PAGE;
 use super::change::Ledger;
 use super::decide::{Broker, Caller, CoinOrder};
 use super::desk::{Desk, Stop};
 use super::presented::Presented;
 use super::rows::{AccountRow, CoinRow, HolderRow, HoldingState, Row, RowKey, WithdrawalRow};
 use super::terms::{MAX_BATCH, MAX_TRANSFER, Terms};
-use super::walk;
+use super::walk::{self, Asked};
 use super::{RequestId, WithdrawalId};
 use crate::coin::certificate::{
     COIN_LIFE_DAYS, COIN_VALUES, CoinCertificate, PseudonymCertificate,
@@ -30,19 +31,31 @@ impl Broker {
             pending: account.pending,
             bond: account.bond,
             outstanding: account.outstanding,
-            withdrawable: if account.suspended {
-                Units::ZERO
-            } else {
+            withdrawable: if self.may_withdraw(&account, desk.now) {
                 add(account.balance, free_bond)?
+            } else {
+                Units::ZERO
             },
-            suspended: account.suspended,
+            suspended: account.suspended.is_some(),
         })
     }
 
-    /// The bond, where no coin is outstanding and the hold of the last redeemed one is over.
+    /// Whether it is not suspended, or all that it could owe is known and paid.
+    fn may_withdraw(&self, account: &AccountRow, now: UnixMs) -> bool {
+        account.suspended.is_none_or(|since| {
+            self.terms().releases(since, now)
+                && account.outstanding.is_zero()
+                && account.pending.is_zero()
+                && account.owed.is_zero()
+                && account.contests == 0
+        })
+    }
+
+    /// The bond, where no coin is outstanding, no contest is open about this account's statements, and
+    /// the hold of the last redeemed one is over.
     pub(super) fn free_bond(&self, account: &AccountRow, now: UnixMs) -> Units {
         let quiet = account.last_redeemed.plus_ms(self.terms().hold_ms) <= now;
-        if account.outstanding.is_zero() && quiet {
+        if account.outstanding.is_zero() && account.contests == 0 && quiet {
             account.bond
         } else {
             Units::ZERO
@@ -96,6 +109,8 @@ impl Broker {
                 account: *me,
                 value: order.value,
                 credited: Units::ZERO,
+                contests: 0,
+                settled: false,
                 expires,
                 certificate: coin.encode().to_vec(),
             }))?;
@@ -168,10 +183,15 @@ impl Broker {
         redeem: bool,
     ) -> Result<Vec<ItemAnswer>, Stop> {
         batch(items.len(), "paths")?;
+        let asked = Asked {
+            me,
+            redeem,
+            at: desk.now,
+        };
         items
             .iter()
             .map(|item| match item {
-                Ok(presented) => match walk::walk(desk, self.terms(), me, presented, redeem) {
+                Ok(presented) => match walk::walk(desk, self.terms(), &asked, presented) {
                     Ok(answer) => Ok(answer),
                     Err(Stop::Refused(refusal)) => Ok(ItemAnswer::Refused(refusal)),
                     Err(stop) => Err(stop),
@@ -189,7 +209,10 @@ impl Broker {
         destination: &str,
     ) -> Result<Answer, Stop> {
         let me = &caller.account;
-        let account = active(desk, me)?;
+        let account = desk.account(me)?;
+        if !self.may_withdraw(&account, desk.now) {
+            return Err(suspended(me));
+        }
         if units.is_zero() || units > MAX_TRANSFER || destination.len() > 200 {
             return Err(Stop::refuse(
                 RefusalCode::Malformed,
@@ -239,6 +262,27 @@ impl Broker {
         me: &PublicKey,
         id: &HoldingId,
     ) -> Result<Answer, Stop> {
+        if let Some(row) = desk.holding(id)? {
+            let holder = desk.holder(&row.key)?;
+            if holder.is_none_or(|h| h.account != *me) {
+                return Err(Stop::refuse(
+                    RefusalCode::OtherAccount,
+                    format!("holding {id} belongs to another account"),
+                    "ask for a holding of this account",
+                ));
+            }
+        }
+        let holding = self.shown(desk, me, id)?;
+        Ok(Answer::Holding { holding })
+    }
+
+    /// What is known about a holding, whosever it is.
+    pub(super) fn shown(
+        &self,
+        desk: &mut Desk<'_>,
+        me: &PublicKey,
+        id: &HoldingId,
+    ) -> Result<HoldingShown, Stop> {
         let mut shown = HoldingShown {
             id: *id,
             state: HoldingStatus::Unknown,
@@ -250,47 +294,87 @@ impl Broker {
             decide_after_unix_ms: None,
             credit: None,
         };
-        if let Some(row) = desk.holding(id)? {
-            let holder = desk.holder(&row.key)?;
-            if holder.is_none_or(|h| h.account != *me) {
-                return Err(Stop::refuse(
-                    RefusalCode::OtherAccount,
-                    format!("holding {id} belongs to another account"),
-                    "ask for a holding of this account",
-                ));
-            }
-            shown.c = Some(row.state.commitment());
-            shown.since_unix_ms = Some(row.since);
-            shown.state = match row.state {
-                HoldingState::Fixed { spend, .. } => {
-                    shown.open = Some(hex::encode(spend));
-                    HoldingStatus::Fixed
-                }
-                HoldingState::Split { spend, close, .. } => {
-                    shown.open = Some(hex::encode(spend));
-                    shown.close = Some(hex::encode(close));
-                    HoldingStatus::Split
-                }
-                HoldingState::Redeemed { redeem, .. } => {
-                    shown.redeem = Some(hex::encode(redeem));
-                    HoldingStatus::Redeemed
-                }
-            };
-        }
+        desk.want(&[RowKey::Credit(*id)])?;
         if let Some(credit) = desk.credit(id)?
             && credit.account == *me
         {
+            if credit.state == CreditState::Settled {
+                shown.state = HoldingStatus::Settled;
+            }
             shown.credit = Some(CreditShown {
                 units: credit.units,
-                state: if credit.paid {
-                    CreditState::Paid
-                } else {
-                    CreditState::Pending
-                },
+                state: credit.state,
                 pending_until_unix_ms: credit.pending_until,
             });
         }
-        Ok(Answer::Holding { holding: shown })
+        let Some(row) = desk.holding(id)? else {
+            return Ok(shown);
+        };
+        shown.c = row.state.commitment();
+        shown.since_unix_ms = Some(row.since);
+        if shown.state == HoldingStatus::Unknown {
+            shown.state = match row.state {
+                HoldingState::Fixed { .. } => HoldingStatus::Fixed,
+                HoldingState::Split { .. } => HoldingStatus::Split,
+                HoldingState::Redeemed { .. } => HoldingStatus::Redeemed,
+                HoldingState::Void => HoldingStatus::Unknown,
+            };
+        }
+        match &row.state {
+            HoldingState::Fixed { spend, .. } => shown.open = Some(hex::encode(spend)),
+            HoldingState::Split { spend, close, .. } => {
+                shown.open = Some(hex::encode(spend));
+                shown.close = Some(hex::encode(close));
+            }
+            HoldingState::Redeemed { redeem, .. } => shown.redeem = Some(hex::encode(redeem)),
+            HoldingState::Void => {}
+        }
+        if let Some(slot) = row.contested {
+            desk.want(&[RowKey::Contest(slot)])?;
+            let contest = desk.contest(&slot)?;
+            shown.state = HoldingStatus::Contested;
+            shown.decide_after_unix_ms =
+                contest.map(|c| c.decide_after(self.terms().contest_gap_ms));
+        }
+        Ok(shown)
+    }
+
+    /// What happened to an account, after the notice of this number.
+    pub(super) fn notices(
+        &self,
+        desk: &mut Desk<'_>,
+        me: &PublicKey,
+        after: u64,
+        limit: u32,
+    ) -> Result<Answer, Stop> {
+        if limit == 0 || limit > MAX_PAGE {
+            return Err(Stop::refuse(
+                RefusalCode::TooMany,
+                format!("{limit} notices on one page"),
+                format!("ask for 1 to {MAX_PAGE}"),
+            ));
+        }
+        let all = desk.account(me)?.notices;
+        let last = all.min(after.saturating_add(u64::from(limit)));
+        let keys: Vec<RowKey> = (after.saturating_add(1)..=last)
+            .map(|n| RowKey::Notice(*me, n))
+            .collect();
+        desk.want(&keys)?;
+        let mut notices = Vec::with_capacity(keys.len());
+        for key in keys {
+            let Some(Row::Notice(row)) = desk.row(&key)? else {
+                return Err(Stop::Broken(format!("notice {key:?} is missing")));
+            };
+            notices.push(Notice {
+                number: row.number,
+                at_unix_ms: row.at,
+                what: row.what,
+            });
+        }
+        Ok(Answer::Notices {
+            notices,
+            more: last < all,
+        })
     }
 }
 
@@ -308,14 +392,19 @@ pub(super) fn withdrawal_id(account: &PublicKey, request: &RequestId) -> Withdra
 /// The account, unless it is suspended.
 fn active(desk: &mut Desk<'_>, id: &PublicKey) -> Result<AccountRow, Stop> {
     let account = desk.account(id)?;
-    if account.suspended {
-        return Err(Stop::refuse(
-            RefusalCode::Suspended,
-            format!("account {id} is suspended"),
-            "redeem and present what is at hand; ask the operator about the rest",
-        ));
+    if account.suspended.is_some() {
+        return Err(suspended(id));
     }
     Ok(account)
+}
+
+fn suspended(id: &PublicKey) -> Stop {
+    Stop::refuse(
+        RefusalCode::Suspended,
+        format!("account {id} is suspended: its holder keys signed two statements for one slot"),
+        "redeem and present what is at hand; what remains can be withdrawn when every coin of that time \
+         is settled, some two months later",
+    )
 }
 
 /// Makes a holder key this account's, once and for all.

@@ -1,13 +1,15 @@
 //! The books: recomputed from the journal alone, then compared with the rows.
 //!
 //! Deposits - withdrawals = balances + pending + bonds + outstanding + fees, per ledger and per
-//! account; and per coin: what was credited is what its tree's redeemed holdings are worth, each of
-//! them hangs on a split above it, and nothing exceeds the coin's value.
+//! account; and per coin: what was credited is what its tree's redeemed and settled holdings are
+//! worth, each of them hangs on a split above it, nothing exceeds the coin's value, and a settled coin
+//! is credited in full. What accounts owe to those who lost by them is the sum of those losses.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::answer::CreditState;
 use super::change::{JournalLine, Ledger};
 use super::rows::{AccountRow, CoinRow, HoldingRow, HoldingState, Row};
 use crate::coin::ids::HoldingId;
@@ -26,6 +28,11 @@ pub struct Auditor {
     coins: BTreeMap<HoldingId, CoinRow>,
     holdings: BTreeMap<HoldingId, Node>,
     credits: BTreeMap<HoldingId, Credited>,
+    /// What accounts owe by their losses' rows.
+    owed: BTreeMap<PublicKey, i128>,
+    /// Open contests by account, and by coin.
+    contests: BTreeMap<PublicKey, u32>,
+    contested: BTreeMap<HoldingId, u32>,
     deposits: i128,
     queued: i128,
     paid_out: i128,
@@ -48,7 +55,7 @@ struct Credited {
     coin: HoldingId,
     account: PublicKey,
     units: Units,
-    paid: bool,
+    state: CreditState,
 }
 
 /// The books and what is wrong with them.
@@ -102,15 +109,17 @@ impl Auditor {
             Row::Coin(row) => {
                 self.coins.insert(row.id, row);
             }
+            Row::Holding(row) if row.state == HoldingState::Void => {}
             Row::Holding(row) => {
                 self.holdings.insert(row.id, Node::of(&row));
             }
+            Row::Credit(row) if !row.counts() => {}
             Row::Credit(row) => {
                 let credit = Credited {
                     coin: row.coin,
                     account: row.account,
                     units: row.units,
-                    paid: row.paid,
+                    state: row.state,
                 };
                 self.credits.insert(row.holding, credit);
             }
@@ -119,7 +128,25 @@ impl Auditor {
                 None => self.queued += i128::from(row.units.0),
                 Some(_) => self.paid_out += i128::from(row.units.0),
             },
-            Row::Holder(_) | Row::Conflict(_) | Row::Spent(_) | Row::Request(_) => {}
+            Row::Loss(row) => {
+                let missing = i128::from(row.units.0) - i128::from(row.paid.0);
+                *self.owed.entry(row.offender).or_default() += missing;
+            }
+            Row::Contest(row) if row.is_open() => {
+                let open = self.contests.entry(row.offender).or_default();
+                *open = open.saturating_add(1);
+                if !row.late {
+                    let open = self.contested.entry(row.coin).or_default();
+                    *open = open.saturating_add(1);
+                }
+            }
+            Row::Holder(_)
+            | Row::Contest(_)
+            | Row::Evidence(_)
+            | Row::Proof(_)
+            | Row::Notice(_)
+            | Row::Spent(_)
+            | Row::Request(_) => {}
         }
     }
 
@@ -189,7 +216,11 @@ impl Auditor {
     /// Each account's ledgers against its row; its pending and outstanding against credits and coins.
     fn check_accounts(&mut self) {
         let mut pending: BTreeMap<PublicKey, i128> = BTreeMap::new();
-        for credit in self.credits.values().filter(|c| !c.paid) {
+        for credit in self
+            .credits
+            .values()
+            .filter(|c| c.state == CreditState::Pending)
+        {
             *pending.entry(credit.account).or_default() += i128::from(credit.units.0);
         }
         let mut outstanding: BTreeMap<PublicKey, i128> = BTreeMap::new();
@@ -200,6 +231,7 @@ impl Auditor {
         let mut ids: Vec<PublicKey> = self.accounts.keys().copied().collect();
         ids.extend(self.ledgers.keys().filter_map(|l| l.parts().1));
         ids.extend(pending.keys().chain(outstanding.keys()));
+        ids.extend(self.owed.keys().chain(self.contests.keys()));
         ids.sort_unstable();
         ids.dedup();
         for id in ids {
@@ -217,6 +249,16 @@ impl Auditor {
             let credits = pending.get(&id).copied().unwrap_or(0);
             let what = format!("pending of account {id} in its credits");
             self.compare(&what, self.ledger(Ledger::Pending(id)), credits);
+            let owed = self.owed.get(&id).copied().unwrap_or(0);
+            let what = format!("losses owed by account {id} (the journal does not have them)");
+            self.compare(&what, i128::from(row.owed.0), owed);
+            let open = self.contests.get(&id).copied().unwrap_or(0);
+            if open != row.contests {
+                self.fault(format!(
+                    "account {id} has {} open contests by its row, {open} by theirs",
+                    row.contests
+                ));
+            }
             let coins = outstanding.get(&id).copied().unwrap_or(0);
             let what = format!("outstanding of account {id} in its coins");
             self.compare(&what, self.ledger(Ledger::Outstanding(id)), coins);
@@ -247,6 +289,19 @@ impl Auditor {
         let mut faults = Vec::new();
         for (id, coin) in &self.coins {
             let units = credited.remove(id).unwrap_or(0);
+            let open = self.contested.get(id).copied().unwrap_or(0);
+            if open != coin.contests {
+                faults.push(format!(
+                    "coin {id} has {} open contests by its row, {open} by theirs",
+                    coin.contests
+                ));
+            }
+            if coin.settled && coin.credited != coin.value {
+                faults.push(format!(
+                    "coin {id} of {} units is settled at {}",
+                    coin.value, coin.credited
+                ));
+            }
             if units != i128::from(coin.credited.0) || coin.credited > coin.value {
                 faults.push(format!(
                     "coin {id} of {} units: {} credited by its row, {units} by its credits",
@@ -290,6 +345,9 @@ impl Auditor {
                 ));
             }
             let credit = self.credits.get(id);
+            if credit.is_some_and(|c| c.state == CreditState::Settled) {
+                continue; // compared below
+            }
             let redeemed = node
                 .redeemed_by
                 .map(|account| (account, node.value, node.coin));
@@ -297,12 +355,23 @@ impl Auditor {
                 faults.push(format!("holding {id} and its credit do not agree"));
             }
         }
-        for id in self
-            .credits
-            .keys()
-            .filter(|id| !self.holdings.contains_key(id))
-        {
-            faults.push(format!("credit {id} has no holding"));
+        for (id, credit) in &self.credits {
+            let node = self.holdings.get(id);
+            if credit.state != CreditState::Settled {
+                if node.is_none() {
+                    faults.push(format!("credit {id} has no holding"));
+                }
+                continue;
+            }
+            let whole = node.is_none_or(|n| n.split.is_none() && n.redeemed_by.is_none());
+            let share = shares.get(id) == Some(&(credit.coin, credit.units.0));
+            let over = self.coins.get(&credit.coin).is_some_and(|c| c.settled);
+            if !(whole && share && over) {
+                faults.push(format!(
+                    "credit {id} of {} units is settled and is no whole share of a settled coin",
+                    credit.units
+                ));
+            }
         }
         faults.into_iter().for_each(|f| self.fault(f));
     }
@@ -311,7 +380,7 @@ impl Auditor {
 impl Node {
     fn of(row: &HoldingRow) -> Node {
         let (split, redeemed_by) = match &row.state {
-            HoldingState::Fixed { .. } => (None, None),
+            HoldingState::Fixed { .. } | HoldingState::Void => (None, None),
             HoldingState::Split { k, .. } => (Some(*k), None),
             HoldingState::Redeemed { account, .. } => (None, Some(*account)),
         };

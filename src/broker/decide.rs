@@ -5,11 +5,13 @@ use super::answer::{Answer, Envelope, Outcome, Refusal, RefusalCode};
 use super::change::Change;
 use super::desk::{Desk, Stop};
 use super::presented::Presented;
+use super::recover::Found;
 use super::rows::{RequestRow, Row, RowKey, Rows};
 use super::terms::Terms;
-use super::{BodyHash, RequestId, signing};
+use super::{BodyHash, RequestId, losses, signing};
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::{PublicKey, SecretKey, Signature};
+use crate::record::FraudProof;
 use crate::units::{Units, UnixMs};
 
 /// Who asks, with what; the signature over it was checked before.
@@ -68,6 +70,17 @@ pub enum Action {
     },
     /// What is known about a holding whose key this account holds.
     Holding(HoldingId),
+    /// A proof of fraud, every signature in it checked; one that does not hold carries the refusal.
+    Proof(Box<Result<FraudProof, Refusal>>),
+    /// One page of what the broker knows of the account: the rows it is made of.
+    Recover(Found),
+    /// What happened to the account, after the notice of this number, at most so many.
+    Notices {
+        /// The last notice that is known; 0: none.
+        after: u64,
+        /// Most notices on the page.
+        limit: u32,
+    },
 }
 
 /// An answer with the broker's signature, to be released once the change is durable.
@@ -137,8 +150,9 @@ impl Broker {
         }
         match self.act(&mut desk, call) {
             Ok(answer) => {
+                let waits = answer.waits();
                 let sealed = self.seal(&call.caller, Outcome::Answer(answer), now)?;
-                if call.once() {
+                if call.once() && !waits {
                     desk.put(Row::Request(RequestRow {
                         account: call.caller.account,
                         id: call.caller.request_id,
@@ -233,6 +247,16 @@ impl Broker {
                 self.withdraw(desk, &call.caller, *units, destination)
             }
             Action::Holding(id) => self.show_holding(desk, me, id),
+            Action::Proof(proof) => match proof.as_ref() {
+                Ok(proof) => Ok(Answer::Proof {
+                    proof: losses::proof(desk, proof)?,
+                }),
+                Err(refusal) => Err(Stop::Refused(refusal.clone())),
+            },
+            Action::Recover(found) => Ok(Answer::Recover {
+                page: self.recover(desk, me, found)?,
+            }),
+            Action::Notices { after, limit } => self.notices(desk, me, *after, *limit),
         }
     }
 }
@@ -272,6 +296,7 @@ impl Call {
             Action::Holding(id) => {
                 keys.extend([RowKey::Holding(*id), RowKey::Credit(*id)]);
             }
+            Action::Proof(_) | Action::Recover(_) | Action::Notices { .. } => {}
         }
         keys
     }

@@ -7,13 +7,17 @@
 use std::collections::BTreeMap;
 
 use super::WithdrawalId;
+use super::answer::NoticeKind;
 use super::answer::{Refusal, RefusalCode};
+use super::cases::{ContestRow, NoticeRow};
 use super::change::{Change, JournalLine, Ledger, Write};
 use super::rows::{
-    AccountRow, CoinRow, CreditRow, HolderRow, HoldingRow, Row, RowKey, Rows, WithdrawalRow,
+    AccountRow, CoinRow, CreditRow, HolderRow, HoldingRow, HoldingState, Row, RowKey, Rows,
+    WithdrawalRow,
 };
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
+use crate::record::Slot;
 use crate::units::{Units, UnixMs};
 
 /// Why a decision is not complete.
@@ -111,20 +115,50 @@ impl<'r> Desk<'r> {
         }
     }
 
+    /// What is known about a holding; one that is void is unknown.
     pub(super) fn holding(&mut self, id: &HoldingId) -> Result<Option<HoldingRow>, Stop> {
         match self.row(&RowKey::Holding(*id))? {
-            Some(Row::Holding(row)) => Ok(Some(row)),
+            Some(Row::Holding(row)) => Ok(Some(row).filter(|r| r.state != HoldingState::Void)),
             None => Ok(None),
             Some(other) => Err(mixed(&other)),
         }
     }
 
+    /// A credit, cancelled or not.
     pub(super) fn credit(&mut self, id: &HoldingId) -> Result<Option<CreditRow>, Stop> {
         match self.row(&RowKey::Credit(*id))? {
             Some(Row::Credit(row)) => Ok(Some(row)),
             None => Ok(None),
             Some(other) => Err(mixed(&other)),
         }
+    }
+
+    pub(super) fn contest(&mut self, slot: &Slot) -> Result<Option<ContestRow>, Stop> {
+        match self.row(&RowKey::Contest(*slot))? {
+            Some(Row::Contest(row)) => Ok(Some(row)),
+            None => Ok(None),
+            Some(other) => Err(mixed(&other)),
+        }
+    }
+
+    /// The account behind a holder key. A key that this broker certified and has no row about (a
+    /// restored backup) stands for itself.
+    pub(super) fn account_behind(&mut self, key: &PublicKey) -> Result<PublicKey, Stop> {
+        Ok(self.holder(key)?.map_or(*key, |row| row.account))
+    }
+
+    /// Tells an account something.
+    pub(super) fn notify(&mut self, account: &PublicKey, what: NoticeKind) -> Result<(), Stop> {
+        let mut row = self.account(account)?;
+        row.notices = row.notices.saturating_add(1);
+        let notice = NoticeRow {
+            account: *account,
+            number: row.notices,
+            at: self.now,
+            what,
+        };
+        self.put_new(Row::Notice(notice));
+        self.put(Row::Account(row))
     }
 
     pub(super) fn withdrawal(&mut self, id: &WithdrawalId) -> Result<Option<WithdrawalRow>, Stop> {
@@ -143,6 +177,13 @@ impl<'r> Desk<'r> {
         }
         self.written.insert(key, row);
         Ok(())
+    }
+
+    /// Writes a row whose number was never used, so that there is nothing to read first.
+    pub(super) fn put_new(&mut self, row: Row) {
+        let key = row.key();
+        self.read.insert(key.clone(), 0);
+        self.written.insert(key, row);
     }
 
     /// Moves money. Zero units move silently.

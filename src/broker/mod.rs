@@ -8,13 +8,17 @@
 //! | file | what |
 //! | --- | --- |
 //! | `terms` | what a broker sells and promises |
-//! | `rows` | the rows, their keys, a set of loaded rows |
+//! | `rows` | the rows, their keys, a set of loaded rows; `cases`: those about double spends |
 //! | `change` | conditions, rows and journal lines, applied to a set of rows |
 //! | `desk` | reading rows and moving money while one request is decided |
 //! | `signing` | what is hashed and signed in a request and an answer |
 //! | `ask`, `answer` | what an account asks and what the broker says, as JSON |
 //! | `presented` | a path with what follows it, checked once, before any row is loaded |
 //! | `walk` | a presented path from root to leaf against the rows |
+//! | `contest` | two statements in one slot: evidence kept, readings taken |
+//! | `verdict` | which one stands, and the tree below it built again |
+//! | `losses` | who lost by a double spend: suspension and compensation |
+//! | `settle` | what is left of a coin when its time is over |
 //! | `decide`, `actions` | one request by an account; `operate`: one by the operator |
 //! | `audit` | the books, from the journal alone, against the rows |
 //! | `spent` | the spent list: chunks, index, and the look-up a payee keeps |
@@ -23,15 +27,21 @@ mod actions;
 pub mod answer;
 pub mod ask;
 pub mod audit;
+pub mod cases;
 pub mod change;
+mod contest;
 pub mod decide;
 mod desk;
+mod losses;
 pub mod operate;
 pub mod presented;
+pub mod recover;
 pub mod rows;
+mod settle;
 pub mod signing;
 pub mod spent;
 pub mod terms;
+mod verdict;
 mod walk;
 
 #[cfg(test)]

@@ -1,17 +1,21 @@
-//! What the operator does, and what happens by itself: deposits, paying out, suspending, and
-//! credits that turn from pending to paid.
+//! What the operator does, and what happens by itself: deposits, paying out, suspending, credits that
+//! turn from pending to paid, contests that are decided, coins that are settled.
 
 use serde::{Deserialize, Serialize};
 
-use super::WithdrawalId;
-use super::answer::RefusalCode;
+use super::answer::{CreditState, RefusalCode};
+use super::cases::Reading;
 use super::change::{Change, Ledger};
 use super::decide::Broker;
 use super::desk::{Desk, Stop};
-use super::rows::{DepositRow, Row, RowKey, Rows, WithdrawalRow};
-use super::terms::MAX_TRANSFER;
+use super::rows::{CreditRow, DepositRow, Row, RowKey, Rows, WithdrawalRow};
+use super::spent::WITHHELD;
+use super::terms::{MAX_TRANSFER, Terms};
+use super::walk::spent;
+use super::{WithdrawalId, contest, losses, settle};
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
+use crate::record::Slot;
 use crate::units::{Units, UnixMs};
 
 /// Something that no account asked for.
@@ -35,8 +39,29 @@ pub enum Operation {
         /// Whether it is stopped.
         suspended: bool,
     },
-    /// Those of these credits whose hold is over become balance.
+    /// Those of these credits whose hold is over, and that no contest holds up, become balance.
     Ripen(Vec<HoldingId>),
+    /// A contested slot was read.
+    Read {
+        /// The slot.
+        slot: Slot,
+        /// What the DHT said.
+        reading: Reading,
+        /// Valid answers that two places must have given for it to count.
+        min_answers: u32,
+    },
+    /// A coin's time may be over.
+    Settle(HoldingId),
+    /// These coins of a suspended account go on the spent list, as far as nothing was presented about
+    /// them.
+    Withhold {
+        /// The account.
+        account: PublicKey,
+        /// Coins it bought.
+        coins: Vec<HoldingId>,
+        /// Whether these are the last ones.
+        all: bool,
+    },
 }
 
 /// What an operation did.
@@ -71,6 +96,18 @@ pub enum Operated {
         /// Their number.
         credits: u64,
     },
+    /// The reading is taken.
+    Read {
+        /// Whether it decided the contest.
+        decided: bool,
+    },
+    /// The coin was looked at.
+    Settle {
+        /// Whether it is settled now and was not before.
+        settled: bool,
+    },
+    /// The coins are listed.
+    Withhold,
 }
 
 impl Operation {
@@ -87,6 +124,16 @@ impl Operation {
             Operation::MarkPaid(id) => vec![RowKey::Withdrawal(*id)],
             Operation::Suspend { account, .. } => vec![RowKey::Account(*account)],
             Operation::Ripen(credits) => credits.iter().map(|id| RowKey::Credit(*id)).collect(),
+            Operation::Read { slot, .. } => vec![RowKey::Contest(*slot)],
+            Operation::Settle(coin) => vec![RowKey::Coin(*coin)],
+            Operation::Withhold { account, coins, .. } => {
+                let mut keys = vec![RowKey::Account(*account)];
+                for id in coins {
+                    let slot = RowKey::Spent(Slot::spend(id));
+                    keys.extend([RowKey::Coin(*id), RowKey::Holding(*id), slot]);
+                }
+                keys
+            }
         }
     }
 }
@@ -113,13 +160,32 @@ impl Broker {
             Operation::MarkPaid(id) => mark_paid(&mut desk, id)?,
             Operation::Suspend { account, suspended } => {
                 let mut row = desk.account(account)?;
-                row.suspended = *suspended;
+                row.suspended = match (*suspended, row.suspended) {
+                    (true, since) => since.or(Some(now)),
+                    (false, _) => None,
+                };
+                row.withheld &= *suspended;
                 desk.put(Row::Account(row))?;
                 Operated::Suspend {
                     suspended: *suspended,
                 }
             }
-            Operation::Ripen(credits) => ripen(&mut desk, credits)?,
+            Operation::Ripen(credits) => ripen(&mut desk, self.terms(), credits)?,
+            Operation::Read {
+                slot,
+                reading,
+                min_answers,
+            } => Operated::Read {
+                decided: contest::read(&mut desk, self.terms(), slot, reading, *min_answers)?,
+            },
+            Operation::Settle(coin) => Operated::Settle {
+                settled: settle::settle(&mut desk, self.terms(), coin)?,
+            },
+            Operation::Withhold {
+                account,
+                coins,
+                all,
+            } => withhold(&mut desk, account, coins, *all)?,
         };
         Ok((desk.finish(), done))
     }
@@ -173,6 +239,7 @@ fn deposit(
             units,
             reference,
         )?;
+        losses::compensate(desk, account)?;
     }
     Ok(Operated::Deposit {
         account: *account,
@@ -202,35 +269,95 @@ fn mark_paid(desk: &mut Desk<'_>, id: &WithdrawalId) -> Result<Operated, Stop> {
     })
 }
 
-fn ripen(desk: &mut Desk<'_>, credits: &[HoldingId]) -> Result<Operated, Stop> {
-    let mut accounts = Vec::with_capacity(credits.len());
+fn ripen(desk: &mut Desk<'_>, terms: &Terms, credits: &[HoldingId]) -> Result<Operated, Stop> {
+    let mut keys = Vec::with_capacity(credits.len());
     for id in credits {
         if let Some(credit) = desk.credit(id)? {
-            accounts.push(RowKey::Account(credit.account));
+            keys.extend([RowKey::Account(credit.account), RowKey::Coin(credit.coin)]);
         }
     }
-    desk.want(&accounts)?;
+    desk.want(&keys)?;
     let mut count = 0u64;
     for id in credits {
-        if let Some(credit) = desk.credit(id)?
-            && !credit.paid
-            && credit.pending_until <= desk.now
-        {
-            pay(desk, credit)?;
-            count = count.saturating_add(1);
+        let Some(credit) = desk.credit(id)? else {
+            continue;
+        };
+        if credit.state != CreditState::Pending || credit.pending_until > desk.now {
+            continue;
         }
+        if is_contested(desk, &credit)? {
+            let pending_until = desk.now.plus_ms(terms.contest_gap_ms.max(1));
+            desk.put(Row::Credit(CreditRow {
+                pending_until,
+                ..credit
+            }))?;
+            continue;
+        }
+        let account = credit.account;
+        pay(desk, credit)?;
+        losses::compensate(desk, &account)?;
+        count = count.saturating_add(1);
     }
     Ok(Operated::Ripen { credits: count })
 }
 
+/// Whether a slot on the way from the coin to this credit is contested.
+fn is_contested(desk: &mut Desk<'_>, credit: &CreditRow) -> Result<bool, Stop> {
+    if desk
+        .coin(&credit.coin)?
+        .is_none_or(|coin| coin.contests == 0)
+    {
+        return Ok(false);
+    }
+    let mut at = Some(credit.holding);
+    while let Some(id) = at {
+        desk.want(&[RowKey::Holding(id)])?;
+        let Some(row) = desk.holding(&id)? else {
+            return Err(Stop::Broken(format!(
+                "holding {id} above credit {} is missing",
+                credit.holding
+            )));
+        };
+        if row.contested.is_some() {
+            return Ok(true);
+        }
+        at = row.parent;
+    }
+    Ok(false)
+}
+
+fn withhold(
+    desk: &mut Desk<'_>,
+    account: &PublicKey,
+    coins: &[HoldingId],
+    all: bool,
+) -> Result<Operated, Stop> {
+    let mut row = desk.account(account)?;
+    if row.suspended.is_none() {
+        return Ok(Operated::Withhold);
+    }
+    for id in coins {
+        let settled = desk.coin(id)?.is_none_or(|coin| coin.settled);
+        if !settled && desk.holding(id)?.is_none() {
+            desk.put(spent(Slot::spend(id), WITHHELD, desk.now))?;
+        }
+    }
+    if all {
+        row.withheld = true;
+        desk.put(Row::Account(row))?;
+    }
+    Ok(Operated::Withhold)
+}
+
 /// Turns a credit from pending to paid.
-pub(super) fn pay(desk: &mut Desk<'_>, mut credit: super::rows::CreditRow) -> Result<(), Stop> {
+pub(super) fn pay(desk: &mut Desk<'_>, mut credit: CreditRow) -> Result<CreditRow, Stop> {
     desk.transfer(
         Ledger::Pending(credit.account),
         Ledger::Balance(credit.account),
         credit.units,
         &credit.holding.to_string(),
     )?;
-    credit.paid = true;
-    desk.put(Row::Credit(credit))
+    credit.state = CreditState::Paid;
+    desk.put(Row::Credit(credit.clone()))?;
+    Ok(credit)
 }

@@ -11,9 +11,12 @@ use crate::coin::certificate::CoinCertificate;
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
 use crate::record::{
-    ClosePart, Holding, Item, LinkFault, OpenSpend, Path, PathError, ProofCertificate, RedeemPart,
-    Role, SignedRecord,
+    ClosePart, Holding, Item, Link, LinkFault, OpenSpend, Path, PathError, ProofCertificate,
+    RedeemPart, Role, SignedRecord, Slot,
 };
+
+/// Bytes of a path without links.
+const PATH_BASE: usize = CoinCertificate::SIZE + 1;
 
 /// What is presented about the holding that a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +47,7 @@ pub enum PresentedFault {
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) holding: Holding,
+    pub(super) parent: Option<HoldingId>,
     pub(super) certificate: ProofCertificate,
     pub(super) spend: OpenSpend,
     pub(super) spend_record: SignedRecord,
@@ -55,6 +59,7 @@ pub(super) struct Step {
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     pub(super) holding: Holding,
+    pub(super) parent: Option<HoldingId>,
     pub(super) certificate: ProofCertificate,
     pub(super) tail: Tail,
     pub(super) record: Option<SignedRecord>,
@@ -76,35 +81,64 @@ impl Presented {
     /// [`PresentedFault`]: the first thing that does not hold.
     pub fn check(broker: &PublicKey, path: &Path, tail: Tail) -> Result<Self, PresentedFault> {
         let holding = path.verify(&|key| key == broker, None)?;
+        match &tail {
+            Tail::None => {}
+            Tail::Open(open) => open.verify(&holding).map_err(PresentedFault::Tail)?,
+            Tail::Redeem(part) if part.record(&holding).verify() => {}
+            Tail::Redeem(_) => return Err(PresentedFault::Redeem(holding.id)),
+        }
+        Ok(Presented::build(path, tail)?)
+    }
+
+    /// What was checked and kept before, by its [`Presented::evidence`]; signatures are not checked
+    /// again.
+    ///
+    /// # Errors
+    /// [`PresentedFault`] if these bytes were never evidence.
+    pub(super) fn kept(bytes: &[u8]) -> Result<Self, PresentedFault> {
+        let wrong_length = PathError::Length { got: bytes.len() };
+        let links = bytes.get(CoinCertificate::SIZE).copied().map(usize::from);
+        let length = links.and_then(|n| n.checked_mul(Link::SIZE)?.checked_add(PATH_BASE));
+        let split = length.and_then(|at| bytes.split_at_checked(at));
+        let (path, tail) = split.ok_or(wrong_length)?;
+        let path = Path::decode(path, MAX_LINKS)?;
+        let fault = PresentedFault::Tail;
+        let tail = match tail.split_first().ok_or(wrong_length)? {
+            (0, []) => Tail::None,
+            (3, open) => Tail::Open(OpenSpend::decode(open).map_err(fault)?),
+            (5, part) => Tail::Redeem(RedeemPart::decode(part).map_err(fault)?),
+            _ => return Err(wrong_length.into()),
+        };
+        Ok(Presented::build(&path, tail)?)
+    }
+
+    fn build(path: &Path, tail: Tail) -> Result<Self, PathError> {
         let mut certificate = ProofCertificate::Coin(path.coin);
         let mut steps = Vec::with_capacity(path.links.len());
-        for (link, holding) in path.links.iter().zip(path.holdings()?) {
-            let [spend_record, close_record] = link.records(&holding);
+        let mut parent = None;
+        let holdings = path.holdings()?;
+        for (link, holding) in path.links.iter().zip(&holdings) {
+            let [spend_record, close_record] = link.records(holding);
             steps.push(Step {
-                holding,
+                holding: *holding,
+                parent,
                 certificate,
                 spend: link.spend,
                 spend_record,
                 close: link.close,
                 close_record,
             });
+            parent = Some(holding.id);
             if link.role == Role::PayeeShare {
                 certificate = ProofCertificate::Payee(link.spend.payee_certificate);
             }
         }
+        let holding = holdings.last().copied();
+        let holding = holding.unwrap_or_else(|| Holding::of_coin(&path.coin));
         let record = match &tail {
             Tail::None => None,
-            Tail::Open(open) => {
-                open.verify(&holding).map_err(PresentedFault::Tail)?;
-                Some(open.record(&holding))
-            }
-            Tail::Redeem(part) => {
-                let record = part.record(&holding);
-                if !record.verify() {
-                    return Err(PresentedFault::Redeem(holding.id));
-                }
-                Some(record)
-            }
+            Tail::Open(open) => Some(open.record(&holding)),
+            Tail::Redeem(part) => Some(part.record(&holding)),
         };
         let evidence = encode(path, &tail);
         Ok(Presented {
@@ -112,6 +146,7 @@ impl Presented {
             steps,
             leaf: Leaf {
                 holding,
+                parent,
                 certificate,
                 tail,
                 record,
@@ -162,6 +197,39 @@ impl Presented {
     /// The path's bytes, then a kind byte (0, 3 spend, 5 redeem), then what follows it.
     pub(super) fn evidence(&self) -> &[u8] {
         &self.evidence
+    }
+
+    /// The record that it shows in a slot.
+    pub(super) fn record_in(&self, slot: &Slot) -> Option<&SignedRecord> {
+        let steps = (self.steps.iter()).flat_map(|step| [&step.spend_record, &step.close_record]);
+        steps
+            .chain(&self.leaf.record)
+            .find(|record| record.slot == *slot)
+    }
+
+    /// The payee of the spend that it shows in a slot; none: no spend, but a redeem or nothing.
+    pub(super) fn payee_in(&self, slot: &Slot) -> Option<PublicKey> {
+        let step = self.steps.iter().find(|s| s.spend_record.slot == *slot);
+        let here = self.leaf.record.as_ref().filter(|r| r.slot == *slot);
+        match (step, here, &self.leaf.tail) {
+            (Some(step), _, _) => Some(step.spend.payee),
+            (None, Some(_), Tail::Open(open)) => Some(open.payee),
+            _ => None,
+        }
+    }
+
+    /// Whose keys are in it.
+    pub(super) fn holder_keys(&self) -> Vec<RowKey> {
+        let steps = self.steps.iter();
+        let mut keys: Vec<RowKey> = steps
+            .flat_map(|step| [step.holding.key, step.spend.payee])
+            .map(RowKey::Holder)
+            .collect();
+        keys.push(RowKey::Holder(self.leaf.holding.key));
+        if let Tail::Open(open) = &self.leaf.tail {
+            keys.push(RowKey::Holder(open.payee));
+        }
+        keys
     }
 
     /// The rows that it is about.

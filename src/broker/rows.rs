@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::CreditState;
+use super::cases::{ContestRow, EvidenceRow, LossRow, NoticeRow, ProofRow};
 use super::{BodyHash, RequestId, WithdrawalId};
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
-use crate::record::Slot;
+use crate::record::{Salt, Slot};
 use crate::units::{Day, Units, UnixMs};
 
 /// Names one row.
@@ -23,8 +25,16 @@ pub enum RowKey {
     Holding(HoldingId),
     /// What a redeemed holding brought.
     Credit(HoldingId),
-    /// A statement that conflicts with the row of its holding.
-    Conflict(HoldingId, Commitment),
+    /// A contested slot.
+    Contest(Slot),
+    /// What was presented through a contested slot, by number.
+    Evidence(Slot, u32),
+    /// A proof of fraud, by signer and salt.
+    Proof(PublicKey, Salt),
+    /// What somebody lost by an account's double spend, by number.
+    Loss(PublicKey, u64),
+    /// What an account is told, by number.
+    Notice(PublicKey, u64),
     /// An entry of the spent list.
     Spent(Slot),
     /// A deposit, by the operator's external reference.
@@ -48,10 +58,22 @@ pub struct AccountRow {
     pub bond: Units,
     /// Value of coins this account bought that nobody redeemed yet.
     pub outstanding: Units,
-    /// No purchase, certificates or withdrawal.
-    pub suspended: bool,
+    /// Since when: no purchase, certificates or withdrawal.
+    pub suspended: Option<UnixMs>,
+    /// Whether its coins that nothing was presented about are on the spent list as withheld.
+    pub withheld: bool,
     /// When a coin of this account was last redeemed under; the bond is free one hold later.
     pub last_redeemed: UnixMs,
+    /// Open contests about statements of this account.
+    pub contests: u32,
+    /// What others lost by its double spends and was not paid to them yet.
+    pub owed: Units,
+    /// Losses by its double spends, ever.
+    pub losses: u64,
+    /// How many of these are paid in full.
+    pub losses_paid: u64,
+    /// Notices to it, ever.
+    pub notices: u64,
 }
 
 impl AccountRow {
@@ -64,8 +86,14 @@ impl AccountRow {
             pending: Units::ZERO,
             bond: Units::ZERO,
             outstanding: Units::ZERO,
-            suspended: false,
+            suspended: None,
+            withheld: false,
             last_redeemed: UnixMs(0),
+            contests: 0,
+            owed: Units::ZERO,
+            losses: 0,
+            losses_paid: 0,
+            notices: 0,
         }
     }
 }
@@ -90,8 +118,12 @@ pub struct CoinRow {
     pub account: PublicKey,
     /// Its value.
     pub value: Units,
-    /// Units under it that were redeemed, pending or paid; never above `value`.
+    /// Units under it that were redeemed or settled, pending or paid; never above `value`.
     pub credited: Units,
+    /// Open contests under it.
+    pub contests: u32,
+    /// Its time is over and all of its value is credited.
+    pub settled: bool,
     /// Its expiry.
     pub expires: Day,
     /// The 158 bytes of its certificate.
@@ -105,6 +137,8 @@ pub struct HoldingRow {
     pub id: HoldingId,
     /// The coin it lies under.
     pub coin: HoldingId,
+    /// The holding that it is a share of; none: it is the coin.
+    pub parent: Option<HoldingId>,
     /// Its value.
     pub value: Units,
     /// The key that signs for it.
@@ -115,14 +149,42 @@ pub struct HoldingRow {
     pub since: UnixMs,
     /// How far it got.
     pub state: HoldingState,
-    /// Conflicting statements that are kept about it.
-    pub conflicts: u32,
+    /// Its slot that is contested: nothing below moves until that is decided.
+    pub contested: Option<Slot>,
+}
+
+impl HoldingRow {
+    /// The payee's key, once it is spent: it comes first in an open spend.
+    #[must_use]
+    pub fn payee(&self) -> Option<PublicKey> {
+        match &self.state {
+            HoldingState::Fixed { spend, .. } | HoldingState::Split { spend, .. } => {
+                spend.first_chunk::<32>().copied().map(PublicKey)
+            }
+            HoldingState::Redeemed { .. } | HoldingState::Void => None,
+        }
+    }
+
+    /// The payee's share and the change, once it is split. A share of 0 units is none.
+    #[must_use]
+    pub fn shares(&self) -> Vec<HoldingId> {
+        match self.state {
+            HoldingState::Split { k, .. } => {
+                let k = Units(u64::from(k));
+                let share = (!k.is_zero()).then(|| self.id.payee_share());
+                let change = (k < self.value).then(|| self.id.change());
+                share.into_iter().chain(change).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// States of a holding that is not unknown (`docs/protocol.md` section 10).
 ///
 /// `Unknown -> Fixed` a spend is presented; `Fixed -> Split` its close is presented;
-/// `Unknown -> Redeemed` a redeem is presented. Contested comes with contests.
+/// `Unknown -> Redeemed` a redeem is presented; any `-> Void` what it hangs on lost a contest, and it
+/// is unknown again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HoldingState {
     /// Locked to a payee.
@@ -156,24 +218,27 @@ pub enum HoldingState {
         /// The account credited.
         account: PublicKey,
     },
+    /// Unknown again.
+    Void,
 }
 
 impl HoldingState {
     /// Commitment of the statement that stands in the spend slot.
     #[must_use]
-    pub fn commitment(&self) -> Commitment {
+    pub fn commitment(&self) -> Option<Commitment> {
         match self {
             HoldingState::Fixed { c, .. }
             | HoldingState::Split { c, .. }
-            | HoldingState::Redeemed { c, .. } => *c,
+            | HoldingState::Redeemed { c, .. } => Some(*c),
+            HoldingState::Void => None,
         }
     }
 }
 
-/// What a redeemed holding brought.
+/// What a redeemed or settled holding brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreditRow {
-    /// The redeemed holding.
+    /// The holding.
     pub holding: HoldingId,
     /// The coin it lies under.
     pub coin: HoldingId,
@@ -184,22 +249,15 @@ pub struct CreditRow {
     /// When it turns from pending to paid.
     pub pending_until: UnixMs,
     /// Whether it did.
-    pub paid: bool,
+    pub state: CreditState,
 }
 
-/// A statement that conflicts with the row of its holding, kept with its path as evidence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConflictRow {
-    /// The holding.
-    pub holding: HoldingId,
-    /// Commitment of the conflicting statement.
-    pub c: Commitment,
-    /// Who presented it.
-    pub presenter: PublicKey,
-    /// When.
-    pub at: UnixMs,
-    /// Path and tail as presented (`Presented::encode`).
-    pub evidence: Vec<u8>,
+impl CreditRow {
+    /// Whether it counts: it was not cancelled.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.state != CreditState::Cancelled
+    }
 }
 
 /// An entry of the spent list.
@@ -267,7 +325,11 @@ pub enum Row {
     Coin(CoinRow),
     Holding(HoldingRow),
     Credit(CreditRow),
-    Conflict(ConflictRow),
+    Contest(ContestRow),
+    Evidence(EvidenceRow),
+    Proof(ProofRow),
+    Loss(LossRow),
+    Notice(NoticeRow),
     Spent(SpentRow),
     Deposit(DepositRow),
     Withdrawal(WithdrawalRow),
@@ -284,7 +346,11 @@ impl Row {
             Row::Coin(r) => RowKey::Coin(r.id),
             Row::Holding(r) => RowKey::Holding(r.id),
             Row::Credit(r) => RowKey::Credit(r.holding),
-            Row::Conflict(r) => RowKey::Conflict(r.holding, r.c),
+            Row::Contest(r) => RowKey::Contest(r.slot),
+            Row::Evidence(r) => RowKey::Evidence(r.slot, r.number),
+            Row::Proof(r) => RowKey::Proof(r.key, r.salt),
+            Row::Loss(r) => RowKey::Loss(r.offender, r.number),
+            Row::Notice(r) => RowKey::Notice(r.account, r.number),
             Row::Spent(r) => RowKey::Spent(r.slot),
             Row::Deposit(r) => RowKey::Deposit(r.reference.clone()),
             Row::Withdrawal(r) => RowKey::Withdrawal(r.id),

@@ -35,6 +35,11 @@ pub const LISTED_HOURS: u32 = (30 + 30 + 7) * 24;
 /// A copy older than this is no copy.
 pub const MAX_AGE_S: u64 = 3600;
 
+/// In place of c: what stood in the slot lost a contest, and nothing stands there now.
+pub const FREE: Commitment = Commitment([0xff; 32]);
+/// In place of c: the slot of a coin of a suspended account, about which nothing was presented.
+pub const WITHHELD: Commitment = Commitment([0; 32]);
+
 const CHUNK: Kind = Kind(6, "DPay1/spent");
 const INDEX: Kind = Kind(7, "DPay1/spent-index");
 const SUSPENDED: Kind = Kind(8, "DPay1/suspended");
@@ -211,7 +216,7 @@ fn be_u32(bytes: &[u8]) -> u32 {
 /// What the spent list says about a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listed {
-    /// Nothing.
+    /// Nothing, or that nothing stands there any more.
     No,
     /// The slot is fixed by a statement whose commitment starts with these bytes. Another slot with
     /// the same first 8 bytes looks the same: fetch the full entry.
@@ -281,7 +286,8 @@ impl SpentList {
         };
         match self.entries.get(prefix) {
             None => Listed::No,
-            Some((_, c)) if *c == [0; 16] => Listed::Withheld,
+            Some((_, c)) if c[..] == FREE.0[..16] => Listed::No,
+            Some((_, c)) if c[..] == WITHHELD.0[..16] => Listed::Withheld,
             Some((_, c)) => Listed::By(*c),
         }
     }

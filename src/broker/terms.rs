@@ -17,6 +17,8 @@ pub const DEFAULT_HOLD_S: u64 = 172_800;
 pub const DEFAULT_BOND: Units = Units(100_000);
 /// Default units of one credit.
 pub const DEFAULT_UNITS_PER_CREDIT: u64 = 100_000;
+/// Seconds between the two readings that decide a contest, unless the operator says otherwise.
+pub const DEFAULT_CONTEST_GAP_S: u64 = 600;
 /// Most coins, keys or paths in one request.
 pub const MAX_BATCH: usize = 32;
 /// Most links a redeemed path may have.
@@ -35,6 +37,8 @@ pub struct Terms {
     pub hold_ms: u64,
     /// Taken from an account's balance at its first purchase; its outstanding coins never exceed it.
     pub bond: Units,
+    /// Between the two readings that decide a contest, in milliseconds.
+    pub contest_gap_ms: u64,
 }
 
 impl Default for Terms {
@@ -44,6 +48,7 @@ impl Default for Terms {
             units_per_credit: DEFAULT_UNITS_PER_CREDIT,
             hold_ms: DEFAULT_HOLD_S * 1000,
             bond: DEFAULT_BOND,
+            contest_gap_ms: DEFAULT_CONTEST_GAP_S * 1000,
         }
     }
 }
@@ -62,6 +67,13 @@ impl Terms {
     #[must_use]
     pub fn redeems(expires: Day, now: UnixMs) -> bool {
         now.day() < expires.plus(REDEEM_GRACE_DAYS)
+    }
+
+    /// Whether what is left of a suspended account is released at `now`: every coin that it could have
+    /// signed for until it was suspended has been settled by then.
+    #[must_use]
+    pub fn releases(&self, suspended: UnixMs, now: UnixMs) -> bool {
+        !self.takes_presented(suspended.day().plus(COIN_LIFE_DAYS), now)
     }
 
     /// Whether a path under such a coin may still be presented at `now`: one hold longer.

@@ -3,78 +3,95 @@
 //! First everything is compared, then everything is written: a path that conflicts anywhere leaves
 //! no trace but the conflict itself, which is kept as evidence.
 
-use super::answer::{ConflictShown, ItemAnswer, Refusal, RefusalCode};
+use super::answer::{CreditState, ItemAnswer, RefusalCode};
 use super::change::Ledger;
+use super::contest;
 use super::desk::{Desk, Stop};
 use super::operate::pay;
-use super::presented::{Leaf, Presented, Step, Tail, first_item};
-use super::rows::{
-    CoinRow, ConflictRow, CreditRow, HoldingRow, HoldingState, Row, RowKey, SpentRow,
-};
+use super::presented::{Leaf, Presented, Step, Tail};
+use super::rows::{CoinRow, CreditRow, HoldingRow, HoldingState, Row, RowKey, SpentRow};
 use super::terms::Terms;
-use crate::coin::ids::Commitment;
+use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
 use crate::record::{
-    ClosePart, FraudProof, Holding, OpenSpend, ProofCertificate, RedeemPart, SignedRecord, Slot,
+    ClosePart, Holding, OpenSpend, ProofCertificate, RedeemPart, SignedRecord, Slot,
 };
 use crate::units::UnixMs;
 
-/// Most conflicting statements kept about one holding; each is signed by its holder.
-const MAX_CONFLICTS: u32 = 16;
-
-/// Two statements in one slot.
-struct Clash<'p> {
-    row: HoldingRow,
-    certificate: ProofCertificate,
-    since: UnixMs,
-    stands: SignedRecord,
-    refused: &'p SignedRecord,
+/// Who presents a path, and what for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// The account.
+    pub(super) me: &'a PublicKey,
+    /// Whether the redeem that follows the path shall be credited.
+    pub(super) redeem: bool,
+    /// When it was presented: now, or when what is kept as evidence came.
+    pub(super) at: UnixMs,
 }
 
-/// Walks one path and redeems its leaf if `redeem`.
+/// Two statements in one slot.
+pub(super) struct Clash<'p> {
+    pub(super) row: HoldingRow,
+    pub(super) certificate: ProofCertificate,
+    /// Since when the first stands.
+    pub(super) since: UnixMs,
+    pub(super) stands: SignedRecord,
+    pub(super) refused: &'p SignedRecord,
+}
+
+/// A statement against the row of its holding.
+enum Met<'p> {
+    /// The row says the same, or nothing yet.
+    Agrees,
+    /// The row says something else.
+    Clashes(Box<Clash<'p>>),
+    /// The row is contested; it may say something else besides.
+    Frozen(Box<HoldingRow>, Option<Box<Clash<'p>>>),
+}
+
+/// Walks one path and redeems its leaf if that is asked for.
 pub(super) fn walk(
     desk: &mut Desk<'_>,
     terms: &Terms,
-    me: &PublicKey,
+    asked: &Asked<'_>,
     presented: &Presented,
-    redeem: bool,
 ) -> Result<ItemAnswer, Stop> {
     let leaf = presented.leaf();
-    let id = leaf.holding.id;
     let coin = sold_coin(desk, presented)?;
-    check_purpose(desk, terms, me, presented, redeem, &coin)?;
+    if let Some(answer) = known_credit(desk, asked, leaf, &coin)? {
+        return Ok(answer);
+    }
+    check_date(terms, asked, &coin)?;
     let mut rows = Vec::new();
+    let mut met = Met::Agrees;
     for step in presented.steps() {
-        if let Err(clash) = compare_step(desk, step, &mut rows)? {
-            return refuse(desk, terms, me, presented, clash);
+        met = compare_step(desk, step, &mut rows)?;
+        if !matches!(met, Met::Agrees) {
+            break;
         }
     }
-    let fresh = match compare_leaf(desk, leaf, &mut rows)? {
-        Ok(fresh) => fresh,
-        Err(clash) => return refuse(desk, terms, me, presented, clash),
-    };
-    if redeem && fresh {
+    if matches!(met, Met::Agrees) {
+        met = compare_leaf(desk, leaf, &mut rows)?;
+    }
+    match met {
+        Met::Agrees => {}
+        Met::Clashes(clash) => return contest::clash(desk, terms, asked, presented, &clash),
+        Met::Frozen(row, clash) => {
+            return contest::frozen(desk, terms, asked, presented, &row, clash.as_deref());
+        }
+    }
+    if asked.redeem {
         desk.want(&[RowKey::Account(coin.account)])?;
     }
     for row in rows {
         desk.put(row)?;
     }
-    if !redeem {
-        return Ok(ItemAnswer::Presented { holding: id });
-    }
-    if fresh {
-        credit(desk, terms, me, &leaf.holding, coin)?;
-    }
-    match desk.credit(&id)? {
-        Some(credit) => Ok(ItemAnswer::Redeemed {
-            holding: id,
-            units: credit.units,
-            pending_until_unix_ms: credit.pending_until,
-            paid: credit.paid,
-        }),
-        None => Err(Stop::Broken(format!(
-            "holding {id} is redeemed without a credit"
-        ))),
+    if asked.redeem {
+        credit(desk, terms, asked.me, &leaf.holding, coin)
+    } else {
+        Ok(ItemAnswer::Presented {
+            holding: leaf.holding.id,
+        })
     }
 }
 
@@ -89,43 +106,58 @@ fn sold_coin(desk: &mut Desk<'_>, presented: &Presented) -> Result<CoinRow, Stop
     })
 }
 
-/// Dates, and that a redeem names the account that asks. What already happened is answered again
-/// whatever the date.
-fn check_purpose(
+/// What already happened is answered again whatever the date: the same redeem, or a settled holding.
+fn known_credit(
     desk: &mut Desk<'_>,
-    terms: &Terms,
-    me: &PublicKey,
-    presented: &Presented,
-    redeem: bool,
+    asked: &Asked<'_>,
+    leaf: &Leaf,
     coin: &CoinRow,
-) -> Result<(), Stop> {
-    let leaf = presented.leaf();
-    if redeem {
-        let Tail::Redeem(part) = &leaf.tail else {
-            return Err(Stop::Broken("a redeem without its statement".to_owned()));
-        };
-        if part.account != *me {
-            return Err(Stop::refuse(
-                RefusalCode::OtherAccount,
-                format!("the redeem is to account {}", part.account),
-                "send it from that account",
-            ));
-        }
+) -> Result<Option<ItemAnswer>, Stop> {
+    if !asked.redeem {
+        return Ok(None);
     }
-    let known = desk.credit(&leaf.holding.id)?.is_some();
-    let open = if redeem {
-        known || Terms::redeems(coin.expires, desk.now)
-    } else {
-        terms.takes_presented(coin.expires, desk.now)
+    let Tail::Redeem(part) = &leaf.tail else {
+        return Err(Stop::Broken("a redeem without its statement".to_owned()));
     };
-    if !open {
+    if part.account != *asked.me {
         return Err(Stop::refuse(
-            RefusalCode::Expired,
-            format!("the coin expired on day {}", coin.expires.0),
-            "nothing more can be done with it; it is settled by itself",
+            RefusalCode::OtherAccount,
+            format!("the redeem is to account {}", part.account),
+            "send it from that account",
         ));
     }
-    Ok(())
+    let c = leaf.record.as_ref().map(SignedRecord::commitment);
+    let row = desk.holding(&leaf.holding.id)?;
+    let same = row.is_some_and(|row| row.state.commitment() == c);
+    let credit = desk.credit(&leaf.holding.id)?;
+    Ok(credit
+        .filter(|credit| credit.account == *asked.me && credit.counts() && (same || coin.settled))
+        .map(|credit| redeemed(&credit)))
+}
+
+fn redeemed(credit: &CreditRow) -> ItemAnswer {
+    ItemAnswer::Redeemed {
+        holding: credit.holding,
+        units: credit.units,
+        pending_until_unix_ms: credit.pending_until,
+        paid: credit.state != CreditState::Pending,
+    }
+}
+
+fn check_date(terms: &Terms, asked: &Asked<'_>, coin: &CoinRow) -> Result<(), Stop> {
+    let open = if asked.redeem {
+        Terms::redeems(coin.expires, asked.at)
+    } else {
+        terms.takes_presented(coin.expires, asked.at)
+    };
+    if open && !coin.settled {
+        return Ok(());
+    }
+    Err(Stop::refuse(
+        RefusalCode::Expired,
+        format!("the coin expired on day {}", coin.expires.0),
+        "nothing more can be done with it; it is settled by itself",
+    ))
 }
 
 /// One link against its row. Adds what is new to `rows`.
@@ -133,43 +165,28 @@ fn compare_step<'p>(
     desk: &mut Desk<'_>,
     step: &'p Step,
     rows: &mut Vec<Row>,
-) -> Result<Result<(), Clash<'p>>, Stop> {
+) -> Result<Met<'p>, Stop> {
     let (c, close_c) = (
         step.spend_record.commitment(),
         step.close_record.commitment(),
     );
     let row = desk.holding(&step.holding.id)?;
     if let Some(row) = &row {
-        if row.state.commitment() != c {
-            let stands = standing(row, &step.holding)?;
-            return Ok(Err(clash(
-                row,
-                step.certificate,
-                stands,
-                &step.spend_record,
-            )));
+        let clash = step_clash(row, step, c, close_c)?;
+        if row.contested.is_some() {
+            return Ok(Met::Frozen(Box::new(row.clone()), clash));
         }
-        if let HoldingState::Split {
-            close_c: stands,
-            close,
-            closed,
-            ..
-        } = &row.state
-        {
-            if *stands == close_c {
-                return Ok(Ok(()));
-            }
-            let close = ClosePart::decode(close).map_err(|e| damaged(row, &e))?;
-            let stands = close.record(&step.holding.id, &step.spend);
-            let payee = ProofCertificate::Payee(step.spend.payee_certificate);
-            let mut clash = clash(row, payee, stands, &step.close_record);
-            clash.since = *closed;
-            return Ok(Err(clash));
+        if let Some(clash) = clash {
+            return Ok(Met::Clashes(clash));
+        }
+        if matches!(row.state, HoldingState::Split { .. }) {
+            return Ok(Met::Agrees);
         }
     } else {
         rows.push(spent(step.spend_record.slot, c, desk.now));
     }
-    let mut row = row.unwrap_or_else(|| new_row(&step.holding, &step.certificate, desk.now));
+    let mut row =
+        row.unwrap_or_else(|| new_row(&step.holding, step.parent, &step.certificate, desk.now));
     row.state = HoldingState::Split {
         c,
         spend: step.spend.encode().to_vec(),
@@ -180,27 +197,73 @@ fn compare_step<'p>(
     };
     rows.push(Row::Holding(row));
     rows.push(spent(step.close_record.slot, close_c, desk.now));
-    Ok(Ok(()))
+    Ok(Met::Agrees)
 }
 
-/// What follows the path against its row; whether it is new. Adds it to `rows` then.
+fn step_clash<'p>(
+    row: &HoldingRow,
+    step: &'p Step,
+    c: Commitment,
+    close_c: Commitment,
+) -> Result<Option<Box<Clash<'p>>>, Stop> {
+    if row.state.commitment() != Some(c) {
+        return Ok(Some(Box::new(Clash {
+            row: row.clone(),
+            certificate: step.certificate,
+            since: row.since,
+            stands: standing(row)?,
+            refused: &step.spend_record,
+        })));
+    }
+    let HoldingState::Split {
+        close_c: stands,
+        closed,
+        ..
+    } = &row.state
+    else {
+        return Ok(None);
+    };
+    if *stands == close_c {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(Clash {
+        row: row.clone(),
+        certificate: ProofCertificate::Payee(step.spend.payee_certificate),
+        since: *closed,
+        stands: standing_close(row)?,
+        refused: &step.close_record,
+    })))
+}
+
+/// What follows the path against its row. Adds it to `rows` where it is new.
 fn compare_leaf<'p>(
     desk: &mut Desk<'_>,
     leaf: &'p Leaf,
     rows: &mut Vec<Row>,
-) -> Result<Result<bool, Clash<'p>>, Stop> {
+) -> Result<Met<'p>, Stop> {
     let Some(record) = &leaf.record else {
-        return Ok(Ok(false));
+        return Ok(Met::Agrees);
     };
     let c = record.commitment();
     if let Some(row) = desk.holding(&leaf.holding.id)? {
-        if row.state.commitment() == c {
-            return Ok(Ok(false));
-        }
-        let stands = standing(&row, &leaf.holding)?;
-        return Ok(Err(clash(&row, leaf.certificate, stands, record)));
+        let clash = if row.state.commitment() == Some(c) {
+            None
+        } else {
+            Some(Box::new(Clash {
+                row: row.clone(),
+                certificate: leaf.certificate,
+                since: row.since,
+                stands: standing(&row)?,
+                refused: record,
+            }))
+        };
+        return Ok(match (row.contested, clash) {
+            (Some(_), clash) => Met::Frozen(Box::new(row), clash),
+            (None, Some(clash)) => Met::Clashes(clash),
+            (None, None) => Met::Agrees,
+        });
     }
-    let mut row = new_row(&leaf.holding, &leaf.certificate, desk.now);
+    let mut row = new_row(&leaf.holding, leaf.parent, &leaf.certificate, desk.now);
     row.state = match &leaf.tail {
         Tail::Open(open) => HoldingState::Fixed {
             c,
@@ -211,11 +274,11 @@ fn compare_leaf<'p>(
             redeem: part.encode().to_vec(),
             account: part.account,
         },
-        Tail::None => return Ok(Ok(false)),
+        Tail::None => return Ok(Met::Agrees),
     };
     rows.push(Row::Holding(row));
     rows.push(spent(record.slot, c, desk.now));
-    Ok(Ok(true))
+    Ok(Met::Agrees)
 }
 
 /// Turns a redeemed holding's value into a credit. Never above the coin's value.
@@ -224,124 +287,88 @@ fn credit(
     terms: &Terms,
     me: &PublicKey,
     holding: &Holding,
-    mut coin: CoinRow,
-) -> Result<(), Stop> {
-    let credited = coin.credited.checked_add(holding.value);
-    coin.credited = credited.filter(|c| *c <= coin.value).ok_or_else(|| {
-        Stop::Broken(format!(
-            "holding {} of {} units would bring coin {} of {} units above its value, {} are credited",
-            holding.id, holding.value, coin.id, coin.value, coin.credited
-        ))
-    })?;
+    coin: CoinRow,
+) -> Result<ItemAnswer, Stop> {
     let buyer = coin.account;
-    desk.transfer(
-        Ledger::Outstanding(buyer),
-        Ledger::Pending(*me),
-        holding.value,
-        &holding.id.to_string(),
-    )?;
-    let mut account = desk.account(&buyer)?;
-    account.last_redeemed = desk.now;
-    desk.put(Row::Account(account))?;
     let credit = CreditRow {
         holding: holding.id,
         coin: coin.id,
         account: *me,
         units: holding.value,
         pending_until: desk.now.plus_ms(terms.hold_ms),
-        paid: false,
+        state: CreditState::Pending,
     };
-    desk.put(Row::Coin(coin))?;
-    desk.put(Row::Credit(credit.clone()))?;
-    if terms.hold_ms == 0 {
-        pay(desk, credit)?;
+    add_credit(desk, coin, credit.clone(), Ledger::Pending(*me))?;
+    let mut account = desk.account(&buyer)?;
+    account.last_redeemed = desk.now;
+    desk.put(Row::Account(account))?;
+    if terms.hold_ms > 0 {
+        return Ok(redeemed(&credit));
     }
-    Ok(())
+    let paid = pay(desk, credit)?;
+    Ok(redeemed(&paid))
 }
 
-/// Keeps the conflict and refuses, showing both statements.
-fn refuse(
+/// Moves a holding's value from the buyer's outstanding coins to `to`.
+pub(super) fn add_credit(
     desk: &mut Desk<'_>,
-    terms: &Terms,
-    me: &PublicKey,
-    presented: &Presented,
-    clash: Clash<'_>,
-) -> Result<ItemAnswer, Stop> {
-    let refused = clash.refused.commitment();
-    let mut row = clash.row;
-    let key = RowKey::Conflict(row.id, refused);
-    desk.want(std::slice::from_ref(&key))?;
-    if desk.row(&key)?.is_none() && row.conflicts < MAX_CONFLICTS {
-        row.conflicts = row.conflicts.saturating_add(1);
-        desk.put(Row::Conflict(ConflictRow {
-            holding: row.id,
-            c: refused,
-            presenter: *me,
-            at: desk.now,
-            evidence: presented.evidence().to_vec(),
-        }))?;
-        desk.put(Row::Holding(row.clone()))?;
-    }
-    let stands = clash.stands;
-    let items = (first_item(&stands), first_item(clash.refused));
-    let proof = FraudProof::new(clash.certificate, items.0, items.1)
-        .map_err(|e| Stop::Broken(format!("holding {}: {e}", row.id)))?;
-    let within_hold = desk.now < clash.since.plus_ms(terms.hold_ms);
-    let what_to_do = if within_hold {
-        "keep this answer: it proves a double spend; the statement is kept for a contest"
-    } else {
-        "keep this answer: it proves a double spend by the one who signed both"
-    };
-    let mut refusal = Refusal::new(
-        RefusalCode::Conflict,
-        format!(
-            "another statement about holding {} stands since it was presented",
-            row.id
-        ),
-        what_to_do,
-    );
-    refusal.conflict = Some(Box::new(ConflictShown {
-        holding: row.id,
-        slot: clash.refused.slot,
-        since_unix_ms: clash.since,
-        within_hold,
-        stands: stands.commitment(),
-        refused,
-        proof: hex::encode(proof.encode()),
-    }));
-    Ok(ItemAnswer::Refused(refusal))
-}
-
-fn clash<'p>(
-    row: &HoldingRow,
-    certificate: ProofCertificate,
-    stands: SignedRecord,
-    refused: &'p SignedRecord,
-) -> Clash<'p> {
-    Clash {
-        row: row.clone(),
-        certificate,
-        since: row.since,
-        stands,
-        refused,
-    }
+    mut coin: CoinRow,
+    credit: CreditRow,
+    to: Ledger,
+) -> Result<(), Stop> {
+    let credited = coin.credited.checked_add(credit.units);
+    coin.credited = credited.filter(|c| *c <= coin.value).ok_or_else(|| {
+        Stop::Broken(format!(
+            "holding {} of {} units would bring coin {} of {} units above its value, {} are credited",
+            credit.holding, credit.units, coin.id, coin.value, coin.credited
+        ))
+    })?;
+    let from = Ledger::Outstanding(coin.account);
+    desk.transfer(from, to, credit.units, &credit.holding.to_string())?;
+    desk.put(Row::Coin(coin))?;
+    desk.put(Row::Credit(credit))
 }
 
 /// The record that stands in a holding's spend slot.
-fn standing(row: &HoldingRow, holding: &Holding) -> Result<SignedRecord, Stop> {
+pub(super) fn standing(row: &HoldingRow) -> Result<SignedRecord, Stop> {
+    let holding = holding_of(row)?;
     match &row.state {
         HoldingState::Fixed { spend, .. } | HoldingState::Split { spend, .. } => {
             let open = OpenSpend::decode(spend).map_err(|e| damaged(row, &e))?;
-            Ok(open.record(holding))
+            Ok(open.record(&holding))
         }
         HoldingState::Redeemed { redeem, .. } => {
             let part = RedeemPart::decode(redeem).map_err(|e| damaged(row, &e))?;
-            Ok(part.record(holding))
+            Ok(part.record(&holding))
         }
+        HoldingState::Void => Err(damaged(row, &"it is void")),
     }
 }
 
-fn damaged(row: &HoldingRow, error: &dyn std::fmt::Display) -> Stop {
+/// The record that stands in its close slot.
+pub(super) fn standing_close(row: &HoldingRow) -> Result<SignedRecord, Stop> {
+    let HoldingState::Split { spend, close, .. } = &row.state else {
+        return Err(damaged(row, &"it is not split"));
+    };
+    let open = OpenSpend::decode(spend).map_err(|e| damaged(row, &e))?;
+    let close = ClosePart::decode(close).map_err(|e| damaged(row, &e))?;
+    Ok(close.record(&row.id, &open))
+}
+
+/// As much of a holding as its records need.
+fn holding_of(row: &HoldingRow) -> Result<Holding, Stop> {
+    let certificate = ProofCertificate::decode(&row.certificate).map_err(|e| damaged(row, &e))?;
+    Ok(Holding {
+        id: row.id,
+        value: row.value,
+        key: row.key,
+        broker: certificate.broker(),
+        coin: row.coin,
+        expires: crate::units::Day(0),
+    })
+}
+
+pub(super) fn damaged(row: &HoldingRow, error: &dyn std::fmt::Display) -> Stop {
     Stop::Broken(format!(
         "the statement stored for holding {}: {error}",
         row.id
@@ -349,22 +376,25 @@ fn damaged(row: &HoldingRow, error: &dyn std::fmt::Display) -> Stop {
 }
 
 /// A row to be filled; its state is set by the caller.
-fn new_row(holding: &Holding, certificate: &ProofCertificate, now: UnixMs) -> HoldingRow {
+fn new_row(
+    holding: &Holding,
+    parent: Option<HoldingId>,
+    certificate: &ProofCertificate,
+    now: UnixMs,
+) -> HoldingRow {
     HoldingRow {
         id: holding.id,
         coin: holding.coin,
+        parent,
         value: holding.value,
         key: holding.key,
         certificate: certificate.encode(),
         since: now,
-        conflicts: 0,
-        state: HoldingState::Fixed {
-            c: Commitment([0; 32]),
-            spend: Vec::new(),
-        },
+        state: HoldingState::Void,
+        contested: None,
     }
 }
 
-fn spent(slot: Slot, c: Commitment, at: UnixMs) -> Row {
+pub(super) fn spent(slot: Slot, c: Commitment, at: UnixMs) -> Row {
     Row::Spent(SpentRow { slot, c, at })
 }

@@ -4,6 +4,8 @@
 //! refused or answered by itself. Another process may write the same database (the operator's
 //! commands do): a stale row means load and decide again.
 
+pub mod rounds;
+
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -157,7 +159,7 @@ impl Till {
         accounts.dedup();
         for account in accounts {
             loop {
-                let ripe = self.store.ripe_credits(&account, now, RIPEN).await?;
+                let ripe = self.store.ripe_credits(Some(&account), now, RIPEN).await?;
                 let more = ripe.len() == RIPEN as usize;
                 if ripe.is_empty() {
                     break;

@@ -1,6 +1,7 @@
 //! `dpay bench`: speed as ratios, measured in one run on one machine, in alternating pairs.
 
 mod wallet;
+pub mod broker;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ pub enum BenchCommand {
     Tick(TickArgs),
     /// A wallet with many holdings: from its start to its first answer
     Wallet(wallet::WalletArgs),
+    /// Purchases and redemptions of a broker against the signatures that they need
+    Broker(broker::BrokerArgs),
     /// One side of a plain librqbit pair
     #[command(hide = true)]
     PlainPeer(PlainArgs),
@@ -106,6 +109,7 @@ pub async fn run(command: BenchCommand, global: &Global) -> Result<u8> {
             Ok(super::EXIT_DONE)
         }
         BenchCommand::Wallet(args) => wallet::run(&args, global.json).await,
+        BenchCommand::Broker(args) => broker::run(&args, global.json).await,
         BenchCommand::PlainPeer(args) => plain_peer(args).await,
     }
 }

@@ -14,10 +14,14 @@ use serde::Serialize;
 
 use crate::broker::audit::{AuditReport, Auditor};
 use crate::broker::rows::WithdrawalRow;
-use crate::broker::terms::{DEFAULT_BOND, DEFAULT_HOLD_S, DEFAULT_UNITS_PER_CREDIT, MAX_TRANSFER};
+use crate::broker::terms::{
+    DEFAULT_BOND, DEFAULT_CONTEST_GAP_S, DEFAULT_HOLD_S, DEFAULT_UNITS_PER_CREDIT, MAX_TRANSFER,
+};
 use crate::broker::{Broker, Operated, Operation, Terms, WithdrawalId};
+use crate::cashier::broker::rounds::Referee;
 use crate::cashier::broker::{BrokerCashier, Clock};
 use crate::coin::keys::PublicKey;
+use crate::dht::{DhtConfig, DhtNode};
 use crate::http::broker::{BrokerServer, RateLimit};
 use crate::store::broker::{BrokerHome, BrokerStore, Identity, SqliteBrokerStore, SqliteLimits};
 use crate::units::Units;
@@ -26,6 +30,9 @@ use crate::{clock, random};
 /// Where a broker listens unless told otherwise.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7480);
 
+/// In place of addresses: the public DHT's own nodes to start from.
+const MAINLINE: &str = "mainline";
+
 /// What every `dpay broker` command is told.
 #[derive(Clone, Debug)]
 pub struct BrokerGlobal {
@@ -33,6 +40,10 @@ pub struct BrokerGlobal {
     pub home: PathBuf,
     /// JSON instead of text.
     pub json: bool,
+    /// DHT nodes to start from, `host:port` each or `mainline`; empty: no DHT.
+    pub dht_bootstrap: Vec<String>,
+    /// Valid answers that a place needs: 8, less only in tests.
+    pub dht_min_answers: u32,
 }
 
 /// Commands for a broker's operator.
@@ -68,6 +79,9 @@ pub struct RunArgs {
     /// Units that make one of it; fixed at the first run [default: 100000].
     #[arg(long, value_name = "N")]
     pub units_per_credit: Option<u64>,
+    /// Seconds between the two readings that decide a contest.
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_CONTEST_GAP_S, hide = true)]
+    pub contest_gap: u64,
     /// Requests that one address may make each second; 0: no limit.
     #[arg(long, value_name = "N", default_value_t = RateLimit::default().per_second)]
     pub requests_per_second: u32,
@@ -104,6 +118,8 @@ struct Ready {
     event: &'static str,
     broker_url: String,
     broker_key: PublicKey,
+    /// Whether it has a DHT to read contested slots from.
+    decides_contests: bool,
 }
 
 /// Exit code of an audit that found the books out of balance.
@@ -144,15 +160,18 @@ pub async fn serve(
         per_second: args.requests_per_second,
         burst: args.requests_per_second.saturating_mul(10),
     };
-    let server = BrokerServer::start(
+    let referee = referee(global).await?;
+    let has_dht = referee.is_some();
+    let server = BrokerServer::start_with(
         args.listen,
         broker.clone(),
         Arc::new(store.clone()),
         system_clock(),
         limit,
+        referee,
     )
     .await?;
-    announce(&server, &broker, global)?;
+    announce(&server, &broker, global, has_dht)?;
     stop.await;
     let requests = server.stop().await;
     store.close().await;
@@ -163,11 +182,36 @@ pub async fn serve(
     Ok(())
 }
 
-fn announce(server: &BrokerServer, broker: &Broker, global: &BrokerGlobal) -> Result<()> {
+/// Where contested slots are read; none without a DHT to start from.
+async fn referee(global: &BrokerGlobal) -> Result<Option<Referee>> {
+    if global.dht_bootstrap.is_empty() {
+        return Ok(None);
+    }
+    let mut config = DhtConfig {
+        min_answers: global.dht_min_answers,
+        ..DhtConfig::default()
+    };
+    if global.dht_bootstrap != [MAINLINE] {
+        config.bootstrap = global.dht_bootstrap.clone();
+    }
+    let dht = DhtNode::start(config).await?;
+    Ok(Some(Referee {
+        slots: Arc::new(dht),
+        min_answers: global.dht_min_answers,
+    }))
+}
+
+fn announce(
+    server: &BrokerServer,
+    broker: &Broker,
+    global: &BrokerGlobal,
+    has_dht: bool,
+) -> Result<()> {
     let ready = Ready {
         event: "ready",
         broker_url: server.url(),
         broker_key: broker.public(),
+        decides_contests: has_dht,
     };
     if global.json {
         println!("{}", serde_json::to_string(&ready)?);
@@ -183,6 +227,12 @@ fn announce(server: &BrokerServer, broker: &Broker, global: &BrokerGlobal) -> Re
         terms.bond,
         global.home.display()
     );
+    if !has_dht {
+        println!(
+            "no DHT: two statements in one slot stay contested and undecided; give --dht-bootstrap, \
+             {MAINLINE} for the public one"
+        );
+    }
     println!("Ctrl-C stops it");
     Ok(())
 }
@@ -209,11 +259,17 @@ async fn terms(args: &RunArgs, store: &SqliteBrokerStore) -> Result<Terms> {
     }
     let hold_ms = args.hold.checked_mul(1000).filter(|ms| *ms < 1 << 48);
     let hold_ms = hold_ms.with_context(|| format!("--hold {} s is too long", args.hold))?;
+    let gap_ms = args
+        .contest_gap
+        .checked_mul(1000)
+        .filter(|ms| *ms < 1 << 48);
     Ok(Terms {
         currency,
         units_per_credit,
         hold_ms,
         bond: Units(args.bond),
+        contest_gap_ms: gap_ms
+            .with_context(|| format!("--contest-gap {} s is too long", args.contest_gap))?,
     })
 }
 

@@ -22,6 +22,7 @@ pub mod node;
 pub mod seed;
 pub mod stop;
 pub mod totals;
+pub mod verify_proof;
 pub mod wallet;
 pub mod world;
 
@@ -63,6 +64,8 @@ enum Command {
     /// Run a broker and keep its books
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
+    /// Check a proof of fraud, with nothing but the file and the broker's key
+    VerifyProof(verify_proof::VerifyProofArgs),
     /// Measure speed, as ratios
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -117,6 +120,7 @@ async fn run(cli: Cli) -> Result<u8> {
             wallet::run(command, &of_wallet).await.map(|()| EXIT_DONE)
         }
         Command::Broker(command) => run_broker(command, &global).await,
+        Command::VerifyProof(args) => verify_proof::run(&args, global.json),
         Command::Bench(command) => bench::run(command, &global).await,
         Command::DhtNode => dht_node::run(&global).await,
     }
@@ -126,6 +130,8 @@ async fn run_broker(command: broker::BrokerCommand, global: &Global) -> Result<u
     let of_broker = broker::BrokerGlobal {
         home: global.home()?,
         json: global.json,
+        dht_bootstrap: global.dht_bootstrap.clone(),
+        dht_min_answers: global.dht_min_answers,
     };
     match command {
         broker::BrokerCommand::Run(mut args) => {

@@ -72,6 +72,7 @@ pub struct BrokerClient {
     pinned: Option<PublicKey>,
     broker: OnceCell<PublicKey>,
     account: SecretKey,
+    ahead_ms: u64,
 }
 
 impl BrokerClient {
@@ -110,7 +111,15 @@ impl BrokerClient {
             pinned,
             broker: OnceCell::new(),
             account,
+            ahead_ms: 0,
         })
+    }
+
+    /// The same client with a clock that is ahead of the system's, for tests that let time pass.
+    #[must_use]
+    pub fn ahead(mut self, ahead_ms: u64) -> Self {
+        self.ahead_ms = ahead_ms;
+        self
     }
 
     /// The account's id.
@@ -346,7 +355,7 @@ impl BrokerClient {
     ) -> Result<Answered<Answer>, ClientError> {
         let broker = self.broker_key().await?;
         let body = serde_json::to_vec(ask).map_err(|e| self.untrue(&e.to_string()))?;
-        let (account, now) = (self.account.public(), clock::now());
+        let (account, now) = (self.account.public(), clock::now().plus_ms(self.ahead_ms));
         let hash = body_hash(route, &body);
         let signed = request_hash(&broker, &account, &id, now, &hash);
         let url = format!("{}{}", self.url, route.trim_start_matches("POST "));

@@ -8,6 +8,7 @@ use dpay::broker::answer::ItemAnswer;
 use dpay::broker::audit::{AuditReport, Auditor};
 use dpay::broker::{Broker, Operation, RequestId, Terms};
 use dpay::cashier::broker::Clock;
+use dpay::cashier::broker::rounds::Referee;
 use dpay::clock;
 use dpay::coin::{
     Chain, ChainValue, CoinCertificate, PseudonymCertificate, PublicKey, RecordKey, SecretKey,
@@ -28,6 +29,7 @@ pub struct House {
     pub store: SqliteBrokerStore,
     ahead_ms: Arc<AtomicU64>,
     terms: Terms,
+    referee: Option<Referee>,
 }
 
 impl House {
@@ -42,25 +44,33 @@ impl House {
     pub async fn with(terms: Terms, limits: SqliteLimits, limit: RateLimit) -> House {
         let dir = tempfile::tempdir().unwrap();
         let ahead_ms = Arc::new(AtomicU64::new(0));
-        let (server, store) = start(dir.path(), &terms, limits, limit, &ahead_ms).await;
+        let (server, store) = start(dir.path(), &terms, limits, limit, &ahead_ms, None).await;
         House {
             dir,
             server,
             store,
             ahead_ms,
             terms,
+            referee: None,
         }
     }
 
     /// Stops the broker and starts it again on the same files.
     pub async fn restart(self) -> House {
+        self.restart_with(None).await
+    }
+
+    /// The same, with or without a DHT from now on.
+    pub async fn restart_with(self, referee: Option<Referee>) -> House {
         self.server.stop().await;
         self.store.close().await;
         let none = SqliteLimits::default();
         let limit = RateLimit::default();
-        let (server, store) =
-            start(self.dir.path(), &self.terms, none, limit, &self.ahead_ms).await;
+        let (home, terms) = (self.dir.path(), &self.terms);
+        let judge = referee.clone();
+        let (server, store) = start(home, terms, none, limit, &self.ahead_ms, judge).await;
         House {
+            referee,
             server,
             store,
             ..self
@@ -70,12 +80,14 @@ impl House {
     /// A second broker process on the same files.
     pub async fn twin(&self) -> BrokerServer {
         let (none, limit) = (SqliteLimits::default(), RateLimit::default());
-        start(self.dir.path(), &self.terms, none, limit, &self.ahead_ms)
+        let (home, terms, referee) = (self.dir.path(), &self.terms, self.referee.clone());
+        start(home, terms, none, limit, &self.ahead_ms, referee)
             .await
             .0
     }
 
-    /// Lets time pass for the broker. Clients keep the real time, so less than ten minutes in all.
+    /// Lets time pass for the broker, and for the people made from now on. Others keep their time: less
+    /// than ten minutes in all, or the broker refuses them.
     pub fn pass_ms(&self, ms: u64) {
         self.ahead_ms.fetch_add(ms, Ordering::SeqCst);
     }
@@ -100,7 +112,12 @@ impl House {
     }
 
     pub fn person(&self, n: u8) -> Person {
-        Person::at(&self.server.url(), Some(self.key().public()), n)
+        let ahead_ms = self.ahead_ms.load(Ordering::SeqCst);
+        let person = Person::at(&self.server.url(), Some(self.key().public()), n);
+        Person {
+            client: person.client.ahead(ahead_ms),
+            ..person
+        }
     }
 }
 
@@ -110,6 +127,7 @@ async fn start(
     limits: SqliteLimits,
     limit: RateLimit,
     ahead_ms: &Arc<AtomicU64>,
+    referee: Option<Referee>,
 ) -> (BrokerServer, SqliteBrokerStore) {
     let home = BrokerHome::open_or_make(home, [42; 32]).unwrap();
     let identity = Identity {
@@ -123,10 +141,9 @@ async fn start(
     let time: Clock = Arc::new(move || clock::now().plus_ms(ahead_ms.load(Ordering::SeqCst)));
     let broker = Arc::new(Broker::new(home.key().clone(), terms.clone()));
     let address = "127.0.0.1:0".parse().unwrap();
-    let server = BrokerServer::start(address, broker, Arc::new(store.clone()), time, limit)
-        .await
-        .unwrap();
-    (server, store)
+    let rows = Arc::new(store.clone());
+    let server = BrokerServer::start_with(address, broker, rows, time, limit, referee).await;
+    (server.unwrap(), store)
 }
 
 /// One with an account and one holder key.

@@ -115,7 +115,8 @@ async fn the_same_request_and_the_same_statement_count_once() {
 }
 
 #[tokio::test]
-async fn the_second_of_two_spends_is_refused_with_both_items_and_the_first_is_on_the_spent_list() {
+async fn the_second_of_two_spends_is_contested_with_both_items_and_the_first_is_on_the_spent_list()
+{
     let house = House::open().await;
     let [alice, bob, carol] = [1, 2, 3].map(|n| house.person(n));
     house.deposit(&alice, 5_000, "one").await;
@@ -123,10 +124,10 @@ async fn the_second_of_two_spends_is_refused_with_both_items_and_the_first_is_on
     let [to_bob, _] = alice.pay(&coin, &bob, 200, 1).await;
     let [to_carol, _] = alice.pay(&coin, &carol, 200, 2).await;
     bob.redeem(1, &to_bob).await;
-    let ItemAnswer::Refused(refusal) = carol.redeem(1, &to_carol).await else {
+    let ItemAnswer::Contested { conflict, .. } = carol.redeem(1, &to_carol).await else {
         panic!()
     };
-    let shown = refusal.conflict.unwrap();
+    let shown = conflict.unwrap();
     let proof = FraudProof::decode(&hex::decode(&shown.proof).unwrap()).unwrap();
     let broker = house.key().public();
     assert_eq!(proof.verify(&|key| *key == broker), Ok(alice.key.public()));

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod cases;
 mod house;
+mod killed;
 mod life;
 mod operator;
 mod strangers;

@@ -14,6 +14,8 @@ fn global(house: &House) -> BrokerGlobal {
     BrokerGlobal {
         home: house.dir.path().to_owned(),
         json: true,
+        dht_bootstrap: Vec::new(),
+        dht_min_answers: 8,
     }
 }
 
@@ -143,6 +145,7 @@ fn run_args(listen: std::net::SocketAddr) -> RunArgs {
         bond: 100,
         currency: None,
         units_per_credit: None,
+        contest_gap: 600,
         requests_per_second: 0,
     }
 }
@@ -153,7 +156,7 @@ async fn a_port_in_use_and_another_currency_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let elsewhere = BrokerGlobal {
         home: dir.path().join("home"),
-        json: true,
+        ..global(&house)
     };
     let args = run_args(house.server.address());
     let error = serve(args, &elsewhere, async {}).await.unwrap_err();
@@ -166,7 +169,7 @@ async fn a_port_in_use_and_another_currency_are_refused_by_name() {
     assert!(error.to_string().contains("currency"), "{error}");
     let nowhere = BrokerGlobal {
         home: dir.path().join("none"),
-        json: true,
+        ..global(&house)
     };
     let error = run(BrokerCommand::Audit, &nowhere).await.unwrap_err();
     assert!(error.to_string().contains("holds no broker"), "{error}");

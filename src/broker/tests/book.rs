@@ -1,17 +1,20 @@
 //! A broker with all its rows in a map, and people who sign for it.
 
-use crate::broker::answer::{Answer, Envelope, ItemAnswer, Outcome, Refusal};
+use crate::broker::answer::{
+    AccountState, Answer, Envelope, ItemAnswer, NoticeKind, Outcome, Refusal,
+};
 use crate::broker::audit::{AuditReport, Auditor};
+use crate::broker::cases::{ContestRow, Reading};
 use crate::broker::change::{Change, JournalLine};
-use crate::broker::rows::{RowKey, Rows};
+use crate::broker::rows::{Row, RowKey, Rows};
 use crate::broker::{
     Action, BodyHash, Broker, Call, Caller, CoinOrder, Operated, Operation, Presented, RequestId,
     Sealed, Stop, Tail, Terms, WithdrawalId, signing,
 };
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::RecordKey;
-use crate::coin::{Chain, ChainValue, PublicKey, SecretKey};
-use crate::record::{ClosePart, Link, OpenSpend, Path, RedeemPart, Role};
+use crate::coin::{Chain, ChainValue, Commitment, PublicKey, SecretKey};
+use crate::record::{ClosePart, Link, OpenSpend, Path, RedeemPart, Role, Slot};
 use crate::units::{Units, UnixMs};
 
 /// The first moment of all tests.
@@ -254,10 +257,100 @@ impl Book {
         }
     }
 
-    /// How many conflicting statements are kept.
-    pub(super) fn conflicts(&self) -> usize {
-        let is_conflict = |(key, _): &(&RowKey, _)| matches!(key, RowKey::Conflict(..));
-        self.rows.iter().filter(is_conflict).count()
+    /// Contests that are open.
+    pub(super) fn contests(&self) -> Vec<ContestRow> {
+        let open = self
+            .rows
+            .iter()
+            .filter_map(|(_, stored)| match &stored.row {
+                Some(Row::Contest(row)) if row.is_open() => Some(row.clone()),
+                _ => None,
+            });
+        open.collect()
+    }
+
+    /// The statements that were presented in a contested slot, the one that stands first among them.
+    pub(super) fn statements_in(&self, slot: Slot) -> Vec<Commitment> {
+        let mut all: Vec<Commitment> = self.spent(slot).into_iter().collect();
+        let mut kept: Vec<_> = self
+            .rows
+            .iter()
+            .filter_map(|(_, stored)| match &stored.row {
+                Some(Row::Evidence(row)) if row.slot == slot => Some((row.number, row.c?)),
+                _ => None,
+            })
+            .collect();
+        kept.sort_unstable();
+        all.extend(kept.into_iter().map(|(_, c)| c));
+        all.dedup();
+        all
+    }
+
+    /// Two readings of a slot, a gap apart, with so many copies of these statements.
+    pub(super) fn judge(&mut self, slot: Slot, copies: &[(Commitment, u32)]) -> bool {
+        self.read(slot, copies, 20);
+        self.now = self.now.plus_ms(self.broker.terms().contest_gap_ms);
+        self.read(slot, copies, 20)
+    }
+
+    /// One reading, with so many answers from each place.
+    pub(super) fn read(&mut self, slot: Slot, copies: &[(Commitment, u32)], answers: u32) -> bool {
+        let reading = Reading {
+            at_unix_ms: self.now,
+            copies: copies.to_vec(),
+            answers: [answers; 3],
+        };
+        let operation = Operation::Read {
+            slot,
+            reading,
+            min_answers: 8,
+        };
+        match self.operate(operation).unwrap() {
+            Operated::Read { decided } => decided,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Settles every coin that can be settled.
+    pub(super) fn settle(&mut self) -> usize {
+        let coins = self.rows.iter().filter_map(|(key, _)| match key {
+            RowKey::Coin(id) => Some(*id),
+            _ => None,
+        });
+        let coins: Vec<_> = coins.collect();
+        self.ripen();
+        let settled = coins.into_iter().filter(|id| {
+            let done = self.operate(Operation::Settle(*id)).unwrap();
+            done == Operated::Settle { settled: true }
+        });
+        settled.count()
+    }
+
+    /// What the spent list says about a slot.
+    pub(super) fn spent(&self, slot: Slot) -> Option<Commitment> {
+        match &self.rows.get(&RowKey::Spent(slot))?.row {
+            Some(Row::Spent(row)) => Some(row.c),
+            _ => None,
+        }
+    }
+
+    /// All notices to somebody.
+    pub(super) fn notices(&mut self, who: Person) -> Vec<NoticeKind> {
+        let ask = Action::Notices {
+            after: 0,
+            limit: 100,
+        };
+        match self.ask(who, ask) {
+            Ok(Answer::Notices { notices, .. }) => notices.into_iter().map(|n| n.what).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn account(&mut self, who: Person) -> AccountState {
+        match self.ask(who, Action::Account) {
+            Ok(Answer::Account { account }) => account,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// All withdrawals, paid out or not.

@@ -40,6 +40,15 @@ enum Step {
     Pass {
         ms: u64,
     },
+    Judge {
+        contest: usize,
+        stands: usize,
+        also: usize,
+    },
+    Settle,
+    Unsuspend {
+        who: u8,
+    },
 }
 
 /// Few people, few holdings and few amounts, so that branches of one tree meet often.
@@ -57,6 +66,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u8..4, 1u64..3_000).prop_map(|(who, units)| Step::Withdraw { who, units }),
         1 => Just(Step::PayOut),
         2 => (0u64..50_000_000).prop_map(|ms| Step::Pass { ms }),
+        3 => (any::<usize>(), 0usize..4, 0usize..4)
+            .prop_map(|(contest, stands, also)| Step::Judge { contest, stands, also }),
+        1 => Just(Step::Settle),
+        1 => (0u8..4).prop_map(|who| Step::Unsuspend { who }),
     ]
 }
 
@@ -65,6 +78,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Seen {
     redeemed: u64,
     refused: u64,
+    contested: u64,
+    judged: u64,
 }
 
 fn run(book: &mut Book, pool: &mut Vec<Held>, step: Step, seen: &mut Seen) {
@@ -111,16 +126,46 @@ fn run(book: &mut Book, pool: &mut Vec<Held>, step: Step, seen: &mut Seen) {
             }
         }
         Step::Pass { ms } => book.now = book.now.plus_ms(ms),
+        Step::Judge {
+            contest,
+            stands,
+            also,
+        } => {
+            let open = book.contests();
+            if open.is_empty() {
+                return;
+            }
+            let slot = open[contest % open.len()].slot;
+            let statements = book.statements_in(slot);
+            let copies: Vec<_> = [(stands, 9), (also, 3)]
+                .into_iter()
+                .filter_map(|(n, copies)| Some((*statements.get(n)?, copies)))
+                .collect();
+            seen.judged += u64::from(book.judge(slot, &copies));
+        }
+        Step::Settle => {
+            book.settle();
+        }
+        Step::Unsuspend { who } => {
+            let account = Person(who).account();
+            let suspended = false;
+            book.operate(Operation::Suspend { account, suspended })
+                .unwrap();
+        }
     }
 }
 
 fn count(answer: &ItemAnswer, seen: &mut Seen) {
     match answer {
         ItemAnswer::Redeemed { .. } => seen.redeemed += 1,
-        ItemAnswer::Presented { .. } | ItemAnswer::Contested { .. } => {}
+        ItemAnswer::Presented { .. } => {}
+        ItemAnswer::Contested { .. } => seen.contested += 1,
         ItemAnswer::Refused(refusal) => {
             assert!(
-                matches!(refusal.code, RefusalCode::Conflict | RefusalCode::Expired),
+                matches!(
+                    refusal.code,
+                    RefusalCode::Conflict | RefusalCode::Expired | RefusalCode::TooMany
+                ),
                 "{refusal:?}"
             );
             seen.refused += 1;
@@ -147,12 +192,22 @@ proptest! {
             let report = book.audit();
             prop_assert!(report.balanced, "after {}: {:?}", shown, report.faults);
         }
-        book.now = book.now.plus_ms(hold);
-        let money: u64 = (0..4).map(|who| {
-            let (balance, pending) = book.money(Person(who));
-            assert_eq!(pending, 0, "everything is paid once the hold is over");
-            balance
-        }).sum();
-        prop_assert_eq!(i128::from(money), book.audit().balances);
+        // By itself everything comes to rest: contests are decided, holds pass, coins are settled.
+        while let Some(contest) = book.contests().first() {
+            let slot = contest.slot;
+            book.judge(slot, &[]);
+        }
+        book.now = book.now.plus_ms(hold + book.broker.terms().contest_gap_ms);
+        for who in 0..4 {
+            prop_assert_eq!(book.money(Person(who)).1, 0, "everything is paid once the hold is over");
+        }
+        book.now = book.now.plus_ms(61 * 86_400_000 + hold);
+        book.settle();
+        let report = book.audit();
+        prop_assert!(report.balanced, "{:?}", report.faults);
+        prop_assert_eq!((report.outstanding, report.pending), (0, 0));
+        let money: u64 = (0..4).map(|who| book.money(Person(who)).0).sum();
+        prop_assert_eq!(i128::from(money), report.balances);
+        prop_assert_eq!(report.deposits - report.withdrawals, report.balances + report.bonds);
     }
 }

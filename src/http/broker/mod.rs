@@ -10,6 +10,9 @@
 //! | `POST /v1/present` | yes | statements shown without gain |
 //! | `POST /v1/withdraw` | yes | balance into the operator's queue |
 //! | `POST /v1/holding` | yes | what is known about a holding of this account |
+//! | `POST /v1/proof` | yes | a proof of fraud, about whomever |
+//! | `POST /v1/recover` | yes | keys, coins and holdings of this account |
+//! | `POST /v1/notices` | yes | what happened to this account |
 //! | `GET /v1/spent` | | index of the spent list, signed bytes |
 //! | `GET /v1/spent/{hour}` | | one chunk, signed bytes |
 //! | `GET /v1/spent/entry/{slot}` | | the full entry of a slot |
@@ -37,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 pub use limit::RateLimit;
 
 use crate::broker::Broker;
+use crate::cashier::broker::rounds::{Referee, Rounds};
 use crate::cashier::broker::{BrokerCashier, Clock};
 use crate::store::broker::BrokerStore;
 
@@ -85,11 +89,12 @@ pub struct BrokerServer {
     stop: CancellationToken,
     server: JoinHandle<()>,
     till: JoinHandle<()>,
+    rounds: JoinHandle<()>,
     requests: Arc<AtomicU64>,
 }
 
 impl BrokerServer {
-    /// Listens on `address` (port 0: any free one) and answers until stopped.
+    /// As [`BrokerServer::start_with`], without a DHT: contests stay open.
     ///
     /// # Errors
     /// [`ServeError`] if nothing can listen there.
@@ -99,6 +104,22 @@ impl BrokerServer {
         store: Arc<dyn BrokerStore>,
         clock: Clock,
         limit: RateLimit,
+    ) -> Result<Self, ServeError> {
+        BrokerServer::start_with(address, broker, store, clock, limit, None).await
+    }
+
+    /// Listens on `address` (port 0: any free one) and answers until stopped; does by itself what is
+    /// due, and reads contested slots where the referee says.
+    ///
+    /// # Errors
+    /// [`ServeError`] if nothing can listen there.
+    pub async fn start_with(
+        address: SocketAddr,
+        broker: Arc<Broker>,
+        store: Arc<dyn BrokerStore>,
+        clock: Clock,
+        limit: RateLimit,
+        referee: Option<Referee>,
     ) -> Result<Self, ServeError> {
         let listener = TcpListener::bind(address).await.map_err(|source| {
             if source.kind() == std::io::ErrorKind::AddrInUse {
@@ -111,6 +132,15 @@ impl BrokerServer {
             .local_addr()
             .map_err(|source| ServeError::Listen { address, source })?;
         let (cashier, till) = BrokerCashier::start(broker.clone(), store.clone(), clock.clone());
+        let stop = CancellationToken::new();
+        let rounds = Rounds::new(
+            cashier.clone(),
+            broker.clone(),
+            store.clone(),
+            clock.clone(),
+            referee,
+        );
+        let rounds = tokio::spawn(rounds.run(stop.clone()));
         let requests = Arc::new(AtomicU64::new(0));
         let shared = Arc::new(Shared {
             broker,
@@ -122,7 +152,6 @@ impl BrokerServer {
             spent: spent::Files::default(),
             requests: requests.clone(),
         });
-        let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let app = routes::router(shared).into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move {
@@ -137,6 +166,7 @@ impl BrokerServer {
             stop,
             server,
             till,
+            rounds,
             requests,
         })
     }
@@ -168,6 +198,7 @@ impl BrokerServer {
             server.abort();
             let _ = server.await;
         }
+        let _ = self.rounds.await;
         drop(self.cashier);
         if tokio::time::timeout(DRAIN, self.till).await.is_err() {
             tracing::warn!(

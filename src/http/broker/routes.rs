@@ -16,10 +16,12 @@ use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use super::{MAX_BODY_BYTES, REQUEST_TIMEOUT, Shared, spent};
-use crate::broker::answer::{Refusal, SpentEntry};
+use crate::broker::answer::{Refusal, RefusalCode, SpentEntry};
 use crate::broker::ask::{
-    self, AskAccount, AskCertificates, AskHolding, AskPresent, AskPurchase, AskRedeem, AskWithdraw,
+    self, AskAccount, AskCertificates, AskHolding, AskNotices, AskPresent, AskProof, AskPurchase,
+    AskRecover, AskRedeem, AskWithdraw, MAX_PAGE,
 };
+use crate::broker::recover::{Cursor, Found};
 use crate::broker::rows::{Row, RowKey};
 use crate::broker::signing::{
     ACCOUNT_HEADER, MAX_SKEW_MS, REQUEST_HEADER, SIGNATURE_HEADER, TIME_HEADER, body_hash,
@@ -29,7 +31,8 @@ use crate::broker::terms::{Info, MAX_BATCH};
 use crate::broker::{Action, Call, Caller, CoinOrder, Presented, RequestId, Sealed, Tail};
 use crate::coin::keys::{PublicKey, Signature};
 use crate::random;
-use crate::record::{OpenSpend, RedeemPart, Slot};
+use crate::record::{FraudProof, OpenSpend, RedeemPart, Slot};
+use crate::store::broker::page_of;
 use crate::units::UnixMs;
 
 type Api<T> = Result<T, ApiError>;
@@ -45,6 +48,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/present", post(signed))
         .route("/v1/withdraw", post(signed))
         .route("/v1/holding", post(signed))
+        .route("/v1/proof", post(signed))
+        .route("/v1/recover", post(signed))
+        .route("/v1/notices", post(signed))
         .route("/v1/spent", get(spent_index))
         .route("/v1/spent/{hour}", get(spent_chunk))
         .route("/v1/spent/entry/{slot}", get(spent_entry))
@@ -159,7 +165,7 @@ async fn signed(
 ) -> Api<Response> {
     let body = body.map_err(body_error)?;
     let caller = authenticate(&shared, &uri, &headers, &body)?;
-    let action = parse(&shared, &caller.route, body).await?;
+    let action = parse(&shared, &caller, body).await?;
     let sealed = shared.cashier.call(Call { caller, action }).await?;
     Ok(sealed_response(sealed))
 }
@@ -249,8 +255,8 @@ fn at_most(count: usize) -> Api<()> {
 }
 
 /// What is asked for, with every signature in it checked.
-async fn parse(shared: &Arc<Shared>, route: &str, body: Bytes) -> Api<Action> {
-    Ok(match route {
+async fn parse(shared: &Arc<Shared>, caller: &Caller, body: Bytes) -> Api<Action> {
+    Ok(match caller.route.as_str() {
         ask::ACCOUNT => {
             let AskAccount {} = json(&body)?;
             Action::Account
@@ -304,11 +310,58 @@ async fn parse(shared: &Arc<Shared>, route: &str, body: Bytes) -> Api<Action> {
                 destination: ask.destination,
             }
         }
+        ask::PROOF => {
+            let ask: AskProof = json(&body)?;
+            let broker = shared.broker.public();
+            Action::Proof(Box::new(read_proof(&broker, &ask.proof)))
+        }
+        ask::RECOVER => {
+            let ask: AskRecover = json(&body)?;
+            Action::Recover(find_page(shared, caller, &ask).await?)
+        }
+        ask::NOTICES => {
+            let ask: AskNotices = json(&body)?;
+            Action::Notices {
+                after: ask.after,
+                limit: ask.limit,
+            }
+        }
         _ => {
             let ask: AskHolding = json(&body)?;
             Action::Holding(ask.holding)
         }
     })
+}
+
+/// A proof whose every signature holds, about a key that this broker certified.
+fn read_proof(broker: &PublicKey, bytes: &[u8]) -> Result<FraudProof, Refusal> {
+    let proof = FraudProof::decode(bytes);
+    let checked = proof.and_then(|proof| proof.verify(&|key| key == broker).map(|_| proof));
+    checked.map_err(|fault| {
+        Refusal::new(
+            RefusalCode::Invalid,
+            format!("the proof does not hold: {fault}"),
+            "check it with `dpay verify-proof`, and send it to the broker that certified the key",
+        )
+    })
+}
+
+async fn find_page(shared: &Shared, caller: &Caller, ask: &AskRecover) -> Api<Found> {
+    let after = ask
+        .after
+        .as_deref()
+        .map_or(Ok(Cursor::Keys(None)), str::parse);
+    match after {
+        Ok(after) if (1..=MAX_PAGE).contains(&ask.limit) => {
+            let store = shared.store.as_ref();
+            Ok(page_of(store, &caller.account, after, ask.limit).await?)
+        }
+        _ => Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            format!("a page of {} entries after {:?}", ask.limit, ask.after),
+            format!("ask for 1 to {MAX_PAGE}, from the beginning or after what a page said"),
+        )),
+    }
 }
 
 /// Checks signatures off the event loop, a few requests at a time.

@@ -8,27 +8,31 @@ use tempfile::TempDir;
 use super::{
     BrokerStore, BrokerStoreError, Identity, MemoryBrokerStore, SqliteBrokerStore, SqliteLimits,
 };
+use crate::broker::answer::{CreditState, NoticeKind};
 use crate::broker::audit::Auditor;
+use crate::broker::cases::{
+    ContestRow, ContestState, EvidenceRow, LossRow, NoticeRow, ProofRow, Reading,
+};
 use crate::broker::change::{Change, JournalLine, Ledger, Write};
 use crate::broker::rows::{
-    AccountRow, CoinRow, ConflictRow, CreditRow, DepositRow, HolderRow, HoldingRow, HoldingState,
-    RequestRow, Row, RowKey, SpentRow, WithdrawalRow,
+    AccountRow, CoinRow, CreditRow, DepositRow, HolderRow, HoldingRow, HoldingState, RequestRow,
+    Row, RowKey, SpentRow, WithdrawalRow,
 };
 use crate::broker::{BodyHash, RequestId, WithdrawalId};
 use crate::coin::{Commitment, HoldingId, PublicKey};
-use crate::record::Slot;
+use crate::record::{Salt, Slot};
 use crate::units::{Day, Units, UnixMs};
 
 const HOUR_MS: u64 = 3_600_000;
 
-fn identity() -> Identity {
+pub(super) fn identity() -> Identity {
     Identity {
         broker: PublicKey([1; 32]),
         currency: Some(("credit".to_owned(), 100_000)),
     }
 }
 
-async fn sqlite(dir: &Path) -> SqliteBrokerStore {
+pub(super) async fn sqlite(dir: &Path) -> SqliteBrokerStore {
     let path = dir.join("broker.sqlite");
     SqliteBrokerStore::open(&path, &identity(), SqliteLimits::default())
         .await
@@ -36,7 +40,7 @@ async fn sqlite(dir: &Path) -> SqliteBrokerStore {
 }
 
 /// Each kind of store; the directory lives as long as they do.
-async fn stores() -> (TempDir, Vec<Arc<dyn BrokerStore>>) {
+pub(super) async fn stores() -> (TempDir, Vec<Arc<dyn BrokerStore>>) {
     let dir = tempfile::tempdir().unwrap();
     let sqlite = sqlite(dir.path()).await;
     (
@@ -45,20 +49,20 @@ async fn stores() -> (TempDir, Vec<Arc<dyn BrokerStore>>) {
     )
 }
 
-fn account(n: u8, balance: u64) -> Row {
+pub(super) fn account(n: u8, balance: u64) -> Row {
     let mut row = AccountRow::new(PublicKey([n; 32]));
     row.balance = Units(balance);
     Row::Account(row)
 }
 
-fn credit(n: u8, until: u64, paid: bool) -> Row {
+fn credit(n: u8, until: u64, state: CreditState) -> Row {
     Row::Credit(CreditRow {
         holding: HoldingId([n; 32]),
         coin: HoldingId([200; 32]),
         account: PublicKey([1; 32]),
         units: Units(5),
         pending_until: UnixMs(until),
-        paid,
+        state,
     })
 }
 
@@ -81,28 +85,60 @@ fn withdrawal(n: u8, requested: u64, paid: Option<u64>) -> WithdrawalRow {
     }
 }
 
-fn holding(n: u8, state: HoldingState) -> Row {
+pub(super) fn holding(n: u8, state: HoldingState) -> Row {
     Row::Holding(HoldingRow {
         id: HoldingId([n; 32]),
         coin: HoldingId([200; 32]),
+        parent: (n % 2 == 0).then_some(HoldingId([199; 32])),
         value: Units(64),
         key: PublicKey([2; 32]),
         certificate: vec![3; 158],
         since: UnixMs(4),
-        conflicts: 5,
+        contested: (n % 2 == 1).then_some(Slot([n; 32])),
         state,
     })
 }
 
-fn write(version: u64, row: Row) -> Change {
+pub(super) fn write(version: u64, row: Row) -> Change {
     Change {
         writes: vec![Write { version, row }],
         ..Change::default()
     }
 }
 
+pub(super) fn contest(n: u8, state: ContestState) -> Row {
+    Row::Contest(ContestRow {
+        slot: Slot([n; 32]),
+        holding: HoldingId([n; 32]),
+        coin: HoldingId([200; 32]),
+        signer: PublicKey([2; 32]),
+        offender: PublicKey([1; 32]),
+        late: n % 2 == 0,
+        opened: UnixMs(4),
+        evidence: 5,
+        due: UnixMs(u64::from(n) * 10),
+        state,
+    })
+}
+
+fn evidence(number: u32, c: Option<Commitment>) -> Row {
+    Row::Evidence(EvidenceRow {
+        slot: Slot([1; 32]),
+        number,
+        c,
+        presenter: PublicKey([1; 32]),
+        at: UnixMs(5),
+        bytes: vec![1, 2, 3],
+    })
+}
+
 fn every_kind_of_row() -> Vec<Row> {
     let c = Commitment([6; 32]);
+    let reading = Reading {
+        at_unix_ms: UnixMs(9),
+        copies: vec![(c, 12)],
+        answers: [8, 9, 10],
+    };
     let mut rows = vec![
         account(1, 10),
         Row::Holder(HolderRow {
@@ -115,16 +151,43 @@ fn every_kind_of_row() -> Vec<Row> {
             account: PublicKey([1; 32]),
             value: Units(64),
             credited: Units(3),
+            contests: 1,
+            settled: true,
             expires: Day(20_030),
             certificate: vec![8; 158],
         }),
-        credit(9, 77, true),
-        Row::Conflict(ConflictRow {
-            holding: HoldingId([9; 32]),
-            c,
-            presenter: PublicKey([1; 32]),
+        credit(9, 77, CreditState::Paid),
+        credit(10, 77, CreditState::Cancelled),
+        credit(11, 77, CreditState::Settled),
+        contest(1, ContestState::Waiting(None)),
+        contest(2, ContestState::Waiting(Some(reading))),
+        contest(3, ContestState::Decided(c)),
+        contest(4, ContestState::Dropped),
+        evidence(1, Some(c)),
+        evidence(2, None),
+        Row::Proof(ProofRow {
+            key: PublicKey([3; 32]),
+            salt: Salt([4; 32]),
             at: UnixMs(5),
-            evidence: vec![1, 2, 3],
+            proof: vec![6; 700],
+        }),
+        Row::Loss(LossRow {
+            offender: PublicKey([1; 32]),
+            number: 2,
+            loser: PublicKey([3; 32]),
+            holding: HoldingId([4; 32]),
+            units: Units(5),
+            paid: Units(4),
+        }),
+        Row::Notice(NoticeRow {
+            account: PublicKey([1; 32]),
+            number: 7,
+            at: UnixMs(8),
+            what: NoticeKind::Compensated {
+                holding: HoldingId([9; 32]),
+                units: Units(10),
+                missing: Units(11),
+            },
         }),
         Row::Spent(spent(10, 99)),
         Row::Deposit(DepositRow {
@@ -162,6 +225,7 @@ fn every_kind_of_row() -> Vec<Row> {
             redeem: vec![3; 256],
             account: PublicKey([1; 32]),
         },
+        HoldingState::Void,
     ];
     rows.extend((20u8..).zip(states).map(|(n, state)| holding(n, state)));
     rows
@@ -250,9 +314,15 @@ async fn of_two_writers_on_one_version_one_wins() {
 async fn credits_are_ripe_when_their_time_has_come_and_they_are_not_paid() {
     let (_dir, stores) = stores().await;
     for store in stores {
-        for (n, until, paid) in [(1, 30, false), (2, 10, false), (3, 5, true), (4, 31, false)] {
+        let (pending, paid) = (CreditState::Pending, CreditState::Paid);
+        for (n, until, state) in [
+            (1, 30, pending),
+            (2, 10, pending),
+            (3, 5, paid),
+            (4, 31, pending),
+        ] {
             store
-                .apply(&[write(0, credit(n, until, paid))])
+                .apply(&[write(0, credit(n, until, state))])
                 .await
                 .unwrap();
         }
@@ -260,7 +330,8 @@ async fn credits_are_ripe_when_their_time_has_come_and_they_are_not_paid() {
             let store = store.clone();
             async move {
                 let me = PublicKey([1; 32]);
-                let ids = store.ripe_credits(&me, UnixMs(now), limit).await.unwrap();
+                let ids = store.ripe_credits(Some(&me), UnixMs(now), limit).await;
+                let ids = ids.unwrap();
                 ids.into_iter().map(|id| id.0[0]).collect::<Vec<_>>()
             }
         };
@@ -268,8 +339,10 @@ async fn credits_are_ripe_when_their_time_has_come_and_they_are_not_paid() {
         assert_eq!(ripe(30, 1).await, [2]);
         assert_eq!(ripe(9, 10).await, [0u8; 0]);
         let other = PublicKey([2; 32]);
-        let none = store.ripe_credits(&other, UnixMs(99), 10).await.unwrap();
-        assert!(none.is_empty());
+        let none = store.ripe_credits(Some(&other), UnixMs(99), 10).await;
+        assert!(none.unwrap().is_empty());
+        let all = store.ripe_credits(None, UnixMs(30), 10).await.unwrap();
+        assert_eq!(all, [HoldingId([2; 32]), HoldingId([1; 32])]);
     }
 }
 
@@ -305,7 +378,7 @@ async fn suspended_keys_and_waiting_withdrawals_are_found() {
     for store in stores {
         for n in [1, 2] {
             let mut row = AccountRow::new(PublicKey([n; 32]));
-            row.suspended = n == 2;
+            row.suspended = (n == 2).then_some(UnixMs(5));
             let holder = HolderRow {
                 key: PublicKey([n + 10; 32]),
                 account: row.id,
@@ -398,48 +471,4 @@ async fn a_file_opened_again_holds_what_was_applied_and_belongs_to_its_broker() 
             "{opened:?}"
         );
     }
-}
-
-#[tokio::test]
-async fn a_full_database_refuses_and_loses_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("broker.sqlite");
-    sqlite(dir.path()).await.close().await;
-    let pages = std::fs::metadata(&path).unwrap().len() / 4096;
-    let limits = SqliteLimits {
-        max_pages: Some(u32::try_from(pages).unwrap() + 8),
-    };
-    let store = SqliteBrokerStore::open(&path, &identity(), limits)
-        .await
-        .unwrap();
-    let evidence = |n: u8| {
-        Row::Conflict(ConflictRow {
-            holding: HoldingId([n; 32]),
-            c: Commitment([n; 32]),
-            presenter: PublicKey([1; 32]),
-            at: UnixMs(1),
-            evidence: vec![n; 4000],
-        })
-    };
-    let mut written = 0;
-    let full = loop {
-        let batch = [write(0, account(written, 1)), write(0, evidence(written))];
-        match store.apply(&batch).await {
-            Ok(()) => written += 1,
-            Err(error) => break error,
-        }
-        assert!(written < 200);
-    };
-    assert!(matches!(full, BrokerStoreError::Full), "{full:?}");
-    // It stays usable: the next request is refused for the same reason, not for a broken connection.
-    let again = store.apply(&[write(0, evidence(written))]).await;
-    assert!(matches!(again, Err(BrokerStoreError::Full)), "{again:?}");
-    for n in 0..=written {
-        let key = account(n, 0).key();
-        let rows = store.load(std::slice::from_ref(&key)).await.unwrap();
-        assert_eq!(rows.get(&key).unwrap().row.is_some(), n < written);
-    }
-    store.close().await;
-    let store = sqlite(dir.path()).await;
-    store.apply(&[write(0, evidence(written))]).await.unwrap();
 }

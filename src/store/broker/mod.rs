@@ -3,13 +3,17 @@
 //! A store knows nothing of money. It loads rows with their versions and applies changes, all or
 //! none, if every version is still what the change was decided on (`broker::change`).
 
+mod fields;
 mod home;
 mod memory;
 mod sqlite;
+mod statements;
 mod tables;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod contract_cases;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -19,11 +23,13 @@ pub use memory::MemoryBrokerStore;
 pub use sqlite::{SqliteBrokerStore, SqliteLimits};
 
 use crate::broker::audit::Auditor;
+use crate::broker::cases::ContestRow;
 use crate::broker::change::{Change, Stale};
-use crate::broker::rows::{RowKey, Rows, SpentRow, WithdrawalRow};
+use crate::broker::recover::{Cursor, Found};
+use crate::broker::rows::{CoinRow, HolderRow, HoldingRow, RowKey, Rows, SpentRow, WithdrawalRow};
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
-use crate::units::UnixMs;
+use crate::units::{Day, UnixMs};
 
 /// Why the store did not do it. Nothing was changed then.
 #[derive(Debug, Error)]
@@ -40,6 +46,12 @@ pub enum BrokerStoreError {
     /// The schema could not be brought up to date.
     #[error("the broker's store could not be prepared: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// The file was made by an earlier version.
+    #[error(
+        "this database was made by an earlier DPay, whose books have another form: settle its accounts \
+         with that version, then choose another --home"
+    )]
+    Older,
     /// A row holds what this program never writes.
     #[error(
         "table {table}, column {column}: not a value that this program wrote; restore a backup"
@@ -102,24 +114,88 @@ pub trait BrokerStore: Send + Sync {
     /// [`BrokerStoreError::Full`] if there is no room.
     async fn apply(&self, changes: &[Change]) -> Result<(), BrokerStoreError>;
 
-    /// At most `limit` credits of an account that are pending although their hold is over.
+    /// At most `limit` credits of an account, or of all, that are pending although their hold is over;
+    /// those whose hold ended first come first.
     ///
     /// # Errors
     /// When the store cannot be read.
     async fn ripe_credits(
         &self,
-        account: &PublicKey,
+        account: Option<&PublicKey>,
         now: UnixMs,
         limit: u32,
     ) -> Result<Vec<HoldingId>, BrokerStoreError>;
 
-    /// How many slots were fixed in each hour since `from_hour` (unix seconds / 3600), ascending.
+    /// At most `limit` contested slots that are due to be read, those due first before others.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn due_contests(
+        &self,
+        now: UnixMs,
+        limit: u32,
+    ) -> Result<Vec<ContestRow>, BrokerStoreError>;
+
+    /// At most `limit` coins that are not settled and expired before a day, by expiry and id, after
+    /// this one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn unsettled_coins(
+        &self,
+        expired_before: Day,
+        after: Option<(Day, HoldingId)>,
+        limit: u32,
+    ) -> Result<Vec<(Day, HoldingId)>, BrokerStoreError>;
+
+    /// At most `limit` suspended accounts whose coins are not on the spent list yet.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn unlisted_accounts(&self, limit: u32) -> Result<Vec<PublicKey>, BrokerStoreError>;
+
+    /// At most `limit` holder keys of an account, ascending, after this one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn holders_of(
+        &self,
+        account: &PublicKey,
+        after: Option<PublicKey>,
+        limit: u32,
+    ) -> Result<Vec<HolderRow>, BrokerStoreError>;
+
+    /// At most `limit` coins that an account bought, that are not settled, and about which nothing was
+    /// presented, by id, after this one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn whole_coins_of(
+        &self,
+        account: &PublicKey,
+        after: Option<HoldingId>,
+        limit: u32,
+    ) -> Result<Vec<CoinRow>, BrokerStoreError>;
+
+    /// At most `limit` known holdings under an account's holder keys, or spent to one of them, by id,
+    /// after this one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn holdings_of(
+        &self,
+        account: &PublicKey,
+        after: Option<HoldingId>,
+        limit: u32,
+    ) -> Result<Vec<HoldingRow>, BrokerStoreError>;
+
+    /// How many entries the spent list got in each hour since `from_hour` (unix seconds / 3600), ascending.
     ///
     /// # Errors
     /// When the store cannot be read.
     async fn spent_hours(&self, from_hour: u32) -> Result<Vec<(u32, u32)>, BrokerStoreError>;
 
-    /// The slots fixed in one hour, in order.
+    /// The spent list's entries of one hour, in order. An entry of a slot replaces those before it.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -142,4 +218,50 @@ pub trait BrokerStore: Send + Sync {
     /// # Errors
     /// When the store cannot be read, or a row is damaged.
     async fn audit(&self, auditor: &mut Auditor) -> Result<(), BrokerStoreError>;
+}
+
+/// One page of what is known of an account: its keys, then its whole coins, then its holdings.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn page_of(
+    store: &dyn BrokerStore,
+    account: &PublicKey,
+    from: Cursor,
+    limit: u32,
+) -> Result<Found, BrokerStoreError> {
+    let mut found = Found::default();
+    let (mut cursor, mut room) = (from, limit);
+    loop {
+        let (got, last, then) = match cursor {
+            Cursor::Keys(after) => {
+                found.keys = store.holders_of(account, after, room).await?;
+                let last = found.keys.last().map(|row| Cursor::Keys(Some(row.key)));
+                (found.keys.len(), last, Some(Cursor::Coins(None)))
+            }
+            Cursor::Coins(after) => {
+                found.coins = store.whole_coins_of(account, after, room).await?;
+                let last = found.coins.last().map(|row| Cursor::Coins(Some(row.id)));
+                (found.coins.len(), last, Some(Cursor::Holdings(None)))
+            }
+            Cursor::Holdings(after) => {
+                // One row may show three holdings: itself and both shares.
+                room = room.div_ceil(3);
+                found.holdings = store.holdings_of(account, after, room).await?;
+                let last = found.holdings.last();
+                let last = last.map(|row| Cursor::Holdings(Some(row.id)));
+                (found.holdings.len(), last, None)
+            }
+        };
+        let got = u32::try_from(got).unwrap_or(u32::MAX);
+        if got >= room {
+            found.next = last;
+            return Ok(found);
+        }
+        room = room.saturating_sub(got);
+        match then {
+            Some(next) => cursor = next,
+            None => return Ok(found),
+        }
+    }
 }

@@ -6,24 +6,28 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::query::Query;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
 use sqlx::{
-    AssertSqlSafe, Connection as _, Executor, Row as _, SqlSafeStr, Sqlite, SqliteConnection,
-    SqlitePool,
+    AssertSqlSafe, Connection as _, Executor, Row as _, SqlSafeStr, SqliteConnection, SqlitePool,
 };
 
-use super::tables::{self, Cell, Fields, Table, key_cells, rest_cells};
+use super::fields::Fields;
+use super::statements::{load_rows, read_line, sql_int, write_changes};
+use super::tables;
 use super::{BrokerStore, BrokerStoreError, Identity};
 use crate::broker::audit::Auditor;
-use crate::broker::change::{Change, JournalLine, Ledger, Stale, Write};
-use crate::broker::rows::{Row, RowKey, Rows, SpentRow, Stored, WithdrawalRow};
-use crate::coin::ids::HoldingId;
+use crate::broker::cases::ContestRow;
+use crate::broker::change::Change;
+use crate::broker::rows::{
+    CoinRow, HolderRow, HoldingRow, Row, RowKey, Rows, SpentRow, WithdrawalRow,
+};
+use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
-use crate::units::UnixMs;
+use crate::record::Slot;
+use crate::units::{Day, UnixMs};
 
+/// Prepared statements that a connection keeps: four sizes for each table, to read and to write.
+const STATEMENTS: usize = 256;
 /// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
 
@@ -55,6 +59,7 @@ impl SqliteBrokerStore {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
+            .statement_cache_capacity(STATEMENTS)
             .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
@@ -71,6 +76,7 @@ impl SqliteBrokerStore {
             })
             .connect_with(options)
             .await?;
+        refuse_older(&pool).await?;
         migrator().run(&pool).await?;
         let store = SqliteBrokerStore { pool };
         store.identify(identity).await?;
@@ -132,38 +138,31 @@ impl SqliteBrokerStore {
 
     async fn read_spent(&self, hour: u32) -> Result<Vec<SpentRow>, BrokerStoreError> {
         let from = u64::from(hour).saturating_mul(HOUR_MS);
-        let rows = sqlx::query("SELECT * FROM spent WHERE at >= $1 AND at < $2 ORDER BY at, slot")
+        let rows = sqlx::query("SELECT * FROM spent_log WHERE at >= $1 AND at < $2 ORDER BY seq")
             .bind(sql_int(from))
             .bind(sql_int(from.saturating_add(HOUR_MS)))
             .fetch_all(&self.pool)
             .await?;
         rows.iter()
-            .filter_map(|row| match Fields::new("spent", row).row() {
-                Ok(Row::Spent(spent)) => Some(Ok(spent)),
-                Ok(_) => None,
-                Err(error) => Some(Err(error)),
+            .map(|row| {
+                let fields = Fields::new("spent_log", row);
+                Ok(SpentRow {
+                    slot: Slot(fields.bytes("slot")?),
+                    c: Commitment(fields.bytes("c")?),
+                    at: fields.time("at")?,
+                })
             })
             .collect()
     }
 }
 
-async fn write_changes(
+/// Nobody else writes between the look at the versions and the commit.
+async fn commit_changes(
     connection: &mut SqliteConnection,
     changes: &[Change],
 ) -> Result<(), BrokerStoreError> {
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-    for change in changes {
-        for (key, version) in &change.conditions {
-            let found = load_row(&mut tx, key).await?.version;
-            require(found == *version, key, *version)?;
-        }
-        for write in &change.writes {
-            write_row(&mut tx, write).await?;
-        }
-        for line in &change.journal {
-            write_line(&mut tx, line).await?;
-        }
-    }
+    write_changes(&mut tx, changes).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -172,17 +171,14 @@ async fn write_changes(
 impl BrokerStore for SqliteBrokerStore {
     async fn load(&self, keys: &[RowKey]) -> Result<Rows, BrokerStoreError> {
         let mut tx = self.pool.begin().await?;
-        let mut rows = Rows::default();
-        for key in keys {
-            rows.set(key.clone(), load_row(&mut tx, key).await?);
-        }
+        let rows = load_rows(&mut tx, keys).await?;
         tx.commit().await?;
         Ok(rows)
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<(), BrokerStoreError> {
         let mut connection = self.pool.acquire().await?;
-        let written = write_changes(&mut connection, changes).await;
+        let written = commit_changes(&mut connection, changes).await;
         if matches!(&written, Err(error) if !matches!(error, BrokerStoreError::Stale(_))) {
             // Where it is full SQLite rolls back by itself, and sqlx does not know: such a connection
             // cannot begin again. A new one can.
@@ -193,27 +189,156 @@ impl BrokerStore for SqliteBrokerStore {
 
     async fn ripe_credits(
         &self,
-        account: &PublicKey,
+        account: Option<&PublicKey>,
         now: UnixMs,
         limit: u32,
     ) -> Result<Vec<HoldingId>, BrokerStoreError> {
-        let rows = sqlx::query(
-            "SELECT holding FROM credit WHERE account = $1 AND paid = 0 AND pending_until <= $2 \
-             ORDER BY pending_until, holding LIMIT $3",
-        )
-        .bind(account.0.to_vec())
-        .bind(sql_int(now.0))
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
+        let query = match account {
+            Some(account) => sqlx::query(
+                "SELECT holding FROM credit WHERE account = $3 AND state = 'pending' \
+                 AND pending_until <= $1 ORDER BY pending_until, holding LIMIT $2",
+            )
+            .bind(sql_int(now.0))
+            .bind(i64::from(limit))
+            .bind(account.0.to_vec()),
+            None => sqlx::query(
+                "SELECT holding FROM credit WHERE state = 'pending' AND pending_until <= $1 \
+                 ORDER BY pending_until, holding LIMIT $2",
+            )
+            .bind(sql_int(now.0))
+            .bind(i64::from(limit)),
+        };
+        let rows = query.fetch_all(&self.pool).await?;
         rows.iter()
             .map(|row| Fields::new("credit", row).bytes("holding").map(HoldingId))
             .collect()
     }
 
+    async fn due_contests(
+        &self,
+        now: UnixMs,
+        limit: u32,
+    ) -> Result<Vec<ContestRow>, BrokerStoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM contest WHERE is_open = 1 AND due <= $1 ORDER BY due, slot LIMIT $2",
+        )
+        .bind(sql_int(now.0))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        read_rows("contest", &rows, |row| match row {
+            Row::Contest(row) => Some(row),
+            _ => None,
+        })
+    }
+
+    async fn unsettled_coins(
+        &self,
+        expired_before: Day,
+        after: Option<(Day, HoldingId)>,
+        limit: u32,
+    ) -> Result<Vec<(Day, HoldingId)>, BrokerStoreError> {
+        let (day, id) = after.map_or((0, Vec::new()), |(day, id)| (day.0, id.0.to_vec()));
+        let rows = sqlx::query(
+            "SELECT expires_day, id FROM coin WHERE settled = 0 AND expires_day < $1 \
+             AND (expires_day, id) > ($2, $3) ORDER BY expires_day, id LIMIT $4",
+        )
+        .bind(i64::from(expired_before.0))
+        .bind(i64::from(day))
+        .bind(id)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let fields = Fields::new("coin", row);
+                let day = Day(fields.small("expires_day")?);
+                Ok((day, HoldingId(fields.bytes("id")?)))
+            })
+            .collect()
+    }
+
+    async fn unlisted_accounts(&self, limit: u32) -> Result<Vec<PublicKey>, BrokerStoreError> {
+        let rows = sqlx::query(
+            "SELECT id FROM account WHERE suspended IS NOT NULL AND withheld = 0 ORDER BY id LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| Fields::new("account", row).bytes("id").map(PublicKey))
+            .collect()
+    }
+
+    async fn holders_of(
+        &self,
+        account: &PublicKey,
+        after: Option<PublicKey>,
+        limit: u32,
+    ) -> Result<Vec<HolderRow>, BrokerStoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM holder WHERE account = $1 AND holder_key > $2 ORDER BY holder_key LIMIT $3",
+        )
+        .bind(account.0.to_vec())
+        .bind(after.map_or_else(Vec::new, |key| key.0.to_vec()))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        read_rows("holder", &rows, |row| match row {
+            Row::Holder(row) => Some(row),
+            _ => None,
+        })
+    }
+
+    async fn whole_coins_of(
+        &self,
+        account: &PublicKey,
+        after: Option<HoldingId>,
+        limit: u32,
+    ) -> Result<Vec<CoinRow>, BrokerStoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM coin WHERE account = $1 AND id > $2 AND settled = 0 AND NOT EXISTS \
+             (SELECT 1 FROM holding WHERE holding.id = coin.id AND holding.state <> 'void') \
+             ORDER BY id LIMIT $3",
+        )
+        .bind(account.0.to_vec())
+        .bind(after.map_or_else(Vec::new, |id| id.0.to_vec()))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        read_rows("coin", &rows, |row| match row {
+            Row::Coin(row) => Some(row),
+            _ => None,
+        })
+    }
+
+    async fn holdings_of(
+        &self,
+        account: &PublicKey,
+        after: Option<HoldingId>,
+        limit: u32,
+    ) -> Result<Vec<HoldingRow>, BrokerStoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM holding WHERE id IN ( \
+             SELECT h.id FROM holder JOIN holding h ON h.holder_key = holder.holder_key \
+             WHERE holder.account = $1 AND h.id > $2 AND h.state <> 'void' UNION \
+             SELECT h.id FROM holder JOIN holding h ON h.payee_key = holder.holder_key \
+             WHERE holder.account = $1 AND h.id > $2) ORDER BY id LIMIT $3",
+        )
+        .bind(account.0.to_vec())
+        .bind(after.map_or_else(Vec::new, |id| id.0.to_vec()))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        read_rows("holding", &rows, |row| match row {
+            Row::Holding(row) => Some(row),
+            _ => None,
+        })
+    }
+
     async fn spent_hours(&self, from_hour: u32) -> Result<Vec<(u32, u32)>, BrokerStoreError> {
         let rows = sqlx::query(
-            "SELECT at / 3600000 AS hour, COUNT(*) AS entries FROM spent WHERE at >= $1 \
+            "SELECT at / 3600000 AS hour, COUNT(*) AS entries FROM spent_log WHERE at >= $1 \
              GROUP BY at / 3600000 ORDER BY hour",
         )
         .bind(sql_int(u64::from(from_hour).saturating_mul(HOUR_MS)))
@@ -234,7 +359,7 @@ impl BrokerStore for SqliteBrokerStore {
     async fn suspended_keys(&self) -> Result<Vec<PublicKey>, BrokerStoreError> {
         let rows = sqlx::query(
             "SELECT holder_key FROM holder JOIN account ON holder.account = account.id \
-             WHERE account.suspended <> 0 ORDER BY holder_key",
+             WHERE account.suspended IS NOT NULL ORDER BY holder_key",
         )
         .fetch_all(&self.pool)
         .await?;
@@ -253,13 +378,10 @@ impl BrokerStore for SqliteBrokerStore {
         .bind(i64::from(all))
         .fetch_all(&self.pool)
         .await?;
-        rows.iter()
-            .filter_map(|row| match Fields::new("withdrawal", row).row() {
-                Ok(Row::Withdrawal(withdrawal)) => Some(Ok(withdrawal)),
-                Ok(_) => None,
-                Err(error) => Some(Err(error)),
-            })
-            .collect()
+        read_rows("withdrawal", &rows, |row| match row {
+            Row::Withdrawal(row) => Some(row),
+            _ => None,
+        })
     }
 
     async fn audit(&self, auditor: &mut Auditor) -> Result<(), BrokerStoreError> {
@@ -275,6 +397,8 @@ impl BrokerStore for SqliteBrokerStore {
             (&tables::COIN, "SELECT * FROM coin"),
             (&tables::HOLDING, "SELECT * FROM holding"),
             (&tables::CREDIT, "SELECT * FROM credit"),
+            (&tables::CONTEST, "SELECT * FROM contest"),
+            (&tables::LOSS, "SELECT * FROM loss"),
             (&tables::DEPOSIT, "SELECT * FROM deposit"),
             (&tables::WITHDRAWAL, "SELECT * FROM withdrawal"),
         ] {
@@ -287,151 +411,35 @@ impl BrokerStore for SqliteBrokerStore {
     }
 }
 
-/// A number as SQL has it; one that does not fit is later than any other.
-fn sql_int(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// Rows of one table as their type.
+fn read_rows<T>(
+    table: &'static str,
+    rows: &[SqliteRow],
+    pick: impl Fn(Row) -> Option<T>,
+) -> Result<Vec<T>, BrokerStoreError> {
+    let read = rows.iter().map(|row| Fields::new(table, row).row());
+    read.filter_map(|row| row.map(&pick).transpose()).collect()
 }
 
-fn bind<'q>(
-    query: Query<'q, Sqlite, SqliteArguments>,
-    cell: Cell,
-) -> Query<'q, Sqlite, SqliteArguments> {
-    match cell {
-        Cell::Int(number) => query.bind(number),
-        Cell::Blob(bytes) => query.bind(bytes),
-        Cell::Text(text) => query.bind(text),
-        Cell::NoInt => query.bind(None::<i64>),
-        Cell::NoBlob => query.bind(None::<Vec<u8>>),
-    }
-}
+/// The form of the books: one more whenever a file of before cannot be used any more.
+const FORM: i64 = 2;
 
-/// `a = $1 AND b = $2`, counting from `first`.
-fn equals(columns: &[&str], first: usize, between: &str) -> String {
-    let each = columns.iter().zip(first..);
-    let parts: Vec<String> = each.map(|(name, n)| format!("{name} = ${n}")).collect();
-    parts.join(between)
-}
-
-async fn load_row(
-    connection: &mut SqliteConnection,
-    key: &RowKey,
-) -> Result<Stored, BrokerStoreError> {
-    let (table, cells) = key_cells(key);
-    let sql = format!(
-        "SELECT * FROM {} WHERE {}",
-        table.name,
-        equals(table.key, 1, " AND ")
-    );
-    let query = sqlx::query(AssertSqlSafe(sql));
-    let query = cells.into_iter().fold(query, bind);
-    let Some(row) = query.fetch_optional(connection).await? else {
-        return Ok(Stored::default());
-    };
-    let fields = Fields::new(table.name, &row);
-    Ok(Stored {
-        version: fields.int("version")?,
-        row: Some(fields.row()?),
-    })
-}
-
-/// An insert that must find nothing, or an update that must find the version.
-async fn write_row(
-    connection: &mut SqliteConnection,
-    write: &Write,
-) -> Result<(), BrokerStoreError> {
-    let key = write.row.key();
-    let (table, key_cells) = key_cells(&key);
-    let rest = rest_cells(&write.row);
-    let next = Cell::Int(sql_int(write.version.saturating_add(1)));
-    let done = if write.version == 0 {
-        let query = sqlx::query(AssertSqlSafe(insert_sql(table)));
-        let cells = key_cells.into_iter().chain([next]).chain(rest);
-        cells.fold(query, bind).execute(connection).await?
-    } else {
-        let query = sqlx::query(AssertSqlSafe(update_sql(table)));
-        let old = Cell::Int(sql_int(write.version));
-        let cells = [next].into_iter().chain(rest).chain(key_cells).chain([old]);
-        cells.fold(query, bind).execute(connection).await?
-    };
-    require(done.rows_affected() == 1, &key, write.version)
-}
-
-fn insert_sql(table: &Table) -> String {
-    let mut columns = table.key.to_vec();
-    columns.push("version");
-    columns.extend(table.rest);
-    let places: Vec<String> = (1..=columns.len()).map(|n| format!("${n}")).collect();
-    format!(
-        "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING",
-        table.name,
-        columns.join(", "),
-        places.join(", ")
-    )
-}
-
-fn update_sql(table: &Table) -> String {
-    let mut columns = vec!["version"];
-    columns.extend(table.rest);
-    let mut found = table.key.to_vec();
-    found.push("version");
-    let set = equals(&columns, 1, ", ");
-    let found = equals(&found, columns.len().saturating_add(1), " AND ");
-    format!("UPDATE {} SET {set} WHERE {found}", table.name)
-}
-
-async fn write_line(
-    connection: &mut SqliteConnection,
-    line: &JournalLine,
-) -> Result<(), BrokerStoreError> {
-    let (from, from_account) = line.from.parts();
-    let (to, to_account) = line.to.parts();
-    sqlx::query(
-        "INSERT INTO journal (at, from_ledger, from_account, to_ledger, to_account, units, reference) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(sql_int(line.at.0))
-    .bind(from)
-    .bind(from_account.map(|a| a.0.to_vec()))
-    .bind(to)
-    .bind(to_account.map(|a| a.0.to_vec()))
-    .bind(sql_int(line.units.0))
-    .bind(&line.reference)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-fn read_line(row: &SqliteRow) -> Result<JournalLine, BrokerStoreError> {
-    let fields = Fields::new("journal", row);
-    let ledger = |name: &'static str, account: &'static str| {
-        let account = fields.maybe_bytes(account)?.map(PublicKey);
-        Ledger::from_parts(&fields.text(name)?, account).ok_or(BrokerStoreError::Damaged {
-            table: "journal",
-            column: name,
-        })
-    };
-    Ok(JournalLine {
-        at: fields.time("at")?,
-        from: ledger("from_ledger", "from_account")?,
-        to: ledger("to_ledger", "to_account")?,
-        units: fields.units("units")?,
-        reference: fields.text("reference")?,
-    })
-}
-
-fn require(holds: bool, key: &RowKey, expected: u64) -> Result<(), BrokerStoreError> {
-    if holds {
+/// A file of an earlier form is left as it is.
+async fn refuse_older(pool: &SqlitePool) -> Result<(), BrokerStoreError> {
+    let tables = "SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations'";
+    if sqlx::query(tables).fetch_optional(pool).await?.is_none() {
         return Ok(());
     }
-    Err(BrokerStoreError::Stale(Stale {
-        key: key.clone(),
-        expected,
-    }))
+    let older = sqlx::query("SELECT 1 FROM _sqlx_migrations WHERE version < $1")
+        .bind(FORM)
+        .fetch_optional(pool)
+        .await?;
+    older.map_or(Ok(()), |_| Err(BrokerStoreError::Older))
 }
 
 fn migrator() -> Migrator {
     Migrator::with_migrations(vec![Migration::new(
-        1,
+        FORM,
         "books".into(),
         MigrationType::Simple,
         include_str!("schema.sql").into_sql_str(),

@@ -1,18 +1,8 @@
-//! Rows to columns and back, the same for every SQL backend.
+//! Rows to columns, the same for every SQL backend.
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
-
-use super::BrokerStoreError;
-use crate::broker::rows::{
-    AccountRow, CoinRow, ConflictRow, CreditRow, DepositRow, HolderRow, HoldingRow, HoldingState,
-    RequestRow, Row, RowKey, SpentRow, WithdrawalRow,
-};
-use crate::broker::{BodyHash, RequestId, WithdrawalId};
-use crate::coin::ids::{Commitment, HoldingId};
-use crate::coin::keys::PublicKey;
-use crate::record::Slot;
-use crate::units::{Day, Units, UnixMs};
+use crate::broker::answer::CreditState;
+use crate::broker::rows::{HoldingRow, HoldingState, Row, RowKey};
+use crate::coin::ids::Commitment;
 
 /// A column's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +31,13 @@ pub(super) static ACCOUNT: Table = Table {
         "bond",
         "outstanding",
         "suspended",
+        "withheld",
         "last_redeemed",
+        "contests",
+        "owed",
+        "losses",
+        "losses_paid",
+        "notices",
     ],
 };
 pub(super) static HOLDER: Table = Table {
@@ -52,18 +48,28 @@ pub(super) static HOLDER: Table = Table {
 pub(super) static COIN: Table = Table {
     name: "coin",
     key: &["id"],
-    rest: &["account", "value", "credited", "expires_day", "certificate"],
+    rest: &[
+        "account",
+        "value",
+        "credited",
+        "contests",
+        "settled",
+        "expires_day",
+        "certificate",
+    ],
 };
 pub(super) static HOLDING: Table = Table {
     name: "holding",
     key: &["id"],
     rest: &[
         "coin",
+        "parent",
         "value",
         "holder_key",
+        "payee_key",
         "certificate",
         "since",
-        "conflicts",
+        "contested",
         "state",
         "c",
         "statement",
@@ -77,12 +83,35 @@ pub(super) static HOLDING: Table = Table {
 pub(super) static CREDIT: Table = Table {
     name: "credit",
     key: &["holding"],
-    rest: &["coin", "account", "units", "pending_until", "paid"],
+    rest: &["coin", "account", "units", "pending_until", "state"],
 };
-pub(super) static CONFLICT: Table = Table {
-    name: "conflict",
-    key: &["holding", "c"],
-    rest: &["presenter", "at", "evidence"],
+pub(super) static CONTEST: Table = Table {
+    name: "contest",
+    key: &["slot"],
+    rest: &[
+        "holding", "coin", "signer", "offender", "late", "opened", "evidence", "due", "is_open",
+        "state",
+    ],
+};
+pub(super) static EVIDENCE: Table = Table {
+    name: "evidence",
+    key: &["slot", "number"],
+    rest: &["c", "presenter", "at", "bytes"],
+};
+pub(super) static PROOF: Table = Table {
+    name: "proof",
+    key: &["signer", "salt"],
+    rest: &["at", "proof"],
+};
+pub(super) static LOSS: Table = Table {
+    name: "loss",
+    key: &["offender", "number"],
+    rest: &["loser", "holding", "units", "paid"],
+};
+pub(super) static NOTICE: Table = Table {
+    name: "notice",
+    key: &["account", "number"],
+    rest: &["at", "what"],
 };
 pub(super) static SPENT: Table = Table {
     name: "spent",
@@ -105,6 +134,21 @@ pub(super) static REQUEST: Table = Table {
     rest: &["body", "answer", "at"],
 };
 
+/// Written line by line and never changed: no key, no version.
+pub(super) static JOURNAL: Table = Table {
+    name: "journal",
+    key: &[],
+    rest: &[
+        "at",
+        "from_ledger",
+        "from_account",
+        "to_ledger",
+        "to_account",
+        "units",
+        "reference",
+    ],
+};
+
 fn blob(bytes: impl AsRef<[u8]>) -> Cell {
     Cell::Blob(bytes.as_ref().to_vec())
 }
@@ -115,6 +159,28 @@ fn int(number: u64) -> Cell {
     Cell::Int(i64::try_from(number).unwrap_or(-1))
 }
 
+fn maybe_int(number: Option<u64>) -> Cell {
+    number.map_or(Cell::NoInt, int)
+}
+
+fn maybe_blob(bytes: Option<[u8; 32]>) -> Cell {
+    bytes.map_or(Cell::NoBlob, blob)
+}
+
+/// As JSON; what cannot be written is refused by the columns, which take no null.
+fn json(value: &impl serde::Serialize) -> Cell {
+    serde_json::to_string(value).map_or(Cell::NoBlob, Cell::Text)
+}
+
+fn credit_state(state: CreditState) -> &'static str {
+    match state {
+        CreditState::Pending => "pending",
+        CreditState::Paid => "paid",
+        CreditState::Cancelled => "cancelled",
+        CreditState::Settled => "settled",
+    }
+}
+
 /// Table and key columns of a key.
 pub(super) fn key_cells(key: &RowKey) -> (&'static Table, Vec<Cell>) {
     match key {
@@ -123,7 +189,11 @@ pub(super) fn key_cells(key: &RowKey) -> (&'static Table, Vec<Cell>) {
         RowKey::Coin(id) => (&COIN, vec![blob(id.0)]),
         RowKey::Holding(id) => (&HOLDING, vec![blob(id.0)]),
         RowKey::Credit(id) => (&CREDIT, vec![blob(id.0)]),
-        RowKey::Conflict(id, c) => (&CONFLICT, vec![blob(id.0), blob(c.0)]),
+        RowKey::Contest(slot) => (&CONTEST, vec![blob(slot.0)]),
+        RowKey::Evidence(slot, n) => (&EVIDENCE, vec![blob(slot.0), int(u64::from(*n))]),
+        RowKey::Proof(key, salt) => (&PROOF, vec![blob(key.0), blob(salt.0)]),
+        RowKey::Loss(offender, n) => (&LOSS, vec![blob(offender.0), int(*n)]),
+        RowKey::Notice(account, n) => (&NOTICE, vec![blob(account.0), int(*n)]),
         RowKey::Spent(slot) => (&SPENT, vec![blob(slot.0)]),
         RowKey::Deposit(reference) => (&DEPOSIT, vec![Cell::Text(reference.clone())]),
         RowKey::Withdrawal(id) => (&WITHDRAWAL, vec![blob(id.0)]),
@@ -139,14 +209,22 @@ pub(super) fn rest_cells(row: &Row) -> Vec<Cell> {
             int(r.pending.0),
             int(r.bond.0),
             int(r.outstanding.0),
-            int(u64::from(r.suspended)),
+            maybe_int(r.suspended.map(|at| at.0)),
+            int(u64::from(r.withheld)),
             int(r.last_redeemed.0),
+            int(u64::from(r.contests)),
+            int(r.owed.0),
+            int(r.losses),
+            int(r.losses_paid),
+            int(r.notices),
         ],
         Row::Holder(r) => vec![blob(r.account.0), int(u64::from(r.expires.0))],
         Row::Coin(r) => vec![
             blob(r.account.0),
             int(r.value.0),
             int(r.credited.0),
+            int(u64::from(r.contests)),
+            int(u64::from(r.settled)),
             int(u64::from(r.expires.0)),
             blob(&r.certificate),
         ],
@@ -156,9 +234,34 @@ pub(super) fn rest_cells(row: &Row) -> Vec<Cell> {
             blob(r.account.0),
             int(r.units.0),
             int(r.pending_until.0),
-            int(u64::from(r.paid)),
+            Cell::Text(credit_state(r.state).to_owned()),
         ],
-        Row::Conflict(r) => vec![blob(r.presenter.0), int(r.at.0), blob(&r.evidence)],
+        Row::Contest(r) => vec![
+            blob(r.holding.0),
+            blob(r.coin.0),
+            blob(r.signer.0),
+            blob(r.offender.0),
+            int(u64::from(r.late)),
+            int(r.opened.0),
+            int(u64::from(r.evidence)),
+            int(r.due.0),
+            int(u64::from(r.is_open())),
+            json(&r.state),
+        ],
+        Row::Evidence(r) => vec![
+            maybe_blob(r.c.map(|c| c.0)),
+            blob(r.presenter.0),
+            int(r.at.0),
+            blob(&r.bytes),
+        ],
+        Row::Proof(r) => vec![int(r.at.0), blob(&r.proof)],
+        Row::Loss(r) => vec![
+            blob(r.loser.0),
+            blob(r.holding.0),
+            int(r.units.0),
+            int(r.paid.0),
+        ],
+        Row::Notice(r) => vec![int(r.at.0), json(&r.what)],
         Row::Spent(r) => vec![blob(r.c.0), int(r.at.0)],
         Row::Deposit(r) => vec![blob(r.account.0), int(r.units.0), int(r.at.0)],
         Row::Withdrawal(r) => vec![
@@ -166,7 +269,7 @@ pub(super) fn rest_cells(row: &Row) -> Vec<Cell> {
             int(r.units.0),
             Cell::Text(r.destination.clone()),
             int(r.requested.0),
-            r.paid.map_or(Cell::NoInt, |at| int(at.0)),
+            maybe_int(r.paid.map(|at| at.0)),
         ],
         Row::Request(r) => vec![blob(r.body.0), blob(&r.answer), int(r.at.0)],
     }
@@ -175,11 +278,13 @@ pub(super) fn rest_cells(row: &Row) -> Vec<Cell> {
 fn holding_cells(r: &HoldingRow) -> Vec<Cell> {
     let mut cells = vec![
         blob(r.coin.0),
+        maybe_blob(r.parent.map(|id| id.0)),
         int(r.value.0),
         blob(r.key.0),
+        maybe_blob(r.payee().map(|key| key.0)),
         blob(&r.certificate),
         int(r.since.0),
-        int(u64::from(r.conflicts)),
+        maybe_blob(r.contested.map(|slot| slot.0)),
     ];
     let state = |name: &str, c: &Commitment, statement: &[u8]| {
         [Cell::Text(name.to_owned()), blob(c.0), blob(statement)]
@@ -208,185 +313,11 @@ fn holding_cells(r: &HoldingRow) -> Vec<Cell> {
             cells.extend(open);
             cells.push(blob(account.0));
         }
-    }
-    cells
-}
-
-/// Reads typed columns of one row of a table.
-pub(super) struct Fields<'r> {
-    table: &'static str,
-    row: &'r SqliteRow,
-}
-
-impl<'r> Fields<'r> {
-    pub(super) fn new(table: &'static str, row: &'r SqliteRow) -> Self {
-        Fields { table, row }
-    }
-
-    fn damaged(&self, column: &'static str) -> BrokerStoreError {
-        BrokerStoreError::Damaged {
-            table: self.table,
-            column,
+        HoldingState::Void => {
+            cells.extend([Cell::Text("void".to_owned()), Cell::NoBlob, Cell::NoBlob]);
+            cells.extend(open);
+            cells.push(Cell::NoBlob);
         }
     }
-
-    pub(super) fn int(&self, column: &'static str) -> Result<u64, BrokerStoreError> {
-        self.maybe_int(column)?.ok_or_else(|| self.damaged(column))
-    }
-
-    fn maybe_int(&self, column: &'static str) -> Result<Option<u64>, BrokerStoreError> {
-        let number: Option<i64> = self.row.try_get(column)?;
-        number
-            .map(|n| u64::try_from(n).map_err(|_| self.damaged(column)))
-            .transpose()
-    }
-
-    pub(super) fn small(&self, column: &'static str) -> Result<u32, BrokerStoreError> {
-        u32::try_from(self.int(column)?).map_err(|_| self.damaged(column))
-    }
-
-    pub(super) fn units(&self, column: &'static str) -> Result<Units, BrokerStoreError> {
-        self.int(column).map(Units)
-    }
-
-    pub(super) fn time(&self, column: &'static str) -> Result<UnixMs, BrokerStoreError> {
-        self.int(column).map(UnixMs)
-    }
-
-    pub(super) fn text(&self, column: &'static str) -> Result<String, BrokerStoreError> {
-        Ok(self.row.try_get(column)?)
-    }
-
-    fn blob(&self, column: &'static str) -> Result<Vec<u8>, BrokerStoreError> {
-        let bytes: Option<Vec<u8>> = self.row.try_get(column)?;
-        bytes.ok_or_else(|| self.damaged(column))
-    }
-
-    pub(super) fn bytes<const N: usize>(
-        &self,
-        column: &'static str,
-    ) -> Result<[u8; N], BrokerStoreError> {
-        self.maybe_bytes(column)?
-            .ok_or_else(|| self.damaged(column))
-    }
-
-    pub(super) fn maybe_bytes<const N: usize>(
-        &self,
-        column: &'static str,
-    ) -> Result<Option<[u8; N]>, BrokerStoreError> {
-        let bytes: Option<Vec<u8>> = self.row.try_get(column)?;
-        bytes
-            .map(|b| b.try_into().map_err(|_| self.damaged(column)))
-            .transpose()
-    }
-
-    /// The row of this table.
-    pub(super) fn row(&self) -> Result<Row, BrokerStoreError> {
-        Ok(match self.table {
-            "account" => Row::Account(self.account()?),
-            "holder" => Row::Holder(HolderRow {
-                key: PublicKey(self.bytes("holder_key")?),
-                account: PublicKey(self.bytes("account")?),
-                expires: Day(self.small("expires_day")?),
-            }),
-            "coin" => Row::Coin(CoinRow {
-                id: HoldingId(self.bytes("id")?),
-                account: PublicKey(self.bytes("account")?),
-                value: self.units("value")?,
-                credited: self.units("credited")?,
-                expires: Day(self.small("expires_day")?),
-                certificate: self.blob("certificate")?,
-            }),
-            "holding" => Row::Holding(self.holding()?),
-            "credit" => Row::Credit(CreditRow {
-                holding: HoldingId(self.bytes("holding")?),
-                coin: HoldingId(self.bytes("coin")?),
-                account: PublicKey(self.bytes("account")?),
-                units: self.units("units")?,
-                pending_until: self.time("pending_until")?,
-                paid: self.int("paid")? != 0,
-            }),
-            "conflict" => Row::Conflict(ConflictRow {
-                holding: HoldingId(self.bytes("holding")?),
-                c: Commitment(self.bytes("c")?),
-                presenter: PublicKey(self.bytes("presenter")?),
-                at: self.time("at")?,
-                evidence: self.blob("evidence")?,
-            }),
-            "spent" => Row::Spent(SpentRow {
-                slot: Slot(self.bytes("slot")?),
-                c: Commitment(self.bytes("c")?),
-                at: self.time("at")?,
-            }),
-            "deposit" => Row::Deposit(DepositRow {
-                reference: self.text("reference")?,
-                account: PublicKey(self.bytes("account")?),
-                units: self.units("units")?,
-                at: self.time("at")?,
-            }),
-            "withdrawal" => Row::Withdrawal(WithdrawalRow {
-                id: WithdrawalId(self.bytes("id")?),
-                account: PublicKey(self.bytes("account")?),
-                units: self.units("units")?,
-                destination: self.text("destination")?,
-                requested: self.time("requested")?,
-                paid: self.maybe_int("paid")?.map(UnixMs),
-            }),
-            "request" => Row::Request(RequestRow {
-                account: PublicKey(self.bytes("account")?),
-                id: RequestId(self.bytes("id")?),
-                body: BodyHash(self.bytes("body")?),
-                answer: self.blob("answer")?,
-                at: self.time("at")?,
-            }),
-            _ => return Err(self.damaged("version")),
-        })
-    }
-
-    fn account(&self) -> Result<AccountRow, BrokerStoreError> {
-        Ok(AccountRow {
-            id: PublicKey(self.bytes("id")?),
-            balance: self.units("balance")?,
-            pending: self.units("pending")?,
-            bond: self.units("bond")?,
-            outstanding: self.units("outstanding")?,
-            suspended: self.int("suspended")? != 0,
-            last_redeemed: self.time("last_redeemed")?,
-        })
-    }
-
-    fn holding(&self) -> Result<HoldingRow, BrokerStoreError> {
-        let c = Commitment(self.bytes("c")?);
-        let statement = self.blob("statement")?;
-        let state = match self.text("state")?.as_str() {
-            "fixed" => HoldingState::Fixed {
-                c,
-                spend: statement,
-            },
-            "split" => HoldingState::Split {
-                c,
-                spend: statement,
-                close_c: Commitment(self.bytes("close_c")?),
-                close: self.blob("close_part")?,
-                k: self.small("k")?,
-                closed: self.time("closed")?,
-            },
-            "redeemed" => HoldingState::Redeemed {
-                c,
-                redeem: statement,
-                account: PublicKey(self.bytes("account")?),
-            },
-            _ => return Err(self.damaged("state")),
-        };
-        Ok(HoldingRow {
-            id: HoldingId(self.bytes("id")?),
-            coin: HoldingId(self.bytes("coin")?),
-            value: self.units("value")?,
-            key: PublicKey(self.bytes("holder_key")?),
-            certificate: self.blob("certificate")?,
-            since: self.time("since")?,
-            conflicts: self.small("conflicts")?,
-            state,
-        })
-    }
+    cells
 }

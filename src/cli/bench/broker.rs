@@ -1,0 +1,479 @@
+//! `dpay bench broker`: purchases and redemptions over HTTP and SQLite, against the signatures alone
+//! that they need, in alternating parts of one run.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+use serde_json::json;
+
+use super::super::demo::TempDir;
+use crate::broker::answer::{Answer, Envelope, ItemAnswer, Outcome};
+use crate::broker::ask::{self, AskCoin, AskPurchase, AskRedeem, AskRedeemItem};
+use crate::broker::audit::Auditor;
+use crate::broker::signing::{
+    ACCOUNT_HEADER, REQUEST_HEADER, SIGNATURE_HEADER, TIME_HEADER, body_hash, request_hash,
+};
+use crate::broker::terms::MAX_BATCH;
+use crate::broker::{Broker, Operation, RequestId, Terms};
+use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
+use crate::coin::chain::Chain;
+use crate::coin::ids::{ChainValue, RecordKey};
+use crate::coin::keys::{PublicKey, SecretKey, Signature};
+use crate::http::broker::{BrokerServer, RateLimit};
+use crate::record::{
+    ClosePart, Link, MAX_LINKS_REDEEM, OpenSpend, Path, RedeemPart, Role, SignedRecord,
+};
+use crate::store::broker::{BrokerStore, Identity, SqliteBrokerStore, SqliteLimits};
+use crate::units::Units;
+use crate::{clock, random};
+
+/// Units of each coin.
+const COIN: Units = Units(64);
+/// Units that each payment takes of what is left.
+const PAID: u32 = 5;
+/// More than all coins of a run cost.
+const MONEY: Units = Units(1_000_000_000);
+
+/// Options of `dpay bench broker`.
+#[derive(Debug, clap::Args)]
+pub struct BrokerArgs {
+    /// Requests of 32 coins, then requests that redeem these
+    #[arg(long, value_name = "N", default_value_t = 240, value_parser = clap::value_parser!(u32).range(4..=10_000))]
+    pub requests: u32,
+    /// Links of each redeemed path
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub depth: u32,
+    /// Requests under way at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub clients: u32,
+    /// Parts that the requests are cut into; bare signatures and the broker take turns
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=50))]
+    pub rounds: u32,
+    /// Keep the database below this directory instead of the system's temporary one
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// One side of the comparison.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Rate {
+    items: u64,
+    seconds: f64,
+}
+
+impl Rate {
+    fn add(&mut self, items: usize, time: Duration) {
+        self.items += items as u64;
+        self.seconds += time.as_secs_f64();
+    }
+
+    fn per_s(self) -> f64 {
+        self.items as f64 / self.seconds
+    }
+}
+
+/// Both sides for one kind of request.
+#[derive(Clone, Debug, Default)]
+struct Compared {
+    bare: Rate,
+    broker: Rate,
+    latencies_ms: Vec<f64>,
+}
+
+impl Compared {
+    fn ratio(&self) -> f64 {
+        self.broker.per_s() / self.bare.per_s()
+    }
+
+    fn percentile_ms(&self, percent: usize) -> f64 {
+        let mut sorted = self.latencies_ms.clone();
+        sorted.sort_by(f64::total_cmp);
+        let at = sorted.len().saturating_sub(1) * percent / 100;
+        sorted.get(at).copied().unwrap_or_default()
+    }
+
+    fn json(&self, kind: &str, signatures: usize) -> serde_json::Value {
+        json!({
+            "event": "bench_broker", "kind": kind, "signatures_each": signatures,
+            "bare_per_s": self.bare.per_s(), "broker_per_s": self.broker.per_s(),
+            "ratio": self.ratio(), "items": self.broker.items,
+            "request_p50_ms": self.percentile_ms(50), "request_p95_ms": self.percentile_ms(95),
+            "request_p99_ms": self.percentile_ms(99),
+        })
+    }
+}
+
+/// A signed request, ready to be sent.
+struct Prepared {
+    route: &'static str,
+    body: Vec<u8>,
+    headers: [(&'static str, String); 4],
+}
+
+/// What one redemption needs checked, with everything that is no signature done before.
+struct Checks {
+    coin: CoinCertificate,
+    certificates: Vec<PseudonymCertificate>,
+    records: Vec<SignedRecord>,
+}
+
+impl Checks {
+    fn of(path: &Path, redeem: &RedeemPart) -> Result<Checks> {
+        let mut records = path.records();
+        records.push(redeem.record(&path.holding()?));
+        Ok(Checks {
+            coin: path.coin,
+            certificates: path
+                .links
+                .iter()
+                .map(|l| l.spend.payee_certificate)
+                .collect(),
+            records,
+        })
+    }
+
+    fn hold(&self) -> bool {
+        self.coin.verify()
+            && self.certificates.iter().all(PseudonymCertificate::verify)
+            && self.records.iter().all(SignedRecord::verify)
+    }
+}
+
+/// The payer: an account, and a holder key for each coin.
+#[derive(Default)]
+struct Keys(HashMap<PublicKey, SecretKey>);
+
+impl Keys {
+    /// A fresh one.
+    fn draw(&mut self) -> PublicKey {
+        let key = SecretKey::from_bytes(random::bytes());
+        let public = key.public();
+        self.0.insert(public, key);
+        public
+    }
+}
+
+/// Measures, prints, and checks the books.
+///
+/// # Errors
+/// When the broker does not start, or an answer is not what it should be.
+pub async fn run(args: &BrokerArgs, as_json: bool) -> Result<u8> {
+    let dir = TempDir::within(args.dir.as_deref())?;
+    let bench = Bench::start(args, &dir).await?;
+    let mut keys = Keys::default();
+    let (bought, coins) = bench.purchases(&mut keys).await?;
+    let redeemed = bench.redemptions(&coins, &keys).await?;
+    let books = bench.stop().await?;
+    ensure!(books, "the books do not balance after the run");
+    let signatures = (MAX_BATCH + 2, 7 * args.depth as usize + 4);
+    if as_json {
+        println!("{}", bought.json("purchase", signatures.0));
+        println!("{}", redeemed.json("redeem", signatures.1));
+    } else {
+        println!(
+            "signatures alone on all cores against the broker: HTTP, SQLite, synchronous=FULL"
+        );
+        say("purchase of a coin", &bought);
+        say(&format!("redemption, {} links deep", args.depth), &redeemed);
+        println!(
+            "requests of {MAX_BATCH} items, {} at once; the books balance",
+            args.clients
+        );
+    }
+    Ok(super::super::EXIT_DONE)
+}
+
+fn say(what: &str, compared: &Compared) {
+    println!(
+        "{what}: {:.0} a second, bare {:.0}, ratio {:.2}; a request takes {:.0} ms (p50), {:.0} (p95), \
+         {:.0} (p99)",
+        compared.broker.per_s(),
+        compared.bare.per_s(),
+        compared.ratio(),
+        compared.percentile_ms(50),
+        compared.percentile_ms(95),
+        compared.percentile_ms(99),
+    );
+}
+
+struct Bench {
+    requests: usize,
+    depth: u32,
+    clients: usize,
+    rounds: usize,
+    broker: Arc<Broker>,
+    store: SqliteBrokerStore,
+    server: BrokerServer,
+    http: reqwest::Client,
+    payer: SecretKey,
+}
+
+impl Bench {
+    async fn start(args: &BrokerArgs, dir: &TempDir) -> Result<Bench> {
+        let key = SecretKey::from_bytes(random::bytes());
+        let identity = Identity {
+            broker: key.public(),
+            currency: None,
+        };
+        let path = dir.path.join("broker.sqlite");
+        let store = SqliteBrokerStore::open(&path, &identity, SqliteLimits::default()).await?;
+        let terms = Terms {
+            bond: MONEY,
+            ..Terms::default()
+        };
+        let broker = Arc::new(Broker::new(key, terms));
+        let server = BrokerServer::start(
+            "127.0.0.1:0".parse().context("loopback")?,
+            broker.clone(),
+            Arc::new(store.clone()),
+            Arc::new(clock::now),
+            RateLimit {
+                per_second: 0,
+                burst: 0,
+            },
+        )
+        .await?;
+        let payer = SecretKey::from_bytes(random::bytes());
+        let deposit = Operation::Deposit {
+            account: payer.public(),
+            units: Units(MONEY.0 * 2),
+            reference: "bench".to_owned(),
+        };
+        server.cashier().operate(deposit).await?;
+        Ok(Bench {
+            requests: args.requests as usize,
+            depth: args.depth,
+            clients: args.clients as usize,
+            rounds: args.rounds as usize,
+            broker,
+            store,
+            server,
+            http: reqwest::Client::new(),
+            payer,
+        })
+    }
+
+    async fn purchases(&self, keys: &mut Keys) -> Result<(Compared, Vec<CoinCertificate>)> {
+        let mut holders = Vec::new();
+        let mut prepared = Vec::new();
+        for _ in 0..self.requests {
+            let drawn: Vec<PublicKey> = (0..MAX_BATCH).map(|_| keys.draw()).collect();
+            let coins = drawn.iter().map(|holder| AskCoin {
+                value: COIN,
+                holder: *holder,
+            });
+            let ask = AskPurchase {
+                coins: coins.collect(),
+            };
+            prepared.push(self.prepare(ask::PURCHASE, &ask)?);
+            holders.push(drawn);
+        }
+        let mut compared = Compared::default();
+        let mut coins = Vec::new();
+        let size = self.requests.div_ceil(self.rounds);
+        for (part, holders) in prepared.chunks(size).zip(holders.chunks(size)) {
+            let time = on_all_cores(holders, |keys| self.sign_purchase(keys));
+            compared.bare.add(part.len() * MAX_BATCH, time);
+            let (time, answers) = self.send(part, &mut compared.latencies_ms).await?;
+            compared.broker.add(part.len() * MAX_BATCH, time);
+            for answer in answers {
+                let Answer::Purchase { coins: sold, .. } = answer else {
+                    bail!("not a purchase: {answer:?}");
+                };
+                for text in sold {
+                    coins.push(CoinCertificate::decode(&hex::decode(text)?)?);
+                }
+            }
+        }
+        Ok((compared, coins))
+    }
+
+    /// The signatures of one purchase: the account's checked, the coins' and the answer's made.
+    fn sign_purchase(&self, holders: &[PublicKey]) -> bool {
+        let hash = [7; 32];
+        let request = self.payer.sign(&hash);
+        let today = clock::now().day();
+        let signed = holders.iter().all(|holder| {
+            let key = self.broker.key();
+            let coin = CoinCertificate::issue(key, COIN, *holder, today, today.plus(30), [1; 16]);
+            coin.value == COIN
+        });
+        let answer: Signature = self.broker.key().sign(&hash);
+        signed && self.payer.public().verify_strict(&hash, &request) && answer.0 != [0; 64]
+    }
+
+    async fn redemptions(&self, coins: &[CoinCertificate], keys: &Keys) -> Result<Compared> {
+        let (mut prepared, mut checks) = (Vec::new(), Vec::new());
+        for batch in coins.chunks(MAX_BATCH) {
+            let (mut items, mut each) = (Vec::new(), Vec::new());
+            for coin in batch {
+                let (path, redeem) = self.path(coin, keys)?;
+                each.push(Checks::of(&path, &redeem)?);
+                items.push(AskRedeemItem {
+                    path: path.encode(),
+                    redeem: redeem.encode().to_vec(),
+                });
+            }
+            prepared.push(self.prepare(ask::REDEEM, &AskRedeem { items })?);
+            checks.push(each);
+        }
+        let mut compared = Compared::default();
+        let size = prepared.len().div_ceil(self.rounds);
+        for (part, checks) in prepared.chunks(size).zip(checks.chunks(size)) {
+            let items = checks.iter().map(Vec::len).sum();
+            let time = on_all_cores(checks, |each| each.iter().all(Checks::hold));
+            compared.bare.add(items, time);
+            let (time, answers) = self.send(part, &mut compared.latencies_ms).await?;
+            compared.broker.add(items, time);
+            for answer in answers {
+                let Answer::Redeem { items, .. } = answer else {
+                    bail!("not a redemption: {answer:?}");
+                };
+                for item in items {
+                    ensure!(matches!(item, ItemAnswer::Redeemed { .. }), "{item:?}");
+                }
+            }
+        }
+        Ok(compared)
+    }
+
+    /// The change of a change and so on, down to the depth asked for, and its redeem.
+    fn path(&self, coin: &CoinCertificate, keys: &Keys) -> Result<(Path, RedeemPart)> {
+        let holder = keys.0.get(&coin.holder).context("a coin for another key")?;
+        let mut path = Path {
+            coin: *coin,
+            links: Vec::new(),
+        };
+        let expires = Terms::pseudonym_expires(clock::now().day());
+        for _ in 0..self.depth.min(MAX_LINKS_REDEEM as u32) {
+            let holding = path.holding()?;
+            let payee = SecretKey::from_bytes(random::bytes());
+            let certificate =
+                PseudonymCertificate::issue(self.broker.key(), payee.public(), expires);
+            let value = u32::try_from(holding.value.0)?;
+            let chain = Chain::new(ChainValue(random::bytes()), value);
+            let spend = OpenSpend::sign(
+                holder,
+                &holding.id,
+                certificate,
+                chain.anchor(),
+                RecordKey(random::bytes()),
+            );
+            let wk = chain.reveal(PAID).context("a chain value")?;
+            let close = ClosePart::sign(&payee, &holding.id, &spend, PAID, wk);
+            path = path.extend(Link {
+                role: Role::Change,
+                spend,
+                close,
+            });
+        }
+        let redeem = RedeemPart::sign(
+            holder,
+            &path.holding()?.id,
+            self.payer.public(),
+            RecordKey(random::bytes()),
+        );
+        Ok((path, redeem))
+    }
+
+    fn prepare(&self, route: &'static str, ask: &impl Serialize) -> Result<Prepared> {
+        let body = serde_json::to_vec(ask)?;
+        let (account, now) = (self.payer.public(), clock::now());
+        let id = RequestId(random::bytes());
+        let hash = body_hash(route, &body);
+        let signed = request_hash(&self.broker.public(), &account, &id, now, &hash);
+        Ok(Prepared {
+            route,
+            body,
+            headers: [
+                (ACCOUNT_HEADER, account.to_string()),
+                (REQUEST_HEADER, id.to_string()),
+                (TIME_HEADER, now.0.to_string()),
+                (SIGNATURE_HEADER, self.payer.sign(&signed).to_string()),
+            ],
+        })
+    }
+
+    /// Sends requests, some at once; the time from the first byte to the last answer.
+    async fn send(
+        &self,
+        requests: &[Prepared],
+        latencies_ms: &mut Vec<f64>,
+    ) -> Result<(Duration, Vec<Answer>)> {
+        let next = AtomicUsize::new(0);
+        let started = Instant::now();
+        let clients = (0..self.clients).map(|_| async {
+            let mut done = Vec::new();
+            while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let sent = Instant::now();
+                let body = self.post(request).await?;
+                done.push((sent.elapsed(), body));
+            }
+            Ok::<_, anyhow::Error>(done)
+        });
+        let done = futures::future::try_join_all(clients).await?;
+        let time = started.elapsed();
+        let mut answers = Vec::with_capacity(requests.len());
+        for (latency, body) in done.into_iter().flatten() {
+            latencies_ms.push(latency.as_secs_f64() * 1e3);
+            let envelope: Envelope = serde_json::from_slice(&body)?;
+            match envelope.outcome {
+                Outcome::Answer(answer) => answers.push(answer),
+                Outcome::Refused(refusal) => bail!("refused: {refusal}"),
+            }
+        }
+        Ok((time, answers))
+    }
+
+    async fn post(&self, request: &Prepared) -> Result<Vec<u8>> {
+        let route = request.route.trim_start_matches("POST ");
+        let mut post = self
+            .http
+            .post(format!("{}{route}", self.server.url()))
+            .header("content-type", "application/json")
+            .body(request.body.clone());
+        for (name, value) in &request.headers {
+            post = post.header(*name, value);
+        }
+        let response = post.send().await?;
+        let status = response.status();
+        let body = response.bytes().await?;
+        ensure!(
+            status.is_success(),
+            "{status}: {}",
+            String::from_utf8_lossy(&body)
+        );
+        Ok(body.to_vec())
+    }
+
+    /// Whether the books balance.
+    async fn stop(self) -> Result<bool> {
+        self.server.stop().await;
+        let mut auditor = Auditor::default();
+        self.store.audit(&mut auditor).await?;
+        self.store.close().await;
+        Ok(auditor.finish().balanced)
+    }
+}
+
+/// How long all cores take together.
+fn on_all_cores<T: Sync>(items: &[T], work: impl Fn(&T) -> bool + Sync) -> Duration {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    assert!(work(item), "a signature of the measurement does not hold");
+                }
+            });
+        }
+    });
+    started.elapsed()
+}

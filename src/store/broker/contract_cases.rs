@@ -1,0 +1,247 @@
+//! The second half of the contract suite: what the broker looks for by itself, and pages of an account.
+
+use super::contract::{account, contest, holding, identity, sqlite, stores, write};
+use super::{BrokerStore, BrokerStoreError, Identity, SqliteBrokerStore, SqliteLimits, page_of};
+use crate::broker::cases::{ContestState, EvidenceRow};
+use crate::broker::recover::Cursor;
+use crate::broker::rows::{AccountRow, CoinRow, HolderRow, HoldingState, Row, SpentRow};
+use crate::coin::{Commitment, HoldingId, PublicKey};
+use crate::record::Slot;
+use crate::units::{Day, Units, UnixMs};
+
+const ME: PublicKey = PublicKey([1; 32]);
+
+fn coin(n: u8, account: PublicKey, expires: u32, settled: bool) -> Row {
+    Row::Coin(CoinRow {
+        id: HoldingId([n; 32]),
+        account,
+        value: Units(64),
+        credited: Units(0),
+        contests: 0,
+        settled,
+        expires: Day(expires),
+        certificate: vec![n; 158],
+    })
+}
+
+fn holder(n: u8, account: PublicKey) -> Row {
+    Row::Holder(HolderRow {
+        key: PublicKey([n; 32]),
+        account,
+        expires: Day(20_000),
+    })
+}
+
+async fn put(store: &dyn BrokerStore, rows: Vec<Row>) {
+    let changes: Vec<_> = rows.into_iter().map(|row| write(0, row)).collect();
+    store.apply(&changes).await.unwrap();
+}
+
+#[tokio::test]
+async fn open_contests_are_found_when_they_are_due() {
+    let (_dir, stores) = stores().await;
+    for store in stores {
+        put(
+            store.as_ref(),
+            vec![
+                contest(3, ContestState::Waiting(None)),
+                contest(2, ContestState::Waiting(None)),
+                contest(1, ContestState::Dropped),
+                contest(4, ContestState::Waiting(None)),
+            ],
+        )
+        .await;
+        let due = store.due_contests(UnixMs(30), 9).await.unwrap();
+        let slots: Vec<u8> = due.iter().map(|row| row.slot.0[0]).collect();
+        assert_eq!(slots, [2, 3]);
+        assert_eq!(store.due_contests(UnixMs(30), 1).await.unwrap().len(), 1);
+        let decided = contest(2, ContestState::Decided(Commitment([1; 32])));
+        store.apply(&[write(1, decided)]).await.unwrap();
+        assert_eq!(store.due_contests(UnixMs(30), 9).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn unsettled_coins_come_by_expiry_page_by_page() {
+    let (_dir, stores) = stores().await;
+    for store in stores {
+        put(
+            store.as_ref(),
+            vec![
+                coin(1, ME, 20, false),
+                coin(2, ME, 10, false),
+                coin(3, ME, 10, false),
+                coin(4, ME, 10, true),
+                coin(5, ME, 21, false),
+            ],
+        )
+        .await;
+        let mut after = None;
+        let mut all = Vec::new();
+        loop {
+            let page = store.unsettled_coins(Day(21), after, 2).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            all.extend(page.iter().map(|(_, id)| id.0[0]));
+        }
+        assert_eq!(all, [2, 3, 1]);
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_is_replaced_stays_in_its_hour_and_the_new_one_comes_after_it() {
+    let (_dir, stores) = stores().await;
+    for store in stores {
+        let entry = |c: u8, at: u64| SpentRow {
+            slot: Slot([1; 32]),
+            c: Commitment([c; 32]),
+            at: UnixMs(at),
+        };
+        for (version, row) in [entry(1, 10), entry(2, 20), entry(3, 3_600_000)]
+            .iter()
+            .enumerate()
+        {
+            let write = write(version as u64, Row::Spent(row.clone()));
+            store.apply(&[write]).await.unwrap();
+        }
+        assert_eq!(store.spent_hours(0).await.unwrap(), [(0, 2), (1, 1)]);
+        assert_eq!(
+            store.spent_in(0).await.unwrap(),
+            [entry(1, 10), entry(2, 20)]
+        );
+    }
+}
+
+#[tokio::test]
+async fn suspended_accounts_are_named_until_their_coins_are_listed() {
+    let (_dir, stores) = stores().await;
+    for store in stores {
+        for (n, suspended, withheld) in [(1, false, false), (2, true, false), (3, true, true)] {
+            let mut row = AccountRow::new(PublicKey([n; 32]));
+            row.suspended = suspended.then_some(UnixMs(1));
+            row.withheld = withheld;
+            put(store.as_ref(), vec![Row::Account(row)]).await;
+        }
+        let found = store.unlisted_accounts(9).await.unwrap();
+        assert_eq!(found, [PublicKey([2; 32])]);
+    }
+}
+
+#[tokio::test]
+async fn an_account_is_read_page_by_page_and_nothing_of_others_is_in_it() {
+    let (_dir, stores) = stores().await;
+    for store in stores {
+        let other = PublicKey([9; 32]);
+        let spend = |payee: u8| {
+            let mut spend = vec![0; 422];
+            spend[..32].copy_from_slice(&[payee; 32]);
+            HoldingState::Fixed {
+                c: Commitment([1; 32]),
+                spend,
+            }
+        };
+        // The holder key of `holding()` is 2.
+        put(
+            store.as_ref(),
+            vec![
+                holder(2, ME),
+                holder(3, ME),
+                holder(4, other),
+                coin(10, ME, 20, false),
+                coin(11, ME, 20, false),
+                coin(12, ME, 20, true),
+                coin(13, other, 20, false),
+                coin(20, ME, 20, false),
+                holding(10, HoldingState::Void),
+                holding(20, spend(4)),
+                holding(21, spend(3)),
+            ],
+        )
+        .await;
+        for limit in [1, 2, 100] {
+            let (mut keys, mut coins, mut holdings) = (Vec::new(), Vec::new(), Vec::new());
+            let mut next = Some(Cursor::Keys(None));
+            while let Some(cursor) = next {
+                let cursor = cursor.to_string().parse().unwrap();
+                let page = page_of(store.as_ref(), &ME, cursor, limit).await.unwrap();
+                keys.extend(page.keys.iter().map(|row| row.key.0[0]));
+                coins.extend(page.coins.iter().map(|row| row.id.0[0]));
+                holdings.extend(page.holdings.iter().map(|row| row.id.0[0]));
+                next = page.next;
+            }
+            assert_eq!((keys, coins), (vec![2, 3], vec![10, 11]), "limit {limit}");
+            assert_eq!(holdings, [20, 21]);
+        }
+        let theirs = store.holdings_of(&other, None, 9).await.unwrap();
+        assert_eq!(theirs.len(), 1, "the one spent to them");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_an_earlier_form_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("broker.sqlite");
+    let identity = Identity {
+        broker: ME,
+        currency: None,
+    };
+    let open = || SqliteBrokerStore::open(&path, &identity, SqliteLimits::default());
+    open().await.unwrap().close().await;
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await;
+    let pool = pool.unwrap();
+    sqlx::query("UPDATE _sqlx_migrations SET version = 1")
+        .execute(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+    let refused = open().await;
+    assert!(
+        matches!(refused, Err(BrokerStoreError::Older)),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_full_database_refuses_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("broker.sqlite");
+    sqlite(dir.path()).await.close().await;
+    let pages = std::fs::metadata(&path).unwrap().len() / 4096;
+    let limits = SqliteLimits {
+        max_pages: Some(u32::try_from(pages).unwrap() + 8),
+    };
+    let store = SqliteBrokerStore::open(&path, &identity(), limits)
+        .await
+        .unwrap();
+    let evidence = |n: u8| {
+        Row::Evidence(EvidenceRow {
+            slot: Slot([n; 32]),
+            number: 1,
+            c: None,
+            presenter: PublicKey([1; 32]),
+            at: UnixMs(1),
+            bytes: vec![n; 4000],
+        })
+    };
+    let mut written = 0;
+    let full = loop {
+        let batch = [write(0, account(written, 1)), write(0, evidence(written))];
+        match store.apply(&batch).await {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 200);
+    };
+    assert!(matches!(full, BrokerStoreError::Full), "{full:?}");
+    // It stays usable: the next request is refused for the same reason, not for a broken connection.
+    let again = store.apply(&[write(0, evidence(written))]).await;
+    assert!(matches!(again, Err(BrokerStoreError::Full)), "{again:?}");
+    for n in 0..=written {
+        let key = account(n, 0).key();
+        let rows = store.load(std::slice::from_ref(&key)).await.unwrap();
+        assert_eq!(rows.get(&key).unwrap().row.is_some(), n < written);
+    }
+    store.close().await;
+    let store = sqlite(dir.path()).await;
+    store.apply(&[write(0, evidence(written))]).await.unwrap();
+}
