@@ -15,7 +15,6 @@ use crate::engine::{AddTorrent, Engine, EngineConfig, EngineError, Handle, Torre
 use crate::gateway::{
     FreePolicy, Gateway, GatewayConfig, GatewayError, Payments, TorrentTerms, content_of,
 };
-use crate::record::Verdict;
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, PricePerGib, Units};
 
@@ -124,8 +123,8 @@ async fn start_dht(config: &NodeConfig, port: u16) -> Result<DhtNode, DhtError> 
 }
 
 impl Node {
-    /// Opens the wallet, starts every part and joins them. Channels that an earlier run left open are
-    /// closed in the background.
+    /// Opens the wallet, starts every part and joins them. Channels that an earlier run left open
+    /// are taken up: their payers may come back.
     ///
     /// # Errors
     /// The first part that does not start.
@@ -157,16 +156,14 @@ impl Node {
         engine.piece_memory_bytes = config.piece_memory_bytes;
         let engine = Engine::start(engine).await?;
         gateway.set_engine_listen(engine.listen_addr());
-        let node = Node {
+        Ok(Node {
             wallet,
             dht,
             gateway,
             engine,
             _tracker: tracker,
             private,
-        };
-        tokio::spawn(close_leftovers(node.wallet.clone(), node.dht.clone()));
-        Ok(node)
+        })
     }
 
     /// Adds a torrent under terms. What is there already is checked and kept.
@@ -228,31 +225,5 @@ impl Node {
             },
         );
         Ok(())
-    }
-}
-
-/// Closes what peers paid in earlier runs and were never told so, and puts the closes.
-async fn close_leftovers(wallet: WalletHandle, dht: DhtNode) {
-    let Ok(open) = wallet.open_channels().await else {
-        return;
-    };
-    for received in open.received {
-        let closed = match received.close {
-            Some(close) => Ok(close),
-            None => wallet.close(received.spend, received.k, received.wk).await,
-        };
-        let close = match closed {
-            Ok(close) => close,
-            Err(error) => {
-                tracing::warn!(spend = %received.spend, %error, "an old channel is not closed");
-                continue;
-            }
-        };
-        let record = close.record(&received.holding.id, &received.open);
-        if matches!(dht.publish(record).await.verdict, Verdict::Accepted)
-            && let Err(error) = wallet.record_put(received.spend).await
-        {
-            tracing::warn!(spend = %received.spend, %error, "an old close is not noted");
-        }
     }
 }

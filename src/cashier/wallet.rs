@@ -10,6 +10,7 @@
 //! | `errands`, `answers` | what the task asks of the broker in the background, and hears |
 //! | `door` | the broker as the wallet sees it |
 //! | `counter` | the broker over HTTP |
+//! | `kept` | channels that outlive their connection |
 //! | `checks` | what the spent list says about a path |
 
 mod answers;
@@ -19,6 +20,7 @@ pub mod door;
 mod errands;
 pub mod handle;
 pub mod home;
+mod kept;
 pub mod open;
 mod purse;
 pub mod told;
@@ -32,6 +34,7 @@ pub use checks::{SpentCheck, SpentCopy};
 pub use door::{Account, BrokerDoor, DoorError};
 pub use handle::WalletHandle;
 pub use home::{HomeError, Passphrase};
+pub use kept::ClosedSpend;
 pub use open::{Wallet, WalletConfig, WalletReader};
 pub use told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
 

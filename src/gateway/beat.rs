@@ -92,8 +92,15 @@ impl Link {
                 self.linger(now);
                 Ok(())
             }
-            Command::Answer(answer) => {
-                self.answered(now, *answer);
+            Command::Answer(answer) => self.answered(now, *answer),
+            Command::LetGo(spend, k, wk) => {
+                self.let_go(now, &spend, k, &wk);
+                Ok(())
+            }
+            Command::Free(spend, channel) => {
+                if let Some(pay) = &self.pay {
+                    self.take_up(now, pay, spend, channel, None);
+                }
                 Ok(())
             }
             Command::Conflict(channel, other) => {

@@ -165,6 +165,17 @@ impl Link {
         handshake.map(|handshake| handshake.info_hash)
     }
 
+    /// The address at which the peer is met again: where it listens, as far as we know.
+    #[must_use]
+    pub fn peer_name(&self) -> String {
+        let listens_on = self.snapshot.borrow().listens_on;
+        let address = match self.opened_by {
+            OpenedBy::Us => self.address,
+            OpenedBy::Peer => listens_on.unwrap_or(self.address),
+        };
+        address.to_string()
+    }
+
     /// The peer's handshake, once it came.
     #[must_use]
     pub const fn peer_handshake(&self) -> Option<&Handshake> {

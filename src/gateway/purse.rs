@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::shared::Command;
 use crate::cashier::wallet::{CashierError, ReserveRequest, SpentCheck, WalletHandle};
-use crate::channel::{NoReserve, Reserved};
+use crate::channel::{Kept, NoReserve, Recalled, Reserved};
 use crate::coin::{Chain, ChainValue, Commitment, HoldingId, PseudonymCertificate, PublicKey};
 use crate::dht::{Acceptance, DhtNode, Watch, WatchConflict};
 use crate::record::{ClosePart, Doubt, Holding, OpenSpend, Path, SignedRecord, Verdict};
@@ -54,6 +54,8 @@ pub enum Errand {
     PayerTicks(Vec<(Commitment, u32)>),
     PayerClosed(Commitment, ClosePart),
     PayerEnded(Commitment),
+    PayerResumed(Commitment),
+    Recall,
     Check {
         channel: u32,
         holding: Holding,
@@ -79,6 +81,16 @@ pub enum Errand {
         wk: ChainValue,
         opened: Option<(HoldingId, Box<OpenSpend>)>,
     },
+    TakeUp {
+        channel: u32,
+        spend: Commitment,
+        unpaid_bytes: u64,
+    },
+    CloseKept {
+        spend: Commitment,
+        k: u32,
+        wk: ChainValue,
+    },
 }
 
 /// What came of an errand.
@@ -96,23 +108,26 @@ pub enum Answer {
         outcome: Box<Acceptance>,
     },
     Closed(u32, ClosePart),
+    Recalled(Vec<Recalled>),
+    TakenUp(u32, Commitment, Kept),
+    KeptClosed(Commitment, ClosePart),
 }
 
 /// The wallet and the DHT, as the gateway uses them.
 pub struct Purse {
     pub wallet: WalletHandle,
-    dht: Option<DhtNode>,
+    pub(super) dht: Option<DhtNode>,
     pub runtime: Handle,
-    watches: Mutex<HashMap<Commitment, Watch>>,
-    conflicts: mpsc::UnboundedSender<WatchConflict>,
+    pub(super) watches: Mutex<HashMap<Commitment, Watch>>,
+    pub(super) conflicts: mpsc::UnboundedSender<WatchConflict>,
     busy: AtomicUsize,
 }
 
 /// Counts as busy while it lives.
-struct Busy(Arc<Purse>);
+pub(super) struct Busy(pub(super) Arc<Purse>);
 
 impl Busy {
-    fn new(purse: &Arc<Purse>) -> Busy {
+    pub(super) fn new(purse: &Arc<Purse>) -> Busy {
         purse.busy.fetch_add(1, Ordering::AcqRel);
         Busy(Arc::clone(purse))
     }
@@ -239,16 +254,13 @@ impl Purse {
         let outcome = dht.accept(records.clone()).await;
         if matches!(outcome.verdict, Verdict::Accepted) {
             warn_if_failed("an acceptance", self.wallet.accepted(spend).await);
-            let watch = Watch::start(dht.clone(), records, self.conflicts.clone());
-            let mut watches = self.watches.lock();
-            watches.retain(|_, watch| !watch.is_finished());
-            watches.insert(spend, watch);
+            self.watch(spend, records);
         }
         outcome
     }
 
     /// Puts a close until it lies there, and notes so.
-    async fn publish(&self, spend: Commitment, record: SignedRecord) {
+    pub(super) async fn publish(&self, spend: Commitment, record: SignedRecord) {
         if let Some(watch) = self.watches.lock().get(&spend) {
             watch.closed();
         }
@@ -268,15 +280,15 @@ impl Purse {
     }
 }
 
-fn warn_if_failed(what: &str, outcome: Result<(), CashierError>) {
+pub(super) fn warn_if_failed(what: &str, outcome: Result<(), CashierError>) {
     if let Err(error) = outcome {
         tracing::warn!(%error, "the wallet did not note {what}");
     }
 }
 
 /// One connection's errands.
-struct Desk {
-    purse: Arc<Purse>,
+pub(super) struct Desk {
+    pub(super) purse: Arc<Purse>,
     info_hash: InfoHash,
     peer: String,
     answers: mpsc::UnboundedSender<Command>,
@@ -285,7 +297,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn answer(&self, answer: Answer) {
+    pub(super) fn answer(&self, answer: Answer) {
         let _ = self.answers.send(Command::Answer(Box::new(answer)));
     }
 
@@ -307,7 +319,11 @@ impl Desk {
                 match committed.await {
                     Ok((open, chain)) => {
                         let open = Box::new(open);
+                        let spend = open.commitment(&holding);
                         self.answer(Answer::OpenDurable(channel, holding, open, chain));
+                        if self.answers.is_closed() {
+                            warn_if_failed("an end", wallet.payer_ended(vec![spend]).await);
+                        }
                     }
                     Err(error) => {
                         tracing::warn!(%error, "a holding could not be spent");
@@ -326,6 +342,13 @@ impl Desk {
             }
             Errand::PayerEnded(spend) => {
                 warn_if_failed("a channel's end", wallet.payer_ended(vec![spend]).await);
+            }
+            Errand::PayerResumed(spend) => {
+                warn_if_failed("a resumed channel", wallet.payer_resumed(spend).await);
+            }
+            Errand::Recall => {
+                let recalled = wallet.recall(self.info_hash, self.peer.clone()).await;
+                self.answer(Answer::Recalled(recalled.unwrap_or_default()));
             }
             other => self.run_for_payee(other).await,
         }
@@ -396,7 +419,7 @@ impl Desk {
                 }
                 Err(error) => tracing::warn!(%error, %spend, "a channel is not closed"),
             },
-            _ => {}
+            other => self.run_for_kept(other).await,
         }
     }
 

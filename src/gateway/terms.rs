@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 pub use crate::wire::codes::FreePolicy;
 
+use crate::channel::IDLE_MS;
 use crate::units::PricePerGib;
 
 /// Where a gateway stands and what it starts with.
@@ -17,6 +18,8 @@ pub struct GatewayConfig {
     pub engine_listen: Option<SocketAddr>,
     /// Free policy for torrents that no terms were set for.
     pub default_free: FreePolicy,
+    /// Milliseconds for which a channel is kept open for a payer that went away.
+    pub keep_ms: u64,
 }
 
 impl GatewayConfig {
@@ -28,6 +31,7 @@ impl GatewayConfig {
             advertised_port: None,
             engine_listen: None,
             default_free: FreePolicy::Leftover,
+            keep_ms: IDLE_MS,
         }
     }
 }

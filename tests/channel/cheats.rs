@@ -197,6 +197,7 @@ fn payer() -> (World, Payer) {
         max_price: PricePerGib::MAX,
         broker: broker().public(),
         is_known_payee: true,
+        recalls: false,
     };
     let mut payer = Payer::new(terms, world.now);
     payer.handle_wanted(world.now, 100 * MIB);

@@ -21,6 +21,7 @@ fn payer(world: &World) -> Payer {
         max_price: PricePerGib::MAX,
         broker: broker().public(),
         is_known_payee: true,
+        recalls: false,
     };
     let offer = Offer {
         version: 1,

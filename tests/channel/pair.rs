@@ -31,6 +31,8 @@ pub struct Setup {
     pub wasted_pieces: u64,
     /// Pieces that the leecher fetches at once, block by block in turn.
     pub pieces_at_once: u64,
+    /// Whose wallet the payee's is; none: one of its own.
+    pub payee: Option<usize>,
 }
 
 impl Setup {
@@ -47,6 +49,7 @@ impl Setup {
             smallest_channel: Units(1),
             wasted_pieces: 0,
             pieces_at_once: 1,
+            payee: None,
         }
     }
 
@@ -69,9 +72,16 @@ pub type Tamper = Box<dyn FnMut(&mut Message) -> bool>;
 
 pub struct Pair {
     pub setup: Setup,
+    /// Whose wallet the payee's is.
+    pub identity: usize,
     pub payer: Payer,
     pub payee: Payee,
+    /// Whether each end believes that the connection stands.
     pub connected: bool,
+    pub payee_connected: bool,
+    /// Whether each end's process is gone, and its machine with it.
+    pub payer_crashed: bool,
+    pub payee_crashed: bool,
     pub stopped: bool,
     /// Blocks that are not requested yet: piece and bytes.
     pub to_request: VecDeque<(u64, u64)>,
@@ -92,6 +102,7 @@ pub struct Pair {
     pub refusals: Vec<RefuseReason>,
     pub tamper: Option<Tamper>,
     pub ended: u32,
+    pub resumed: u32,
     /// The proofs that the payer was shown.
     pub proofs: Vec<Vec<u8>>,
 }
@@ -105,6 +116,7 @@ impl Pair {
                 max_price: PricePerGib::new(setup.max_price).expect("a price"),
                 broker,
                 is_known_payee: false,
+                recalls: true,
             },
             now,
         );
@@ -121,10 +133,14 @@ impl Pair {
         );
         let (to_request, missing) = blocks(&setup);
         Pair {
+            identity: setup.payee.unwrap_or_default(),
             setup,
             payer,
             payee,
             connected: true,
+            payee_connected: true,
+            payer_crashed: false,
+            payee_crashed: false,
             stopped: false,
             to_request,
             missing,
@@ -142,6 +158,7 @@ impl Pair {
             refusals: Vec::new(),
             tamper: None,
             ended: 0,
+            resumed: 0,
             proofs: Vec::new(),
         }
     }
@@ -151,8 +168,9 @@ impl Pair {
     }
 
     pub fn next_timeout(&self) -> Option<UnixMs> {
-        let timeouts = [self.payer.next_timeout(), self.payee.next_timeout()];
-        timeouts.into_iter().flatten().min()
+        let payer = self.payer.next_timeout().filter(|_| !self.payer_crashed);
+        let payee = self.payee.next_timeout().filter(|_| !self.payee_crashed);
+        payer.into_iter().chain(payee).min()
     }
 }
 

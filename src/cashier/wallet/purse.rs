@@ -10,6 +10,7 @@ use super::CashierError;
 use super::checks::{self, SpentCheck};
 use super::door::BrokerDoor;
 use super::errands::{Desk, News, Parked};
+use super::kept::KeptAsk;
 use super::open::WalletConfig;
 use super::told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
 use crate::channel::{NoReserve, Reserved};
@@ -32,8 +33,8 @@ use crate::wire::message::RefuseReason;
 /// Ticks are on disk this long after they came.
 const FLUSH: Duration = Duration::from_millis(500);
 
-type Reply<T> = oneshot::Sender<T>;
-type Outcome<T> = Result<T, CashierError>;
+pub(super) type Reply<T> = oneshot::Sender<T>;
+pub(super) type Outcome<T> = Result<T, CashierError>;
 
 /// What can be asked of the task.
 pub(super) enum Ask {
@@ -61,6 +62,7 @@ pub(super) enum Ask {
     Close(Commitment, u32, ChainValue, Reply<Outcome<ClosePart>>),
     RecordPut(Commitment, Reply<Outcome<()>>),
     OpenChannels(Reply<OpenChannels>),
+    Kept(KeptAsk),
     SetBudget(InfoHash, Option<Units>, Reply<Outcome<()>>),
     Balance(Reply<Balance>),
     History(u32, Reply<Outcome<Vec<JournalLine>>>),
@@ -236,6 +238,7 @@ impl Purse {
             Ask::History(limit, reply) => {
                 give(reply, self.store.journal(limit).await.map_err(Into::into));
             }
+            Ask::Kept(ask) => self.serve_kept(ask, now).await,
             Ask::Broker(reply) => self.park(Parked::Broker(reply)).await,
             Ask::Buy(units, reply) => self.park(Parked::Buy(units, reply)).await,
             Ask::Redeem(which, reply) => self.park(Parked::Redeem(which, reply)).await,
@@ -293,7 +296,7 @@ impl Purse {
         }
     }
 
-    async fn done(&mut self, change: Result<Change, WalletError>) -> Outcome<()> {
+    pub(super) async fn done(&mut self, change: Result<Change, WalletError>) -> Outcome<()> {
         self.apply(change?).await?;
         Ok(())
     }
@@ -402,7 +405,12 @@ impl Purse {
         Ok((row.index, row.certificate))
     }
 
-    async fn close(&mut self, spend: &Commitment, k: u32, wk: &ChainValue) -> Outcome<ClosePart> {
+    pub(super) async fn close(
+        &mut self,
+        spend: &Commitment,
+        k: u32,
+        wk: &ChainValue,
+    ) -> Outcome<ClosePart> {
         self.flush().await?;
         self.apply(earning::fix_close(&self.rows, spend, k, wk)?)
             .await?;

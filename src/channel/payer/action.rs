@@ -20,6 +20,8 @@ pub struct PayerTerms {
     /// Whether the payee was honest before. A stranger gets its `open` only after its first
     /// verified piece, where it serves one provisionally.
     pub is_known_payee: bool,
+    /// Whether the wallet is asked for spends of earlier connections before anything is opened.
+    pub recalls: bool,
 }
 
 /// What the driver of a [`Payer`] is to do, in this order.
@@ -27,6 +29,15 @@ pub struct PayerTerms {
 pub enum PayerAction {
     /// Send to the payee.
     Send(Message),
+    /// Which spends without a close may lie with this payee, for this torrent and on no connection?
+    /// Answer by [`Payer::handle_recalled`]. Each that is handed over ends by [`PayerAction::Closed`]
+    /// or [`PayerAction::Ended`].
+    Recall,
+    /// The payee has the spend of an earlier connection: its channel is in use again.
+    Resumed {
+        /// c of the spend.
+        spend: Commitment,
+    },
     /// Set a holding aside; answer by [`Payer::handle_reserved`], at once.
     Reserve {
         /// The channel it is for.

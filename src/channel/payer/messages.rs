@@ -27,6 +27,7 @@ impl Payer {
                 reason,
                 close,
             } => self.on_refused(now, *channel, *reason, close.as_ref()),
+            Message::Resumed { channel, k, wk } => self.on_resumed(now, *channel, *k, wk),
             Message::Due(due) => {
                 self.on_due(now, due);
                 Ok(())
@@ -67,6 +68,7 @@ impl Payer {
             windows,
             smallest_channel: offer.smallest_channel,
         });
+        self.recall_due = self.terms.recalls;
         self.plan(now);
         Ok(())
     }
@@ -81,8 +83,10 @@ impl Payer {
         let Some(known) = self.known(channel, "key")? else {
             return Ok(());
         };
-        let State::Proposed(reserved) = &known.state else {
-            return Err(PeerFault::Unexpected { kind: "key" });
+        let reserved = match &known.state {
+            State::Proposed(reserved) => reserved,
+            State::Again(_) => return self.send_again(now, channel),
+            _ => return Err(PeerFault::Unexpected { kind: "key" }),
         };
         let bad = |problem| PeerFault::BadKey { channel, problem };
         if certificate.broker != reserved.holding.broker {
@@ -146,6 +150,15 @@ impl Payer {
             (State::Committing(_), None) => {
                 self.channels.remove(&channel);
             }
+            (State::Resuming(_, past), None) => {
+                self.channels.remove(&channel);
+                self.on_resume_refused(now, *past, reason);
+                return Ok(());
+            }
+            (State::Again(spent), None) => {
+                self.channels.remove(&channel);
+                self.forget(&spent);
+            }
             (State::Opening(spent) | State::Closing(spent), Some(close)) => {
                 spent.check(close)?;
                 self.channels.remove(&channel);
@@ -202,7 +215,8 @@ impl Payer {
 
     /// A good close: what it leaves of the ticks is paid, the rest is owed again.
     fn finish(&mut self, now: UnixMs, spent: &Spent, close: &ClosePart) {
-        let paid = Units(u64::from(close.k));
+        // What was ticked on earlier connections paid there.
+        let paid = Units(u64::from(close.k.min(spent.k).saturating_sub(spent.base)));
         self.done_units = self.done_units.checked_add(paid).unwrap_or(self.done_units);
         if close.k == spent.k && close.k > 0 {
             self.last_done = Some(spent.holding.value);
@@ -217,14 +231,18 @@ impl Payer {
 
     /// No close came: what was ticked counts as paid.
     fn end(&mut self, spent: &Spent) {
-        let ticked = spent.ticked();
+        let ticked = spent.paid();
         self.done_units = (self.done_units.checked_add(ticked)).unwrap_or(self.done_units);
         let (spend, k) = (spent.spend, spent.k);
         self.actions.push_back(PayerAction::Ended { spend, k });
     }
 
     /// The channel; `None` where it is over, which a crossing message may not know.
-    fn known(&self, channel: u32, kind: &'static str) -> Result<Option<&Channel>, PeerFault> {
+    pub(super) fn known(
+        &self,
+        channel: u32,
+        kind: &'static str,
+    ) -> Result<Option<&Channel>, PeerFault> {
         match self.channels.get(&channel) {
             Some(known) if matches!(known.state, State::Reserving) => {
                 Err(PeerFault::UnknownChannel { kind, channel })
@@ -244,7 +262,8 @@ impl Payer {
         }
     }
 
-    /// Reserving -> gone. Proposed, Keyed -> released. Opening, Paying -> Closing. Committing stays:
+    /// Reserving -> gone. Proposed, Keyed -> released. Again -> ended. Resuming, Opening, Paying ->
+    /// Closing. Committing stays:
     /// once durable it is sent, so that the payee can close it.
     fn leave(&mut self, now: UnixMs, channel: u32) {
         let Some(known) = self.channels.remove(&channel) else {
@@ -253,18 +272,23 @@ impl Payer {
         match known.state.clone() {
             State::Reserving => {}
             State::Proposed(reserved) | State::Keyed(reserved, _) => self.release(&reserved, None),
-            State::Opening(spent) | State::Paying(spent) => {
-                self.send(Message::CloseRequest {
-                    spend: spent.spend,
-                    k: spent.k,
-                    wk: spent.last_value(),
-                });
-                self.insert(channel, State::Closing(spent), now);
+            State::Again(spent) => self.forget(&spent),
+            State::Resuming(spent, _) | State::Opening(spent) | State::Paying(spent) => {
+                self.ask_to_close(now, channel, spent);
             }
             State::Committing(_) | State::Closing(_) => {
                 self.channels.insert(channel, known);
             }
         }
+    }
+
+    pub(super) fn ask_to_close(&mut self, now: UnixMs, channel: u32, spent: Spent) {
+        self.send(Message::CloseRequest {
+            spend: spent.spend,
+            k: spent.k,
+            wk: spent.last_value(),
+        });
+        self.insert(channel, State::Closing(spent), now);
     }
 
     /// A state lasted too long.
@@ -288,7 +312,11 @@ impl Payer {
                 return;
             }
             State::Keyed(..) => FreeReason::NoService,
-            State::Proposed(_) | State::Opening(_) => FreeReason::NoAnswer,
+            State::Resuming(..) => {
+                self.end_late_resume(now, channel);
+                return;
+            }
+            State::Proposed(_) | State::Again(_) | State::Opening(_) => FreeReason::NoAnswer,
             State::Paying(_) => {
                 self.is_idle = true;
                 self.leave(now, channel);
