@@ -21,6 +21,9 @@ use crate::units::{InfoHash, PricePerGib, Units};
 /// How long closing channels may take when a node stops.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// In the home: who left owing us, by address prefix.
+const DEBTS_FILE: &str = "debts";
+
 /// Why a node did not start, or did not take a torrent.
 #[derive(Debug, Error)]
 pub enum NodeError {
@@ -135,7 +138,8 @@ impl Node {
         let mut wallet = WalletConfig::new(&config.home, config.broker_url.clone());
         wallet.payee_keys = config.payee_keys;
         let wallet = Wallet::open(wallet, &config.passphrase).await?;
-        let gateway_config = GatewayConfig::new(config.listen);
+        let mut gateway_config = GatewayConfig::new(config.listen);
+        gateway_config.debts_file = Some(config.home.join(DEBTS_FILE));
         let gateway = Gateway::start(&gateway_config)?;
         let port = gateway.listen_addr().port();
         let dht = start_dht(&config, port).await?;

@@ -11,6 +11,7 @@
 //! | `door` | the broker as the wallet sees it |
 //! | `counter` | the broker over HTTP |
 //! | `kept` | channels that outlive their connection |
+//! | `proofs` | proofs of fraud: checked and kept |
 //! | `checks` | what the spent list says about a path |
 
 mod answers;
@@ -22,6 +23,7 @@ pub mod handle;
 pub mod home;
 mod kept;
 pub mod open;
+mod proofs;
 mod purse;
 pub mod told;
 
@@ -36,6 +38,7 @@ pub use handle::WalletHandle;
 pub use home::{HomeError, Passphrase};
 pub use kept::ClosedSpend;
 pub use open::{Wallet, WalletConfig, WalletReader};
+pub use proofs::{ConflictRole, ConflictSeen, PROOFS_DIR};
 pub use told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
 
 /// Why the cashier did not do what was asked.

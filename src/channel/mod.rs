@@ -29,9 +29,10 @@
 use thiserror::Error;
 
 use crate::coin::{Chain, ChainValue};
-use crate::record::{ClosePart, Holding, LinkFault, OpenSpend, Path, SignedRecord};
+use crate::record::{ClosePart, Holding, LinkFault, OpenSpend, Path, ProofError, SignedRecord};
 use crate::units::UnixMs;
 
+pub mod conflict;
 pub mod payee;
 pub mod payer;
 pub mod window;
@@ -123,9 +124,7 @@ impl KeptOpen {
     /// The spend, then all of the path, as they lie in the DHT.
     #[must_use]
     pub fn records(&self) -> Vec<SignedRecord> {
-        let mut records = vec![self.open.record(&self.holding)];
-        records.extend(self.path.records());
-        records
+        conflict::records(&self.path, &self.holding, &self.open)
     }
 }
 
@@ -211,6 +210,9 @@ pub enum PeerFault {
         /// Units that it claims.
         k: u32,
     },
+    /// A proof of fraud that proves nothing.
+    #[error("the proof of fraud does not hold: {0}")]
+    BadProof(ProofError),
     /// A close that is not good for the spend.
     #[error("the close is not good: {0}")]
     BadClose(LinkFault),

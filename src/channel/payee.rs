@@ -120,6 +120,11 @@ pub enum PayeeAction {
         /// Whether its payer was here, so that the deadline begins anew.
         is_proven: bool,
     },
+    /// Two items of one slot were found, by us or by the payer: the proof holds. Keep it, contest.
+    Conflict {
+        /// `record::FraudProof`, encoded.
+        proof: Vec<u8>,
+    },
     /// A good tick came.
     Ticked {
         /// c of the spend.
@@ -172,6 +177,8 @@ pub struct Payee {
     failures: u32,
     /// Spends of earlier connections that were asked for.
     resumes: u32,
+    /// Proofs of fraud that the payer showed.
+    proofs: u32,
     /// Whether a proposal was good: from then on there is an allowance.
     proposed_once: bool,
     accepted_once: bool,
@@ -203,6 +210,7 @@ impl Payee {
             done_units: Units::ZERO,
             failures: 0,
             resumes: 0,
+            proofs: 0,
             proposed_once: false,
             accepted_once: false,
             served_bytes: 0,
@@ -355,6 +363,9 @@ impl Payee {
             }
             Verdict::Conflict(other) => {
                 if let Some(proof) = opened.proof(&other) {
+                    let kept = proof.clone();
+                    self.actions
+                        .push_back(PayeeAction::Conflict { proof: kept });
                     self.send(Message::Conflict { proof });
                 }
                 self.close(now, channel, is_new.then_some(RefuseReason::Conflict));

@@ -65,6 +65,10 @@ pub struct Payer {
     /// Value of the last channel that was closed honestly or ticked through.
     last_done: Option<Units>,
     failures: u32,
+    /// Spends that were refused with nothing paid.
+    used_up: u32,
+    /// Proofs of fraud that the payee showed.
+    proofs: u32,
     /// Whether bytes count: from the first proposal on.
     counts: bool,
     accepted_once: bool,
@@ -105,6 +109,8 @@ impl Payer {
             done_units: Units::ZERO,
             last_done: None,
             failures: 0,
+            used_up: 0,
+            proofs: 0,
             counts: false,
             accepted_once: false,
             verified_once: false,

@@ -5,7 +5,7 @@ use super::link::Link;
 use super::pay::Pay;
 use super::purse::Errand;
 use super::report::GatewayEvent;
-use crate::cashier::wallet::ReserveRequest;
+use crate::cashier::wallet::{ConflictRole, ReserveRequest};
 use crate::channel::{FreeReason, NoReserve, PayeeAction, PayerAction};
 use crate::coin::{ChainValue, Commitment};
 use crate::units::{InfoHash, UnixMs};
@@ -61,6 +61,14 @@ impl Link {
                 self.shared.open_spends.borrow_mut().remove(&spend);
                 pay.worker.send(Errand::PayerResumed(spend));
             }
+            PayerAction::Avoid { reason } => {
+                self.shared.avoid(now, self.peer_name(), reason);
+            }
+            PayerAction::Conflict { proof } => {
+                let role = ConflictRole::Payer;
+                self.tell_conflict(pay);
+                pay.worker.send(Errand::Conflict { proof, role });
+            }
             PayerAction::Closed { spend, close, .. } => {
                 self.shared.shelf.borrow_mut().drop_ours(&spend);
                 self.shared.open_spends.borrow_mut().remove(&spend);
@@ -81,6 +89,14 @@ impl Link {
                 self.tell_free(pay.info_hash, reason);
             }
         }
+    }
+
+    fn tell_conflict(&self, pay: &Pay) {
+        self.shared.tell(GatewayEvent::Conflict {
+            items: None,
+            info_hash: pay.info_hash,
+            peer: self.address,
+        });
     }
 
     /// Ticks of a channel that is over are noted before its end is.
@@ -183,6 +199,10 @@ impl Link {
                 if self.shared.shelf.borrow().place(&spend).is_none() {
                     pay.worker.send(Errand::CloseKept { spend, k, wk });
                 }
+            }
+            PayeeAction::Conflict { proof } => {
+                let role = ConflictRole::Payee;
+                pay.worker.send(Errand::Conflict { proof, role });
             }
             PayeeAction::Left {
                 spend,

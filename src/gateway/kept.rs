@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::purse::{Answer, Busy, Desk, Errand, Purse, warn_if_failed};
-use crate::cashier::wallet::ClosedSpend;
+use crate::cashier::wallet::{ClosedSpend, ConflictSeen};
 use crate::channel::Kept;
 use crate::coin::{ChainValue, Commitment};
-use crate::dht::Watch;
+use crate::dht::{Watch, WatchConflict};
 use crate::record::SignedRecord;
 
 impl Purse {
@@ -37,6 +37,19 @@ impl Purse {
                 Err(error) => tracing::warn!(%error, %spend, "a channel is not closed"),
             }
         });
+    }
+
+    /// A watched record has a rival: the proof is kept, the channel closed if it is on no connection.
+    pub fn rival_found(self: &Arc<Self>, found: WatchConflict, is_in_use: bool) {
+        let busy = Busy::new(self);
+        let spend = found.spend;
+        self.runtime.spawn(async move {
+            let kept = busy.0.wallet.report_rival(spend, found.other).await;
+            warn_if_failed("a proof of fraud", kept.map(|_| ()));
+        });
+        if !is_in_use {
+            self.close_kept(spend);
+        }
     }
 
     /// Takes up what an earlier run left: puts closes that may not lie in the DHT, watches what is
@@ -84,6 +97,15 @@ impl Desk {
                 unpaid_bytes,
             } => self.take_up(channel, spend, unpaid_bytes).await,
             Errand::CloseKept { spend, k, wk } => self.close_kept(spend, k, wk).await,
+            Errand::Conflict { proof, role } => {
+                let seen = ConflictSeen {
+                    role,
+                    info_hash: Some(self.info_hash),
+                    peer: Some(self.peer.clone()),
+                };
+                let kept = self.purse.wallet.report_conflict(proof, seen).await;
+                warn_if_failed("a proof of fraud", kept.map(|_| ()));
+            }
             _ => {}
         }
     }

@@ -92,6 +92,7 @@ impl Link {
                 broker: broker.key,
                 is_known_payee: false,
                 recalls: true,
+                is_avoided: self.shared.avoids(now, &self.peer_name()),
             };
             Payer::new(terms, now)
         });
@@ -189,13 +190,6 @@ impl Link {
                 acceptance_ms,
                 by_us: false,
                 copies: Vec::new(),
-            });
-        }
-        if matches!(message, Message::Conflict { .. }) {
-            self.shared.tell(GatewayEvent::Conflict {
-                items: None,
-                info_hash,
-                peer,
             });
         }
         match fault {

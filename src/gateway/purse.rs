@@ -12,7 +12,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::shared::Command;
-use crate::cashier::wallet::{CashierError, ReserveRequest, SpentCheck, WalletHandle};
+use crate::cashier::wallet::{
+    CashierError, ConflictRole, ReserveRequest, SpentCheck, WalletHandle,
+};
 use crate::channel::{Kept, NoReserve, Recalled, Reserved};
 use crate::coin::{Chain, ChainValue, Commitment, HoldingId, PseudonymCertificate, PublicKey};
 use crate::dht::{Acceptance, DhtNode, Watch, WatchConflict};
@@ -90,6 +92,10 @@ pub enum Errand {
         spend: Commitment,
         k: u32,
         wk: ChainValue,
+    },
+    Conflict {
+        proof: Vec<u8>,
+        role: ConflictRole,
     },
 }
 
@@ -289,8 +295,8 @@ pub(super) fn warn_if_failed(what: &str, outcome: Result<(), CashierError>) {
 /// One connection's errands.
 pub(super) struct Desk {
     pub(super) purse: Arc<Purse>,
-    info_hash: InfoHash,
-    peer: String,
+    pub(super) info_hash: InfoHash,
+    pub(super) peer: String,
     answers: mpsc::UnboundedSender<Command>,
     /// Proposals that no fresh spent list has cleared.
     unlisted: HashMap<u32, (Holding, Path)>,

@@ -1,6 +1,7 @@
 //! What the gateway is told: where to listen, and per torrent what to ask and what to pay.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 pub use crate::wire::codes::FreePolicy;
 
@@ -20,18 +21,21 @@ pub struct GatewayConfig {
     pub default_free: FreePolicy,
     /// Milliseconds for which a channel is kept open for a payer that went away.
     pub keep_ms: u64,
+    /// Where it is written down who left owing, for the next run; none: nowhere.
+    pub debts_file: Option<PathBuf>,
 }
 
 impl GatewayConfig {
     /// Listening at an address, the rest as usual.
     #[must_use]
-    pub const fn new(listen: SocketAddr) -> Self {
+    pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
             advertised_port: None,
             engine_listen: None,
             default_free: FreePolicy::Leftover,
             keep_ms: IDLE_MS,
+            debts_file: None,
         }
     }
 }

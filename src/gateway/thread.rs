@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use super::debts::Debts;
 use super::digest::DigestKey;
 use super::free::TICK_MS;
 use super::purse::Purse;
@@ -95,7 +96,8 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
         broker: RefCell::default(),
         ticks: RefCell::default(),
         provisional: Cell::new(0),
-        debts: RefCell::default(),
+        debts: RefCell::new(Debts::load(config.debts_file, clock::now())),
+        avoided: RefCell::default(),
         shelf: RefCell::new(Shelf::new(config.keep_ms)),
         open_spends: RefCell::default(),
         departed: RefCell::default(),
@@ -115,6 +117,7 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
                 shared.flush_ticks();
                 let is_stopping = shared.stopping.get();
                 shared.close_overdue(clock::now(), is_stopping);
+                shared.debts.borrow_mut().save(clock::now(), false);
                 if shared.free.borrow_mut().tick(clock::now()) {
                     look(&shared);
                 }
@@ -166,6 +169,7 @@ fn obey(shared: &Rc<Shared>, order: Order) {
             let shared = Rc::clone(shared);
             tokio::task::spawn_local(async move {
                 let _ = tokio::time::timeout(deadline, close_all(&shared)).await;
+                shared.debts.borrow_mut().save(clock::now(), true);
                 let open = shared.open_spends.borrow().values().cloned().collect();
                 let _ = answer.send(open);
             });

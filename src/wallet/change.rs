@@ -47,6 +47,8 @@ pub enum JournalKind {
     Redeemed,
     /// The broker refused to redeem a holding.
     RedeemRefused,
+    /// Two statements in one slot were found and kept as a proof.
+    ProofFound,
 }
 
 impl JournalKind {
@@ -64,13 +66,14 @@ impl JournalKind {
             JournalKind::Earned => "earned",
             JournalKind::Redeemed => "redeemed",
             JournalKind::RedeemRefused => "redeem_refused",
+            JournalKind::ProofFound => "proof_found",
         }
     }
 
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<JournalKind> {
-        const ALL: [JournalKind; 10] = [
+        const ALL: [JournalKind; 11] = [
             JournalKind::BrokerPinned,
             JournalKind::Bought,
             JournalKind::PurchaseRefused,
@@ -81,6 +84,7 @@ impl JournalKind {
             JournalKind::Earned,
             JournalKind::Redeemed,
             JournalKind::RedeemRefused,
+            JournalKind::ProofFound,
         ];
         ALL.into_iter().find(|kind| kind.name() == name)
     }

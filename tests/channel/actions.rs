@@ -68,6 +68,8 @@ impl World {
             PayerAction::Release { holding, .. } => self.purse.release(holding),
             PayerAction::Ticked { spend, k, .. } => self.purse.ticked(self.now, &spend, k),
             PayerAction::Closed { spend, close, .. } => self.purse.settle(&spend, &close),
+            PayerAction::Conflict { .. } => self.pairs[index].conflicts += 1,
+            PayerAction::Avoid { .. } => self.pairs[index].avoided += 1,
             PayerAction::Recall => self.after(index, WALLET_MS, Event::Recall),
             PayerAction::Resumed { .. } => self.pairs[index].resumed += 1,
             PayerAction::Ended { spend, .. } => {
@@ -98,6 +100,7 @@ impl World {
             PayeeAction::NeedKey { channel } => {
                 self.after(index, WALLET_MS, Event::Key { channel });
             }
+            PayeeAction::Conflict { .. } => self.pairs[index].conflicts += 1,
             PayeeAction::KeyUnused { .. } => {}
             PayeeAction::RecordOpen {
                 channel, holding, ..

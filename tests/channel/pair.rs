@@ -103,6 +103,9 @@ pub struct Pair {
     pub tamper: Option<Tamper>,
     pub ended: u32,
     pub resumed: u32,
+    /// Proofs that either end keeps.
+    pub conflicts: u32,
+    pub avoided: u32,
     /// The proofs that the payer was shown.
     pub proofs: Vec<Vec<u8>>,
 }
@@ -117,6 +120,7 @@ impl Pair {
                 broker,
                 is_known_payee: false,
                 recalls: true,
+                is_avoided: false,
             },
             now,
         );
@@ -159,6 +163,8 @@ impl Pair {
             tamper: None,
             ended: 0,
             resumed: 0,
+            conflicts: 0,
+            avoided: 0,
             proofs: Vec::new(),
         }
     }

@@ -399,6 +399,7 @@ fn payer_terms() -> PayerTerms {
         broker: broker().public(),
         is_known_payee: false,
         recalls: false,
+        is_avoided: false,
     }
 }
 

@@ -3,14 +3,16 @@
 //! (`docs/protocol.md` section 8).
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use super::CashierError;
 use super::handle::WalletHandle;
+use super::proofs::ConflictSeen;
 use super::purse::{Ask, Outcome, Purse, Reply, give};
 use crate::channel::{Kept, KeptOpen, Recalled, Reserved};
 use crate::coin::chain::on_one_chain;
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
-use crate::record::{ClosePart, MAX_LINKS_PROPOSE, OpenSpend, Path};
+use crate::record::{ClosePart, Item, MAX_LINKS_PROPOSE, OpenSpend, Path};
 use crate::units::{InfoHash, UnixMs};
 use crate::wallet::{ReceivedRow, ReceivedState, SpendRow, WalletError, paying, sign};
 
@@ -38,6 +40,8 @@ pub(super) enum KeptAsk {
         Option<(u32, ChainValue)>,
         Reply<Outcome<Option<ClosedSpend>>>,
     ),
+    Conflict(Vec<u8>, ConflictSeen, Reply<Outcome<PathBuf>>),
+    Rival(Commitment, Box<Item>, Reply<Outcome<PathBuf>>),
 }
 
 impl WalletHandle {
@@ -104,6 +108,12 @@ impl Purse {
             }
             KeptAsk::Close(spend, shown, reply) => {
                 give(reply, self.close_kept(&spend, shown).await);
+            }
+            KeptAsk::Conflict(proof, seen, reply) => {
+                give(reply, self.report_conflict(&proof, seen, now).await);
+            }
+            KeptAsk::Rival(spend, other, reply) => {
+                give(reply, self.report_rival(&spend, &other, now).await);
             }
         }
     }

@@ -1,11 +1,11 @@
 //! One channel as its payee sees it: the states, and what each holds.
 
 use crate::channel::{
-    IDLE_MS, KEY_LIFE_MS, KeptOpen, OWN_ANSWER_MS, PROOF_MS, PeerFault, VERDICT_MS,
+    IDLE_MS, KEY_LIFE_MS, KeptOpen, OWN_ANSWER_MS, PROOF_MS, PeerFault, VERDICT_MS, conflict,
 };
 use crate::coin::chain::{on_one_chain, tick_pays};
-use crate::coin::{ChainValue, Commitment, PseudonymCertificate};
-use crate::record::{FraudProof, Holding, Item, OpenSpend, Path, ProofCertificate, SignedRecord};
+use crate::coin::{ChainValue, Commitment, PseudonymCertificate, PublicKey};
+use crate::record::{Holding, Item, OpenSpend, Path, SignedRecord};
 use crate::units::{Units, UnixMs};
 use crate::wire::message::RefuseReason;
 
@@ -103,28 +103,22 @@ impl Opened {
 
     /// The spend, then all of the path.
     pub fn records(&self) -> Vec<SignedRecord> {
-        let mut records = vec![self.open.record(&self.holding)];
-        records.extend(self.path.records());
-        records
+        conflict::records(&self.path, &self.holding, &self.open)
     }
 
     /// The proof that `other` conflicts with a record of this channel, as bytes; `None` if it is in
     /// no slot of ours.
     pub fn proof(&self, other: &Item) -> Option<Vec<u8>> {
-        let records = self.records();
-        let mut items = records.iter().flat_map(SignedRecord::items);
-        let ours = items.find(|item| item.key == other.key && item.salt == other.salt)?;
-        let payees = self.path.links.iter().map(|link| &link.spend);
-        let payee = payees
-            .map(|spend| spend.payee_certificate)
-            .find(|certificate| certificate.holder == other.key);
-        let certificate = match payee {
-            _ if self.path.coin.holder == other.key => ProofCertificate::Coin(self.path.coin),
-            Some(certificate) => ProofCertificate::Payee(certificate),
-            None => return None,
-        };
-        let proof = FraudProof::new(certificate, ours, other.clone()).ok()?;
+        let proof = conflict::rival_proof(&self.path, &self.holding, &self.open, other)?;
         Some(proof.encode())
+    }
+
+    /// Whether a key signs anything that this channel rests on.
+    pub fn rests_on(&self, key: &PublicKey) -> bool {
+        let links = &mut self.path.links.iter();
+        self.open.payee == *key
+            || self.path.coin.holder == *key
+            || links.any(|link| link.spend.payee == *key)
     }
 }
 

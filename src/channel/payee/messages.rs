@@ -2,6 +2,7 @@
 
 use super::channel::{Channel, Claim, Opened, Proposal, State};
 use super::{OWN_ANSWER_MS, Payee, PayeeAction};
+use crate::channel::conflict::{MAX_PROOFS, convicted};
 use crate::channel::{MAX_CHANNELS, MAX_FAILED_PROPOSALS, PeerFault};
 use crate::coin::certificate::PAYEE_MARGIN_DAYS;
 use crate::coin::{CertificateError, ChainValue, Commitment};
@@ -35,7 +36,7 @@ impl Payee {
                 self.on_resume(now, *channel, claim)
             }
             Message::CloseRequest { spend, k, wk } => self.on_close_request(now, spend, *k, wk),
-            Message::Conflict { .. } => Ok(()),
+            Message::Conflict { proof } => self.on_conflict(proof),
             _ => Err(PeerFault::Unexpected {
                 kind: message.kind(),
             }),
@@ -212,6 +213,23 @@ impl Payee {
             self.actions.push_back(PayeeAction::Ticked { spend, k, wk });
         }
         self.close(now, channel, None);
+        Ok(())
+    }
+
+    /// The payer shows a proof of fraud: it is kept if it is about anything on this connection.
+    fn on_conflict(&mut self, proof: &[u8]) -> Result<(), PeerFault> {
+        self.proofs = self.proofs.saturating_add(1);
+        if self.proofs > MAX_PROOFS {
+            return Err(PeerFault::Unexpected { kind: "conflict" });
+        }
+        let accepts =
+            |broker: &_| (self.terms.brokers.iter()).any(|(accepted, _)| accepted == broker);
+        let key = convicted(proof, &accepts)?;
+        let mut opened = self.channels.values().filter_map(Channel::opened);
+        if opened.any(|opened| opened.rests_on(&key)) {
+            let proof = proof.to_vec();
+            self.actions.push_back(PayeeAction::Conflict { proof });
+        }
         Ok(())
     }
 

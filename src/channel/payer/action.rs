@@ -22,6 +22,8 @@ pub struct PayerTerms {
     pub is_known_payee: bool,
     /// Whether the wallet is asked for spends of earlier connections before anything is opened.
     pub recalls: bool,
+    /// Whether this payee is not to be paid, as [`PayerAction::Avoid`] said on an earlier connection.
+    pub is_avoided: bool,
 }
 
 /// What the driver of a [`Payer`] is to do, in this order.
@@ -74,6 +76,18 @@ pub enum PayerAction {
         k: u32,
         /// What shows it.
         wk: ChainValue,
+    },
+    /// The payee shows that somebody signed two items of one slot, and the proof holds: this wallet,
+    /// if it runs twice, or whoever held the coin before. Keep it.
+    Conflict {
+        /// `record::FraudProof`, encoded.
+        proof: Vec<u8>,
+    },
+    /// The payee took spends and refused them with nothing paid, which uses up a coin's links: it is
+    /// not paid on this connection any more, nor should it be on others for a while.
+    Avoid {
+        /// What it said.
+        reason: RefuseReason,
     },
     /// The payee closed; the close is good.
     Closed {

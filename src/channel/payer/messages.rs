@@ -2,7 +2,8 @@
 
 use super::channel::{Channel, Spent, State};
 use super::{FreeReason, OfferTerms, Payer, PayerAction};
-use crate::channel::{PeerFault, Windows};
+use crate::channel::conflict::{MAX_PROOFS, convicted};
+use crate::channel::{MAX_FAILED_PROPOSALS, PeerFault, Windows};
 use crate::coin::{Commitment, PseudonymCertificate};
 use crate::record::ClosePart;
 use crate::units::{Units, UnixMs};
@@ -33,7 +34,7 @@ impl Payer {
                 Ok(())
             }
             Message::Close { spend, close } => self.on_close(now, spend, close),
-            Message::Conflict { .. } => Ok(()),
+            Message::Conflict { proof } => self.on_conflict(proof),
             _ => Err(PeerFault::Unexpected {
                 kind: message.kind(),
             }),
@@ -48,7 +49,9 @@ impl Payer {
         }
         let windows = Windows::new(self.terms.piece_length_bytes, offer.price);
         let takes_our_coins = (offer.brokers.iter()).any(|(key, _)| *key == self.terms.broker);
-        let problem = if !takes_our_coins {
+        let problem = if self.terms.is_avoided {
+            Some(FreeReason::Avoided)
+        } else if !takes_our_coins {
             Some(FreeReason::Broker)
         } else if offer.price > self.terms.max_price {
             Some(FreeReason::Price {
@@ -163,6 +166,9 @@ impl Payer {
                 spent.check(close)?;
                 self.channels.remove(&channel);
                 self.finish(now, &spent, close);
+                if close.k == 0 {
+                    self.avoid(reason);
+                }
             }
             (State::Opening(spent) | State::Closing(spent), None) => {
                 self.channels.remove(&channel);
@@ -174,6 +180,18 @@ impl Payer {
         self.go_free(now, FreeReason::Refused(reason));
         self.plan(now);
         Ok(())
+    }
+
+    /// A spend was refused with nothing paid, and its coin has one link less. Once that may be the
+    /// DHT's doing; a conflict or a second time, this payee is paid no more. One that is about to go
+    /// does no harm.
+    fn avoid(&mut self, reason: RefuseReason) {
+        self.used_up = self.used_up.saturating_add(1);
+        let is_first_doubt = reason == RefuseReason::Undecided && self.used_up == 1;
+        if !is_first_doubt && reason != RefuseReason::Stopping {
+            self.failures = MAX_FAILED_PROPOSALS;
+            self.actions.push_back(PayerAction::Avoid { reason });
+        }
     }
 
     /// Requests are held back, or no more; before acceptance also how much is granted.
@@ -235,6 +253,20 @@ impl Payer {
         self.done_units = (self.done_units.checked_add(ticked)).unwrap_or(self.done_units);
         let (spend, k) = (spent.spend, spent.k);
         self.actions.push_back(PayerAction::Ended { spend, k });
+    }
+
+    /// The payee shows a proof of fraud: it is kept if this connection pays anything.
+    fn on_conflict(&mut self, proof: &[u8]) -> Result<(), PeerFault> {
+        self.proofs = self.proofs.saturating_add(1);
+        if self.proofs > MAX_PROOFS {
+            return Err(PeerFault::Unexpected { kind: "conflict" });
+        }
+        convicted(proof, &|broker| *broker == self.terms.broker)?;
+        if self.channels.values().any(|c| c.spent().is_some()) {
+            let proof = proof.to_vec();
+            self.actions.push_back(PayerAction::Conflict { proof });
+        }
+        Ok(())
     }
 
     /// The channel; `None` where it is over, which a crossing message may not know.

@@ -32,6 +32,8 @@ pub enum FreeReason {
     NoWallet,
     /// It refused.
     Refused(RefuseReason),
+    /// It took spends before and refused them, with nothing paid.
+    Avoided,
     /// It did not answer a proposal or an open.
     NoAnswer,
     /// It took a proposal and served nothing.
@@ -64,6 +66,7 @@ impl FreeReason {
             FreeReason::Price { .. }
             | FreeReason::PriceForPieces { .. }
             | FreeReason::Broker
+            | FreeReason::Avoided
             | FreeReason::Wallet(NoReserve::PriceAboveLimit) => None,
         }
     }
@@ -84,6 +87,7 @@ impl fmt::Display for FreeReason {
             FreeReason::NoSpend => f.write_str("the wallet could not spend the coin"),
             FreeReason::NoWallet => f.write_str("the wallet did not answer"),
             FreeReason::Refused(reason) => write!(f, "it refused payment: {reason}"),
+            FreeReason::Avoided => f.write_str("it took spends before and then refused them"),
             FreeReason::NoAnswer => f.write_str("it did not answer"),
             FreeReason::NoService => f.write_str("it took a proposal and served nothing"),
         }
