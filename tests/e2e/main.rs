@@ -6,4 +6,6 @@ mod demo;
 mod faults;
 mod foreign;
 mod raw;
+mod relay;
+mod resume;
 mod support;
