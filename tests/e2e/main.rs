@@ -7,5 +7,6 @@ mod faults;
 mod foreign;
 mod raw;
 mod relay;
+mod replay;
 mod resume;
 mod support;
