@@ -89,6 +89,7 @@ impl Link {
             Command::Verified(bytes) => {
                 self.verified_bytes += bytes;
                 self.pay_verified(now, bytes);
+                self.let_asking_through(now);
                 self.linger(now);
                 Ok(())
             }

@@ -3,7 +3,7 @@
 //! Every message crosses as bytes. Blocks and messages of one direction keep their order, as on
 //! TCP. Nothing here knows a rule of the protocol: what is served, paid and opened is the machines'.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dpay::channel::{FreeReason, Payee, PayeeTerms, Payer, PayerTerms, PeerFault};
 use dpay::units::{PricePerGib, Units, UnixMs};
@@ -85,6 +85,8 @@ pub struct Pair {
     pub stopped: bool,
     /// Blocks that are not requested yet: piece and bytes.
     pub to_request: VecDeque<(u64, u64)>,
+    /// Pieces that blocks were requested of, and that are not verified.
+    pub begun: BTreeSet<u64>,
     /// What is missing of each piece.
     pub missing: BTreeMap<u64, u64>,
     pub under_way: usize,
@@ -147,6 +149,7 @@ impl Pair {
             payee_crashed: false,
             stopped: false,
             to_request,
+            begun: BTreeSet::new(),
             missing,
             under_way: 0,
             verified_bytes: 0,
@@ -167,6 +170,16 @@ impl Pair {
             avoided: 0,
             proofs: Vec::new(),
         }
+    }
+
+    /// The next block that may be requested: no more pieces are begun than the windows hold.
+    pub fn next_request(&mut self) -> Option<(u64, u64)> {
+        let begins = self.begun.len() < self.payer.pieces_at_once() || self.under_way == 0;
+        let may = |(piece, _): &(u64, u64)| begins || self.begun.contains(piece);
+        let at = self.to_request.iter().position(may)?;
+        let (piece, bytes) = self.to_request.remove(at)?;
+        self.begun.insert(piece);
+        Some((piece, bytes))
     }
 
     pub fn is_finished(&self) -> bool {

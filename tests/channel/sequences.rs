@@ -113,8 +113,7 @@ proptest! {
     }
 
     /// Whatever the torrent, the price, the coins and the network are like: an honest pair gets
-    /// everything through and the bill is exact, with up to three pieces fetched in turn. (Window and
-    /// risk together hold three unfinished pieces of any length, and no more.)
+    /// everything through and the bill is exact, however many pieces are fetched in turn.
     #[test]
     fn any_honest_pair_finishes(
         mut setup in setup(),
@@ -127,7 +126,6 @@ proptest! {
         setup.acceptance_ms = acceptance_ms;
         setup.bytes_per_s = kib_per_s * KIB;
         setup.wasted_pieces = 0;
-        setup.pieces_at_once = setup.pieces_at_once.min(3);
         let due = setup.price().due(setup.length_bytes);
         let mut world = World::new(Purse::new(Units(1_000_000), CoinPolicy::Near(Units(coin))));
         let pair = world.connect(setup);
@@ -149,7 +147,6 @@ proptest! {
         drops in prop::collection::vec((1u64..6_000, 0u8..5), 0..6),
     ) {
         setup.wasted_pieces = 0;
-        setup.pieces_at_once = setup.pieces_at_once.min(3);
         let mut world = World::new(Purse::new(Units(1_000_000), CoinPolicy::Near(Units(coin))));
         let mut pair = world.connect(setup);
         for (ms, kind) in drops {

@@ -27,6 +27,7 @@ pub(crate) enum Event {
         bytes: u64,
     },
     Verified {
+        piece: u64,
         bytes: u64,
     },
     Reserve {
@@ -206,11 +207,13 @@ impl World {
             Event::ToPayee(bytes) => self.message_to_payee(index, &bytes),
             Event::Request { piece, bytes } => pair.waiting.push_back((piece, bytes)),
             Event::Block { piece, bytes } => self.block(index, piece, bytes),
-            Event::Verified { bytes } => {
+            Event::Verified { piece, bytes } => {
+                pair.begun.remove(&piece);
                 pair.verified_bytes += bytes;
                 let wanted_bytes = pair.setup.length_bytes - pair.verified_bytes;
                 pair.payer.handle_verified(now, bytes);
                 pair.payer.handle_wanted(now, wanted_bytes);
+                self.request(index);
             }
             Event::Reserve {
                 channel,
@@ -362,7 +365,7 @@ impl World {
             let end =
                 pair.setup.length_bytes + pair.setup.wasted_pieces * pair.setup.piece_length_bytes;
             let bytes = pair.setup.piece_length_bytes.min(end - first);
-            self.after(index, VERIFY_MS, Event::Verified { bytes });
+            self.after(index, VERIFY_MS, Event::Verified { piece, bytes });
         }
         self.request(index);
     }
@@ -375,7 +378,7 @@ impl World {
             if pair.under_way >= PIPELINE || pair.stopped {
                 return;
             }
-            let Some((piece, bytes)) = pair.to_request.pop_front() else {
+            let Some((piece, bytes)) = pair.next_request() else {
                 return;
             };
             pair.under_way += 1;

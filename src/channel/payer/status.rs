@@ -132,6 +132,21 @@ impl Payer {
         }
     }
 
+    /// How many pieces may be under way at once on this connection, so that the window and what is
+    /// paid at risk hold all of them. More could fill it with unfinished ones, and nothing would verify
+    /// any more. At least three: the second window has two pieces.
+    #[must_use]
+    pub fn pieces_at_once(&self) -> usize {
+        let Some(terms) = self.offer_terms.filter(|_| !self.channels.is_empty()) else {
+            return usize::MAX;
+        };
+        let windows = terms.windows;
+        let unit_bytes = windows.price().unit_bytes();
+        let both = windows.accepted_bytes(self.paid()).saturating_mul(2);
+        let pieces = both.saturating_sub(unit_bytes) / self.terms.piece_length_bytes.max(1);
+        usize::try_from(pieces).unwrap_or(usize::MAX).max(3)
+    }
+
     /// The spends that no close has come for, and the units ticked on each: what stays open if the
     /// connection ends now.
     pub fn open_spends(&self) -> impl Iterator<Item = (crate::coin::Commitment, u32)> + '_ {
