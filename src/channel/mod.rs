@@ -96,7 +96,7 @@ pub enum Kept {
     /// Nothing: the open never came.
     Unknown,
     /// It is closed.
-    Closed(ClosePart),
+    Closed(Box<ClosePart>),
     /// It is open.
     Open(Box<KeptOpen>),
 }

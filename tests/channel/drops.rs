@@ -103,7 +103,7 @@ impl World {
     pub fn close_for_payer(&mut self, index: usize, spend: Commitment, k: u32, wk: ChainValue) {
         let close = match self.purse.find(&spend) {
             Kept::Unknown => return,
-            Kept::Closed(close) => close,
+            Kept::Closed(close) => *close,
             Kept::Open(_) if self.purse.spends[&spend].held.is_some() => return,
             Kept::Open(kept) => {
                 let (mut at, mut value) = (kept.k, kept.wk);

@@ -292,7 +292,7 @@ impl Purse {
             return Kept::Unknown;
         };
         if let Some(close) = row.close {
-            return Kept::Closed(close);
+            return Kept::Closed(Box::new(close));
         }
         let (k, wk) = row.last_kept();
         Kept::Open(Box::new(KeptOpen {

@@ -152,7 +152,8 @@ impl Purse {
             ReceivedState::Open => {}
             ReceivedState::Closing | ReceivedState::Closed { .. } => {
                 let (k, wk) = (row.k, row.wk);
-                return Ok(Kept::Closed(self.close(spend, k, &wk).await?));
+                let close = self.close(spend, k, &wk).await?;
+                return Ok(Kept::Closed(Box::new(close)));
             }
         }
         let path = Path::decode(&row.path, MAX_LINKS_PROPOSE);

@@ -62,7 +62,7 @@ impl Payee {
             (Some(State::Resuming(claim)), Kept::Closed(close)) => {
                 let spend = claim.spend;
                 self.channels.remove(&channel);
-                self.send(Message::Close { spend, close });
+                self.handle_kept_closed(spend, *close);
                 return Ok(());
             }
             (Some(State::Resuming(_)), Kept::Unknown) => {
