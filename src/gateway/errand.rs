@@ -141,10 +141,13 @@ impl Link {
     ) {
         let place = (self.id, channel);
         if let Some(unpaid_bytes) = self.shared.take_up(now, spend, shown, place) {
+            // The last ticks of the other connection, or its echo would pass for new.
+            let last = self.shared.ticks.borrow_mut().earned.remove(&spend);
             pay.worker.send(Errand::TakeUp {
                 channel,
                 spend,
                 unpaid_bytes,
+                last,
             });
         }
     }
@@ -189,6 +192,32 @@ impl Link {
                 records,
                 spend,
             }),
+            PayeeAction::Ticked { spend, k, wk } => {
+                self.shared.ticks.borrow_mut().earned.insert(spend, (k, wk));
+            }
+            PayeeAction::Close {
+                channel,
+                spend,
+                k,
+                wk,
+            } => {
+                self.shared.ticks.borrow_mut().earned.remove(&spend);
+                self.shared.shelf.borrow_mut().close(&spend);
+                pay.worker.send(Errand::Close {
+                    channel,
+                    spend,
+                    k,
+                    wk,
+                    opened: pay.received.remove(&spend),
+                });
+            }
+            other => self.act_on_kept(now, pay, other),
+        }
+    }
+
+    /// What concerns channels that outlive their connection, and conflicts.
+    fn act_on_kept(&mut self, now: UnixMs, pay: &mut Pay, action: PayeeAction) {
+        match action {
             PayeeAction::TakeUp {
                 channel,
                 spend,
@@ -213,25 +242,7 @@ impl Link {
                 self.shared
                     .left(now, spend, self.id, unpaid_bytes, is_proven);
             }
-            PayeeAction::Ticked { spend, k, wk } => {
-                self.shared.ticks.borrow_mut().earned.insert(spend, (k, wk));
-            }
-            PayeeAction::Close {
-                channel,
-                spend,
-                k,
-                wk,
-            } => {
-                self.shared.ticks.borrow_mut().earned.remove(&spend);
-                self.shared.shelf.borrow_mut().close(&spend);
-                pay.worker.send(Errand::Close {
-                    channel,
-                    spend,
-                    k,
-                    wk,
-                    opened: pay.received.remove(&spend),
-                });
-            }
+            _ => {}
         }
     }
 }

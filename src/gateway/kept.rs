@@ -95,7 +95,14 @@ impl Desk {
                 channel,
                 spend,
                 unpaid_bytes,
-            } => self.take_up(channel, spend, unpaid_bytes).await,
+                last,
+            } => {
+                if let Some((k, wk)) = last {
+                    let noted = self.purse.wallet.payee_ticks(vec![(spend, k, wk)]).await;
+                    warn_if_failed("a tick", noted);
+                }
+                self.take_up(channel, spend, unpaid_bytes).await;
+            }
             Errand::CloseKept { spend, k, wk } => self.close_kept(spend, k, wk).await,
             Errand::Conflict { proof, role } => {
                 let seen = ConflictSeen {

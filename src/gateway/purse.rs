@@ -87,6 +87,8 @@ pub enum Errand {
         channel: u32,
         spend: Commitment,
         unpaid_bytes: u64,
+        /// A tick that the wallet may not have heard of yet.
+        last: Option<(u32, ChainValue)>,
     },
     CloseKept {
         spend: Commitment,
