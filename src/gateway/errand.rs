@@ -224,10 +224,10 @@ impl Link {
                 k,
                 wk,
             } => self.take_up(now, pay, spend, channel, Some((k, wk))),
-            PayeeAction::CloseKept { spend, k, wk } => {
-                if self.shared.shelf.borrow().place(&spend).is_none() {
-                    pay.worker.send(Errand::CloseKept { spend, k, wk });
-                }
+            PayeeAction::CloseKept { spend, k, wk }
+                if self.shared.shelf.borrow().place(&spend).is_none() =>
+            {
+                pay.worker.send(Errand::CloseKept { spend, k, wk });
             }
             PayeeAction::Conflict { proof } => {
                 let role = ConflictRole::Payee;

@@ -2,8 +2,7 @@
 //! resolves.
 
 use dpay::channel::{
-    Kept, KeptOpen, NoReserve, Payee, PayeeAction, PayeeTerms, Payer, PayerAction, PayerTerms,
-    Windows,
+    Kept, KeptOpen, NoReserve, Payee, PayeeAction, PayeeTerms, Payer, PayerTerms, Windows,
 };
 use dpay::coin::ChainValue;
 use dpay::record::{ClosePart, Doubt, Path, Verdict};
@@ -356,11 +355,9 @@ fn take(world: &mut World, setup: &Setup, step: Step) {
         Step::Disconnect(pair) if pair < pairs => world.disconnect(pair),
         Step::Cut(pair, true) if pair < pairs => world.cut_payer(pair),
         Step::Cut(pair, false) if pair < pairs => world.cut_payee(pair),
-        Step::Reconnect(pair) if pair < pairs && pairs < 12 => {
-            if !world.pairs[pair].is_finished() {
-                world.cut_payer(pair);
-                world.reconnect(pair);
-            }
+        Step::Reconnect(pair) if pair < pairs && pairs < 12 && !world.pairs[pair].is_finished() => {
+            world.cut_payer(pair);
+            world.reconnect(pair);
         }
         Step::CrashPayer => world.crash_payer(),
         Step::CrashPayee(identity) => world.crash_payee(identity),

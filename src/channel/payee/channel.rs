@@ -4,7 +4,7 @@ use crate::channel::{
     IDLE_MS, KEY_LIFE_MS, KeptOpen, OWN_ANSWER_MS, PROOF_MS, PeerFault, VERDICT_MS, conflict,
 };
 use crate::coin::chain::{on_one_chain, tick_pays};
-use crate::coin::{ChainValue, Commitment, PseudonymCertificate, PublicKey};
+use crate::coin::{ChainValue, Commitment, PublicKey};
 use crate::record::{Holding, Item, OpenSpend, Path, SignedRecord};
 use crate::units::{Units, UnixMs};
 use crate::wire::message::RefuseReason;
@@ -140,7 +140,7 @@ pub(super) enum State {
     /// The wallet looks for a key. Found: Keyed. Else refused.
     Keying(Proposal),
     /// `key` is sent. Good `open`: Recording. Late: refused. Proposed again: gone.
-    Keyed(Proposal, PseudonymCertificate),
+    Keyed(Proposal),
     /// The wallet looks for the spend that `resume` names. Open: Accepted, Deciding or Unproven.
     /// Closed: the close is sent. Unknown, late: refused.
     Resuming(Claim),
@@ -181,7 +181,7 @@ impl Channel {
             | State::Resuming(_)
             | State::Closing(..) => self.since.plus_ms(OWN_ANSWER_MS),
             State::Unproven(_) => self.since.plus_ms(PROOF_MS),
-            State::Keyed(..) => self.since.plus_ms(KEY_LIFE_MS),
+            State::Keyed(_) => self.since.plus_ms(KEY_LIFE_MS),
             State::Deciding(_) => self.since.plus_ms(VERDICT_MS),
             State::Accepted(_) => self.since.max(active).plus_ms(IDLE_MS),
         }
@@ -202,7 +202,7 @@ impl Channel {
     /// The holding, once it is known.
     pub const fn holding(&self) -> Option<&Holding> {
         match &self.state {
-            State::Checking(proposal) | State::Keying(proposal) | State::Keyed(proposal, _) => {
+            State::Checking(proposal) | State::Keying(proposal) | State::Keyed(proposal) => {
                 Some(&proposal.holding)
             }
             State::Resuming(_) => None,

@@ -134,7 +134,7 @@ impl Payee {
             self.send(Message::Opened { channel, state });
             return Ok(());
         }
-        let State::Keyed(proposal, _) = &known.state else {
+        let State::Keyed(proposal) = &known.state else {
             return Err(PeerFault::Unexpected { kind: "open" });
         };
         open.verify(&proposal.holding)
@@ -309,7 +309,7 @@ impl Payee {
     pub(super) fn leave(&mut self, now: UnixMs, channel: u32, reason: RefuseReason) {
         let state = self.channels.get(&channel).map(|c| &c.state);
         match state {
-            Some(State::Checking(_) | State::Keying(_) | State::Keyed(..) | State::Resuming(_)) => {
+            Some(State::Checking(_) | State::Keying(_) | State::Keyed(_) | State::Resuming(_)) => {
                 self.refuse(channel, reason)
             }
             Some(State::Recording(_) | State::Deciding(_)) => {
@@ -325,7 +325,7 @@ impl Payee {
         let reason = match self.channels.get(&channel).map(|c| &c.state) {
             Some(State::Checking(_) | State::Keying(_) | State::Resuming(_)) => RefuseReason::Busy,
             Some(State::Unproven(_)) => return self.leave_open(channel, false),
-            Some(State::Keyed(..)) => RefuseReason::Late,
+            Some(State::Keyed(_)) => RefuseReason::Late,
             Some(State::Recording(_) | State::Deciding(_)) => RefuseReason::Undecided,
             Some(State::Closing(opened, _)) => {
                 let opened = opened.clone();
@@ -346,7 +346,7 @@ impl Payee {
         let (Some(key), Some(State::Keying(proposal))) = (key, state) else {
             return false;
         };
-        let keyed = Channel::new(State::Keyed(proposal.clone(), key.certificate), now);
+        let keyed = Channel::new(State::Keyed(proposal.clone()), now);
         self.channels.insert(channel, keyed);
         // How much is served before acceptance: the payer waits for a piece only if one comes.
         self.tell_due();

@@ -182,13 +182,13 @@ impl Payer {
         Ok(())
     }
 
-    /// A spend was refused with nothing paid, and its coin has one link less. Once that may be the
-    /// DHT's doing; a conflict or a second time, this payee is paid no more. One that is about to go
-    /// does no harm.
+    /// A spend was refused with nothing paid, and its coin has one link less. As undecided that may be
+    /// the DHT's doing: only the third time, else at once, this payee is paid no more. One that is
+    /// about to go does no harm.
     fn avoid(&mut self, reason: RefuseReason) {
         self.used_up = self.used_up.saturating_add(1);
-        let is_first_doubt = reason == RefuseReason::Undecided && self.used_up == 1;
-        if !is_first_doubt && reason != RefuseReason::Stopping {
+        let is_doubt = reason == RefuseReason::Undecided && self.used_up < MAX_FAILED_PROPOSALS;
+        if !is_doubt && reason != RefuseReason::Stopping {
             self.failures = MAX_FAILED_PROPOSALS;
             self.actions.push_back(PayerAction::Avoid { reason });
         }

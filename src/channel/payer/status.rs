@@ -7,6 +7,9 @@ use crate::channel::{MAX_FAILED_PROPOSALS, NoReserve};
 use crate::units::{PricePerGib, Units, UnixMs};
 use crate::wire::message::RefuseReason;
 
+/// Pieces that window and risk always hold.
+const LEAST_PIECES: usize = 3;
+
 /// Why a peer is used without being paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreeReason {
@@ -134,17 +137,21 @@ impl Payer {
 
     /// How many pieces may be under way at once on this connection, so that the window and what is
     /// paid at risk hold all of them. More could fill it with unfinished ones, and nothing would verify
-    /// any more. At least three: the second window has two pieces.
+    /// any more. At least three, as the second window has two pieces; any number with a payee that is
+    /// not paid.
     #[must_use]
     pub fn pieces_at_once(&self) -> usize {
-        let Some(terms) = self.offer_terms.filter(|_| !self.channels.is_empty()) else {
-            return usize::MAX;
+        let windows = match (self.offer_terms, &self.offer) {
+            (Some(terms), _) => terms.windows,
+            (None, Some(_)) => return usize::MAX,
+            (None, None) => return LEAST_PIECES,
         };
-        let windows = terms.windows;
         let unit_bytes = windows.price().unit_bytes();
         let both = windows.accepted_bytes(self.paid()).saturating_mul(2);
         let pieces = both.saturating_sub(unit_bytes) / self.terms.piece_length_bytes.max(1);
-        usize::try_from(pieces).unwrap_or(usize::MAX).max(3)
+        usize::try_from(pieces)
+            .unwrap_or(usize::MAX)
+            .max(LEAST_PIECES)
     }
 
     /// The spends that no close has come for, and the units ticked on each: what stays open if the
