@@ -19,7 +19,6 @@ use crate::gateway::{
     FreePolicy, Gateway, GatewayConfig, GatewayError, GatewayEvent, Payments, TorrentTerms,
     content_of,
 };
-use crate::record::Verdict;
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, PricePerGib, Units};
 use crate::wallet::keeping::Rules;
@@ -29,6 +28,9 @@ pub const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a node looks for DHT nodes before its wallet reads slots.
 const SETTLE_DHT: Duration = Duration::from_secs(30);
+
+/// In the home: who left owing us, by address prefix.
+const DEBTS_FILE: &str = "debts";
 
 /// Why a node did not start, or did not take a torrent.
 #[derive(Debug, Error)]
@@ -135,8 +137,8 @@ async fn start_dht(config: &NodeConfig, port: u16) -> Result<DhtNode, DhtError> 
 }
 
 impl Node {
-    /// Opens the wallet, starts every part and joins them. Channels that an earlier run left open are
-    /// closed in the background.
+    /// Opens the wallet, starts every part and joins them. Channels that an earlier run left open
+    /// are taken up: their payers may come back.
     ///
     /// # Errors
     /// The first part that does not start.
@@ -148,7 +150,8 @@ impl Node {
         wallet.payee_keys = config.payee_keys;
         wallet.keep = Some(config.keep);
         let wallet = Wallet::open(wallet, &config.passphrase).await?;
-        let gateway_config = GatewayConfig::new(config.listen);
+        let mut gateway_config = GatewayConfig::new(config.listen);
+        gateway_config.debts_file = Some(config.home.join(DEBTS_FILE));
         let gateway = Gateway::start(&gateway_config)?;
         let port = gateway.listen_addr().port();
         let dht = start_dht(&config, port).await?;
@@ -170,7 +173,7 @@ impl Node {
         engine.piece_memory_bytes = config.piece_memory_bytes;
         let engine = Engine::start(engine).await?;
         gateway.set_engine_listen(engine.listen_addr());
-        let node = Node {
+        Ok(Node {
             _keeper: Keeper::start(wallet.clone(), dht.clone()),
             wallet,
             dht,
@@ -178,10 +181,7 @@ impl Node {
             engine,
             _tracker: tracker,
             private,
-        };
-        tokio::spawn(keep_conflicts(node.gateway.events(), node.wallet.clone()));
-        tokio::spawn(close_leftovers(node.wallet.clone(), node.dht.clone()));
-        Ok(node)
+        })
     }
 
     /// Adds a torrent under terms. What is there already is checked and kept.
@@ -255,45 +255,3 @@ async fn give_slots(wallet: WalletHandle, dht: DhtNode) {
     let _ = wallet.set_slots(Arc::new(dht)).await;
 }
 
-/// Gives the wallet what the gateway's look-ups and watches find in one slot beside what was shown.
-async fn keep_conflicts(mut events: broadcast::Receiver<GatewayEvent>, wallet: WalletHandle) {
-    loop {
-        match events.recv().await {
-            Ok(GatewayEvent::Conflict {
-                items: Some(items), ..
-            }) => {
-                if wallet.conflict_found(items.0, items.1).await.is_err() {
-                    return;
-                }
-            }
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
-}
-
-/// Closes what peers paid in earlier runs and were never told so, and puts the closes.
-async fn close_leftovers(wallet: WalletHandle, dht: DhtNode) {
-    let Ok(open) = wallet.open_channels().await else {
-        return;
-    };
-    for received in open.received {
-        let closed = match received.close {
-            Some(close) => Ok(close),
-            None => wallet.close(received.spend, received.k, received.wk).await,
-        };
-        let close = match closed {
-            Ok(close) => close,
-            Err(error) => {
-                tracing::warn!(spend = %received.spend, %error, "an old channel is not closed");
-                continue;
-            }
-        };
-        let record = close.record(&received.holding.id, &received.open);
-        if matches!(dht.publish(record).await.verdict, Verdict::Accepted)
-            && let Err(error) = wallet.record_put(received.spend).await
-        {
-            tracing::warn!(spend = %received.spend, %error, "an old close is not noted");
-        }
-    }
-}

@@ -133,6 +133,14 @@ fn named() -> Vec<(&'static str, Message)> {
                 wk,
             },
         ),
+        (
+            "resumed",
+            Message::Resumed {
+                channel: 2,
+                k: 7,
+                wk,
+            },
+        ),
         ("close_request", Message::CloseRequest { spend, k: 0, wk }),
         (
             "close",
@@ -335,6 +343,11 @@ fn any_message() -> impl Strategy<Value = Message> {
         (any::<u32>(), id, 1u32..=4096, id).prop_map(|(channel, spend, k, wk)| Message::Resume {
             channel,
             spend: Commitment(spend),
+            k,
+            wk: ChainValue(wk),
+        }),
+        (any::<u32>(), 0u32..=4096, id).prop_map(|(channel, k, wk)| Message::Resumed {
+            channel,
             k,
             wk: ChainValue(wk),
         }),

@@ -116,7 +116,7 @@ fn the_layouts_and_rules_that_those_leave_out_are_frozen() {
 
 #[test]
 fn the_messages_of_the_peer_wire_are_frozen() {
-    assert_eq!(check_file(&own("messages.json")), 75);
+    assert_eq!(check_file(&own("messages.json")), 77);
 }
 
 #[test]

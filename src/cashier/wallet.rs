@@ -17,6 +17,8 @@
 //! | `errands`, `answers` | what the task asks of the broker in the background, and hears |
 //! | `door` | the broker as the wallet sees it |
 //! | `counter` | the broker over HTTP |
+//! | `kept` | channels that outlive their connection |
+//! | `proofs` | proofs of fraud: checked and kept |
 //! | `checks` | what the spent list says about a path |
 //! | `keeper`, `keeping`, `chores` | the wallet's promises kept by themselves: in the DHT, and at the broker |
 
@@ -31,7 +33,9 @@ pub mod handle;
 pub mod home;
 pub mod keeper;
 mod keeping;
+mod kept;
 pub mod open;
+mod proofs;
 mod purse;
 mod reader;
 mod reading;
@@ -55,7 +59,9 @@ pub use door::{Account, BrokerDoor, DoorError, Shown};
 pub use handle::WalletHandle;
 pub use home::{HomeError, Passphrase};
 pub use keeper::{Keeper, Round};
+pub use kept::ClosedSpend;
 pub use open::{Wallet, WalletConfig, WalletReader};
+pub use proofs::{ConflictRole, ConflictSeen, PROOFS_DIR};
 pub use slots::{Reading, SlotReader};
 pub use told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
 

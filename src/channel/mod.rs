@@ -19,15 +19,20 @@
 //!   |  <------------- close ------------- |
 //! ```
 //!
+//! A channel outlives its connection: the wallet keeps it on both sides, and on a new connection the
+//! payer shows by `resume` that it is the one who paid.
+//!
 //! Nothing signed leaves `poll_action` before the event that says that it is durable
 //! ([`Payer::handle_open_durable`], [`Payee::handle_open_recorded`], [`Payee::handle_closed`]).
 //! Every state has a deadline and resolves by itself.
 
 use thiserror::Error;
 
-use crate::record::{Holding, LinkFault};
+use crate::coin::{Chain, ChainValue};
+use crate::record::{ClosePart, Holding, LinkFault, OpenSpend, Path, ProofError, SignedRecord};
 use crate::units::UnixMs;
 
+pub mod conflict;
 pub mod payee;
 pub mod payer;
 pub mod window;
@@ -40,6 +45,8 @@ pub use window::Windows;
 pub const MAX_FAILED_PROPOSALS: u32 = 3;
 /// Channels that may be in use at once on one connection and in one direction.
 pub const MAX_CHANNELS: usize = 16;
+/// Spends of earlier connections that a payee looks up on one connection.
+pub const MAX_RESUMES: u32 = 16;
 
 /// One's own store or wallet must answer within this.
 const OWN_ANSWER_MS: u64 = 60_000;
@@ -51,8 +58,10 @@ const KEY_LIFE_MS: u64 = 15 * 60_000;
 const VERDICT_MS: u64 = 60_000;
 /// A payer waits this much longer than a payee may take.
 const VERDICT_GRACE_MS: u64 = 30_000;
-/// A channel without ticks and service is closed after this.
-const IDLE_MS: u64 = 15 * 60_000;
+/// A channel without ticks and service is closed after this, with or without a connection.
+pub const IDLE_MS: u64 = 15 * 60_000;
+/// A payer that resumed with an old tick must send a new one within this.
+const PROOF_MS: u64 = 60_000;
 /// Requests held this long with nothing verified make the payer pay delivered blocks.
 const HELD_MS: u64 = 5_000;
 
@@ -63,6 +72,60 @@ pub struct Reserved {
     pub holding: Holding,
     /// The path that proves it, encoded.
     pub path: Vec<u8>,
+}
+
+/// A spend of ours without a close, made on an earlier connection perhaps to this payee.
+#[derive(Clone, Debug)]
+pub struct Recalled {
+    /// What it spends, and the path that proves it.
+    pub reserved: Reserved,
+    /// The open, byte for byte as it was sent or was to be sent.
+    pub open: OpenSpend,
+    /// The chain that pays out of it.
+    pub chain: Chain,
+    /// The last tick that the wallet knows of; after a crash more may have been sent.
+    pub last_k: u32,
+    /// Whether the payee was met at the very address of this one. Only then is the open, if it was
+    /// lost, sent again.
+    pub is_same_peer: bool,
+}
+
+/// What a payee's wallet knows of a spend that a payer wants to take up.
+#[derive(Clone, Debug)]
+pub enum Kept {
+    /// Nothing: the open never came.
+    Unknown,
+    /// It is closed.
+    Closed(Box<ClosePart>),
+    /// It is open.
+    Open(Box<KeptOpen>),
+}
+
+/// A received spend that is open.
+#[derive(Clone, Debug)]
+pub struct KeptOpen {
+    /// The path as it was proposed.
+    pub path: Path,
+    /// What it proves.
+    pub holding: Holding,
+    /// The open as it came.
+    pub open: OpenSpend,
+    /// Units ticked.
+    pub k: u32,
+    /// The value that shows it, the anchor for none.
+    pub wk: ChainValue,
+    /// Whether its records were accepted.
+    pub is_accepted: bool,
+    /// Bytes that its earlier connections left unpaid.
+    pub unpaid_bytes: u64,
+}
+
+impl KeptOpen {
+    /// The spend, then all of the path, as they lie in the DHT.
+    #[must_use]
+    pub fn records(&self) -> Vec<SignedRecord> {
+        conflict::records(&self.path, &self.holding, &self.open)
+    }
 }
 
 /// Why no holding is set aside. The payer goes on without paying and asks again where that may help.
@@ -139,6 +202,17 @@ pub enum PeerFault {
         /// Units that it claims to pay in all.
         k: u32,
     },
+    /// A payee claims ticks that were never sent.
+    #[error("channel {channel}: the payee claims {k} units that it does not show")]
+    BadResumed {
+        /// The channel.
+        channel: u32,
+        /// Units that it claims.
+        k: u32,
+    },
+    /// A proof of fraud that proves nothing.
+    #[error("the proof of fraud does not hold: {0}")]
+    BadProof(ProofError),
     /// A close that is not good for the spend.
     #[error("the close is not good: {0}")]
     BadClose(LinkFault),

@@ -4,6 +4,7 @@
 mod account;
 mod channel;
 mod messages;
+mod resume;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -86,6 +87,44 @@ pub enum PayeeAction {
         /// c of the spend.
         spend: Commitment,
     },
+    /// Look for a spend of an earlier connection, on disk and on other connections; answer by
+    /// [`Payee::handle_taken_up`]. A connection that has it lets it go only where `k` and `wk` are a
+    /// new tick ([`Payee::handle_let_go`]).
+    TakeUp {
+        /// The channel.
+        channel: u32,
+        /// c of the spend.
+        spend: Commitment,
+        /// Units that the payer shows.
+        k: u32,
+        /// What shows them.
+        wk: ChainValue,
+    },
+    /// Close a spend that is on no connection, if (k, wk) is a tick of it; answer by
+    /// [`Payee::handle_kept_closed`], also where it is closed already.
+    CloseKept {
+        /// c of the spend.
+        spend: Commitment,
+        /// Units that the payer asks to be closed at, at least.
+        k: u32,
+        /// What shows them.
+        wk: ChainValue,
+    },
+    /// The spend is on this connection no more, and open: it is kept for a later one until its
+    /// deadline, then closed.
+    Left {
+        /// c of the spend.
+        spend: Commitment,
+        /// Bytes that this connection and earlier ones left unpaid.
+        unpaid_bytes: u64,
+        /// Whether its payer was here, so that the deadline begins anew.
+        is_proven: bool,
+    },
+    /// Two items of one slot were found, by us or by the payer: the proof holds. Keep it, contest.
+    Conflict {
+        /// `record::FraudProof`, encoded.
+        proof: Vec<u8>,
+    },
     /// A good tick came.
     Ticked {
         /// c of the spend.
@@ -136,6 +175,10 @@ pub struct Payee {
     /// Units ticked on channels that are closed.
     done_units: Units,
     failures: u32,
+    /// Spends of earlier connections that were asked for.
+    resumes: u32,
+    /// Proofs of fraud that the payer showed.
+    proofs: u32,
     /// Whether a proposal was good: from then on there is an allowance.
     proposed_once: bool,
     accepted_once: bool,
@@ -166,6 +209,8 @@ impl Payee {
             key: None,
             done_units: Units::ZERO,
             failures: 0,
+            resumes: 0,
+            proofs: 0,
             proposed_once: false,
             accepted_once: false,
             served_bytes: 0,
@@ -318,6 +363,9 @@ impl Payee {
             }
             Verdict::Conflict(other) => {
                 if let Some(proof) = opened.proof(&other) {
+                    let kept = proof.clone();
+                    self.actions
+                        .push_back(PayeeAction::Conflict { proof: kept });
                     self.send(Message::Conflict { proof });
                 }
                 self.close(now, channel, is_new.then_some(RefuseReason::Conflict));
@@ -361,10 +409,11 @@ impl Payee {
         }
     }
 
-    /// The connection is gone: every channel is closed at what is ticked.
-    pub fn handle_disconnect(&mut self, now: UnixMs) {
+    /// The connection is gone: what is spent to us is left to the wallet, for a later connection.
+    pub fn handle_disconnect(&mut self) {
         self.connected = false;
-        self.handle_stop(now);
+        self.stopping = true;
+        self.leave_all();
         self.return_key();
         self.held = None;
         self.actions

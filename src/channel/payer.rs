@@ -9,6 +9,7 @@ mod channel;
 mod messages;
 mod pace;
 mod plan;
+mod resume;
 mod status;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use self::channel::{Channel, Spent, State};
 use self::pace::Pace;
 use super::window::PROVISIONAL_MAX_BYTES;
-use super::{HELD_MS, NoReserve, Reserved, Windows, earliest};
+use super::{HELD_MS, NoReserve, OWN_ANSWER_MS, Reserved, Windows, earliest};
 use crate::coin::{Chain, HoldingId};
 use crate::record::OpenSpend;
 use crate::units::{Units, UnixMs};
@@ -55,11 +56,19 @@ pub struct Payer {
     told: Option<FreeReason>,
     channels: BTreeMap<u32, Channel>,
     next_channel: u32,
+    /// Whether the wallet is to be asked for spends of earlier connections, once anything is wanted.
+    recall_due: bool,
+    /// Since when the wallet is asked for spends of earlier connections.
+    recalling: Option<UnixMs>,
     /// Units ticked on channels that are over, less what their closes gave back.
     done_units: Units,
     /// Value of the last channel that was closed honestly or ticked through.
     last_done: Option<Units>,
     failures: u32,
+    /// Spends that were refused with nothing paid.
+    used_up: u32,
+    /// Proofs of fraud that the payee showed.
+    proofs: u32,
     /// Whether bytes count: from the first proposal on.
     counts: bool,
     accepted_once: bool,
@@ -95,9 +104,13 @@ impl Payer {
             told: None,
             channels: BTreeMap::new(),
             next_channel: 0,
+            recall_due: false,
+            recalling: None,
             done_units: Units::ZERO,
             last_done: None,
             failures: 0,
+            used_up: 0,
+            proofs: 0,
             counts: false,
             accepted_once: false,
             verified_once: false,
@@ -236,7 +249,7 @@ impl Payer {
         self.plan(now);
     }
 
-    /// The connection is gone.
+    /// The connection is gone. What is spent and not closed stays open, for a later connection.
     pub fn handle_disconnect(&mut self, now: UnixMs) {
         self.stopping = true;
         self.close_all(now);
@@ -262,6 +275,7 @@ impl Payer {
         let deadlines = self.channels.values().map(|c| c.deadline(self.active));
         earliest([
             deadlines.min(),
+            self.recalling.map(|since| since.plus_ms(OWN_ANSWER_MS)),
             self.held.map(|(since, _)| since.plus_ms(HELD_MS)),
             self.unwanted_deadline(),
             self.free.and_then(|free| free.retry_at),
@@ -271,6 +285,10 @@ impl Payer {
     /// Something is due: resolves what has waited too long.
     pub fn handle_timeout(&mut self, now: UnixMs) {
         self.end_wait(now);
+        let recalled_by = self.recalling.map(|since| since.plus_ms(OWN_ANSWER_MS));
+        if recalled_by.is_some_and(|at| at <= now) {
+            self.recalling = None;
+        }
         if self.unwanted_deadline().is_some_and(|at| at <= now) {
             self.unwanted_since = None;
             self.close_all(now);
@@ -347,7 +365,7 @@ impl Payer {
     /// Units ticked on this connection, less what closes gave back.
     fn paid(&self) -> Units {
         let open = self.channels.values().filter_map(Channel::spent);
-        let ticked = open.map(Spent::ticked);
+        let ticked = open.map(Spent::paid);
         Units::checked_sum(ticked.chain([self.done_units])).unwrap_or(Units(u64::MAX))
     }
 

@@ -106,6 +106,16 @@ pub fn tick_pays(
     (k <= value && leads_to(wk, more, last_wk)).then_some(more)
 }
 
+/// Whether (`k`, `wk`) and (`other_k`, `other_wk`) lie on one chain, whichever is higher. Costs as many
+/// hashes as they are apart.
+#[must_use]
+pub fn on_one_chain(k: u32, wk: &ChainValue, other_k: u32, other_wk: &ChainValue) -> bool {
+    match k.checked_sub(other_k) {
+        Some(steps) => leads_to(wk, steps, other_wk),
+        None => leads_to(other_wk, other_k.saturating_sub(k), wk),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

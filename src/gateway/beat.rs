@@ -89,11 +89,19 @@ impl Link {
             Command::Verified(bytes) => {
                 self.verified_bytes += bytes;
                 self.pay_verified(now, bytes);
+                self.let_asking_through(now);
                 self.linger(now);
                 Ok(())
             }
-            Command::Answer(answer) => {
-                self.answered(now, *answer);
+            Command::Answer(answer) => self.answered(now, *answer),
+            Command::LetGo(spend, k, wk) => {
+                self.let_go(now, &spend, k, &wk);
+                Ok(())
+            }
+            Command::Free(spend, channel) => {
+                if let Some(pay) = &self.pay {
+                    self.take_up(now, pay, spend, channel, None);
+                }
                 Ok(())
             }
             Command::Conflict(channel, other) => {

@@ -56,10 +56,11 @@ impl Link {
     fn engine_frame(&mut self, now: UnixMs, kind: Kind, raw: &Raw<'_>) -> Result<(), Close> {
         match kind {
             Kind::Request(block) => {
-                if !self.asking.is_empty() || !self.may_ask(now) {
+                if !self.asking.is_empty() || !self.may_ask(now) || !self.may_begin(block.piece) {
                     self.asking.push_back(block);
                     return Ok(());
                 }
+                self.begun.insert(block.piece);
                 self.asked.ask(block);
             }
             Kind::Cancel(block) => {
@@ -112,9 +113,32 @@ impl Link {
             return;
         }
         for block in std::mem::take(&mut self.asking) {
+            if !self.may_begin(block.piece) {
+                self.asking.push_back(block);
+                continue;
+            }
+            self.begun.insert(block.piece);
             self.asked.ask(block);
             self.to_peer.inject(&frame::request(block));
         }
+    }
+
+    /// Whether a block of this piece may be asked for: a peer that is paid is asked for no more pieces
+    /// at once than window and risk hold, or it could wait for payment with all of them unfinished. As
+    /// long as it owes us blocks: once they came, others have the rest.
+    fn may_begin(&mut self, piece: u32) -> bool {
+        let payer = self.pay.as_ref().and_then(|pay| pay.payer.as_ref());
+        let most = payer.map_or(usize::MAX, |payer| payer.pieces_at_once());
+        if self.begun.len() < most || self.begun.contains(&piece) || !self.asked.is_waiting() {
+            return true;
+        }
+        if let Some(info_hash) = self.info_hash() {
+            let torrents = self.shared.torrents.borrow();
+            if let Some(torrent) = torrents.get(&info_hash) {
+                self.begun.retain(|begun| !torrent.have.contains(*begun));
+            }
+        }
+        self.begun.len() < most
     }
 
     /// Our engine's extended handshake: our extension, port and the peer's address are put in.

@@ -5,9 +5,9 @@ use super::link::Link;
 use super::pay::Pay;
 use super::purse::Errand;
 use super::report::GatewayEvent;
-use crate::cashier::wallet::ReserveRequest;
+use crate::cashier::wallet::{ConflictRole, ReserveRequest};
 use crate::channel::{FreeReason, NoReserve, PayeeAction, PayerAction};
-use crate::coin::Commitment;
+use crate::coin::{ChainValue, Commitment};
 use crate::units::{InfoHash, UnixMs};
 use crate::wire::frame;
 use crate::wire::message::Message;
@@ -23,7 +23,7 @@ impl Link {
     pub(super) fn act_as_payer(&mut self, now: UnixMs, pay: &mut Pay, action: PayerAction) {
         match action {
             PayerAction::Send(message) => {
-                pay.decided |= matches!(message, Message::Propose { .. });
+                pay.decided |= matches!(message, Message::Propose { .. } | Message::Resume { .. });
                 if let Message::Open { channel, .. } = &message {
                     pay.opened_at.insert(*channel, now);
                 }
@@ -56,11 +56,27 @@ impl Link {
             PayerAction::Ticked { spend, k, .. } => {
                 self.shared.ticks.borrow_mut().paid.insert(spend, k);
             }
+            PayerAction::Recall => pay.worker.send(Errand::Recall),
+            PayerAction::Resumed { spend } => {
+                self.shared.open_spends.borrow_mut().remove(&spend);
+                pay.worker.send(Errand::PayerResumed(spend));
+            }
+            PayerAction::Avoid { reason } => {
+                self.shared.avoid(now, self.peer_name(), reason);
+            }
+            PayerAction::Conflict { proof } => {
+                let role = ConflictRole::Payer;
+                self.tell_conflict(pay);
+                pay.worker.send(Errand::Conflict { proof, role });
+            }
             PayerAction::Closed { spend, close, .. } => {
+                self.shared.shelf.borrow_mut().drop_ours(&spend);
+                self.shared.open_spends.borrow_mut().remove(&spend);
                 self.note_paid(pay, spend);
                 pay.worker.send(Errand::PayerClosed(spend, close));
             }
             PayerAction::Ended { spend, k } => {
+                self.shared.shelf.borrow_mut().drop_ours(&spend);
                 let ticked = self.note_paid(pay, spend);
                 if !ticked && k > 0 {
                     pay.worker.send(Errand::PayerTicks(vec![(spend, k)]));
@@ -73,6 +89,14 @@ impl Link {
                 self.tell_free(pay.info_hash, reason);
             }
         }
+    }
+
+    fn tell_conflict(&self, pay: &Pay) {
+        self.shared.tell(GatewayEvent::Conflict {
+            items: None,
+            info_hash: pay.info_hash,
+            peer: self.address,
+        });
     }
 
     /// Ticks of a channel that is over are noted before its end is.
@@ -105,7 +129,30 @@ impl Link {
         });
     }
 
-    pub(super) fn act_as_payee(&mut self, pay: &mut Pay, action: PayeeAction) {
+    /// Asks the wallet for a spend to us, unless another connection has it. That one lets it go if
+    /// `shown` is a new tick.
+    pub(super) fn take_up(
+        &self,
+        now: UnixMs,
+        pay: &Pay,
+        spend: Commitment,
+        channel: u32,
+        shown: Option<(u32, ChainValue)>,
+    ) {
+        let place = (self.id, channel);
+        if let Some(unpaid_bytes) = self.shared.take_up(now, spend, shown, place) {
+            // The last ticks of the other connection, or its echo would pass for new.
+            let last = self.shared.ticks.borrow_mut().earned.remove(&spend);
+            pay.worker.send(Errand::TakeUp {
+                channel,
+                spend,
+                unpaid_bytes,
+                last,
+            });
+        }
+    }
+
+    pub(super) fn act_as_payee(&mut self, now: UnixMs, pay: &mut Pay, action: PayeeAction) {
         match action {
             PayeeAction::Send(message) => self.say(pay, &message),
             PayeeAction::Check {
@@ -126,6 +173,8 @@ impl Link {
                 holding,
             } => {
                 let spend = open.commitment(&holding.id);
+                let place = (self.id, channel);
+                self.shared.shelf.borrow_mut().hold(now, spend, place);
                 pay.received.insert(spend, (holding.id, open.clone()));
                 pay.worker.send(Errand::RecordOpen {
                     channel,
@@ -138,14 +187,11 @@ impl Link {
                 channel,
                 records,
                 spend,
-            } => {
-                self.shared.note_channel(spend, self.id, channel);
-                pay.worker.send(Errand::Accept {
-                    channel,
-                    records,
-                    spend,
-                });
-            }
+            } => pay.worker.send(Errand::Accept {
+                channel,
+                records,
+                spend,
+            }),
             PayeeAction::Ticked { spend, k, wk } => {
                 self.shared.ticks.borrow_mut().earned.insert(spend, (k, wk));
             }
@@ -156,7 +202,7 @@ impl Link {
                 wk,
             } => {
                 self.shared.ticks.borrow_mut().earned.remove(&spend);
-                self.shared.channels.borrow_mut().remove(&spend);
+                self.shared.shelf.borrow_mut().close(&spend);
                 pay.worker.send(Errand::Close {
                     channel,
                     spend,
@@ -165,6 +211,38 @@ impl Link {
                     opened: pay.received.remove(&spend),
                 });
             }
+            other => self.act_on_kept(now, pay, other),
+        }
+    }
+
+    /// What concerns channels that outlive their connection, and conflicts.
+    fn act_on_kept(&mut self, now: UnixMs, pay: &mut Pay, action: PayeeAction) {
+        match action {
+            PayeeAction::TakeUp {
+                channel,
+                spend,
+                k,
+                wk,
+            } => self.take_up(now, pay, spend, channel, Some((k, wk))),
+            PayeeAction::CloseKept { spend, k, wk }
+                if self.shared.shelf.borrow().place(&spend).is_none() =>
+            {
+                pay.worker.send(Errand::CloseKept { spend, k, wk });
+            }
+            PayeeAction::Conflict { proof } => {
+                let role = ConflictRole::Payee;
+                pay.worker.send(Errand::Conflict { proof, role });
+            }
+            PayeeAction::Left {
+                spend,
+                unpaid_bytes,
+                is_proven,
+            } => {
+                pay.received.remove(&spend);
+                self.shared
+                    .left(now, spend, self.id, unpaid_bytes, is_proven);
+            }
+            _ => {}
         }
     }
 }

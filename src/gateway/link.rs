@@ -2,7 +2,7 @@
 //! and noted. Bytes in by `read_from_*`, bytes out by the two [`Output`]s.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -78,6 +78,8 @@ pub struct Link {
     pub(super) peer_has: Bits,
     /// Our engine's requests that wait for the payer to make up its mind.
     pub(super) asking: VecDeque<Block>,
+    /// Pieces that the peer was asked for; verified ones are taken out when there are many.
+    pub(super) begun: BTreeSet<u32>,
     /// Since when the peer's channels are used up and it asks for more.
     pub(super) used_up_since: Option<UnixMs>,
     /// Bytes of this peer that verified, as far as we were told.
@@ -140,6 +142,7 @@ impl Link {
             commands,
             peer_has: Bits::default(),
             asking: VecDeque::new(),
+            begun: BTreeSet::new(),
             used_up_since: None,
             verified_bytes: 0,
             stopping: false,
@@ -163,6 +166,17 @@ impl Link {
     pub fn info_hash(&self) -> Option<InfoHash> {
         let handshake = self.engine.as_ref().or(self.peer.as_ref());
         handshake.map(|handshake| handshake.info_hash)
+    }
+
+    /// The address at which the peer is met again: where it listens, as far as we know.
+    #[must_use]
+    pub fn peer_name(&self) -> String {
+        let listens_on = self.snapshot.borrow().listens_on;
+        let address = match self.opened_by {
+            OpenedBy::Us => self.address,
+            OpenedBy::Peer => listens_on.unwrap_or(self.address),
+        };
+        address.to_string()
     }
 
     /// The peer's handshake, once it came.

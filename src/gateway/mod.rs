@@ -27,12 +27,14 @@ mod engine_side;
 mod errand;
 pub mod free;
 pub mod hold;
+mod kept;
 pub mod link;
 pub mod output;
 mod pay;
 mod purse;
 pub mod report;
 mod shared;
+mod shelf;
 pub mod socks;
 mod stream;
 pub mod terms;
@@ -136,7 +138,7 @@ impl Gateway {
         let _ = self.orders.send(Order::EngineListen(address));
     }
 
-    /// Brings in wallet and DHT: from now on `dp_pay` is spoken on new connections. To be called
+    /// Brings in wallet and DHT, and takes up the channels that an earlier run left open: from now on `dp_pay` is spoken on new connections. To be called
     /// once, before the engine starts, within the runtime that wallet and DHT live on. The broker
     /// need not be reachable; until it was met once, peers are served and used without payment.
     pub fn enable_payments(&self, payments: Payments) {
@@ -144,7 +146,13 @@ impl Gateway {
         let wallet = payments.wallet.clone();
         let runtime = tokio::runtime::Handle::current();
         let purse = purse::Purse::new(payments, runtime.clone(), conflicts);
+        let leftovers = Arc::clone(&purse);
         let _ = self.orders.send(Order::Purse(purse));
+        let orders = self.orders.clone();
+        runtime.spawn(async move {
+            let kept = leftovers.take_up_leftovers().await;
+            let _ = orders.send(Order::Keep(kept));
+        });
         let orders = self.orders.clone();
         runtime.spawn(async move {
             while let Some(conflict) = found.recv().await {

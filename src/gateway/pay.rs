@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use super::link::Link;
 use super::purse::{Answer, Worker};
 use super::report::{Close, GatewayEvent};
-use crate::channel::{Payee, PayeeStatus, PayeeTerms, Payer, PayerTerms};
-use crate::coin::{Commitment, HoldingId};
+use crate::channel::{Kept, Payee, PayeeStatus, PayeeTerms, Payer, PayerTerms};
+use crate::coin::{ChainValue, Commitment, HoldingId};
 use crate::record::{OpenSpend, Verdict};
 use crate::units::{InfoHash, Units, UnixMs};
 use crate::wire::message::{Message, OpenedState, Recipient};
@@ -91,6 +91,8 @@ impl Link {
                 max_price: terms.max_price,
                 broker: broker.key,
                 is_known_payee: false,
+                recalls: true,
+                is_avoided: self.shared.avoids(now, &self.peer_name()),
             };
             Payer::new(terms, now)
         });
@@ -105,7 +107,7 @@ impl Link {
             };
             Payee::new(terms, now)
         });
-        let worker = purse.worker(info_hash, self.address.to_string(), self.commands.clone());
+        let worker = purse.worker(info_hash, self.peer_name(), self.commands.clone());
         self.pay = Some(Box::new(Pay {
             peer_pay_id,
             info_hash,
@@ -159,7 +161,7 @@ impl Link {
         if recipient != Recipient::Payer
             && let Some(payee) = &mut pay.payee
         {
-            if matches!(message, Message::Propose { .. }) {
+            if matches!(message, Message::Propose { .. } | Message::Resume { .. }) {
                 payee.set_provisional(may_provide);
             }
             fault = fault.or(payee.handle_message(now, message).err());
@@ -190,13 +192,6 @@ impl Link {
                 copies: Vec::new(),
             });
         }
-        if matches!(message, Message::Conflict { .. }) {
-            self.shared.tell(GatewayEvent::Conflict {
-                items: None,
-                info_hash,
-                peer,
-            });
-        }
         match fault {
             Some(fault) => Err(Close::Payment(fault.to_string())),
             None => Ok(()),
@@ -213,15 +208,21 @@ impl Link {
     }
 
     /// An errand was done.
-    pub fn answered(&mut self, now: UnixMs, answer: Answer) {
+    ///
+    /// # Errors
+    /// The peer showed nothing of the spend that it wants to resume.
+    pub fn answered(&mut self, now: UnixMs, answer: Answer) -> Result<(), Close> {
         let Some(pay) = &mut self.pay else {
-            return;
+            return Ok(());
         };
+        let mut taken_up = Ok(());
         match (answer, &mut pay.payer, &mut pay.payee) {
             (Answer::Reserved(channel, reserved), Some(payer), _) => {
                 payer.handle_reserved(now, channel, reserved.map(|reserved| *reserved));
             }
             (Answer::OpenDurable(channel, holding, open, chain), Some(payer), _) => {
+                let spend = open.commitment(&holding);
+                self.shared.shelf.borrow_mut().use_ours(spend);
                 payer.handle_open_durable(now, channel, holding, *open, chain);
             }
             (Answer::CommitFailed(channel), Some(payer), _) => {
@@ -261,7 +262,38 @@ impl Link {
             (Answer::Closed(channel, close), _, Some(payee)) => {
                 payee.handle_closed(now, channel, close);
             }
+            (Answer::Recalled(recalled), Some(payer), _) => {
+                let mut shelf = self.shared.shelf.borrow_mut();
+                let ours = recalled.into_iter().filter(|past| {
+                    let spend = past.open.commitment(&past.reserved.holding.id);
+                    shelf.use_ours(spend)
+                });
+                payer.handle_recalled(now, ours.collect());
+            }
+            (Answer::KeptClosed(spend, close), _, Some(payee)) => {
+                self.shared.shelf.borrow_mut().close(&spend);
+                payee.handle_kept_closed(spend, close);
+            }
+            (Answer::TakenUp(channel, spend, kept), _, Some(payee)) => {
+                match &kept {
+                    Kept::Open(open) => {
+                        let received = (open.holding.id, Box::new(open.open));
+                        pay.received.insert(spend, received);
+                    }
+                    _ => self.shared.shelf.borrow_mut().close(&spend),
+                }
+                taken_up = payee.handle_taken_up(now, channel, kept);
+            }
             _ => {}
+        }
+        self.settle(now);
+        taken_up.map_err(|fault| Close::Payment(fault.to_string()))
+    }
+
+    /// The payer of a spend on this connection shows itself on another one.
+    pub fn let_go(&mut self, now: UnixMs, spend: &Commitment, k: u32, wk: &ChainValue) {
+        if let Some(payee) = self.pay.as_mut().and_then(|pay| pay.payee.as_mut()) {
+            payee.handle_let_go(spend, k, wk);
         }
         self.settle(now);
     }
@@ -285,7 +317,7 @@ impl Link {
         }
         while let Some(action) = pay.payee.as_mut().and_then(Payee::poll_action) {
             acted = true;
-            self.act_as_payee(&mut pay, action);
+            self.act_as_payee(now, &mut pay, action);
         }
         if acted {
             let free = pay.payer.as_ref().and_then(|payer| payer.status().free);
@@ -403,9 +435,10 @@ impl Link {
             payer.handle_disconnect(now);
         }
         if let Some(payee) = &mut pay.payee {
-            payee.handle_disconnect(now);
+            payee.handle_disconnect();
         }
         self.act(now);
+        self.shared.shelf.borrow_mut().leave_all(self.id);
         if let Some(mut pay) = self.pay.take() {
             self.count_provisional(&mut pay, false);
             self.show_accounts(&pay);

@@ -12,8 +12,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::shared::Command;
-use crate::cashier::wallet::{CashierError, ReserveRequest, SpentCheck, WalletHandle};
-use crate::channel::{NoReserve, Reserved};
+use crate::cashier::wallet::{
+    CashierError, ConflictRole, ReserveRequest, SpentCheck, WalletHandle,
+};
+use crate::channel::{Kept, NoReserve, Recalled, Reserved};
 use crate::coin::{Chain, ChainValue, Commitment, HoldingId, PseudonymCertificate, PublicKey};
 use crate::dht::{Acceptance, DhtNode, Watch, WatchConflict};
 use crate::record::{ClosePart, Doubt, Holding, OpenSpend, Path, SignedRecord, Verdict};
@@ -54,6 +56,8 @@ pub enum Errand {
     PayerTicks(Vec<(Commitment, u32)>),
     PayerClosed(Commitment, ClosePart),
     PayerEnded(Commitment),
+    PayerResumed(Commitment),
+    Recall,
     Check {
         channel: u32,
         holding: Holding,
@@ -79,6 +83,22 @@ pub enum Errand {
         wk: ChainValue,
         opened: Option<(HoldingId, Box<OpenSpend>)>,
     },
+    TakeUp {
+        channel: u32,
+        spend: Commitment,
+        unpaid_bytes: u64,
+        /// A tick that the wallet may not have heard of yet.
+        last: Option<(u32, ChainValue)>,
+    },
+    CloseKept {
+        spend: Commitment,
+        k: u32,
+        wk: ChainValue,
+    },
+    Conflict {
+        proof: Vec<u8>,
+        role: ConflictRole,
+    },
 }
 
 /// What came of an errand.
@@ -96,23 +116,26 @@ pub enum Answer {
         outcome: Box<Acceptance>,
     },
     Closed(u32, ClosePart),
+    Recalled(Vec<Recalled>),
+    TakenUp(u32, Commitment, Kept),
+    KeptClosed(Commitment, ClosePart),
 }
 
 /// The wallet and the DHT, as the gateway uses them.
 pub struct Purse {
     pub wallet: WalletHandle,
-    dht: Option<DhtNode>,
+    pub(super) dht: Option<DhtNode>,
     pub runtime: Handle,
-    watches: Mutex<HashMap<Commitment, Watch>>,
-    conflicts: mpsc::UnboundedSender<WatchConflict>,
+    pub(super) watches: Mutex<HashMap<Commitment, Watch>>,
+    pub(super) conflicts: mpsc::UnboundedSender<WatchConflict>,
     busy: AtomicUsize,
 }
 
 /// Counts as busy while it lives.
-struct Busy(Arc<Purse>);
+pub(super) struct Busy(pub(super) Arc<Purse>);
 
 impl Busy {
-    fn new(purse: &Arc<Purse>) -> Busy {
+    pub(super) fn new(purse: &Arc<Purse>) -> Busy {
         purse.busy.fetch_add(1, Ordering::AcqRel);
         Busy(Arc::clone(purse))
     }
@@ -239,16 +262,13 @@ impl Purse {
         let outcome = dht.accept(records.clone()).await;
         if matches!(outcome.verdict, Verdict::Accepted) {
             warn_if_failed("an acceptance", self.wallet.accepted(spend).await);
-            let watch = Watch::start(dht.clone(), records, self.conflicts.clone());
-            let mut watches = self.watches.lock();
-            watches.retain(|_, watch| !watch.is_finished());
-            watches.insert(spend, watch);
+            self.watch(spend, records);
         }
         outcome
     }
 
     /// Puts a close until it lies there, and notes so.
-    async fn publish(&self, spend: Commitment, record: SignedRecord) {
+    pub(super) async fn publish(&self, spend: Commitment, record: SignedRecord) {
         // From now on the wallet's keeper reads its records and puts them again.
         self.watches.lock().remove(&spend);
         let Some(dht) = &self.dht else {
@@ -267,24 +287,24 @@ impl Purse {
     }
 }
 
-fn warn_if_failed(what: &str, outcome: Result<(), CashierError>) {
+pub(super) fn warn_if_failed(what: &str, outcome: Result<(), CashierError>) {
     if let Err(error) = outcome {
         tracing::warn!(%error, "the wallet did not note {what}");
     }
 }
 
 /// One connection's errands.
-struct Desk {
-    purse: Arc<Purse>,
-    info_hash: InfoHash,
-    peer: String,
+pub(super) struct Desk {
+    pub(super) purse: Arc<Purse>,
+    pub(super) info_hash: InfoHash,
+    pub(super) peer: String,
     answers: mpsc::UnboundedSender<Command>,
     /// Proposals that no fresh spent list has cleared.
     unlisted: HashMap<u32, (Holding, Path)>,
 }
 
 impl Desk {
-    fn answer(&self, answer: Answer) {
+    pub(super) fn answer(&self, answer: Answer) {
         let _ = self.answers.send(Command::Answer(Box::new(answer)));
     }
 
@@ -306,7 +326,11 @@ impl Desk {
                 match committed.await {
                     Ok((open, chain)) => {
                         let open = Box::new(open);
+                        let spend = open.commitment(&holding);
                         self.answer(Answer::OpenDurable(channel, holding, open, chain));
+                        if self.answers.is_closed() {
+                            warn_if_failed("an end", wallet.payer_ended(vec![spend]).await);
+                        }
                     }
                     Err(error) => {
                         tracing::warn!(%error, "a holding could not be spent");
@@ -325,6 +349,13 @@ impl Desk {
             }
             Errand::PayerEnded(spend) => {
                 warn_if_failed("a channel's end", wallet.payer_ended(vec![spend]).await);
+            }
+            Errand::PayerResumed(spend) => {
+                warn_if_failed("a resumed channel", wallet.payer_resumed(spend).await);
+            }
+            Errand::Recall => {
+                let recalled = wallet.recall(self.info_hash, self.peer.clone()).await;
+                self.answer(Answer::Recalled(recalled.unwrap_or_default()));
             }
             other => self.run_for_payee(other).await,
         }
@@ -395,7 +426,7 @@ impl Desk {
                 }
                 Err(error) => tracing::warn!(%error, %spend, "a channel is not closed"),
             },
-            _ => {}
+            other => self.run_for_kept(other).await,
         }
     }
 

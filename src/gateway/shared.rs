@@ -17,6 +17,7 @@ use super::free::FreeShare;
 use super::output::Pool;
 use super::purse::{Answer, Purse};
 use super::report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot};
+use super::shelf::{Place, Shelf, Taken};
 use super::terms::{FreePolicy, TorrentTerms};
 use super::wants::Bits;
 use crate::coin::{ChainValue, Commitment};
@@ -24,6 +25,7 @@ use crate::dht::WatchConflict;
 use crate::record::Item;
 use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::PinnedBroker;
+use crate::wire::codes::RefuseReason;
 use crate::wire::frame::PeerId;
 
 /// Two peers that dial each other at once do so within this time.
@@ -32,6 +34,13 @@ const CROSSING_MS: u64 = 1_000;
 const STALE_MS: u64 = 30_000;
 /// Own peer ids remembered; an engine has one a session.
 const MAX_OWN_IDS: usize = 16;
+
+/// A payee that showed a conflict is not paid for so long.
+const AVOIDED_CONFLICT_MS: u64 = 24 * 3_600_000;
+/// One that refused spends otherwise, for so long.
+const AVOIDED_MS: u64 = 10 * 60_000;
+/// Payees avoided at once, at most.
+const MAX_AVOIDED: usize = 1_000;
 
 /// Ended connections remembered.
 const MAX_DEPARTED: usize = 256;
@@ -55,6 +64,10 @@ pub enum Command {
     Verified(u64),
     /// An errand was done.
     Answer(Box<Answer>),
+    /// A payer shows itself elsewhere by this tick of a spend that is on this connection.
+    LetGo(Commitment, u32, ChainValue),
+    /// A spend that was asked for on this channel is on no other connection any more.
+    Free(Commitment, u32),
     /// Another item lies in a slot of the spend on this channel.
     Conflict(u32, Box<Item>),
     /// Channels are to be closed, then the connection.
@@ -143,10 +156,12 @@ pub struct Shared {
     pub provisional: Cell<usize>,
     /// Who left owing.
     pub debts: RefCell<Debts>,
-    /// Which channel a received spend is on.
-    pub channels: RefCell<HashMap<Commitment, (ConnectionId, u32)>>,
-    /// Our spends that ended without a close.
-    pub open_spends: RefCell<Vec<OpenSpendLeft>>,
+    /// Payees that are not paid until then, by address.
+    pub avoided: RefCell<HashMap<String, UnixMs>>,
+    /// Where each open spend is.
+    pub shelf: RefCell<Shelf>,
+    /// Our spends that are on no connection and without a close.
+    pub open_spends: RefCell<HashMap<Commitment, OpenSpendLeft>>,
     /// Connections that have ended.
     pub departed: RefCell<VecDeque<(ConnectionId, PeerSnapshot)>>,
     /// No new connections.
@@ -267,15 +282,84 @@ impl Shared {
         self.carry_out(now, info_hash, verdict);
     }
 
-    /// Remembers which channel a received spend is on.
-    pub fn note_channel(&self, spend: Commitment, id: ConnectionId, channel: u32) {
-        self.channels.borrow_mut().insert(spend, (id, channel));
+    /// A payee is not paid for a while: a day after a conflict, ten minutes after anything else.
+    pub fn avoid(&self, now: UnixMs, peer: String, reason: RefuseReason) {
+        let ms = match reason {
+            RefuseReason::Conflict => AVOIDED_CONFLICT_MS,
+            _ => AVOIDED_MS,
+        };
+        let mut avoided = self.avoided.borrow_mut();
+        avoided.retain(|_, until| *until > now);
+        if avoided.len() < MAX_AVOIDED {
+            avoided.insert(peer, now.plus_ms(ms));
+        }
+    }
+
+    /// Whether a payee is not paid at present.
+    #[must_use]
+    pub fn avoids(&self, now: UnixMs, peer: &str) -> bool {
+        let avoided = self.avoided.borrow();
+        avoided.get(peer).is_some_and(|until| *until > now)
+    }
+
+    /// Takes a spend to us up on a connection's channel; `None` where another connection has it. That
+    /// one is asked to let it go.
+    pub fn take_up(
+        &self,
+        now: UnixMs,
+        spend: Commitment,
+        shown: Option<(u32, ChainValue)>,
+        place: Place,
+    ) -> Option<u64> {
+        match self.shelf.borrow_mut().take(now, spend, place) {
+            Taken::Yes { unpaid_bytes } => Some(unpaid_bytes),
+            Taken::HeldBy(id) => {
+                if let Some(handle) = self.connections.borrow().get(&id)
+                    && let Some((k, wk)) = shown
+                {
+                    let _ = handle.commands.send(Command::LetGo(spend, k, wk));
+                }
+                None
+            }
+        }
+    }
+
+    /// A connection left a spend to us open.
+    pub fn left(
+        &self,
+        now: UnixMs,
+        spend: Commitment,
+        from: ConnectionId,
+        unpaid_bytes: u64,
+        is_proven: bool,
+    ) {
+        let mut shelf = self.shelf.borrow_mut();
+        let asked = shelf.leave(now, spend, from, unpaid_bytes, is_proven);
+        if let Some((id, channel)) = asked
+            && let Some(handle) = self.connections.borrow().get(&id)
+        {
+            let _ = handle.commands.send(Command::Free(spend, channel));
+        }
+    }
+
+    /// Closes spends to us that nobody came back for in time, or all that are on no connection.
+    pub fn close_overdue(&self, now: UnixMs, all: bool) {
+        let Some(purse) = self.purse.borrow().clone() else {
+            return;
+        };
+        for spend in self.shelf.borrow_mut().overdue(now, all) {
+            purse.close_kept(spend);
+        }
     }
 
     /// A watched spend has a rival in the DHT.
     pub fn conflict(&self, found: &WatchConflict) {
-        let known = self.channels.borrow_mut().remove(&found.spend);
-        let Some((id, channel)) = known else {
+        let place = self.shelf.borrow().place(&found.spend);
+        if let Some(purse) = self.purse.borrow().clone() {
+            purse.rival_found(found.clone(), place.is_some());
+        }
+        let Some((id, channel)) = place else {
+            self.shelf.borrow_mut().close(&found.spend);
             return;
         };
         if let Some(handle) = self.connections.borrow().get(&id) {
@@ -292,14 +376,14 @@ impl Shared {
         }
     }
 
-    /// A spend of ours ended without its close.
+    /// A spend of ours is on no connection any more, without its close.
     pub fn left_open(&self, spend: Commitment, k: u32, peer: SocketAddr) {
         let left = OpenSpendLeft {
             spend,
             units: Units(u64::from(k)),
             peer,
         };
-        self.open_spends.borrow_mut().push(left);
+        self.open_spends.borrow_mut().insert(spend, left);
     }
 
     /// Hands the ticks on to the wallet.

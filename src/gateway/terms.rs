@@ -1,9 +1,11 @@
 //! What the gateway is told: where to listen, and per torrent what to ask and what to pay.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 pub use crate::wire::codes::FreePolicy;
 
+use crate::channel::IDLE_MS;
 use crate::units::PricePerGib;
 
 /// Where a gateway stands and what it starts with.
@@ -17,17 +19,23 @@ pub struct GatewayConfig {
     pub engine_listen: Option<SocketAddr>,
     /// Free policy for torrents that no terms were set for.
     pub default_free: FreePolicy,
+    /// Milliseconds for which a channel is kept open for a payer that went away.
+    pub keep_ms: u64,
+    /// Where it is written down who left owing, for the next run; none: nowhere.
+    pub debts_file: Option<PathBuf>,
 }
 
 impl GatewayConfig {
     /// Listening at an address, the rest as usual.
     #[must_use]
-    pub const fn new(listen: SocketAddr) -> Self {
+    pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
             advertised_port: None,
             engine_listen: None,
             default_free: FreePolicy::Leftover,
+            keep_ms: IDLE_MS,
+            debts_file: None,
         }
     }
 }

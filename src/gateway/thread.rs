@@ -11,14 +11,17 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use super::debts::Debts;
 use super::digest::DigestKey;
 use super::free::TICK_MS;
 use super::purse::Purse;
 use super::report::{GatewayEvent, OpenSpendLeft, PeerSnapshot};
 use super::shared::{Command, ContentReader, Shared};
+use super::shelf::Shelf;
 use super::socks::Login;
 use super::terms::{GatewayConfig, TorrentTerms};
 use super::{doors, output};
+use crate::coin::Commitment;
 use crate::dht::WatchConflict;
 use crate::engine::PieceEvent;
 use crate::units::InfoHash;
@@ -39,6 +42,8 @@ pub enum Order {
     Purse(Arc<Purse>),
     Broker(Box<PinnedBroker>),
     Conflict(Box<WatchConflict>),
+    /// Spends to us that an earlier run left open.
+    Keep(Vec<Commitment>),
     CloseAll(Duration, oneshot::Sender<Vec<OpenSpendLeft>>),
     Stop,
 }
@@ -91,8 +96,9 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
         broker: RefCell::default(),
         ticks: RefCell::default(),
         provisional: Cell::new(0),
-        debts: RefCell::default(),
-        channels: RefCell::default(),
+        debts: RefCell::new(Debts::load(config.debts_file, clock::now())),
+        avoided: RefCell::default(),
+        shelf: RefCell::new(Shelf::new(config.keep_ms)),
         open_spends: RefCell::default(),
         departed: RefCell::default(),
         stopping: Cell::new(false),
@@ -109,6 +115,9 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
             },
             _ = turns.tick() => {
                 shared.flush_ticks();
+                let is_stopping = shared.stopping.get();
+                shared.close_overdue(clock::now(), is_stopping);
+                shared.debts.borrow_mut().save(clock::now(), false);
                 if shared.free.borrow_mut().tick(clock::now()) {
                     look(&shared);
                 }
@@ -150,18 +159,26 @@ fn obey(shared: &Rc<Shared>, order: Order) {
             look(shared);
         }
         Order::Conflict(found) => shared.conflict(&found),
+        Order::Keep(spends) => {
+            let mut shelf = shared.shelf.borrow_mut();
+            for spend in spends {
+                shelf.keep(clock::now(), spend);
+            }
+        }
         Order::CloseAll(deadline, answer) => {
             let shared = Rc::clone(shared);
             tokio::task::spawn_local(async move {
                 let _ = tokio::time::timeout(deadline, close_all(&shared)).await;
-                let _ = answer.send(shared.open_spends.borrow().clone());
+                shared.debts.borrow_mut().save(clock::now(), true);
+                let open = shared.open_spends.borrow().values().cloned().collect();
+                let _ = answer.send(open);
             });
         }
         Order::Stop => {}
     }
 }
 
-/// Ends when every connection has ended and all errands are done.
+/// Ends when every connection has ended, everything spent to us is closed and all errands are done.
 async fn close_all(shared: &Shared) {
     shared.stopping.set(true);
     for handle in shared.connections.borrow().values() {
@@ -169,10 +186,13 @@ async fn close_all(shared: &Shared) {
     }
     let is_idle = || {
         let purse = shared.purse.borrow();
-        shared.connections.borrow().is_empty() && purse.as_ref().is_none_or(|p| p.is_idle())
+        shared.connections.borrow().is_empty()
+            && purse.as_ref().is_none_or(|p| p.is_idle())
+            && !(purse.is_some() && shared.shelf.borrow().keeps_any())
     };
     loop {
         shared.flush_ticks();
+        shared.close_overdue(clock::now(), true);
         tokio::time::sleep(CLOSE_LOOK).await;
         if is_idle() {
             return;

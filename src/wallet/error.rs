@@ -59,6 +59,9 @@ pub enum WalletError {
         /// Units of the other one.
         second: u32,
     },
+    /// The peer, or our own DHT node: two items that prove nothing.
+    #[error("the proof of fraud does not hold: {0}")]
+    BadProof(String),
     /// The broker: it answered with something else than what was asked for.
     #[error("the broker's answer is not what was asked for: {0}")]
     BrokerAnswer(String),

@@ -173,6 +173,22 @@ pub fn ended(rows: &Rows, spends: &[Commitment], now: UnixMs) -> Change {
     change
 }
 
+/// Notes that a spend's channel is in use again, on a new connection.
+///
+/// # Errors
+/// An unknown spend.
+pub fn resumed(rows: &Rows, spend: &Commitment) -> Result<Change, WalletError> {
+    let row = rows.spends.get(spend);
+    let row = row.ok_or(WalletError::UnknownSpend(*spend))?;
+    let mut change = Change::on(rows);
+    if row.ended.is_some() && row.close.is_none() {
+        let mut row = row.clone();
+        row.ended = None;
+        change.spends.push(row);
+    }
+    Ok(change)
+}
+
 /// Takes the payee's close of a spend of ours: so many units are paid, the rest is change. `open`
 /// is the open that was sent. The same close again changes nothing.
 ///

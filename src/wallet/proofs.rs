@@ -1,10 +1,8 @@
 //! Proofs that somebody signed twice, made from what a slot held and what the rows know
 //! (`docs/protocol.md` sections 4 and 6).
 
-use super::change::{Change, JournalKind, JournalLine};
 use super::rows::Rows;
 use crate::record::{FraudProof, Item, MAX_LINKS_REDEEM, Path, ProofCertificate, Role};
-use crate::units::{Units, UnixMs};
 
 /// The proof that two items of one slot make, with the certificate that names their key. None where we
 /// hold no such certificate, or where the two are one.
@@ -36,19 +34,4 @@ fn certificate_in(path: &[u8], item: &Item) -> Option<ProofCertificate> {
     certificates
         .find(|certificate| certificate.holder == item.key)
         .map(ProofCertificate::Payee)
-}
-
-/// Notes that a proof was found and kept.
-#[must_use]
-pub fn kept(rows: &Rows, proof: &FraudProof, now: UnixMs) -> Change {
-    let mut change = Change::on(rows);
-    change.journal.push(JournalLine {
-        at: now,
-        kind: JournalKind::ProofFound,
-        units: Units::ZERO,
-        info_hash: None,
-        peer: None,
-        reference: proof.key().to_string(),
-    });
-    change
 }

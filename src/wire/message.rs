@@ -156,6 +156,15 @@ pub enum Message {
         /// Its chain value.
         wk: ChainValue,
     },
+    /// Payee: it has the spend that `resume` names, with these ticks.
+    Resumed {
+        /// The channel.
+        channel: u32,
+        /// Units ticked before the `resume`. Not below its k: the payee waits for a new tick.
+        k: u32,
+        /// The chain value that shows it, the anchor for none.
+        wk: ChainValue,
+    },
     /// Payer: please close at `k`, the last tick sent.
     CloseRequest {
         /// c of the spend.
@@ -199,6 +208,7 @@ impl Message {
             | Message::Key { .. }
             | Message::Opened { .. }
             | Message::Refused { .. }
+            | Message::Resumed { .. }
             | Message::Due(_)
             | Message::Close { .. } => Recipient::Payer,
             Message::Propose { .. }
@@ -223,6 +233,7 @@ impl Message {
             Message::Tick { .. } => "tick",
             Message::Due(_) => "due",
             Message::Resume { .. } => "resume",
+            Message::Resumed { .. } => "resumed",
             Message::CloseRequest { .. } => "close_request",
             Message::Close { .. } => "close",
             Message::Conflict { .. } => "conflict",
@@ -261,7 +272,7 @@ impl Message {
                 fields.extend(close.as_ref().map(|close| ("close", Value::Bytes(close))));
                 self.dict(&fields)
             }
-            Message::Tick { channel, k, wk } => self.dict(&[
+            Message::Tick { channel, k, wk } | Message::Resumed { channel, k, wk } => self.dict(&[
                 ("channel", int(*channel)),
                 ("k", int(*k)),
                 ("wk", id(&wk.0)),

@@ -197,6 +197,8 @@ fn payer() -> (World, Payer) {
         max_price: PricePerGib::MAX,
         broker: broker().public(),
         is_known_payee: true,
+        recalls: false,
+        is_avoided: false,
     };
     let mut payer = Payer::new(terms, world.now);
     payer.handle_wanted(world.now, 100 * MIB);

@@ -21,6 +21,8 @@ fn payer(world: &World) -> Payer {
         max_price: PricePerGib::MAX,
         broker: broker().public(),
         is_known_payee: true,
+        recalls: false,
+        is_avoided: false,
     };
     let offer = Offer {
         version: 1,

@@ -3,7 +3,7 @@
 //! Every message crosses as bytes. Blocks and messages of one direction keep their order, as on
 //! TCP. Nothing here knows a rule of the protocol: what is served, paid and opened is the machines'.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dpay::channel::{FreeReason, Payee, PayeeTerms, Payer, PayerTerms, PeerFault};
 use dpay::units::{PricePerGib, Units, UnixMs};
@@ -31,6 +31,8 @@ pub struct Setup {
     pub wasted_pieces: u64,
     /// Pieces that the leecher fetches at once, block by block in turn.
     pub pieces_at_once: u64,
+    /// Whose wallet the payee's is; none: one of its own.
+    pub payee: Option<usize>,
 }
 
 impl Setup {
@@ -47,6 +49,7 @@ impl Setup {
             smallest_channel: Units(1),
             wasted_pieces: 0,
             pieces_at_once: 1,
+            payee: None,
         }
     }
 
@@ -69,12 +72,21 @@ pub type Tamper = Box<dyn FnMut(&mut Message) -> bool>;
 
 pub struct Pair {
     pub setup: Setup,
+    /// Whose wallet the payee's is.
+    pub identity: usize,
     pub payer: Payer,
     pub payee: Payee,
+    /// Whether each end believes that the connection stands.
     pub connected: bool,
+    pub payee_connected: bool,
+    /// Whether each end's process is gone, and its machine with it.
+    pub payer_crashed: bool,
+    pub payee_crashed: bool,
     pub stopped: bool,
     /// Blocks that are not requested yet: piece and bytes.
     pub to_request: VecDeque<(u64, u64)>,
+    /// Pieces that blocks were requested of, and that are not verified.
+    pub begun: BTreeSet<u64>,
     /// What is missing of each piece.
     pub missing: BTreeMap<u64, u64>,
     pub under_way: usize,
@@ -92,6 +104,10 @@ pub struct Pair {
     pub refusals: Vec<RefuseReason>,
     pub tamper: Option<Tamper>,
     pub ended: u32,
+    pub resumed: u32,
+    /// Proofs that either end keeps.
+    pub conflicts: u32,
+    pub avoided: u32,
     /// The proofs that the payer was shown.
     pub proofs: Vec<Vec<u8>>,
 }
@@ -105,6 +121,8 @@ impl Pair {
                 max_price: PricePerGib::new(setup.max_price).expect("a price"),
                 broker,
                 is_known_payee: false,
+                recalls: true,
+                is_avoided: false,
             },
             now,
         );
@@ -121,12 +139,17 @@ impl Pair {
         );
         let (to_request, missing) = blocks(&setup);
         Pair {
+            identity: setup.payee.unwrap_or_default(),
             setup,
             payer,
             payee,
             connected: true,
+            payee_connected: true,
+            payer_crashed: false,
+            payee_crashed: false,
             stopped: false,
             to_request,
+            begun: BTreeSet::new(),
             missing,
             under_way: 0,
             verified_bytes: 0,
@@ -142,8 +165,21 @@ impl Pair {
             refusals: Vec::new(),
             tamper: None,
             ended: 0,
+            resumed: 0,
+            conflicts: 0,
+            avoided: 0,
             proofs: Vec::new(),
         }
+    }
+
+    /// The next block that may be requested: no more pieces are begun than the windows hold.
+    pub fn next_request(&mut self) -> Option<(u64, u64)> {
+        let begins = self.begun.len() < self.payer.pieces_at_once() || self.under_way == 0;
+        let may = |(piece, _): &(u64, u64)| begins || self.begun.contains(piece);
+        let at = self.to_request.iter().position(may)?;
+        let (piece, bytes) = self.to_request.remove(at)?;
+        self.begun.insert(piece);
+        Some((piece, bytes))
     }
 
     pub fn is_finished(&self) -> bool {
@@ -151,8 +187,9 @@ impl Pair {
     }
 
     pub fn next_timeout(&self) -> Option<UnixMs> {
-        let timeouts = [self.payer.next_timeout(), self.payee.next_timeout()];
-        timeouts.into_iter().flatten().min()
+        let payer = self.payer.next_timeout().filter(|_| !self.payer_crashed);
+        let payee = self.payee.next_timeout().filter(|_| !self.payee_crashed);
+        payer.into_iter().chain(payee).min()
     }
 }
 

@@ -65,6 +65,10 @@ fn answer(world: &mut World, payee: &mut Payee) -> Vec<Message> {
                 };
                 payee.handle_open_recorded(now, channel, recorded);
             }
+            PayeeAction::TakeUp { channel, spend, .. } => {
+                let kept = world.purse.find(&spend);
+                payee.handle_taken_up(now, channel, kept).expect("a tick");
+            }
             _ => {}
         }
     }

@@ -2,15 +2,16 @@
 //! resolves.
 
 use dpay::channel::{
-    NoReserve, Payee, PayeeAction, PayeeTerms, Payer, PayerAction, PayerTerms, Windows,
+    Kept, KeptOpen, NoReserve, Payee, PayeeAction, PayeeTerms, Payer, PayerTerms, Windows,
 };
-use dpay::coin::{ChainValue, Commitment};
-use dpay::record::{ClosePart, Doubt, Verdict};
+use dpay::coin::ChainValue;
+use dpay::record::{ClosePart, Doubt, Path, Verdict};
 use dpay::units::{PricePerGib, Units};
-use dpay::wire::message::{Due, FreePolicy, Message, Offer, OpenedState, RefuseReason, WaitReason};
+use dpay::wire::message::{FreePolicy, Message, Offer, RefuseReason};
 use proptest::prelude::*;
 
 use crate::pair::{Judgement, KIB, MIB, Setup};
+use crate::pokes::{Asked, PayeePoke, PayerPoke, payee_poke, payer_poke};
 use crate::purse::{CoinPolicy, Purse, broker};
 use crate::world::World;
 
@@ -20,6 +21,10 @@ enum Step {
     Run(u64),
     Connect,
     Disconnect(usize),
+    Cut(usize, bool),
+    Reconnect(usize),
+    CrashPayer,
+    CrashPayee(usize),
     StopPayer(usize),
     StopPayee(usize),
     Judge(usize, Judgement),
@@ -35,7 +40,11 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (1u64..4_000).prop_map(Step::Run),
         2 => Just(Step::Connect),
-        1 => (0usize..4).prop_map(Step::Disconnect),
+        1 => (0usize..8).prop_map(Step::Disconnect),
+        1 => (0usize..8, any::<bool>()).prop_map(|(pair, payer)| Step::Cut(pair, payer)),
+        3 => (0usize..8).prop_map(Step::Reconnect),
+        1 => Just(Step::CrashPayer),
+        1 => (0usize..4).prop_map(Step::CrashPayee),
         1 => (0usize..4).prop_map(Step::StopPayer),
         1 => (0usize..4).prop_map(Step::StopPayee),
         1 => (0usize..4, judgement).prop_map(|(pair, judgement)| Step::Judge(pair, judgement)),
@@ -66,8 +75,8 @@ fn setup() -> impl Strategy<Value = Setup> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Several payees under one budget, with connections that are lost, ends that stop, opens that
-    /// are not accepted, coins that are not there: no unit is made or lost, no honest peer is ever
+    /// Several payees under one budget, with connections that are lost and come back, processes that
+    /// crash, ends that stop, opens that are not accepted, coins that are not there: no unit is made or lost, no honest peer is ever
     /// at fault, nobody serves more than a window ahead, and nothing stays open.
     #[test]
     fn value_is_conserved_whatever_happens(
@@ -93,13 +102,17 @@ proptest! {
         }
         world.purse.settle_rest();
         world.purse.assert_resolved();
+        // Each connection's bytes, and a unit ahead for each channel that was taken up.
+        let due: u64 = world.pairs.iter().map(|pair| {
+            pair.setup.price().due(pair.served_bytes).0 + u64::from(pair.resumed)
+        }).sum();
+        prop_assert!(world.purse.earned().0 <= due, "{} of {due}", world.purse.earned());
         let all = world.purse.free.0 + world.purse.earned().0 + world.purse.never_closed().0;
         prop_assert_eq!(all, money);
     }
 
     /// Whatever the torrent, the price, the coins and the network are like: an honest pair gets
-    /// everything through and the bill is exact, with up to three pieces fetched in turn. (Window and
-    /// risk together hold three unfinished pieces of any length, and no more.)
+    /// everything through and the bill is exact, however many pieces are fetched in turn.
     #[test]
     fn any_honest_pair_finishes(
         mut setup in setup(),
@@ -112,7 +125,6 @@ proptest! {
         setup.acceptance_ms = acceptance_ms;
         setup.bytes_per_s = kib_per_s * KIB;
         setup.wasted_pieces = 0;
-        setup.pieces_at_once = setup.pieces_at_once.min(3);
         let due = setup.price().due(setup.length_bytes);
         let mut world = World::new(Purse::new(Units(1_000_000), CoinPolicy::Near(Units(coin))));
         let pair = world.connect(setup);
@@ -122,6 +134,45 @@ proptest! {
         world.purse.assert_resolved();
         prop_assert_eq!(world.purse.earned(), due);
         prop_assert!(world.pairs[pair].faults.is_empty() && world.pairs[pair].free.is_empty());
+    }
+
+    /// Connections that are lost at any moment, by either end or both, and processes that end in the
+    /// middle stop no download; the payer pays for what it got, and the payee loses no more than
+    /// windows and a second's ticks.
+    #[test]
+    fn an_honest_pair_finishes_over_any_drops(
+        mut setup in setup(),
+        coin in 1u64..5_000,
+        drops in prop::collection::vec((1u64..6_000, 0u8..5), 0..6),
+    ) {
+        setup.wasted_pieces = 0;
+        let mut world = World::new(Purse::new(Units(1_000_000), CoinPolicy::Near(Units(coin))));
+        let mut pair = world.connect(setup);
+        for (ms, kind) in drops {
+            if world.run(ms, |w| w.pairs[pair].is_finished()) {
+                break;
+            }
+            match kind {
+                0 => world.disconnect(pair),
+                1 => world.cut_payer(pair),
+                2 => world.crash_payer(),
+                3 => world.crash_payee(0),
+                _ => {
+                    world.crash_payee(0);
+                    world.crash_payer();
+                }
+            }
+            pair = world.reconnect(pair);
+        }
+        let finished = world.run(4_000_000, |w| w.pairs[pair].is_finished());
+        prop_assert!(finished, "{:#?}", world.pairs[pair].payee);
+        for pair in 0..world.pairs.len() {
+            world.finish(pair);
+            let faults = &world.pairs[pair].faults;
+            prop_assert!(faults.is_empty(), "{faults:?}");
+        }
+        world.purse.settle_rest();
+        world.purse.assert_resolved();
     }
 
     /// No message in any order makes a payee panic, loop or keep a channel for ever.
@@ -184,6 +235,32 @@ proptest! {
                     payee.handle_timeout(world.now);
                 }
                 PayeePoke::Stop => payee.handle_stop(now),
+                PayeePoke::Resume(channel, coin, k) => {
+                    let (open, chain) = open(coin);
+                    let spend = open.commitment(&at(coin).holding.id);
+                    let wk = chain.reveal(k).unwrap_or(ChainValue([0; 32]));
+                    let resume = Message::Resume { channel, spend, k, wk };
+                    let _ = payee.handle_message(now, &resume);
+                }
+                PayeePoke::TakenUp(channel, coin) => {
+                    let (open, chain) = open(coin);
+                    let reserved = at(coin);
+                    let kept = KeptOpen {
+                        path: Path::decode(&reserved.path, 8).expect("a path"),
+                        holding: reserved.holding,
+                        open: *open,
+                        k: 4,
+                        wk: chain.reveal(4).expect("of 16"),
+                        is_accepted: coin % 2 == 0,
+                        unpaid_bytes: u64::from(coin) << 22,
+                    };
+                    let _ = payee.handle_taken_up(now, channel, Kept::Open(Box::new(kept)));
+                }
+                PayeePoke::LetGo(coin, k) => {
+                    let (open, chain) = open(coin);
+                    let wk = chain.reveal(k).unwrap_or(ChainValue([0; 32]));
+                    payee.handle_let_go(&open.commitment(&at(coin).holding.id), k, &wk);
+                }
             }
             while payee.poll_action().is_some() {}
             let next = payee.next_timeout();
@@ -191,7 +268,7 @@ proptest! {
             let status = payee.status();
             prop_assert!(status.paid.0 <= 16 * 4);
         }
-        payee.handle_disconnect(world.now);
+        payee.handle_disconnect();
         while let Some(action) = payee.poll_action() {
             prop_assert!(!matches!(action, PayeeAction::Send(_)));
         }
@@ -276,8 +353,16 @@ fn take(world: &mut World, setup: &Setup, step: Step) {
             world.connect(setup.clone());
         }
         Step::Disconnect(pair) if pair < pairs => world.disconnect(pair),
+        Step::Cut(pair, true) if pair < pairs => world.cut_payer(pair),
+        Step::Cut(pair, false) if pair < pairs => world.cut_payee(pair),
+        Step::Reconnect(pair) if pair < pairs && pairs < 12 && !world.pairs[pair].is_finished() => {
+            world.cut_payer(pair);
+            world.reconnect(pair);
+        }
+        Step::CrashPayer => world.crash_payer(),
+        Step::CrashPayee(identity) => world.crash_payee(identity),
         Step::StopPayer(pair) if pair < pairs => world.stop(pair),
-        Step::StopPayee(pair) if pair < pairs => {
+        Step::StopPayee(pair) if pair < pairs && !world.pairs[pair].payee_crashed => {
             let now = world.now;
             world.pairs[pair].payee.handle_stop(now);
             world.drive(pair);
@@ -307,6 +392,8 @@ fn payer_terms() -> PayerTerms {
         max_price: PricePerGib::MAX,
         broker: broker().public(),
         is_known_payee: false,
+        recalls: false,
+        is_avoided: false,
     }
 }
 
@@ -318,138 +405,4 @@ fn offer(price: u64) -> Message {
         smallest_channel: Units(1),
         free: FreePolicy::Off,
     })
-}
-
-#[derive(Clone, Debug)]
-enum PayeePoke {
-    Propose(u32),
-    Open(u32, u32),
-    Tick(u32, u32),
-    CloseRequest(u32, u32),
-    Any(Box<Message>),
-    Checked(u32, bool),
-    Key(u32),
-    NoKey(u32),
-    Recorded(u32, bool),
-    Verdict(u32, bool),
-    Closed(u32),
-    Served(u64),
-    Held,
-    Wait(u64),
-    Stop,
-}
-
-fn payee_poke() -> impl Strategy<Value = PayeePoke> {
-    let channel = 0u32..5;
-    let ok = prop::bool::weighted(0.9);
-    prop_oneof![
-        3 => channel.clone().prop_map(PayeePoke::Propose),
-        3 => (channel.clone(), channel.clone()).prop_map(|(a, _)| PayeePoke::Open(a, a)),
-        1 => (channel.clone(), channel.clone()).prop_map(|(a, b)| PayeePoke::Open(a, b)),
-        3 => (channel.clone(), 0u32..18).prop_map(|(a, b)| PayeePoke::Tick(a, b)),
-        1 => (channel.clone(), 0u32..18).prop_map(|(a, b)| PayeePoke::CloseRequest(a, b)),
-        1 => any_message().prop_map(|message| PayeePoke::Any(Box::new(message))),
-        3 => (channel.clone(), ok).prop_map(|(a, b)| PayeePoke::Checked(a, b)),
-        2 => channel.clone().prop_map(PayeePoke::Key),
-        1 => channel.clone().prop_map(PayeePoke::NoKey),
-        3 => (channel.clone(), ok).prop_map(|(a, b)| PayeePoke::Recorded(a, b)),
-        3 => (channel.clone(), ok).prop_map(|(a, b)| PayeePoke::Verdict(a, b)),
-        1 => channel.prop_map(PayeePoke::Closed),
-        2 => (0u64..8 * MIB).prop_map(PayeePoke::Served),
-        1 => Just(PayeePoke::Held),
-        1 => (0u64..100_000).prop_map(PayeePoke::Wait),
-        1 => Just(PayeePoke::Stop),
-    ]
-}
-
-#[derive(Clone, Debug)]
-enum PayerPoke {
-    Offer(u64),
-    Key(u32),
-    Any(Box<Message>),
-    Reserved(bool),
-    Durable(bool),
-    Delivered(u64),
-    Verified(u64),
-    Wanted(u64),
-    Wait(u64),
-    Stop,
-}
-
-fn payer_poke() -> impl Strategy<Value = PayerPoke> {
-    let ok = prop::bool::weighted(0.9);
-    prop_oneof![
-        3 => Just(PayerPoke::Offer(1024)),
-        3 => (0u32..4).prop_map(PayerPoke::Key),
-        3 => any_message().prop_map(|message| PayerPoke::Any(Box::new(message))),
-        4 => ok.prop_map(PayerPoke::Reserved),
-        4 => ok.prop_map(PayerPoke::Durable),
-        2 => (0u64..4 * MIB).prop_map(PayerPoke::Delivered),
-        2 => (0u64..4 * MIB).prop_map(PayerPoke::Verified),
-        2 => (0u64..400 * MIB).prop_map(PayerPoke::Wanted),
-        1 => (0u64..100_000).prop_map(PayerPoke::Wait),
-        1 => Just(PayerPoke::Stop),
-    ]
-}
-
-/// Messages that carry nothing signed, for both directions.
-fn any_message() -> impl Strategy<Value = Message> {
-    let channel = 0u32..4;
-    let state = prop_oneof![Just(OpenedState::Provisional), Just(OpenedState::Accepted)];
-    let reason = prop::sample::select(RefuseReason::ALL);
-    let why = prop::sample::select(WaitReason::ALL);
-    let spend = Commitment([7; 32]);
-    let wk = ChainValue([9; 32]);
-    prop_oneof![
-        4 => (channel.clone(), state)
-            .prop_map(|(channel, state)| Message::Opened { channel, state }),
-        3 => (channel.clone(), reason.clone()).prop_map(|(channel, reason)| Message::Refused {
-            channel,
-            reason,
-            close: None,
-        }),
-        2 => (any::<u64>(), why).prop_map(|(window_bytes, why)| Message::Due(Due {
-            served_bytes: 0,
-            due: Units(0),
-            acknowledged: Units(0),
-            window_bytes,
-            why,
-        })),
-        1 => channel.clone().prop_map(move |channel| Message::Resume { channel, spend, k: 1, wk }),
-        1 => channel.prop_map(move |channel| Message::Tick { channel, k: 3, wk }),
-        1 => Just(Message::CloseRequest { spend, k: 0, wk }),
-        1 => Just(Message::Conflict { proof: vec![1, 2, 3] }),
-    ]
-}
-
-/// What a payer has asked its wallet for.
-#[derive(Default)]
-struct Asked {
-    reserves: Vec<(u32, Units)>,
-    commits: Vec<(u32, dpay::coin::HoldingId)>,
-    /// Holdings that are set aside or spent for the payer.
-    unresolved: u32,
-}
-
-impl Asked {
-    fn drain(&mut self, payer: &mut Payer) {
-        while let Some(action) = payer.poll_action() {
-            match action {
-                PayerAction::Reserve {
-                    channel, at_most, ..
-                } => {
-                    self.reserves.push((channel, at_most));
-                }
-                PayerAction::Commit {
-                    channel, holding, ..
-                } => {
-                    self.commits.push((channel, holding));
-                }
-                PayerAction::Release { .. }
-                | PayerAction::Closed { .. }
-                | PayerAction::Ended { .. } => self.unresolved -= 1,
-                _ => {}
-            }
-        }
-    }
 }

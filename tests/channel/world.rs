@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use dpay::channel::{PayeeAction, PayerAction};
 use dpay::coin::{ChainValue, Commitment, HoldingId, PseudonymCertificate};
 use dpay::record::{Doubt, Verdict};
 use dpay::units::{Units, UnixMs};
@@ -13,10 +12,10 @@ use crate::purse::{Purse, TODAY};
 
 /// Requests that a leecher has under way at once, as librqbit does.
 const PIPELINE: usize = 128;
-const WALLET_MS: u64 = 3;
+pub(crate) const WALLET_MS: u64 = 3;
 const VERIFY_MS: u64 = 4;
 
-enum Event {
+pub(crate) enum Event {
     ToPayer(Vec<u8>),
     ToPayee(Vec<u8>),
     Block {
@@ -28,6 +27,7 @@ enum Event {
         bytes: u64,
     },
     Verified {
+        piece: u64,
         bytes: u64,
     },
     Reserve {
@@ -61,6 +61,33 @@ enum Event {
         k: u32,
         wk: ChainValue,
     },
+    Recall,
+    TakeUp {
+        channel: u32,
+        spend: Commitment,
+        k: u32,
+        wk: ChainValue,
+    },
+    CloseKept {
+        spend: Commitment,
+        k: u32,
+        wk: ChainValue,
+    },
+}
+
+impl Event {
+    /// Whether it is the payer's end that it happens to.
+    fn is_payers(&self) -> bool {
+        matches!(
+            self,
+            Event::ToPayer(_)
+                | Event::Block { .. }
+                | Event::Verified { .. }
+                | Event::Reserve { .. }
+                | Event::Commit { .. }
+                | Event::Recall
+        )
+    }
 }
 
 pub struct World {
@@ -85,6 +112,10 @@ impl World {
     /// A new connection over which the whole torrent is fetched.
     pub fn connect(&mut self, setup: Setup) -> usize {
         let index = self.pairs.len();
+        let setup = Setup {
+            payee: setup.payee.or(Some(index)),
+            ..setup
+        };
         let wanted_bytes = setup.length_bytes;
         self.pairs.push(Pair::new(setup, self.now));
         self.pairs[index]
@@ -95,11 +126,11 @@ impl World {
         index
     }
 
-    fn after(&mut self, pair: usize, ms: u64, event: Event) {
+    pub(crate) fn after(&mut self, pair: usize, ms: u64, event: Event) {
         self.at(pair, self.now.plus_ms(ms), event);
     }
 
-    fn at(&mut self, pair: usize, at: UnixMs, event: Event) {
+    pub(crate) fn at(&mut self, pair: usize, at: UnixMs, event: Event) {
         self.sequence += 1;
         self.events.insert((at, self.sequence), (pair, event));
     }
@@ -140,7 +171,8 @@ impl World {
         }
         for index in 0..self.pairs.len() {
             let (now, pair) = (self.now, &mut self.pairs[index]);
-            if pair.payer.next_timeout().is_some_and(|at| at <= now) {
+            let is_due = |at: Option<UnixMs>| at.is_some_and(|at| at <= now);
+            if !pair.payer_crashed && is_due(pair.payer.next_timeout()) {
                 pair.payer.handle_timeout(now);
                 let again = pair.payer.next_timeout();
                 assert!(
@@ -148,7 +180,7 @@ impl World {
                     "the payer's timer went off in vain"
                 );
             }
-            if pair.payee.next_timeout().is_some_and(|at| at <= now) {
+            if !pair.payee_crashed && is_due(pair.payee.next_timeout()) {
                 pair.payee.handle_timeout(now);
                 let again = pair.payee.next_timeout();
                 assert!(
@@ -163,18 +195,25 @@ impl World {
     fn handle(&mut self, index: usize, event: Event) {
         let now = self.now;
         let pair = &mut self.pairs[index];
+        let (is_here, is_crashed) = match event.is_payers() {
+            true => (pair.connected, pair.payer_crashed),
+            false => (pair.payee_connected, pair.payee_crashed),
+        };
         match event {
+            _ if is_crashed => {}
             Event::ToPayer(_) | Event::ToPayee(_) | Event::Block { .. } | Event::Request { .. }
-                if !pair.connected => {}
+                if !is_here => {}
             Event::ToPayer(bytes) => self.message_to_payer(index, &bytes),
             Event::ToPayee(bytes) => self.message_to_payee(index, &bytes),
             Event::Request { piece, bytes } => pair.waiting.push_back((piece, bytes)),
             Event::Block { piece, bytes } => self.block(index, piece, bytes),
-            Event::Verified { bytes } => {
+            Event::Verified { piece, bytes } => {
+                pair.begun.remove(&piece);
                 pair.verified_bytes += bytes;
                 let wanted_bytes = pair.setup.length_bytes - pair.verified_bytes;
                 pair.payer.handle_verified(now, bytes);
                 pair.payer.handle_wanted(now, wanted_bytes);
+                self.request(index);
             }
             Event::Reserve {
                 channel,
@@ -204,7 +243,7 @@ impl World {
                 pair.payee.handle_checked(now, channel, answer);
             }
             Event::Key { channel } => {
-                let (key, certificate) = self.purse.key(index);
+                let (key, certificate) = self.purse.key(pair.identity);
                 pair.payee.handle_key(now, channel, key, certificate);
             }
             Event::Recorded { channel, holding } => {
@@ -223,9 +262,20 @@ impl World {
                 k,
                 wk,
             } => {
-                let close = self.purse.close(index, &spend, k, wk);
+                let close = self.purse.close(pair.identity, &spend, k, wk);
                 pair.payee.handle_closed(now, channel, close);
             }
+            Event::Recall => {
+                let recalled = self.purse.recall(pair.identity);
+                pair.payer.handle_recalled(now, recalled);
+            }
+            Event::TakeUp {
+                channel,
+                spend,
+                k,
+                wk,
+            } => self.take_up(index, channel, spend, k, &wk),
+            Event::CloseKept { spend, k, wk } => self.close_for_payer(index, spend, k, wk),
         }
     }
 
@@ -233,7 +283,12 @@ impl World {
         let judgement = self.pairs[index].judgements.pop_front();
         let verdict = match judgement.unwrap_or(Judgement::Accepted) {
             Judgement::Silence => return,
-            Judgement::Accepted => Verdict::Accepted,
+            Judgement::Accepted => {
+                if let Some(row) = self.purse.spends.get_mut(&spend) {
+                    row.accepted = true;
+                }
+                Verdict::Accepted
+            }
             Judgement::Undecided => Verdict::Undecided {
                 why: Doubt::TooFewAnswers {
                     place: 0,
@@ -278,17 +333,16 @@ impl World {
     }
 
     pub fn disconnect(&mut self, index: usize) {
-        let pair = &mut self.pairs[index];
-        pair.connected = false;
-        pair.stopped = true;
-        pair.payer.handle_disconnect(self.now);
-        pair.payee.handle_disconnect(self.now);
-        self.drive(index);
+        self.cut_payer(index);
+        self.cut_payee(index);
     }
 
     /// The leecher stops: finished, or by its user.
     pub fn stop(&mut self, index: usize) {
         self.pairs[index].stopped = true;
+        if self.pairs[index].payer_crashed {
+            return;
+        }
         self.pairs[index].payer.handle_stop(self.now);
         self.drive(index);
     }
@@ -311,7 +365,7 @@ impl World {
             let end =
                 pair.setup.length_bytes + pair.setup.wasted_pieces * pair.setup.piece_length_bytes;
             let bytes = pair.setup.piece_length_bytes.min(end - first);
-            self.after(index, VERIFY_MS, Event::Verified { bytes });
+            self.after(index, VERIFY_MS, Event::Verified { piece, bytes });
         }
         self.request(index);
     }
@@ -324,7 +378,7 @@ impl World {
             if pair.under_way >= PIPELINE || pair.stopped {
                 return;
             }
-            let Some((piece, bytes)) = pair.to_request.pop_front() else {
+            let Some((piece, bytes)) = pair.next_request() else {
                 return;
             };
             pair.under_way += 1;
@@ -333,11 +387,15 @@ impl World {
     }
 
     /// The seeder serves what it may, in the order of the requests.
-    fn serve(&mut self, index: usize) {
+    pub(crate) fn serve(&mut self, index: usize) {
         let now = self.now;
         loop {
             let pair = &mut self.pairs[index];
-            let Some((piece, bytes)) = pair.waiting.front().copied().filter(|_| pair.connected)
+            let Some((piece, bytes)) = pair
+                .waiting
+                .front()
+                .copied()
+                .filter(|_| pair.payee_connected)
             else {
                 return;
             };
@@ -355,139 +413,20 @@ impl World {
         }
     }
 
-    /// Does what the machines of a pair want done, until they want nothing.
-    pub fn drive(&mut self, index: usize) {
-        loop {
-            if let Some(action) = self.pairs[index].payer.poll_action() {
-                self.payer_action(index, action);
-            } else if let Some(action) = self.pairs[index].payee.poll_action() {
-                self.payee_action(index, action);
-            } else {
-                break;
-            }
-        }
-        self.serve(index);
-        self.purse.assert_balanced();
-    }
-
-    fn payer_action(&mut self, index: usize, action: PayerAction) {
-        let latency_ms = self.pairs[index].setup.latency_ms;
-        match action {
-            PayerAction::Send(mut message) => {
-                assert!(self.pairs[index].connected, "nothing is sent after the end");
-                let tamper = self.pairs[index].tamper.as_mut();
-                if tamper.is_none_or(|tamper| tamper(&mut message)) {
-                    self.after(index, latency_ms, Event::ToPayee(message.encode()));
-                }
-            }
-            PayerAction::Reserve {
-                channel,
-                at_least,
-                at_most,
-            } => {
-                self.after(
-                    index,
-                    WALLET_MS,
-                    Event::Reserve {
-                        channel,
-                        at_least,
-                        at_most,
-                    },
-                );
-            }
-            PayerAction::Commit {
-                channel,
-                holding,
-                payee,
-                certificate,
-            } => {
-                assert_eq!(payee, certificate.holder);
-                let to = certificate;
-                self.after(
-                    index,
-                    WALLET_MS,
-                    Event::Commit {
-                        channel,
-                        holding,
-                        to,
-                    },
-                );
-            }
-            PayerAction::Release { holding, .. } => self.purse.release(holding),
-            PayerAction::Ticked { spend, k, .. } => self.purse.ticked(&spend, k),
-            PayerAction::Closed { spend, close, .. } => self.purse.settle(&spend, &close),
-            PayerAction::Ended { .. } => self.pairs[index].ended += 1,
-            PayerAction::GoesFree(reason) => self.pairs[index].free.push(reason),
-        }
-    }
-
-    fn payee_action(&mut self, index: usize, action: PayeeAction) {
-        let setup = &self.pairs[index].setup;
-        let (latency_ms, acceptance_ms) = (setup.latency_ms, setup.acceptance_ms);
-        match action {
-            PayeeAction::Send(message) => {
-                assert!(self.pairs[index].connected, "nothing is sent after the end");
-                let sent_at = self.pairs[index].sent_until.max(self.now);
-                let at = sent_at.plus_ms(latency_ms);
-                self.at(index, at, Event::ToPayer(message.encode()));
-            }
-            PayeeAction::Check {
-                channel, holding, ..
-            } => {
-                let holding = holding.id;
-                self.after(index, WALLET_MS, Event::Checked { channel, holding });
-            }
-            PayeeAction::NeedKey { channel } => {
-                self.after(index, WALLET_MS, Event::Key { channel });
-            }
-            PayeeAction::KeyUnused { .. } => {}
-            PayeeAction::RecordOpen {
-                channel, holding, ..
-            } => {
-                let holding = holding.id;
-                self.after(index, WALLET_MS, Event::Recorded { channel, holding });
-            }
-            PayeeAction::Accept {
-                channel,
-                spend,
-                records,
-            } => {
-                assert!(records.iter().all(dpay::record::SignedRecord::verify));
-                self.after(index, acceptance_ms, Event::Verdict { channel, spend });
-            }
-            PayeeAction::Ticked { spend, k, .. } => self.purse.received(&spend, k),
-            PayeeAction::Close {
-                channel,
-                spend,
-                k,
-                wk,
-            } => {
-                self.after(
-                    index,
-                    WALLET_MS,
-                    Event::Closed {
-                        channel,
-                        spend,
-                        k,
-                        wk,
-                    },
-                );
-            }
-        }
-    }
-
     /// Stops a pair and runs until both ends have resolved everything.
     pub fn finish(&mut self, index: usize) {
         if !self.pairs[index].stopped {
             self.stop(index);
         }
-        let payer_done = self.run(300_000, |w| w.pairs[index].payer.is_done());
+        let payer_done = self.run(300_000, |w| {
+            w.pairs[index].payer_crashed || w.pairs[index].payer.is_done()
+        });
         assert!(payer_done, "{:#?}", self.pairs[index].payer);
-        if self.pairs[index].connected {
-            self.disconnect(index);
-        }
+        self.disconnect(index);
         self.run(100, |_| false);
-        let payee_done = self.run(300_000, |w| w.pairs[index].payee.is_done());
+        let payee_done = self.run(300_000, |w| {
+            w.pairs[index].payee_crashed || w.pairs[index].payee.is_done()
+        });
         assert!(payee_done, "{:#?}", self.pairs[index].payee);
     }
 }

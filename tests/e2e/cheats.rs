@@ -23,10 +23,10 @@ const VALUE: u32 = 1024;
 
 /// A coin that the broker's own key signed, held by a key of the test's: for a payee it is as good as
 /// any that was sold.
-struct Money {
-    holder: SecretKey,
-    coin: CoinCertificate,
-    chain: Chain,
+pub struct Money {
+    pub holder: SecretKey,
+    pub coin: CoinCertificate,
+    pub chain: Chain,
 }
 
 fn today() -> Day {
@@ -45,7 +45,7 @@ fn coin(broker: &SecretKey, holder: PublicKey, expires: Day, nonce: u8) -> CoinC
     CoinCertificate::issue(broker, value, holder, today(), expires, [nonce; 16])
 }
 
-fn money(world: &TestWorld, nonce: u8) -> Money {
+pub fn money(world: &TestWorld, nonce: u8) -> Money {
     let holder = SecretKey::from_bytes([nonce; 32]);
     let coin = coin(&broker_key(world), holder.public(), today().plus(30), nonce);
     Money {
@@ -56,11 +56,11 @@ fn money(world: &TestWorld, nonce: u8) -> Money {
 }
 
 impl Money {
-    fn path(&self) -> Vec<u8> {
+    pub fn path(&self) -> Vec<u8> {
         path(self.coin)
     }
 
-    fn open(&self, certificate: PseudonymCertificate) -> OpenSpend {
+    pub fn open(&self, certificate: PseudonymCertificate) -> OpenSpend {
         OpenSpend::sign(
             &self.holder,
             &Holding::of_coin(&self.coin).id,
@@ -70,7 +70,7 @@ impl Money {
         )
     }
 
-    fn tick(&self, channel: u32, k: u32) -> Message {
+    pub fn tick(&self, channel: u32, k: u32) -> Message {
         let wk = self.chain.reveal(k).expect("within the coin");
         Message::Tick { channel, k, wk }
     }
@@ -81,7 +81,11 @@ fn path(coin: CoinCertificate) -> Vec<u8> {
     Path { coin, links }.encode()
 }
 
-async fn seeder(world: &TestWorld, name: &str, t: &Torrent) -> (dpay::cli::world::Proc, String) {
+pub async fn seeder(
+    world: &TestWorld,
+    name: &str,
+    t: &Torrent,
+) -> (dpay::cli::world::Proc, String) {
     world.wallet(name, 0).await.expect("a wallet");
     let price = PRICE.to_string();
     world
@@ -95,7 +99,7 @@ async fn seeder(world: &TestWorld, name: &str, t: &Torrent) -> (dpay::cli::world
         .expect("seeds")
 }
 
-async fn connect(address: &str, t: &Torrent, id: u8) -> RawPeer {
+pub async fn connect(address: &str, t: &Torrent, id: u8) -> RawPeer {
     let mut peer = RawPeer::connect(address, t.info_hash, &[id; 20])
         .await
         .expect("connects");
@@ -107,7 +111,7 @@ async fn connect(address: &str, t: &Torrent, id: u8) -> RawPeer {
 }
 
 /// Proposes, and returns the payee's key.
-async fn propose(peer: &mut RawPeer, channel: u32, path: Vec<u8>) -> PseudonymCertificate {
+pub async fn propose(peer: &mut RawPeer, channel: u32, path: Vec<u8>) -> PseudonymCertificate {
     peer.pay(&Message::Propose { channel, path })
         .await
         .expect("sends");
@@ -122,7 +126,7 @@ async fn propose(peer: &mut RawPeer, channel: u32, path: Vec<u8>) -> PseudonymCe
 }
 
 /// Opens a channel and waits for its verdict.
-async fn open(peer: &mut RawPeer, money: &Money, channel: u32) -> Message {
+pub async fn open(peer: &mut RawPeer, money: &Money, channel: u32) -> Message {
     let certificate = propose(peer, channel, money.path()).await;
     let open = money.open(certificate);
     peer.pay(&Message::Open { channel, open })
@@ -142,7 +146,7 @@ async fn open(peer: &mut RawPeer, money: &Money, channel: u32) -> Message {
     .expect("a verdict")
 }
 
-fn is_accepted(message: &Message) -> bool {
+pub fn is_accepted(message: &Message) -> bool {
     matches!(
         message,
         Message::Opened {
@@ -169,7 +173,7 @@ async fn take_all(peer: &mut RawPeer, t: &Torrent, first: &mut u64) -> u64 {
 }
 
 /// Counts the bytes that come until nothing but keep-alives comes for two seconds.
-async fn drain(peer: &mut RawPeer, t: &Torrent) -> u64 {
+pub async fn drain(peer: &mut RawPeer, t: &Torrent) -> u64 {
     let mut got = 0;
     while let Some(event) = peer
         .next_within(Duration::from_secs(2))

@@ -8,4 +8,7 @@ mod foreign;
 mod killed;
 mod passing;
 mod raw;
+mod relay;
+mod replay;
+mod resume;
 mod support;

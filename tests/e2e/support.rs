@@ -84,6 +84,15 @@ pub struct Torrent {
 
 /// Makes a payload of `bytes` and its torrent by `dpay create`.
 pub async fn torrent(world: &TestWorld, bytes: usize, piece_kib: u32) -> Torrent {
+    torrent_with(world, bytes, piece_kib, &[]).await
+}
+
+/// One whose peers are only those that a test names.
+pub async fn private_torrent(world: &TestWorld, bytes: usize, piece_kib: u32) -> Torrent {
+    torrent_with(world, bytes, piece_kib, &["--private"]).await
+}
+
+async fn torrent_with(world: &TestWorld, bytes: usize, piece_kib: u32, extra: &[&str]) -> Torrent {
     let data = world.dir.path().join("payload");
     std::fs::create_dir_all(&data).expect("can write");
     let name = format!("payload-{bytes}.bin");
@@ -92,7 +101,7 @@ pub async fn torrent(world: &TestWorld, bytes: usize, piece_kib: u32) -> Torrent
     std::fs::write(&path, &content).expect("can write");
     let file = world.dir.path().join(format!("{name}.torrent"));
     let kib = piece_kib.to_string();
-    let args = [
+    let mut args = vec![
         "create",
         path.to_str().expect("UTF-8"),
         "-o",
@@ -100,6 +109,7 @@ pub async fn torrent(world: &TestWorld, bytes: usize, piece_kib: u32) -> Torrent
         "--piece-kib",
         &kib,
     ];
+    args.extend(extra);
     world.must("maker", &args).await.expect("a torrent is made");
     let metainfo = dpay::torrent::Metainfo::decode(&std::fs::read(&file).expect("is there"))
         .expect("is a torrent");

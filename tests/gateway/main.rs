@@ -3,4 +3,5 @@
 mod pay;
 mod plumbing;
 mod raw;
+mod resume;
 mod support;

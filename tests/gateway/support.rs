@@ -33,11 +33,15 @@ pub struct Node {
 
 /// One without payment.
 pub async fn node() -> Node {
-    node_with(None, None).await
+    node_with(GatewayConfig::new(LOOPBACK), None, None).await
 }
 
-async fn node_with(payments: Option<Payments>, home: Option<TempDir>) -> Node {
-    let gateway = Gateway::start(&GatewayConfig::new(LOOPBACK)).expect("starts");
+async fn node_with(
+    config: GatewayConfig,
+    payments: Option<Payments>,
+    home: Option<TempDir>,
+) -> Node {
+    let gateway = Gateway::start(&config).expect("starts");
     let wallet = payments.as_ref().map(|p| p.wallet.clone());
     if let Some(payments) = payments {
         gateway.enable_payments(payments);
@@ -162,12 +166,17 @@ impl World {
 
     /// A node with `units` in its account.
     pub async fn node(&self, units: u64) -> Node {
+        self.node_with(units, GatewayConfig::new(LOOPBACK)).await
+    }
+
+    /// A node with `units` in its account, and a gateway of its own kind.
+    pub async fn node_with(&self, units: u64, config: GatewayConfig) -> Node {
         let home = tempfile::tempdir().expect("makes a folder");
         let path = home.path().join("wallet");
         let pass = Passphrase::none();
         Wallet::init(&path, None, &pass).await.expect("makes");
-        let config = WalletConfig::new(&path, Some(self.broker.url()));
-        let wallet = Wallet::open(config, &pass).await.expect("opens");
+        let wallet = WalletConfig::new(&path, Some(self.broker.url()));
+        let wallet = Wallet::open(wallet, &pass).await.expect("opens");
         if units > 0 {
             let operation = Operation::Deposit {
                 account: wallet.account(),
@@ -190,7 +199,7 @@ impl World {
             wallet,
             dht: Some(dht),
         };
-        node_with(Some(payments), Some(home)).await
+        node_with(config, Some(payments), Some(home)).await
     }
 }
 

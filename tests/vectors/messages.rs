@@ -72,6 +72,11 @@ fn message_of(input: &Value) -> Message {
             wk: wk(),
         },
         "due" => Message::Due(due(input)),
+        "resumed" => Message::Resumed {
+            channel: channel(),
+            k: k(),
+            wk: wk(),
+        },
         "resume" => Message::Resume {
             channel: channel(),
             spend: spend(),

@@ -12,6 +12,7 @@ use super::chores::Keep;
 use super::door::BrokerDoor;
 use super::errands::{Desk, News, Parked};
 use super::keeping::Keeping;
+use super::kept::KeptAsk;
 use super::open::WalletConfig;
 use super::reader::Reader;
 use super::slots::SlotReader;
@@ -38,8 +39,8 @@ use crate::wire::message::RefuseReason;
 /// Ticks are on disk this long after they came.
 const FLUSH: Duration = Duration::from_millis(500);
 
-type Reply<T> = oneshot::Sender<T>;
-type Outcome<T> = Result<T, CashierError>;
+pub(super) type Reply<T> = oneshot::Sender<T>;
+pub(super) type Outcome<T> = Result<T, CashierError>;
 
 /// What can be asked of the task.
 pub(super) enum Ask {
@@ -67,6 +68,7 @@ pub(super) enum Ask {
     Close(Commitment, u32, ChainValue, Reply<Outcome<ClosePart>>),
     RecordPut(Commitment, Reply<Outcome<()>>),
     OpenChannels(Reply<OpenChannels>),
+    Kept(KeptAsk),
     SetBudget(InfoHash, Option<Units>, Reply<Outcome<()>>),
     Balance(Reply<Balance>),
     History(u32, Reply<Outcome<Vec<JournalEntry>>>),
@@ -263,6 +265,7 @@ impl Purse {
             Ask::History(limit, reply) => {
                 give(reply, self.store.journal(limit).await.map_err(Into::into));
             }
+            Ask::Kept(ask) => self.serve_kept(ask, now).await,
             Ask::Broker(reply) => self.park(Parked::Broker(reply)).await,
             Ask::Buy(units, reply) => self.park(Parked::Buy(units, reply)).await,
             Ask::Redeem(which, reply) => self.park(Parked::Redeem(which, reply)).await,
@@ -324,7 +327,7 @@ impl Purse {
         }
     }
 
-    async fn done(&mut self, change: Result<Change, WalletError>) -> Outcome<()> {
+    pub(super) async fn done(&mut self, change: Result<Change, WalletError>) -> Outcome<()> {
         self.apply(change?).await?;
         Ok(())
     }

@@ -3,14 +3,12 @@
 //! (`docs/protocol.md` sections 6 and 10).
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::CashierError;
 use super::checks::SpentCopy;
 use super::door::{BrokerDoor, DoorError, Shown};
 use super::errands::{Errand, News};
-use super::home::{self, HomeError};
+use super::proofs::{ConflictRole, ConflictSeen};
 use super::purse::Purse;
 use crate::broker::answer::{Notice, NoticeKind};
 use crate::coin::ids::Commitment;
@@ -20,8 +18,6 @@ use crate::wallet::notices::{self, Event, Told};
 use crate::wallet::trade::SETTLE_DAYS;
 use crate::wallet::{HoldingState, ReceivedRow, Rows, proofs};
 
-/// Where proofs are kept, in the wallet's home.
-pub const PROOFS: &str = "proofs";
 /// Notices are asked for this often.
 const NOTICES_EVERY_MS: u64 = 3_600_000;
 /// Wait after the broker did not take a proof or a path.
@@ -162,7 +158,7 @@ impl Purse {
                 | Shown::Refused {
                     proof: Some(proof), ..
                 } => {
-                    self.keep_proof(proof, now).await;
+                    self.proof_found(&proof, now).await;
                 }
                 _ => {}
             }
@@ -217,42 +213,34 @@ impl Purse {
         let paid_with = self.rows.received.values().find(|row| {
             Slot::spend(&row.holding.id).salts().contains(&ours.salt) && row.holding.key == ours.key
         });
-        if let Some(row) = paid_with
-            && let Ok(path) = Path::decode(&row.path, MAX_LINKS_REDEEM)
+        if let Some(row) = paid_with.cloned() {
+            self.contest(&row);
+        }
+        self.proof_found(&proof, now).await;
+    }
+
+    /// What a received spend was paid with is presented against the other statement.
+    pub(super) fn contest(&mut self, row: &ReceivedRow) {
+        if let Ok(path) = Path::decode(&row.path, MAX_LINKS_REDEEM)
             && self.watcher.contested.insert(row.spend)
         {
             self.watcher.to_contest.push((path, Some(row.open)));
         }
-        self.keep_proof(proof, now).await;
     }
 
-    async fn keep_proof(&mut self, proof: FraudProof, now: UnixMs) {
-        match self.write_proof(&proof) {
-            Ok(Some(path)) => tracing::warn!("a double spend: the proof is in {}", path.display()),
-            Ok(None) => return,
-            Err(error) => tracing::error!("a proof could not be kept: {error}"),
-        }
-        if let Err(error) = self.apply(proofs::kept(&self.rows, &proof, now)).await {
-            tracing::error!("a proof is not in the history: {error}");
-        }
+    /// A proof that was not kept before goes to the broker.
+    pub(super) fn tell_broker(&mut self, proof: FraudProof) {
         self.watcher.to_tell.push(proof);
     }
 
-    /// Writes the proof's bytes; none where it was kept before.
-    fn write_proof(&self, proof: &FraudProof) -> Result<Option<PathBuf>, CashierError> {
-        let directory = self.config.home.join(PROOFS);
-        home::prepare(&directory)?;
-        let part = |text: String| text.chars().take(16).collect::<String>();
-        let name = format!(
-            "{}-{}.proof",
-            part(proof.key().to_string()),
-            part(proof.salt().to_string())
-        );
-        let path = directory.join(name);
-        match home::write_new(&path, &proof.encode()) {
-            Ok(()) => Ok(Some(path)),
-            Err(HomeError::Exists(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+    async fn proof_found(&mut self, proof: &FraudProof, now: UnixMs) {
+        let seen = ConflictSeen {
+            role: ConflictRole::Payee,
+            info_hash: None,
+            peer: None,
+        };
+        if let Err(error) = self.keep_proof(proof, seen, now).await {
+            tracing::error!("a proof could not be kept: {error}");
         }
     }
 }

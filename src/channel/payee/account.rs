@@ -76,6 +76,7 @@ impl Payee {
 
     /// What must come before more is served.
     fn wait_reason(&self) -> WaitReason {
+        let is_unproven = |c: &Channel| matches!(c.state, State::Unproven(_));
         let is_deciding = |c: &Channel| matches!(c.state, State::Recording(_) | State::Deciding(_));
         if self.accepted_once {
             let bought_bytes = self.windows.price().bytes_bought(self.capacity());
@@ -83,6 +84,8 @@ impl Payee {
                 true => WaitReason::Coin,
                 false => WaitReason::Ticks,
             }
+        } else if self.channels.values().any(is_unproven) {
+            WaitReason::Ticks
         } else if self.channels.values().any(is_deciding) {
             WaitReason::Accept
         } else if self.proposed_once {

@@ -1,7 +1,8 @@
 //! What a payee does with the payer's messages, and with states that lasted too long.
 
-use super::channel::{Channel, Opened, Proposal, State};
+use super::channel::{Channel, Claim, Opened, Proposal, State};
 use super::{OWN_ANSWER_MS, Payee, PayeeAction};
+use crate::channel::conflict::{MAX_PROOFS, convicted};
 use crate::channel::{MAX_CHANNELS, MAX_FAILED_PROPOSALS, PeerFault};
 use crate::coin::certificate::PAYEE_MARGIN_DAYS;
 use crate::coin::{CertificateError, ChainValue, Commitment};
@@ -20,9 +21,22 @@ impl Payee {
             Message::Propose { channel, path } => self.on_propose(now, *channel, path),
             Message::Open { channel, open } => self.on_open(now, *channel, open),
             Message::Tick { channel, k, wk } => self.on_tick(now, *channel, *k, wk),
-            Message::Resume { channel, .. } => self.on_resume(*channel),
+            Message::Resume {
+                channel,
+                spend,
+                k,
+                wk,
+            } => {
+                let claim = Claim {
+                    spend: *spend,
+                    k: *k,
+                    wk: *wk,
+                    closes: false,
+                };
+                self.on_resume(now, *channel, claim)
+            }
             Message::CloseRequest { spend, k, wk } => self.on_close_request(now, spend, *k, wk),
-            Message::Conflict { .. } => Ok(()),
+            Message::Conflict { proof } => self.on_conflict(proof),
             _ => Err(PeerFault::Unexpected {
                 kind: message.kind(),
             }),
@@ -31,6 +45,9 @@ impl Payee {
 
     /// -> Checking, or refused. All that costs anything is counted.
     fn on_propose(&mut self, now: UnixMs, channel: u32, path: &[u8]) -> Result<(), PeerFault> {
+        if self.failures >= MAX_FAILED_PROPOSALS {
+            return Err(PeerFault::TooManyProposals);
+        }
         self.begin(channel)?;
         let in_use = self.channels.len();
         let proposal = match self.stopping {
@@ -57,13 +74,10 @@ impl Payee {
         Ok(())
     }
 
-    /// A new channel's number, while proposals may still fail.
-    fn begin(&mut self, channel: u32) -> Result<(), PeerFault> {
+    /// A new channel's number.
+    pub(super) fn begin(&mut self, channel: u32) -> Result<(), PeerFault> {
         if channel < self.next_channel {
             return Err(PeerFault::ChannelReused(channel));
-        }
-        if self.failures >= MAX_FAILED_PROPOSALS {
-            return Err(PeerFault::TooManyProposals);
         }
         self.next_channel = channel.saturating_add(1);
         Ok(())
@@ -88,7 +102,8 @@ impl Payee {
     /// A holding may be proposed again as long as it was not opened: the older proposal has failed.
     fn replace(&mut self, holding: &Holding) -> Result<(), RefuseReason> {
         let mut channels = self.channels.iter();
-        let older = channels.find(|(_, channel)| channel.holding().id == holding.id);
+        let is_same = |channel: &Channel| channel.holding().is_some_and(|h| h.id == holding.id);
+        let older = channels.find(|(_, channel)| is_same(channel));
         match older {
             Some((_, channel)) if channel.opened().is_some() => Err(RefuseReason::Seen),
             Some((id, _)) => {
@@ -101,7 +116,8 @@ impl Payee {
         }
     }
 
-    /// Keyed -> Recording. The same open again is answered again.
+    /// Keyed -> Recording. The same open again is answered again. It may be to a key that was given on
+    /// an earlier connection, where that open was lost: the wallet knows its keys.
     fn on_open(&mut self, now: UnixMs, channel: u32, open: &OpenSpend) -> Result<(), PeerFault> {
         let Some(known) = self.known(channel, "open")? else {
             return Ok(());
@@ -118,12 +134,9 @@ impl Payee {
             self.send(Message::Opened { channel, state });
             return Ok(());
         }
-        let State::Keyed(proposal, certificate) = &known.state else {
+        let State::Keyed(proposal) = &known.state else {
             return Err(PeerFault::Unexpected { kind: "open" });
         };
-        if open.payee_certificate != *certificate {
-            return Err(PeerFault::OtherOpen(channel));
-        }
         open.verify(&proposal.holding)
             .map_err(|fault| PeerFault::BadOpen { channel, fault })?;
         let proposal = proposal.clone();
@@ -156,12 +169,13 @@ impl Payee {
         }
         let known = self.channels.get_mut(&channel).map(|c| &mut c.state);
         match known {
-            Some(State::Accepted(opened) | State::Deciding(opened)) => {
+            Some(State::Accepted(opened) | State::Deciding(opened) | State::Unproven(opened)) => {
                 if opened.tick(channel, k, wk)? {
                     let spend = opened.spend;
                     self.active = now;
                     self.actions
                         .push_back(PayeeAction::Ticked { spend, k, wk: *wk });
+                    self.go_on(now, channel);
                 }
                 self.close_if_ticked_through(now, channel);
                 Ok(())
@@ -171,15 +185,8 @@ impl Payee {
         }
     }
 
-    /// Channels of earlier connections were closed when those ended: nothing is known to resume.
-    fn on_resume(&mut self, channel: u32) -> Result<(), PeerFault> {
-        self.begin(channel)?;
-        self.refuse(channel, RefuseReason::Unknown);
-        Ok(())
-    }
-
-    /// Recording, Deciding, Accepted -> Closing, at the payer's last tick if that is higher. A close
-    /// of another spend is one that is closed already.
+    /// Recording, Unproven, Deciding, Accepted -> Closing, at the payer's last tick if that is higher.
+    /// Any other spend is the wallet's, if it is known at all.
     fn on_close_request(
         &mut self,
         now: UnixMs,
@@ -189,14 +196,16 @@ impl Payee {
     ) -> Result<(), PeerFault> {
         let found = self.channels.iter_mut().find_map(|(id, channel)| {
             let opened = match &mut channel.state {
-                State::Recording(opened) | State::Deciding(opened) | State::Accepted(opened) => {
-                    opened
-                }
+                State::Recording(opened)
+                | State::Unproven(opened)
+                | State::Deciding(opened)
+                | State::Accepted(opened) => opened,
                 _ => return None,
             };
             (opened.spend == *spend).then_some((*id, opened))
         });
         let Some((channel, opened)) = found else {
+            self.close_elsewhere(spend, k, wk);
             return Ok(());
         };
         if k > opened.k && opened.tick(channel, k, wk)? {
@@ -204,6 +213,23 @@ impl Payee {
             self.actions.push_back(PayeeAction::Ticked { spend, k, wk });
         }
         self.close(now, channel, None);
+        Ok(())
+    }
+
+    /// The payer shows a proof of fraud: it is kept if it is about anything on this connection.
+    fn on_conflict(&mut self, proof: &[u8]) -> Result<(), PeerFault> {
+        self.proofs = self.proofs.saturating_add(1);
+        if self.proofs > MAX_PROOFS {
+            return Err(PeerFault::Unexpected { kind: "conflict" });
+        }
+        let accepts =
+            |broker: &_| (self.terms.brokers.iter()).any(|(accepted, _)| accepted == broker);
+        let key = convicted(proof, &accepts)?;
+        let mut opened = self.channels.values().filter_map(Channel::opened);
+        if opened.any(|opened| opened.rests_on(&key)) {
+            let proof = proof.to_vec();
+            self.actions.push_back(PayeeAction::Conflict { proof });
+        }
         Ok(())
     }
 
@@ -222,7 +248,11 @@ impl Payee {
         self.channels.remove(&channel);
         let is_ours = matches!(
             reason,
-            RefuseReason::Busy | RefuseReason::NoKey | RefuseReason::Stopping | RefuseReason::Late
+            RefuseReason::Busy
+                | RefuseReason::NoKey
+                | RefuseReason::Stopping
+                | RefuseReason::Late
+                | RefuseReason::Unknown
         );
         if !is_ours {
             self.failures = self.failures.saturating_add(1);
@@ -234,13 +264,15 @@ impl Payee {
         });
     }
 
-    /// Recording, Deciding, Accepted -> Closing, at what is ticked.
+    /// Recording, Unproven, Deciding, Accepted -> Closing, at what is ticked.
     pub(super) fn close(&mut self, now: UnixMs, channel: u32, refusal: Option<RefuseReason>) {
         let Some(known) = self.channels.get_mut(&channel) else {
             return;
         };
-        let (State::Recording(opened) | State::Deciding(opened) | State::Accepted(opened)) =
-            &known.state
+        let (State::Recording(opened)
+        | State::Unproven(opened)
+        | State::Deciding(opened)
+        | State::Accepted(opened)) = &known.state
         else {
             return;
         };
@@ -277,13 +309,13 @@ impl Payee {
     pub(super) fn leave(&mut self, now: UnixMs, channel: u32, reason: RefuseReason) {
         let state = self.channels.get(&channel).map(|c| &c.state);
         match state {
-            Some(State::Checking(_) | State::Keying(_) | State::Keyed(..)) => {
-                self.refuse(channel, reason);
+            Some(State::Checking(_) | State::Keying(_) | State::Keyed(_) | State::Resuming(_)) => {
+                self.refuse(channel, reason)
             }
             Some(State::Recording(_) | State::Deciding(_)) => {
                 self.close(now, channel, Some(reason));
             }
-            Some(State::Accepted(_)) => self.close(now, channel, None),
+            Some(State::Accepted(_) | State::Unproven(_)) => self.close(now, channel, None),
             Some(State::Closing(..)) | None => {}
         }
     }
@@ -291,8 +323,9 @@ impl Payee {
     /// A state lasted too long.
     pub(super) fn expire(&mut self, now: UnixMs, channel: u32) {
         let reason = match self.channels.get(&channel).map(|c| &c.state) {
-            Some(State::Checking(_) | State::Keying(_)) => RefuseReason::Busy,
-            Some(State::Keyed(..)) => RefuseReason::Late,
+            Some(State::Checking(_) | State::Keying(_) | State::Resuming(_)) => RefuseReason::Busy,
+            Some(State::Unproven(_)) => return self.leave_open(channel, false),
+            Some(State::Keyed(_)) => RefuseReason::Late,
             Some(State::Recording(_) | State::Deciding(_)) => RefuseReason::Undecided,
             Some(State::Closing(opened, _)) => {
                 let opened = opened.clone();
@@ -313,7 +346,7 @@ impl Payee {
         let (Some(key), Some(State::Keying(proposal))) = (key, state) else {
             return false;
         };
-        let keyed = Channel::new(State::Keyed(proposal.clone(), key.certificate), now);
+        let keyed = Channel::new(State::Keyed(proposal.clone()), now);
         self.channels.insert(channel, keyed);
         // How much is served before acceptance: the payer waits for a piece only if one comes.
         self.tell_due();

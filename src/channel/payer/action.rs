@@ -20,6 +20,10 @@ pub struct PayerTerms {
     /// Whether the payee was honest before. A stranger gets its `open` only after its first
     /// verified piece, where it serves one provisionally.
     pub is_known_payee: bool,
+    /// Whether the wallet is asked for spends of earlier connections before anything is opened.
+    pub recalls: bool,
+    /// Whether this payee is not to be paid, as [`PayerAction::Avoid`] said on an earlier connection.
+    pub is_avoided: bool,
 }
 
 /// What the driver of a [`Payer`] is to do, in this order.
@@ -27,6 +31,15 @@ pub struct PayerTerms {
 pub enum PayerAction {
     /// Send to the payee.
     Send(Message),
+    /// Which spends without a close may lie with this payee, for this torrent and on no connection?
+    /// Answer by [`Payer::handle_recalled`]. Each that is handed over ends by [`PayerAction::Closed`]
+    /// or [`PayerAction::Ended`].
+    Recall,
+    /// The payee has the spend of an earlier connection: its channel is in use again.
+    Resumed {
+        /// c of the spend.
+        spend: Commitment,
+    },
     /// Set a holding aside; answer by [`Payer::handle_reserved`], at once.
     Reserve {
         /// The channel it is for.
@@ -63,6 +76,18 @@ pub enum PayerAction {
         k: u32,
         /// What shows it.
         wk: ChainValue,
+    },
+    /// The payee shows that somebody signed two items of one slot, and the proof holds: this wallet,
+    /// if it runs twice, or whoever held the coin before. Keep it.
+    Conflict {
+        /// `record::FraudProof`, encoded.
+        proof: Vec<u8>,
+    },
+    /// The payee took spends and refused them with nothing paid, which uses up a coin's links: it is
+    /// not paid on this connection any more, nor should it be on others for a while.
+    Avoid {
+        /// What it said.
+        reason: RefuseReason,
     },
     /// The payee closed; the close is good.
     Closed {

@@ -1,7 +1,8 @@
 //! One channel as its payer sees it: the states, and what each holds.
 
 use crate::channel::{
-    IDLE_MS, KEY_ANSWER_MS, OWN_ANSWER_MS, PeerFault, Reserved, VERDICT_GRACE_MS, VERDICT_MS,
+    IDLE_MS, KEY_ANSWER_MS, OWN_ANSWER_MS, PeerFault, Recalled, Reserved, VERDICT_GRACE_MS,
+    VERDICT_MS,
 };
 use crate::coin::{Chain, ChainValue, Commitment, PseudonymCertificate};
 use crate::record::{ClosePart, Holding, OpenSpend};
@@ -19,6 +20,8 @@ pub(super) struct Spent {
     pub spend: Commitment,
     /// Units ticked.
     pub k: u32,
+    /// Units that count for earlier connections.
+    pub base: u32,
 }
 
 impl Spent {
@@ -30,6 +33,17 @@ impl Spent {
             chain,
             spend,
             k: 0,
+            base: 0,
+        }
+    }
+
+    /// As the wallet has it: so far nothing is paid on this connection.
+    pub fn recalled(past: &Recalled) -> Spent {
+        let new = Spent::new(past.reserved.holding, past.open, past.chain.clone());
+        Spent {
+            k: past.last_k,
+            base: past.last_k,
+            ..new
         }
     }
 
@@ -44,9 +58,20 @@ impl Spent {
         Some((more, wk))
     }
 
+    /// The next tick, if any is left.
+    pub fn next(&self) -> Option<(u32, ChainValue)> {
+        let k = self.k.checked_add(1)?;
+        Some((k, self.chain.reveal(k)?))
+    }
+
     /// Units that are not ticked.
     pub fn left(&self) -> Units {
         self.holding.value.saturating_sub(self.ticked())
+    }
+
+    /// Units ticked on this connection.
+    pub fn paid(&self) -> Units {
+        Units(u64::from(self.k.saturating_sub(self.base)))
     }
 
     pub fn ticked(&self) -> Units {
@@ -79,7 +104,14 @@ pub(super) enum State {
     /// The wallet writes and signs the spend. Durable: Opening. `refused`, late, disconnect: gone,
     /// and the spend ends unused when it becomes durable.
     Committing(Reserved),
-    /// `open` is sent. `opened accepted`: Paying. `refused` with a close: closed. Late, stop: Closing.
+    /// `resume` is sent for a spend of an earlier connection. `resumed`: Opening. `refused` as unknown
+    /// by the very peer: Again. `close`: closed. Any other refusal, late: ended. Stop: Closing.
+    Resuming(Spent, Box<Recalled>),
+    /// The payee never had the open: `propose` is sent again. `key`: the same open is sent, Opening.
+    /// Refused, late, stop: ended.
+    Again(Spent),
+    /// `open` is sent, or the payee has it from before. `opened accepted`: Paying. `refused` with a
+    /// close: closed. Late, stop: Closing.
     Opening(Spent),
     /// Accepted. Ticks pay. Ticked through, idle, stop: Closing. `close`: closed.
     Paying(Spent),
@@ -105,7 +137,9 @@ impl Channel {
     pub fn deadline(&self, active: UnixMs) -> UnixMs {
         match self.state {
             State::Reserving | State::Committing(..) => self.since.plus_ms(OWN_ANSWER_MS),
-            State::Proposed(_) | State::Keyed(..) => self.since.plus_ms(KEY_ANSWER_MS),
+            State::Proposed(_) | State::Keyed(..) | State::Resuming(..) | State::Again(_) => {
+                self.since.plus_ms(KEY_ANSWER_MS)
+            }
             State::Opening(_) => self.since.plus_ms(VERDICT_MS + VERDICT_GRACE_MS),
             State::Paying(_) => self.since.max(active).plus_ms(IDLE_MS),
             State::Closing(_) => self.since.plus_ms(CLOSE_ANSWER_MS),
@@ -115,7 +149,11 @@ impl Channel {
     /// The spend, once it is durable.
     pub const fn spent(&self) -> Option<&Spent> {
         match &self.state {
-            State::Opening(spent) | State::Paying(spent) | State::Closing(spent) => Some(spent),
+            State::Resuming(spent, _)
+            | State::Again(spent)
+            | State::Opening(spent)
+            | State::Paying(spent)
+            | State::Closing(spent) => Some(spent),
             _ => None,
         }
     }
@@ -125,7 +163,7 @@ impl Channel {
         !matches!(self.state, State::Paying(_) | State::Closing(_))
     }
 
-    /// Units that ticks on this channel pay or will have paid: its value, what was ticked once it
+    /// Units that ticks on this channel pay or will have paid on this connection: its value, what was ticked once it
     /// closes, and nothing while no holding is known.
     pub fn worth(&self) -> Units {
         match &self.state {
@@ -133,8 +171,14 @@ impl Channel {
             State::Proposed(reserved) | State::Keyed(reserved, _) | State::Committing(reserved) => {
                 reserved.holding.value
             }
-            State::Opening(spent) | State::Paying(spent) => spent.holding.value,
-            State::Closing(spent) => spent.ticked(),
+            State::Resuming(spent, _)
+            | State::Again(spent)
+            | State::Opening(spent)
+            | State::Paying(spent) => {
+                let base = Units(u64::from(spent.base));
+                spent.holding.value.saturating_sub(base)
+            }
+            State::Closing(spent) => spent.paid(),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::channel::{Channel, Spent, State};
 use super::{FreeReason, OfferTerms, Payer, PayerAction};
-use crate::channel::{PeerFault, Windows};
+use crate::channel::conflict::{MAX_PROOFS, convicted};
+use crate::channel::{MAX_FAILED_PROPOSALS, PeerFault, Windows};
 use crate::coin::{Commitment, PseudonymCertificate};
 use crate::record::ClosePart;
 use crate::units::{Units, UnixMs};
@@ -27,12 +28,13 @@ impl Payer {
                 reason,
                 close,
             } => self.on_refused(now, *channel, *reason, close.as_ref()),
+            Message::Resumed { channel, k, wk } => self.on_resumed(now, *channel, *k, wk),
             Message::Due(due) => {
                 self.on_due(now, due);
                 Ok(())
             }
             Message::Close { spend, close } => self.on_close(now, spend, close),
-            Message::Conflict { .. } => Ok(()),
+            Message::Conflict { proof } => self.on_conflict(proof),
             _ => Err(PeerFault::Unexpected {
                 kind: message.kind(),
             }),
@@ -47,7 +49,9 @@ impl Payer {
         }
         let windows = Windows::new(self.terms.piece_length_bytes, offer.price);
         let takes_our_coins = (offer.brokers.iter()).any(|(key, _)| *key == self.terms.broker);
-        let problem = if !takes_our_coins {
+        let problem = if self.terms.is_avoided {
+            Some(FreeReason::Avoided)
+        } else if !takes_our_coins {
             Some(FreeReason::Broker)
         } else if offer.price > self.terms.max_price {
             Some(FreeReason::Price {
@@ -67,6 +71,7 @@ impl Payer {
             windows,
             smallest_channel: offer.smallest_channel,
         });
+        self.recall_due = self.terms.recalls;
         self.plan(now);
         Ok(())
     }
@@ -81,8 +86,10 @@ impl Payer {
         let Some(known) = self.known(channel, "key")? else {
             return Ok(());
         };
-        let State::Proposed(reserved) = &known.state else {
-            return Err(PeerFault::Unexpected { kind: "key" });
+        let reserved = match &known.state {
+            State::Proposed(reserved) => reserved,
+            State::Again(_) => return self.send_again(now, channel),
+            _ => return Err(PeerFault::Unexpected { kind: "key" }),
         };
         let bad = |problem| PeerFault::BadKey { channel, problem };
         if certificate.broker != reserved.holding.broker {
@@ -146,10 +153,22 @@ impl Payer {
             (State::Committing(_), None) => {
                 self.channels.remove(&channel);
             }
+            (State::Resuming(_, past), None) => {
+                self.channels.remove(&channel);
+                self.on_resume_refused(now, *past, reason);
+                return Ok(());
+            }
+            (State::Again(spent), None) => {
+                self.channels.remove(&channel);
+                self.forget(&spent);
+            }
             (State::Opening(spent) | State::Closing(spent), Some(close)) => {
                 spent.check(close)?;
                 self.channels.remove(&channel);
                 self.finish(now, &spent, close);
+                if close.k == 0 {
+                    self.avoid(reason);
+                }
             }
             (State::Opening(spent) | State::Closing(spent), None) => {
                 self.channels.remove(&channel);
@@ -161,6 +180,18 @@ impl Payer {
         self.go_free(now, FreeReason::Refused(reason));
         self.plan(now);
         Ok(())
+    }
+
+    /// A spend was refused with nothing paid, and its coin has one link less. As undecided that may be
+    /// the DHT's doing: only the third time, else at once, this payee is paid no more. One that is
+    /// about to go does no harm.
+    fn avoid(&mut self, reason: RefuseReason) {
+        self.used_up = self.used_up.saturating_add(1);
+        let is_doubt = reason == RefuseReason::Undecided && self.used_up < MAX_FAILED_PROPOSALS;
+        if !is_doubt && reason != RefuseReason::Stopping {
+            self.failures = MAX_FAILED_PROPOSALS;
+            self.actions.push_back(PayerAction::Avoid { reason });
+        }
     }
 
     /// Requests are held back, or no more; before acceptance also how much is granted.
@@ -202,7 +233,8 @@ impl Payer {
 
     /// A good close: what it leaves of the ticks is paid, the rest is owed again.
     fn finish(&mut self, now: UnixMs, spent: &Spent, close: &ClosePart) {
-        let paid = Units(u64::from(close.k));
+        // What was ticked on earlier connections paid there.
+        let paid = Units(u64::from(close.k.min(spent.k).saturating_sub(spent.base)));
         self.done_units = self.done_units.checked_add(paid).unwrap_or(self.done_units);
         if close.k == spent.k && close.k > 0 {
             self.last_done = Some(spent.holding.value);
@@ -217,14 +249,32 @@ impl Payer {
 
     /// No close came: what was ticked counts as paid.
     fn end(&mut self, spent: &Spent) {
-        let ticked = spent.ticked();
+        let ticked = spent.paid();
         self.done_units = (self.done_units.checked_add(ticked)).unwrap_or(self.done_units);
         let (spend, k) = (spent.spend, spent.k);
         self.actions.push_back(PayerAction::Ended { spend, k });
     }
 
+    /// The payee shows a proof of fraud: it is kept if this connection pays anything.
+    fn on_conflict(&mut self, proof: &[u8]) -> Result<(), PeerFault> {
+        self.proofs = self.proofs.saturating_add(1);
+        if self.proofs > MAX_PROOFS {
+            return Err(PeerFault::Unexpected { kind: "conflict" });
+        }
+        convicted(proof, &|broker| *broker == self.terms.broker)?;
+        if self.channels.values().any(|c| c.spent().is_some()) {
+            let proof = proof.to_vec();
+            self.actions.push_back(PayerAction::Conflict { proof });
+        }
+        Ok(())
+    }
+
     /// The channel; `None` where it is over, which a crossing message may not know.
-    fn known(&self, channel: u32, kind: &'static str) -> Result<Option<&Channel>, PeerFault> {
+    pub(super) fn known(
+        &self,
+        channel: u32,
+        kind: &'static str,
+    ) -> Result<Option<&Channel>, PeerFault> {
         match self.channels.get(&channel) {
             Some(known) if matches!(known.state, State::Reserving) => {
                 Err(PeerFault::UnknownChannel { kind, channel })
@@ -244,7 +294,8 @@ impl Payer {
         }
     }
 
-    /// Reserving -> gone. Proposed, Keyed -> released. Opening, Paying -> Closing. Committing stays:
+    /// Reserving -> gone. Proposed, Keyed -> released. Again -> ended. Resuming, Opening, Paying ->
+    /// Closing. Committing stays:
     /// once durable it is sent, so that the payee can close it.
     fn leave(&mut self, now: UnixMs, channel: u32) {
         let Some(known) = self.channels.remove(&channel) else {
@@ -253,18 +304,23 @@ impl Payer {
         match known.state.clone() {
             State::Reserving => {}
             State::Proposed(reserved) | State::Keyed(reserved, _) => self.release(&reserved, None),
-            State::Opening(spent) | State::Paying(spent) => {
-                self.send(Message::CloseRequest {
-                    spend: spent.spend,
-                    k: spent.k,
-                    wk: spent.last_value(),
-                });
-                self.insert(channel, State::Closing(spent), now);
+            State::Again(spent) => self.forget(&spent),
+            State::Resuming(spent, _) | State::Opening(spent) | State::Paying(spent) => {
+                self.ask_to_close(now, channel, spent);
             }
             State::Committing(_) | State::Closing(_) => {
                 self.channels.insert(channel, known);
             }
         }
+    }
+
+    pub(super) fn ask_to_close(&mut self, now: UnixMs, channel: u32, spent: Spent) {
+        self.send(Message::CloseRequest {
+            spend: spent.spend,
+            k: spent.k,
+            wk: spent.last_value(),
+        });
+        self.insert(channel, State::Closing(spent), now);
     }
 
     /// A state lasted too long.
@@ -288,7 +344,11 @@ impl Payer {
                 return;
             }
             State::Keyed(..) => FreeReason::NoService,
-            State::Proposed(_) | State::Opening(_) => FreeReason::NoAnswer,
+            State::Resuming(..) => {
+                self.end_late_resume(now, channel);
+                return;
+            }
+            State::Proposed(_) | State::Again(_) | State::Opening(_) => FreeReason::NoAnswer,
             State::Paying(_) => {
                 self.is_idle = true;
                 self.leave(now, channel);

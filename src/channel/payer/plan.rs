@@ -28,6 +28,11 @@ impl Payer {
             }
             return;
         }
+        if self.recall_due && self.wanted_bytes > 0 {
+            self.recall_due = false;
+            self.recalling = Some(now);
+            self.actions.push_back(PayerAction::Recall);
+        }
         let Some(size) = self.next_size(now) else {
             return;
         };
@@ -46,7 +51,13 @@ impl Payer {
 
     fn next_size(&self, now: UnixMs) -> Option<Size> {
         let terms = self.accepted_offer()?;
-        if self.is_blocked(now) || self.is_idle || !self.has_use() || !self.may_add_channel() {
+        let is_recalling = self.recalling.is_some();
+        if is_recalling
+            || self.is_blocked(now)
+            || self.is_idle
+            || !self.has_use()
+            || !self.may_add_channel()
+        {
             return None;
         }
         let capacity = self.planned_capacity();

@@ -7,6 +7,9 @@ use crate::channel::{MAX_FAILED_PROPOSALS, NoReserve};
 use crate::units::{PricePerGib, Units, UnixMs};
 use crate::wire::message::RefuseReason;
 
+/// Pieces that window and risk always hold.
+const LEAST_PIECES: usize = 3;
+
 /// Why a peer is used without being paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreeReason {
@@ -32,6 +35,8 @@ pub enum FreeReason {
     NoWallet,
     /// It refused.
     Refused(RefuseReason),
+    /// It took spends before and refused them, with nothing paid.
+    Avoided,
     /// It did not answer a proposal or an open.
     NoAnswer,
     /// It took a proposal and served nothing.
@@ -64,6 +69,7 @@ impl FreeReason {
             FreeReason::Price { .. }
             | FreeReason::PriceForPieces { .. }
             | FreeReason::Broker
+            | FreeReason::Avoided
             | FreeReason::Wallet(NoReserve::PriceAboveLimit) => None,
         }
     }
@@ -84,6 +90,7 @@ impl fmt::Display for FreeReason {
             FreeReason::NoSpend => f.write_str("the wallet could not spend the coin"),
             FreeReason::NoWallet => f.write_str("the wallet did not answer"),
             FreeReason::Refused(reason) => write!(f, "it refused payment: {reason}"),
+            FreeReason::Avoided => f.write_str("it took spends before and then refused them"),
             FreeReason::NoAnswer => f.write_str("it did not answer"),
             FreeReason::NoService => f.write_str("it took a proposal and served nothing"),
         }
@@ -126,6 +133,25 @@ impl Payer {
             paid: self.paid(),
             left,
         }
+    }
+
+    /// How many pieces may be under way at once on this connection, so that the window and what is
+    /// paid at risk hold all of them. More could fill it with unfinished ones, and nothing would verify
+    /// any more. At least three, as the second window has two pieces; any number with a payee that is
+    /// not paid.
+    #[must_use]
+    pub fn pieces_at_once(&self) -> usize {
+        let windows = match (self.offer_terms, &self.offer) {
+            (Some(terms), _) => terms.windows,
+            (None, Some(_)) => return usize::MAX,
+            (None, None) => return LEAST_PIECES,
+        };
+        let unit_bytes = windows.price().unit_bytes();
+        let both = windows.accepted_bytes(self.paid()).saturating_mul(2);
+        let pieces = both.saturating_sub(unit_bytes) / self.terms.piece_length_bytes.max(1);
+        usize::try_from(pieces)
+            .unwrap_or(usize::MAX)
+            .max(LEAST_PIECES)
     }
 
     /// The spends that no close has come for, and the units ticked on each: what stays open if the

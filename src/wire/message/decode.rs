@@ -24,6 +24,7 @@ pub(super) fn message(
         b"tick" => decode_tick(&of("tick"))?,
         b"due" => decode_due(&of("due"))?,
         b"resume" => decode_resume(&of("resume"))?,
+        b"resumed" => decode_resumed(&of("resumed"))?,
         b"close_request" => decode_close_request(&of("close_request"))?,
         b"close" => decode_close(&of("close"))?,
         b"conflict" => decode_conflict(&of("conflict"))?,
@@ -136,6 +137,14 @@ fn decode_resume(fields: &Fields<'_>) -> Result<Message, WireError> {
         channel: fields.channel()?,
         spend: fields.spend()?,
         k: fields.k(1)?,
+        wk: fields.wk()?,
+    })
+}
+
+fn decode_resumed(fields: &Fields<'_>) -> Result<Message, WireError> {
+    Ok(Message::Resumed {
+        channel: fields.channel()?,
+        k: fields.k(0)?,
         wk: fields.wk()?,
     })
 }

@@ -1,0 +1,72 @@
+//! Channels without a connection: kept for a while, then closed and put.
+
+use std::time::Duration;
+
+use dpay::cashier::wallet::WalletHandle;
+use dpay::gateway::{FreePolicy, GatewayConfig};
+use dpay::units::Units;
+
+use crate::support::{LOOPBACK, Node, World, make, within};
+
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A seeder that keeps channels for `keep_ms`, and a leecher that has paid it something.
+async fn paying(world: &World, keep_ms: u64) -> (Node, Node) {
+    let mut config = GatewayConfig::new(LOOPBACK);
+    config.keep_ms = keep_ms;
+    let seeder = world.node_with(0, config).await;
+    let leecher = world.node(200_000).await;
+    let wallet = leecher.wallet.clone().expect("a wallet");
+    wallet.buy(Units(1024)).await.expect("buys");
+    let metainfo = make(seeder.dir.path(), "file.bin", 256, 200_000_000);
+    seeder.add(&metainfo, &[], FreePolicy::Off).await;
+    let peers = [seeder.gateway.listen_addr()];
+    leecher.add(&metainfo, &peers, FreePolicy::On).await;
+    let is_paid = async {
+        while !(seeder.gateway.snapshot().await.iter()).any(|peer| peer.earned > Units::ZERO) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    within(60, is_paid).await;
+    (seeder, leecher)
+}
+
+async fn open_at(wallet: &WalletHandle) -> usize {
+    let open = wallet.open_channels().await.expect("is there");
+    open.received.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_nobody_comes_back_for_is_closed_and_put() {
+    let world = World::new().await;
+    let (seeder, leecher) = paying(&world, 500).await;
+    // Its process is gone: nothing more is said.
+    drop(leecher);
+    let wallet = seeder.wallet.clone().expect("a wallet");
+    let is_closed = async {
+        while open_at(&wallet).await > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    within(60, is_closed).await;
+    let balance = wallet.balance().await.expect("is there");
+    assert!(balance.earned > Units::ZERO, "{balance:?}");
+    assert_eq!(balance.books.earned, balance.earned);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_without_its_payer_is_kept_and_closed_when_its_payee_stops() {
+    let world = World::new().await;
+    let (seeder, leecher) = paying(&world, 600_000).await;
+    drop(leecher);
+    let wallet = seeder.wallet.clone().expect("a wallet");
+    let is_left = async {
+        while !seeder.gateway.snapshot().await.is_empty() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    within(30, is_left).await;
+    assert!(open_at(&wallet).await > 0, "it may come back");
+    within(40, seeder.gateway.close_all(Duration::from_secs(30))).await;
+    assert_eq!(open_at(&wallet).await, 0, "closed and put");
+}
