@@ -1,5 +1,5 @@
 //! Records and peers in real DHTs, over real UDP on loopback: nets of `mainline` servers, and of
-//! libtorrent nodes as they make up most of the public DHT (`tests/foreign/dht_nodes.py`).
+//! libtorrent nodes as they make up most of the public DHT (`src/cli/dht_nodes.py`).
 //! Rivals always have clients of their own: one client refuses a rival put by itself.
 
 #[path = "support/dht.rs"]
@@ -7,7 +7,8 @@ mod support;
 
 use std::time::Duration;
 
-use dpay::dht::{Acceptance, DhtNode, Places, Watch};
+use dpay::dht::rogue::{self, Form};
+use dpay::dht::{Acceptance, DhtConfig, DhtNode, Places, Watch};
 use dpay::record::{Item, SignedRecord, Slot, Verdict};
 use support::{
     Liar, MainlineNet, answer_of, at_seq, client, client_of, close_of, coin, count_accepted, spend,
@@ -37,6 +38,45 @@ fn assert_conflict(acceptance: &Acceptance, ours: &SignedRecord) -> Item {
     assert!(!other.is_copy_of(&own) && other.is_signed());
     assert_eq!((other.key, other.salt), (own.key, own.salt));
     other
+}
+
+/// Nodes of a private net start within seconds of each other, and a client begins at the oldest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_there_before_the_others_comes_to_know_them() {
+    let free = || std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let held: Vec<_> = (0..10).map(|_| free()).collect();
+    let address = |socket: &std::net::UdpSocket| socket.local_addr().expect("bound").to_string();
+    let all: Vec<String> = held.iter().map(address).collect();
+    drop(held);
+    let start = |own: &String| {
+        let others = all.iter().filter(|other| *other != own);
+        DhtNode::start(DhtConfig {
+            bind: own.parse().expect("an address"),
+            bootstrap: others.cloned().collect(),
+            server: true,
+            clients: 1,
+            ..DhtConfig::default()
+        })
+    };
+    let knows = |node: DhtNode, count: usize| async move {
+        let knowing = async { while node.known_nodes().await < count {} };
+        tokio::time::timeout(Duration::from_secs(20), knowing).await
+    };
+    let mut nodes = vec![start(&all[0]).await.expect("starts")];
+    nodes.push(start(&all[1]).await.expect("starts"));
+    // From here on the crate itself looks for nobody.
+    knows(nodes[0].clone(), 1)
+        .await
+        .expect("the first meets the second");
+    for own in &all[2..] {
+        nodes.push(start(own).await.expect("starts"));
+    }
+    for node in &nodes {
+        knows(node.clone(), 9).await.expect("each meets all others");
+    }
+    // So a client that is told of the first three finds enough to accept.
+    let payee = client_of(&all[..3], 1, 20_000).await;
+    assert_accepted(&payee.accept(vec![spend(coin(1), 1)]).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -278,9 +318,9 @@ async fn peers_are_found_through_the_tracker_and_private_torrents_are_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
-    let mut net = support::LibtorrentNet::start(24).await;
-    let first = client_of(&net.bootstrap, 2, 30_000).await;
-    let second = client_of(&net.bootstrap, 2, 30_000).await;
+    let net = support::libtorrent_net(24).await;
+    let first = client_of(net.bootstrap(), 2, 30_000).await;
+    let second = client_of(net.bootstrap(), 2, 30_000).await;
     let mut elapsed_ms = Vec::new();
     for number in 0..6 {
         let acceptance = first.accept(vec![spend(coin(number), 1)]).await;
@@ -295,9 +335,8 @@ async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
     }
 
     // Written again at every node, without cas: where the first value lies it stays.
-    let rewriter = support::raw_client(&net.bootstrap);
     for item in spend(coin(0), 2).items() {
-        support::put_raw(&rewriter, &item).await;
+        rogue::put(&net.addrs, &item, Form::Signed).await;
     }
     let check = first.check_again(&[spend(coin(0), 1)], Places::All).await;
     let copies = check.per_record[0].copies;
@@ -305,18 +344,18 @@ async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
 
     // Unsigned junk under the slot's targets hides the record from a query without seq, not from us.
     for item in spend(coin(1), 1).items() {
-        assert!(net.put_junk(&item).await >= 8);
+        assert!(rogue::put(&net.addrs, &item, Form::UnsignedJunk).await >= 8);
     }
     let theirs = spend(coin(1), 2);
     assert_conflict(&second.accept(vec![theirs.clone()]).await, &theirs);
     // Nor does junk that was there before keep an honest record out.
     for item in spend(coin(50), 1).items() {
-        assert!(net.put_junk(&item).await >= 8);
+        assert!(rogue::put(&net.addrs, &item, Form::UnsignedJunk).await >= 8);
     }
     assert_accepted(&first.accept(vec![spend(coin(50), 1)]).await);
 
     let squatter = at_seq(&spend(coin(60), 2), 0, 5, &spend_key(coin(60)));
-    support::put_raw(&rewriter, &squatter).await;
+    assert!(rogue::put(&net.addrs, &squatter, Form::Signed).await >= 8);
     let ours = spend(coin(60), 1);
     assert_eq!(
         assert_conflict(&first.accept(vec![ours.clone()]).await, &ours),
@@ -326,9 +365,9 @@ async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_libtorrent_nodes_two_payees_at_once_never_both_accept() {
-    let net = support::LibtorrentNet::start(24).await;
-    let first = client_of(&net.bootstrap, 1, 30_000).await;
-    let second = client_of(&net.bootstrap, 1, 30_000).await;
+    let net = support::libtorrent_net(24).await;
+    let first = client_of(net.bootstrap(), 1, 30_000).await;
+    let second = client_of(net.bootstrap(), 1, 30_000).await;
     let accepted = race(&first, &second, RACES).await;
     println!("on libtorrent nodes, of two payees at once accepted: {accepted:?}");
     assert!(!accepted.contains(&2));

@@ -27,6 +27,8 @@ pub enum BenchCommand {
     Swarm(SwarmArgs),
     /// Verifying ticks: time a unit
     Tick(TickArgs),
+    /// Coins opened with two payees, in every way a cheat could try, on a DHT of many nodes
+    DoubleSpend(super::double_spend::DoubleSpendArgs),
     /// One side of a plain librqbit pair
     #[command(hide = true)]
     PlainPeer(PlainArgs),
@@ -101,6 +103,7 @@ pub async fn run(command: BenchCommand, global: &Global) -> Result<u8> {
             tick(&args, global.json);
             Ok(super::EXIT_DONE)
         }
+        BenchCommand::DoubleSpend(args) => super::double_spend::run(args, global).await,
         BenchCommand::PlainPeer(args) => plain_peer(args).await,
     }
 }

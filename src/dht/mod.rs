@@ -20,20 +20,23 @@
 
 mod accept;
 mod counters;
+mod lag;
 mod locks;
+mod neighbours;
 mod net;
 mod node;
 mod peers;
 mod place;
 mod pool;
 mod query;
+pub mod rogue;
 mod schedule;
 pub mod tracker;
 mod watch;
 
 pub use accept::{Acceptance, Recheck, RecordReading};
 pub use counters::Counters;
-pub use net::run_nodes;
+pub use net::{Net, NetPlan, run_nodes};
 pub use node::{DhtConfig, DhtNode};
 pub use place::{PlaceItems, SlotReading};
 pub use schedule::{DueRecheck, Places, next_recheck, next_recheck_closed};

@@ -5,16 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::DhtError;
 use super::counters::Counters;
 use super::pool::{ClientSettings, Pool, guarded};
+use super::{DhtError, neighbours};
 
 /// How long a start waits for the bootstrap hosts to be looked up.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(3);
 /// Between tries to look up the bootstrap hosts when none could be found.
 const RESOLVE_PAUSE: Duration = Duration::from_secs(10);
-/// Between looks at whether a node knows enough others.
-const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 /// Bootstrap addresses that one client gets.
 const BOOTSTRAP_EACH: usize = 3;
 /// Bootstrap addresses that a server gets: in a private network it is known only to those that were
@@ -131,6 +129,7 @@ impl DhtNode {
         if offline {
             tokio::spawn(resolve_later(Arc::downgrade(&pool), config.bootstrap));
         }
+        tokio::spawn(neighbours::keep(Arc::downgrade(&pool)));
         Ok(DhtNode {
             pool,
             min_answers: config.min_answers,
@@ -149,36 +148,6 @@ impl DhtNode {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.pool.tally.read()
-    }
-
-    /// How many other nodes the client that knows fewest knows.
-    pub async fn known_nodes(&self) -> usize {
-        let mut fewest = usize::MAX;
-        for dht in self.pool.all() {
-            let known = guarded(async move { dht.to_bootstrap().await.len() }).await;
-            fewest = fewest.min(known.unwrap_or(0));
-        }
-        fewest
-    }
-
-    /// Waits until every client knows at least `nodes` others, looking around meanwhile. False if
-    /// that did not happen within `limit`.
-    pub async fn settled(&self, nodes: usize, limit: Duration) -> bool {
-        let looking = async {
-            while self.known_nodes().await < nodes {
-                let rounds = self.pool.all().into_iter().map(|dht| {
-                    guarded(async move {
-                        // Its own neighbourhood, then anywhere: both fill the table.
-                        dht.bootstrapped().await;
-                        let anywhere = crate::random::bytes::<20>();
-                        dht.find_node(anywhere.into()).await;
-                    })
-                });
-                futures::future::join_all(rounds).await;
-                tokio::time::sleep(SETTLE_PAUSE).await;
-            }
-        };
-        tokio::time::timeout(limit, looking).await.is_ok()
     }
 
     /// The address others see, by their votes or by the settings.
