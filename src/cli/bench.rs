@@ -29,6 +29,8 @@ pub enum BenchCommand {
     Tick(TickArgs),
     /// Coins opened with two payees, in every way a cheat could try, on a DHT of many nodes
     DoubleSpend(super::double_spend::DoubleSpendArgs),
+    /// What payments cost the DHT: packets a channel and a paid GiB
+    DhtCost(super::dht_cost::DhtCostArgs),
     /// One side of a plain librqbit pair
     #[command(hide = true)]
     PlainPeer(PlainArgs),
@@ -104,6 +106,7 @@ pub async fn run(command: BenchCommand, global: &Global) -> Result<u8> {
             Ok(super::EXIT_DONE)
         }
         BenchCommand::DoubleSpend(args) => super::double_spend::run(args, global).await,
+        BenchCommand::DhtCost(args) => super::dht_cost::run(args, global).await,
         BenchCommand::PlainPeer(args) => plain_peer(args).await,
     }
 }

@@ -51,7 +51,8 @@ pub fn python(given: Option<&Path>) -> PathBuf {
 }
 
 impl DhtNet {
-    /// Starts `count` nodes, settled. `round_trip` is the distance of our own kind from everybody.
+    /// Starts `count` nodes, settled. Of our own kind, `round_trip` is the distance from everybody,
+    /// and `hostile` of them show each payee what that payee put and nothing else.
     ///
     /// # Errors
     /// When they do not start or do not find each other; the message says how to get libtorrent.
@@ -59,6 +60,7 @@ impl DhtNet {
         kind: NetKind,
         count: usize,
         round_trip: Duration,
+        hostile: usize,
         python: &Path,
     ) -> Result<DhtNet> {
         let begun = Instant::now();
@@ -85,6 +87,7 @@ impl DhtNet {
                 ip: Ipv4Addr::LOCALHOST,
                 others: net.bootstrap.clone(),
                 round_trip,
+                hostile,
             };
             let own = Net::start(&plan).await?;
             net.join(own.addrs());

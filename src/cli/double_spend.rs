@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::coin::statement::Spend;
 use crate::coin::{ChainValue, HoldingId, RecordKey, SecretKey, Statement};
 use crate::config::Global;
 use crate::dht::rogue::{self, Form, Met};
-use crate::dht::{Acceptance, DhtNode, Places};
+use crate::dht::{Acceptance, DhtConfig, DhtNode, Places};
 use crate::random;
 use crate::record::{Item, SignedRecord, Slot, Verdict};
 
@@ -46,6 +46,9 @@ pub struct DoubleSpendArgs {
     /// Distance of our own nodes from everybody, in milliseconds there and back (0: the machine's own)
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=300))]
     pub round_trip_ms: u64,
+    /// Share of our own nodes that are hostile and show each payee only what that payee put
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=100))]
+    pub hostile_percent: u16,
     /// When a payee gives up, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 30_000)]
     pub deadline_ms: u64,
@@ -135,7 +138,18 @@ impl Campaign {
     async fn start(args: &DoubleSpendArgs) -> Result<Campaign> {
         let python = python(args.python.as_deref());
         let round_trip = Duration::from_millis(args.round_trip_ms);
-        let net = DhtNet::start(args.net, args.nodes.into(), round_trip, &python).await?;
+        let own: usize = match args.net {
+            NetKind::Mainline => args.nodes.into(),
+            NetKind::Mixed => usize::from(args.nodes - args.nodes / 2),
+            NetKind::Libtorrent => 0,
+        };
+        let hostile = own * usize::from(args.hostile_percent) / 100;
+        ensure!(
+            args.hostile_percent == 0 || hostile > 0,
+            "only nodes of our own kind can be hostile; take --net mainline or mixed"
+        );
+        let nodes = args.nodes.into();
+        let net = DhtNet::start(args.net, nodes, round_trip, hostile, &python).await?;
         let met = rogue::meet(&net.addrs).await;
         let first = net.payee(CLIENTS, args.deadline_ms).await?;
         let second = net.payee(CLIENTS, args.deadline_ms).await?;
@@ -236,6 +250,8 @@ pub async fn run(args: DoubleSpendArgs, global: &Global) -> Result<u8> {
             "net": args.net,
             "nodes": args.nodes,
             "round_trip_ms": args.round_trip_ms,
+            "hostile_percent": args.hostile_percent,
+            "request_timeout_ms": DhtConfig::default().request_timeout_ms,
             "nearest": args.nearest,
             "settled_ms": millis(campaign.net.settled_in),
             "attacks": lines,
@@ -296,11 +312,12 @@ fn summary(attack: Attack, trials: &[Trial], round_trip_ms: f64) -> (Value, usiz
 
 fn text(line: &Value) -> String {
     format!(
-        "{:<12} {} coins: both accepted {}, one {}, none {}; conflict shown {}, undecided {}; \
+        "{:<12} {} coins: both accepted {} ({} unnoticed), one {}, none {}; conflict shown {}, undecided {}; \
          accepted in {:.0} ms (p95 {:.0}), a round trip takes {:.1} ms",
         line["attack"].as_str().unwrap_or(""),
         line["trials"],
         line["both_accepted"],
+        line["both_accepted_and_not_noticed"],
         line["one_accepted"],
         line["none_accepted"],
         line["conflict_shown"],

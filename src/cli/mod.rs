@@ -16,6 +16,7 @@ pub mod bench;
 pub mod broker;
 pub mod create;
 pub mod demo;
+pub mod dht_cost;
 pub mod dht_net;
 pub mod dht_node;
 pub mod double_spend;

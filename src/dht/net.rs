@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
-use super::lag::Door;
+use super::door::Door;
 use super::{DhtConfig, DhtError, DhtNode};
 
 /// How long the nodes get to find each other.
@@ -24,6 +24,9 @@ pub struct NetPlan {
     pub others: Vec<String>,
     /// How far each is from everybody; zero for as near as the machine has it.
     pub round_trip: Duration,
+    /// How many of them are hostile: they show what they are given to nobody but the giver, so
+    /// that each of two payees finds its own record there and no other.
+    pub hostile: usize,
 }
 
 /// A private network of server nodes, for as long as it is held.
@@ -87,6 +90,7 @@ pub async fn run_nodes(count: usize, ip: Ipv4Addr) -> Result<Vec<DhtNode>, DhtEr
         ip,
         others: Vec::new(),
         round_trip: Duration::ZERO,
+        hostile: 0,
     };
     Ok(Net::start(&plan).await?.nodes)
 }
@@ -94,9 +98,9 @@ pub async fn run_nodes(count: usize, ip: Ipv4Addr) -> Result<Vec<DhtNode>, DhtEr
 async fn start(plan: &NetPlan) -> Result<Net, DhtError> {
     let binds = free_ports(plan.count, plan.ip)?;
     let mut doors = Vec::new();
-    if !plan.round_trip.is_zero() {
-        for bind in &binds {
-            let door = Door::open(*bind, plan.round_trip / 2).await;
+    if !plan.round_trip.is_zero() || plan.hostile > 0 {
+        for (index, bind) in binds.iter().enumerate() {
+            let door = Door::open(*bind, plan.round_trip / 2, index < plan.hostile).await;
             doors.push(door.map_err(|source| DhtError::Bind {
                 addr: *bind,
                 source,

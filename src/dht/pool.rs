@@ -217,7 +217,8 @@ impl Pool {
             loop {
                 tokio::time::sleep(WAKE_EVERY).await;
                 if let Some(waker) = &self.waker {
-                    let _ = waker.try_send_to(&[], client.into());
+                    let woken = waker.try_send_to(&[], client.into()).is_ok();
+                    count(&self.tally.wakes, woken.into());
                 }
             }
         };

@@ -11,11 +11,11 @@ use crate::random;
 use crate::record::Item;
 
 /// How long it waits for an answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+const ANSWER_LIMIT: Duration = Duration::from_millis(700);
 /// Longest answer that is looked at, in bytes.
 const MAX_ANSWER_BYTES: usize = 4096;
 /// Nodes asked at the same time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
 
 /// How an item is put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Met {
     pub round_trip: Duration,
 }
 
-/// Asks each node who it is; those that do not answer within a second are left out.
+/// Asks each node who it is; those that do not answer in time are left out.
 pub async fn meet(nodes: &[SocketAddrV4]) -> Vec<Met> {
     let meetings = nodes.iter().map(|addr| async move {
         let asker = Asker::new(*addr).await?;
@@ -155,13 +155,13 @@ impl Asker {
 }
 
 /// What follows the first `mark`.
-fn after<'a>(packet: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn after<'a>(packet: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
     let at = packet.windows(mark.len()).position(|part| part == mark)?;
     packet.get(at + mark.len()..)
 }
 
 /// The bencoded byte string at the beginning.
-fn byte_string(bytes: &[u8]) -> Option<&[u8]> {
+pub(super) fn byte_string(bytes: &[u8]) -> Option<&[u8]> {
     let colon = bytes.iter().position(|byte| *byte == b':')?;
     let length: usize = std::str::from_utf8(bytes.get(..colon)?)
         .ok()?

@@ -201,7 +201,7 @@ pub async fn announce(url: &str, info_hash: &InfoHash) -> Vec<u8> {
 /// A net of libtorrent nodes in a process of its own, settled.
 pub async fn libtorrent_net(count: usize) -> DhtNet {
     let python = python(None);
-    let net = DhtNet::start(NetKind::Libtorrent, count, Duration::ZERO, &python).await;
+    let net = DhtNet::start(NetKind::Libtorrent, count, Duration::ZERO, 0, &python).await;
     let net = net.expect("a net of libtorrent nodes");
     println!(
         "{count} libtorrent nodes settled in {} ms",
