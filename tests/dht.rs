@@ -268,6 +268,73 @@ async fn a_record_rewritten_after_acceptance_is_noticed_by_the_watch() {
     drop(watch);
 }
 
+/// All nodes stop for ten minutes and come back with nothing stored. A second counts as a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_and_its_watches_go_on_after_the_dht_was_gone_for_ten_minutes() {
+    let net = MainlineNet::start(12).await;
+    let payee = DhtNode::start(DhtConfig {
+        bind: "127.0.0.1:0".parse().expect("an address"),
+        bootstrap: net.bootstrap(),
+        accept_deadline_ms: 2_000,
+        watch_tempo: 60,
+        ..DhtConfig::default()
+    });
+    let payee = payee.await.expect("starts");
+    let ours = spend(coin(1), 1);
+    assert_accepted(&payee.accept(vec![ours.clone()]).await);
+    let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    let watch = Watch::start(payee.clone(), vec![ours.clone()], report);
+
+    let addrs = net.addrs();
+    drop(net);
+    let gone = std::time::Instant::now();
+    while gone.elapsed() < Duration::from_secs(10) {
+        let said = payee.accept(vec![spend(coin(2), 1)]).await;
+        assert!(
+            matches!(said.verdict, Verdict::Undecided { .. }),
+            "{said:?}"
+        );
+        assert_eq!(said.per_record[0].copies, [0; 3]);
+    }
+    assert!(!watch.is_finished());
+
+    let net = MainlineNet::again(&addrs).await;
+    let within = |limit_s: u64| Duration::from_secs(limit_s);
+    let accepting = async {
+        loop {
+            let said = payee.accept(vec![spend(coin(2), 1)]).await;
+            if said.verdict == Verdict::Accepted {
+                return said;
+            }
+        }
+    };
+    let said = tokio::time::timeout(within(30), accepting).await;
+    assert_accepted(&said.expect("what was undecided is accepted once the DHT is back"));
+    // The watch puts the record again where the nodes have lost it.
+    let reader = client(&net, 1).await;
+    let items = ours.items();
+    let restoring = async {
+        loop {
+            let reading = reader.read_slot(&ours.signer, &ours.slot).await;
+            let mut places = reading.places.iter().zip(&items);
+            if places.all(|(place, item)| place.copies_of(item) >= 4) {
+                return reading;
+            }
+        }
+    };
+    let reading = tokio::time::timeout(within(60), restoring).await;
+    let reading = reading.expect("the record lies there again");
+    assert!(reading.is_sure(reader.min_answers()), "{reading:?}");
+    assert!(reading.items().all(|(item, _)| item.is_copy_of(&items[0])));
+    // And it still sees what should not be there.
+    for item in &spend(coin(1), 2).items() {
+        net.put(item).await;
+    }
+    let seen = tokio::time::timeout(within(30), reports.recv()).await;
+    let seen = seen.expect("in time").expect("a report");
+    assert_eq!(seen.spend, ours.commitment());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn putting_again_restores_a_record_that_nodes_lost() {
     let net = MainlineNet::start(12).await;
@@ -371,6 +438,37 @@ async fn on_libtorrent_nodes_two_payees_at_once_never_both_accept() {
     let accepted = race(&first, &second, RACES).await;
     println!("on libtorrent nodes, of two payees at once accepted: {accepted:?}");
     assert!(!accepted.contains(&2));
+}
+
+/// The campaign as a user runs it, on a net in which half of the nodes show each payee only what it
+/// put, and all are some way off. The long one is the command itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_double_spend_campaign_says_what_it_saw_among_hostile_nodes() {
+    let args = "bench double-spend --json --nodes 24 --trials 2 --round-trip-ms 20 --hostile-percent 50 \
+                --attack at-once --attack in-turn --attack squatter";
+    let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_dpay"))
+        .args(args.split_whitespace())
+        .output();
+    let run = tokio::time::timeout(Duration::from_secs(120), run).await;
+    let run = run.expect("ends").expect("runs");
+    let said = String::from_utf8_lossy(&run.stdout);
+    let report: serde_json::Value = serde_json::from_str(&said).expect("one JSON object");
+    assert!(run.status.success(), "{report}");
+    let attacks = report["attacks"].as_array().expect("a row an attack");
+    assert_eq!(attacks.len(), 3);
+    for attack in attacks {
+        assert_eq!(attack["trials"], 2, "{attack}");
+        assert_eq!(attack["both_accepted"], 0, "{attack}");
+        assert_eq!(attack["conflict_shown"], 2, "{attack}");
+        assert!(
+            attack["request_round_trip_ms"].as_f64() >= Some(20.0),
+            "{attack}"
+        );
+    }
+    // What lies there alone is accepted, after a look-up, a put and another look-up.
+    assert_eq!(attacks[1]["one_accepted"], 2, "{report}");
+    let trips = attacks[1]["acceptance_round_trips"]["median"].as_f64();
+    assert!(trips >= Some(3.0), "{report}");
 }
 
 #[test]

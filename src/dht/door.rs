@@ -75,7 +75,11 @@ async fn inwards(hall: Arc<Hall>) {
             continue;
         };
         let packet = &packet[..length];
-        if let Some(answer) = hall.faces.as_ref().and_then(|f| f.lock().answer(asker, packet)) {
+        if let Some(answer) = hall
+            .faces
+            .as_ref()
+            .and_then(|f| f.lock().answer(asker, packet))
+        {
             let hall = Arc::clone(&hall);
             tokio::spawn(async move {
                 tokio::time::sleep(hall.half * 2).await;

@@ -43,6 +43,9 @@ pub struct DhtConfig {
     pub clients: usize,
     /// When an acceptance gives up: 60 000 ms.
     pub accept_deadline_ms: u64,
+    /// How many times as fast as the clock the schedule of a [`super::Watch`] runs: 1. More, up to
+    /// 3600, only in tests.
+    pub watch_tempo: u32,
 }
 
 impl Default for DhtConfig {
@@ -58,6 +61,7 @@ impl Default for DhtConfig {
             min_answers: 8,
             clients: 2,
             accept_deadline_ms: 60_000,
+            watch_tempo: 1,
         }
     }
 }
@@ -72,6 +76,10 @@ impl DhtConfig {
         if !(1..=4).contains(&self.clients) {
             return Err(setting("clients", self.clients.to_string(), "1 to 4"));
         }
+        if !(1..=3600).contains(&self.watch_tempo) {
+            let value = self.watch_tempo.to_string();
+            return Err(setting("watch_tempo", value, "1 to 3600"));
+        }
         if self.min_answers == 0 {
             return Err(setting("min_answers", "0".to_owned(), "1 or more"));
         }
@@ -85,6 +93,7 @@ pub struct DhtNode {
     pub(super) pool: Arc<Pool>,
     pub(super) min_answers: u32,
     pub(super) accept_deadline: Duration,
+    pub(super) watch_tempo: u32,
 }
 
 impl std::fmt::Debug for DhtNode {
@@ -134,6 +143,7 @@ impl DhtNode {
             pool,
             min_answers: config.min_answers,
             accept_deadline: Duration::from_millis(config.accept_deadline_ms),
+            watch_tempo: config.watch_tempo,
         })
     }
 
@@ -142,6 +152,12 @@ impl DhtNode {
     #[must_use]
     pub fn addr(&self) -> SocketAddrV4 {
         self.pool.addr()
+    }
+
+    /// Valid answers without which nothing is said about a place.
+    #[must_use]
+    pub fn min_answers(&self) -> u32 {
+        self.min_answers
     }
 
     /// What the node has done so far.
@@ -229,6 +245,11 @@ mod tests {
             };
             assert_eq!(refused(config), Some("clients"));
         }
+        let config = DhtConfig {
+            watch_tempo: 0,
+            ..good.clone()
+        };
+        assert_eq!(refused(config), Some("watch_tempo"));
         let config = DhtConfig {
             min_answers: 0,
             ..good

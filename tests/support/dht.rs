@@ -7,7 +7,7 @@ use dpay::cli::dht_net::{DhtNet, NetKind, python};
 use dpay::coin::statement::{Close, Spend};
 use dpay::coin::{ChainValue, HoldingId, RecordKey, SecretKey, Statement};
 use dpay::dht::rogue::{self, Form};
-use dpay::dht::{Acceptance, DhtConfig, DhtNode, run_nodes};
+use dpay::dht::{Acceptance, DhtConfig, DhtError, DhtNode, run_nodes};
 use dpay::record::{Item, SignedRecord, Slot, Verdict, close_record_key, commitment};
 use dpay::units::InfoHash;
 use tokio::net::UdpSocket;
@@ -93,9 +93,38 @@ impl MainlineNet {
         first.map(|node| node.addr().to_string()).collect()
     }
 
+    /// Where its nodes are.
+    pub fn addrs(&self) -> Vec<SocketAddrV4> {
+        self.nodes.iter().map(DhtNode::addr).collect()
+    }
+
+    /// Nodes that were stopped, at their addresses again, with nothing stored.
+    pub async fn again(addrs: &[SocketAddrV4]) -> MainlineNet {
+        let starting = addrs.iter().map(|own| async move {
+            let others = addrs.iter().filter(|other| *other != own);
+            let others: Vec<String> = others.map(ToString::to_string).collect();
+            loop {
+                let config = DhtConfig {
+                    bind: *own,
+                    bootstrap: others.clone(),
+                    server: true,
+                    clients: 1,
+                    ..DhtConfig::default()
+                };
+                // The node before it gives its port back when its thread ends.
+                match DhtNode::start(config).await {
+                    Err(DhtError::Bind { .. }) => {}
+                    started => return started.expect("starts"),
+                }
+            }
+        });
+        let nodes = futures::future::join_all(starting).await;
+        MainlineNet { nodes }
+    }
+
     /// Puts any item at all nodes, without cas.
     pub async fn put(&self, item: &Item) {
-        let addrs: Vec<_> = self.nodes.iter().map(DhtNode::addr).collect();
+        let addrs = self.addrs();
         assert!(rogue::put(&addrs, item, Form::Signed).await >= addrs.len() / 2);
     }
 }
