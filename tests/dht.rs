@@ -1,5 +1,5 @@
 //! Records and peers in real DHTs, over real UDP on loopback: nets of `mainline` servers, and of
-//! libtorrent nodes as they make up most of the public DHT (`tests/foreign/dht_nodes.py`).
+//! libtorrent nodes as they make up most of the public DHT (`src/cli/dht_nodes.py`).
 //! Rivals always have clients of their own: one client refuses a rival put by itself.
 
 #[path = "support/dht.rs"]
@@ -7,7 +7,8 @@ mod support;
 
 use std::time::Duration;
 
-use dpay::dht::{Acceptance, DhtNode, Places, Watch};
+use dpay::dht::rogue::{self, Form};
+use dpay::dht::{Acceptance, DhtConfig, DhtNode, Places, Watch};
 use dpay::record::{Item, SignedRecord, Slot, Verdict};
 use support::{
     Liar, MainlineNet, answer_of, at_seq, client, client_of, close_of, coin, count_accepted, spend,
@@ -37,6 +38,45 @@ fn assert_conflict(acceptance: &Acceptance, ours: &SignedRecord) -> Item {
     assert!(!other.is_copy_of(&own) && other.is_signed());
     assert_eq!((other.key, other.salt), (own.key, own.salt));
     other
+}
+
+/// Nodes of a private net start within seconds of each other, and a client begins at the oldest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_there_before_the_others_comes_to_know_them() {
+    let free = || std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let held: Vec<_> = (0..10).map(|_| free()).collect();
+    let address = |socket: &std::net::UdpSocket| socket.local_addr().expect("bound").to_string();
+    let all: Vec<String> = held.iter().map(address).collect();
+    drop(held);
+    let start = |own: &String| {
+        let others = all.iter().filter(|other| *other != own);
+        DhtNode::start(DhtConfig {
+            bind: own.parse().expect("an address"),
+            bootstrap: others.cloned().collect(),
+            server: true,
+            clients: 1,
+            ..DhtConfig::default()
+        })
+    };
+    let knows = |node: DhtNode, count: usize| async move {
+        let knowing = async { while node.known_nodes().await < count {} };
+        tokio::time::timeout(Duration::from_secs(20), knowing).await
+    };
+    let mut nodes = vec![start(&all[0]).await.expect("starts")];
+    nodes.push(start(&all[1]).await.expect("starts"));
+    // From here on the crate itself looks for nobody.
+    knows(nodes[0].clone(), 1)
+        .await
+        .expect("the first meets the second");
+    for own in &all[2..] {
+        nodes.push(start(own).await.expect("starts"));
+    }
+    for node in &nodes {
+        knows(node.clone(), 9).await.expect("each meets all others");
+    }
+    // So a client that is told of the first three finds enough to accept.
+    let payee = client_of(&all[..3], 1, 20_000).await;
+    assert_accepted(&payee.accept(vec![spend(coin(1), 1)]).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -228,6 +268,73 @@ async fn a_record_rewritten_after_acceptance_is_noticed_by_the_watch() {
     drop(watch);
 }
 
+/// All nodes stop for ten minutes and come back with nothing stored. A second counts as a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_and_its_watches_go_on_after_the_dht_was_gone_for_ten_minutes() {
+    let net = MainlineNet::start(12).await;
+    let payee = DhtNode::start(DhtConfig {
+        bind: "127.0.0.1:0".parse().expect("an address"),
+        bootstrap: net.bootstrap(),
+        accept_deadline_ms: 2_000,
+        watch_tempo: 60,
+        ..DhtConfig::default()
+    });
+    let payee = payee.await.expect("starts");
+    let ours = spend(coin(1), 1);
+    assert_accepted(&payee.accept(vec![ours.clone()]).await);
+    let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    let watch = Watch::start(payee.clone(), vec![ours.clone()], report);
+
+    let addrs = net.addrs();
+    drop(net);
+    let gone = std::time::Instant::now();
+    while gone.elapsed() < Duration::from_secs(10) {
+        let said = payee.accept(vec![spend(coin(2), 1)]).await;
+        assert!(
+            matches!(said.verdict, Verdict::Undecided { .. }),
+            "{said:?}"
+        );
+        assert_eq!(said.per_record[0].copies, [0; 3]);
+    }
+    assert!(!watch.is_finished());
+
+    let net = MainlineNet::again(&addrs).await;
+    let within = |limit_s: u64| Duration::from_secs(limit_s);
+    let accepting = async {
+        loop {
+            let said = payee.accept(vec![spend(coin(2), 1)]).await;
+            if said.verdict == Verdict::Accepted {
+                return said;
+            }
+        }
+    };
+    let said = tokio::time::timeout(within(30), accepting).await;
+    assert_accepted(&said.expect("what was undecided is accepted once the DHT is back"));
+    // The watch puts the record again where the nodes have lost it.
+    let reader = client(&net, 1).await;
+    let items = ours.items();
+    let restoring = async {
+        loop {
+            let reading = reader.read_slot(&ours.signer, &ours.slot).await;
+            let mut places = reading.places.iter().zip(&items);
+            if places.all(|(place, item)| place.copies_of(item) >= 4) {
+                return reading;
+            }
+        }
+    };
+    let reading = tokio::time::timeout(within(60), restoring).await;
+    let reading = reading.expect("the record lies there again");
+    assert!(reading.is_sure(reader.min_answers()), "{reading:?}");
+    assert!(reading.items().all(|(item, _)| item.is_copy_of(&items[0])));
+    // And it still sees what should not be there.
+    for item in &spend(coin(1), 2).items() {
+        net.put(item).await;
+    }
+    let seen = tokio::time::timeout(within(30), reports.recv()).await;
+    let seen = seen.expect("in time").expect("a report");
+    assert_eq!(seen.spend, ours.commitment());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn putting_again_restores_a_record_that_nodes_lost() {
     let net = MainlineNet::start(12).await;
@@ -278,9 +385,9 @@ async fn peers_are_found_through_the_tracker_and_private_torrents_are_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
-    let mut net = support::LibtorrentNet::start(24).await;
-    let first = client_of(&net.bootstrap, 2, 30_000).await;
-    let second = client_of(&net.bootstrap, 2, 30_000).await;
+    let net = support::libtorrent_net(24).await;
+    let first = client_of(net.bootstrap(), 2, 30_000).await;
+    let second = client_of(net.bootstrap(), 2, 30_000).await;
     let mut elapsed_ms = Vec::new();
     for number in 0..6 {
         let acceptance = first.accept(vec![spend(coin(number), 1)]).await;
@@ -295,9 +402,8 @@ async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
     }
 
     // Written again at every node, without cas: where the first value lies it stays.
-    let rewriter = support::raw_client(&net.bootstrap);
     for item in spend(coin(0), 2).items() {
-        support::put_raw(&rewriter, &item).await;
+        rogue::put(&net.addrs, &item, Form::Signed).await;
     }
     let check = first.check_again(&[spend(coin(0), 1)], Places::All).await;
     let copies = check.per_record[0].copies;
@@ -305,18 +411,18 @@ async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
 
     // Unsigned junk under the slot's targets hides the record from a query without seq, not from us.
     for item in spend(coin(1), 1).items() {
-        assert!(net.put_junk(&item).await >= 8);
+        assert!(rogue::put(&net.addrs, &item, Form::UnsignedJunk).await >= 8);
     }
     let theirs = spend(coin(1), 2);
     assert_conflict(&second.accept(vec![theirs.clone()]).await, &theirs);
     // Nor does junk that was there before keep an honest record out.
     for item in spend(coin(50), 1).items() {
-        assert!(net.put_junk(&item).await >= 8);
+        assert!(rogue::put(&net.addrs, &item, Form::UnsignedJunk).await >= 8);
     }
     assert_accepted(&first.accept(vec![spend(coin(50), 1)]).await);
 
     let squatter = at_seq(&spend(coin(60), 2), 0, 5, &spend_key(coin(60)));
-    support::put_raw(&rewriter, &squatter).await;
+    assert!(rogue::put(&net.addrs, &squatter, Form::Signed).await >= 8);
     let ours = spend(coin(60), 1);
     assert_eq!(
         assert_conflict(&first.accept(vec![ours.clone()]).await, &ours),
@@ -326,12 +432,43 @@ async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_libtorrent_nodes_two_payees_at_once_never_both_accept() {
-    let net = support::LibtorrentNet::start(24).await;
-    let first = client_of(&net.bootstrap, 1, 30_000).await;
-    let second = client_of(&net.bootstrap, 1, 30_000).await;
+    let net = support::libtorrent_net(24).await;
+    let first = client_of(net.bootstrap(), 1, 30_000).await;
+    let second = client_of(net.bootstrap(), 1, 30_000).await;
     let accepted = race(&first, &second, RACES).await;
     println!("on libtorrent nodes, of two payees at once accepted: {accepted:?}");
     assert!(!accepted.contains(&2));
+}
+
+/// The campaign as a user runs it, on a net in which half of the nodes show each payee only what it
+/// put, and all are some way off. The long one is the command itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_double_spend_campaign_says_what_it_saw_among_hostile_nodes() {
+    let args = "bench double-spend --json --nodes 24 --trials 2 --round-trip-ms 20 --hostile-percent 50 \
+                --attack at-once --attack in-turn --attack squatter";
+    let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_dpay"))
+        .args(args.split_whitespace())
+        .output();
+    let run = tokio::time::timeout(Duration::from_secs(120), run).await;
+    let run = run.expect("ends").expect("runs");
+    let said = String::from_utf8_lossy(&run.stdout);
+    let report: serde_json::Value = serde_json::from_str(&said).expect("one JSON object");
+    assert!(run.status.success(), "{report}");
+    let attacks = report["attacks"].as_array().expect("a row an attack");
+    assert_eq!(attacks.len(), 3);
+    for attack in attacks {
+        assert_eq!(attack["trials"], 2, "{attack}");
+        assert_eq!(attack["both_accepted"], 0, "{attack}");
+        assert_eq!(attack["conflict_shown"], 2, "{attack}");
+        assert!(
+            attack["request_round_trip_ms"].as_f64() >= Some(20.0),
+            "{attack}"
+        );
+    }
+    // What lies there alone is accepted, after a look-up, a put and another look-up.
+    assert_eq!(attacks[1]["one_accepted"], 2, "{report}");
+    let trips = attacks[1]["acceptance_round_trips"]["median"].as_f64();
+    assert!(trips >= Some(3.0), "{report}");
 }
 
 #[test]

@@ -34,6 +34,10 @@ pub enum BenchCommand {
     Wallet(wallet::WalletArgs),
     /// Purchases and redemptions of a broker against the signatures that they need
     Broker(broker::BrokerArgs),
+    /// Coins opened with two payees, in every way a cheat could try, on a DHT of many nodes
+    DoubleSpend(super::double_spend::DoubleSpendArgs),
+    /// What payments cost the DHT: packets a channel and a paid GiB
+    DhtCost(super::dht_cost::DhtCostArgs),
     /// One side of a plain librqbit pair
     #[command(hide = true)]
     PlainPeer(PlainArgs),
@@ -110,6 +114,8 @@ pub async fn run(command: BenchCommand, global: &Global) -> Result<u8> {
         }
         BenchCommand::Wallet(args) => wallet::run(&args, global.json).await,
         BenchCommand::Broker(args) => broker::run(&args, global.json).await,
+        BenchCommand::DoubleSpend(args) => super::double_spend::run(args, global).await,
+        BenchCommand::DhtCost(args) => super::dht_cost::run(args, global).await,
         BenchCommand::PlainPeer(args) => plain_peer(args).await,
     }
 }

@@ -86,6 +86,12 @@ pub struct DemoReport {
     pub dht_puts: u64,
     /// Reads of places, over all parties.
     pub dht_gets: u64,
+    /// Requests sent for these, over all parties, at least.
+    pub dht_requests: u64,
+    /// UDP packets sent on this machine, by any program, from the start of the download until all seeders
+    /// had stopped, less those by which nodes wake themselves: requests and answers, look-ups of
+    /// peers and upkeep included. Meaningful where nothing else uses the network; 0 where the system does not tell.
+    pub udp_packets: u64,
     /// From `open` to `opened: accepted`, per channel.
     pub acceptance_ms: Vec<u64>,
     /// From the start of the download to its last verified piece, in seconds.
@@ -94,12 +100,12 @@ pub struct DemoReport {
     pub wall_seconds: f64,
 }
 
-struct Steps {
+pub(super) struct Steps {
     bar: Option<ProgressBar>,
 }
 
 impl Steps {
-    fn new(json: bool) -> Steps {
+    pub(super) fn new(json: bool) -> Steps {
         let bar = (!json).then(|| {
             let bar = ProgressBar::new_spinner();
             bar.enable_steady_tick(Duration::from_millis(100));
@@ -230,7 +236,21 @@ impl Drop for TempDir {
     }
 }
 
-async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport> {
+/// UDP packets sent in this network namespace since the machine started, as Linux tells; 0 elsewhere.
+fn udp_packets_sent() -> u64 {
+    let Ok(text) = fs::read_to_string("/proc/net/snmp") else {
+        return 0;
+    };
+    let mut lines = text.lines().filter(|line| line.starts_with("Udp:"));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+        return 0;
+    };
+    let mut columns = names.split_whitespace().zip(values.split_whitespace());
+    let sent = columns.find(|(name, _)| *name == "OutDatagrams");
+    sent.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+}
+
+pub(super) async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport> {
     let started = Instant::now();
     let exe = std::env::current_exe().context("cannot find this program's own file")?;
     steps.say(format!(
@@ -287,6 +307,7 @@ async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport>
     for address in &addresses {
         extra.extend(["--peer", address]);
     }
+    let sent_before = udp_packets_sent();
     let leecher = world.download("leecher", &torrent_text, &output, &extra)?;
     let done = follow(leecher, steps).await?;
 
@@ -302,7 +323,11 @@ async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport>
         let line = seeder.last("stopped").cloned();
         stopped.push(line.with_context(|| format!("{name} did not say how it stopped"))?);
     }
+    let sent = udp_packets_sent().saturating_sub(sent_before);
+    let lines = stopped.iter().chain([&done]);
+    let wakes: u64 = lines.filter_map(|line| line["dht_wakes"].as_u64()).sum();
     let mut report = settle(&world, args, &seeders, &stopped, &done).await?;
+    report.udp_packets = sent.saturating_sub(wakes);
     report.sha256_ok = match payload.file_name() {
         Some(name) => sha256(&payload)? == sha256(&output.join(name))?,
         None => false,
@@ -353,6 +378,7 @@ async fn settle(
     let mut rows = Vec::new();
     let mut units_earned = 0u64;
     let (mut dht_puts, mut dht_gets) = (number(done, "dht_puts")?, number(done, "dht_gets")?);
+    let mut dht_requests = number(done, "dht_requests")?;
     let piece_bytes = number(done, "piece_length_bytes")?.max(1);
     for ((name, _, address), line) in seeders.iter().zip(stopped) {
         let redeemed = world.must(name, &["wallet", "redeem", "--all"]).await?;
@@ -360,6 +386,7 @@ async fn settle(
         units_earned = units_earned.checked_add(units).context("too many units")?;
         dht_puts += number(line, "dht_puts")?;
         dht_gets += number(line, "dht_gets")?;
+        dht_requests += number(line, "dht_requests")?;
         let bytes = done["seeders"]
             .as_array()
             .into_iter()
@@ -401,6 +428,8 @@ async fn settle(
         broker_requests: 0,
         dht_puts,
         dht_gets,
+        dht_requests,
+        udp_packets: 0,
         acceptance_ms: done["acceptance_ms"]
             .as_array()
             .into_iter()

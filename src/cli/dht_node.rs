@@ -1,6 +1,7 @@
 //! `dpay dht-node` (hidden): one node of the DHT, as `dpay demo` and the tests run them.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -8,7 +9,12 @@ use super::stop::Stop;
 use crate::config::Global;
 use crate::dht::{DhtConfig, DhtNode};
 
-/// Runs until told to stop.
+/// Others that it should know before it says that it is ready, if it is told of as many.
+const ENOUGH: usize = 20;
+/// How long it looks for them.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs until told to stop. It is ready when it knows the others that it was told of.
 ///
 /// # Errors
 /// When the address is not IPv4 or is taken.
@@ -29,6 +35,13 @@ pub async fn run(global: &Global) -> Result<u8> {
     })
     .await?;
     let stop = Stop::new(global.with_parent);
+    let others = global.dht_bootstrap.len().min(ENOUGH);
+    tokio::select! {
+        settled = node.settled(others, SETTLE_LIMIT) => if !settled {
+            tracing::warn!(others, "not that many DHT nodes were found; more are looked for");
+        },
+        () = stop.wait() => return Ok(super::EXIT_INTERRUPTED),
+    }
     super::say(
         global.json,
         &serde_json::json!({"event": "ready", "address": node.addr().to_string()}),

@@ -269,6 +269,7 @@ fn report(
         "dht_puts": dht.puts,
         "dht_gets": dht.gets,
         "dht_requests": dht.requests,
+        "dht_wakes": dht.wakes,
         "wall_seconds": wall.as_secs_f64(),
         "cpu_ms": cpu_ms,
         "peak_memory_kib": peak_memory_kib,

@@ -119,6 +119,7 @@ async fn finish(global: &Global, running: Node, mut totals: Totals) -> Result<u8
         "dht_puts": dht.puts,
         "dht_gets": dht.gets,
         "dht_requests": dht.requests,
+        "dht_wakes": dht.wakes,
     });
     super::say(global.json, &line, || {
         format!(

@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 
 /// How long a child may take to say that it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often the DHT's nodes are started when a port was taken meanwhile.
+const START_TRIES: u32 = 5;
 /// Most bytes of a child's standard error that are kept for an error message.
 const STDERR_KEPT_BYTES: u64 = 64 * 1024;
 
@@ -292,8 +294,20 @@ impl World {
         Ok(world)
     }
 
-    /// Every node is told of all others: the crate's nodes do not learn of those that only ask them.
+    /// Starts the nodes, again on other ports where somebody else was quicker at one of them.
     async fn start_dht(&mut self) -> Result<()> {
+        let mut tries = 1;
+        loop {
+            match self.start_dht_nodes().await {
+                Err(_) if tries < START_TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    /// Every node is told of all others: the crate's nodes do not learn of those that only ask them.
+    async fn start_dht_nodes(&mut self) -> Result<()> {
+        self.dht.clear();
         let addresses = free_udp_ports(self.options.dht_nodes)?;
         for (n, own) in addresses.iter().enumerate() {
             let mut args: Vec<String> = ["dht-node", "--json", "--with-parent", "--listen"]
@@ -306,9 +320,9 @@ impl World {
             self.dht
                 .push(Proc::start(&format!("dht node {n}"), &self.exe, &args)?);
         }
-        for node in &mut self.dht {
-            node.wait_for("ready", READY_TIMEOUT).await?;
-        }
+        let starting = self.dht.iter_mut();
+        let starting = starting.map(|node| node.wait_for("ready", READY_TIMEOUT));
+        futures::future::try_join_all(starting).await?;
         self.bootstrap = addresses.into_iter().take(3).collect();
         Ok(())
     }

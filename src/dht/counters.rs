@@ -26,6 +26,8 @@ pub struct Counters {
     pub unanswered: u64,
     /// Clients that had to be replaced.
     pub clients_replaced: u64,
+    /// Empty datagrams by which the node woke its own clients; they do not leave the machine.
+    pub wakes: u64,
 }
 
 /// [`Counters`] as they are counted.
@@ -40,6 +42,7 @@ pub(super) struct Tally {
     pub(super) invalid_answers: AtomicU64,
     pub(super) unanswered: AtomicU64,
     pub(super) clients_replaced: AtomicU64,
+    pub(super) wakes: AtomicU64,
 }
 
 /// Adds to one of the counters.
@@ -61,6 +64,7 @@ impl Tally {
             invalid_answers: read(&self.invalid_answers),
             unanswered: read(&self.unanswered),
             clients_replaced: read(&self.clients_replaced),
+            wakes: read(&self.wakes),
         }
     }
 }

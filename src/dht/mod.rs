@@ -6,6 +6,20 @@
 //! eye on them afterwards ([`Watch`]). Peers come from BEP 5 ([`DhtNode::get_peers`]) and reach the
 //! torrent engine through a tracker on loopback ([`tracker::Tracker`]).
 //!
+//! What wallets and gateways ask of a [`DhtNode`]:
+//!
+//! | wanted | call | cost |
+//! | --- | --- | --- |
+//! | what lies in a slot, putting nothing: at start, or whether a close is there | [`DhtNode::read_slot`] | 3 look-ups |
+//! | whether a spend may be relied on, with all records of its path | [`DhtNode::accept`] | 6 look-ups and up to 3 puts a record |
+//! | a record of one's own, put and read back: a close, and its re-puts | [`DhtNode::publish`] | the same, for one |
+//! | whether accepted records still lie there alone, putting them again | [`DhtNode::check_again`] | 1 look-up and 1 put a place |
+//! | that on schedule, until another item shows up | [`Watch`] | see [`next_recheck`] |
+//!
+//! A [`PlaceItems`] tells distinct signed items with their copies, nodes that have none, and
+//! invalid answers; fewer than [`DhtConfig::min_answers`] valid answers in a place say nothing.
+//! All of these wait for nodes that do not answer, at most one request timeout a look-up.
+//!
 //! What the crate does and this room has to mind:
 //!
 //! - A look-up that is asked for while one on the same target runs joins it and loses its own
@@ -20,20 +34,23 @@
 
 mod accept;
 mod counters;
+mod door;
 mod locks;
+mod neighbours;
 mod net;
 mod node;
 mod peers;
 mod place;
 mod pool;
 mod query;
+pub mod rogue;
 mod schedule;
 pub mod tracker;
 mod watch;
 
 pub use accept::{Acceptance, Recheck, RecordReading};
 pub use counters::Counters;
-pub use net::run_nodes;
+pub use net::{Net, NetPlan, run_nodes};
 pub use node::{DhtConfig, DhtNode};
 pub use place::{PlaceItems, SlotReading};
 pub use schedule::{DueRecheck, Places, next_recheck, next_recheck_closed};

@@ -5,16 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::DhtError;
 use super::counters::Counters;
 use super::pool::{ClientSettings, Pool, guarded};
+use super::{DhtError, neighbours};
 
 /// How long a start waits for the bootstrap hosts to be looked up.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(3);
 /// Between tries to look up the bootstrap hosts when none could be found.
 const RESOLVE_PAUSE: Duration = Duration::from_secs(10);
-/// Between looks at whether a node knows enough others.
-const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 /// Bootstrap addresses that one client gets.
 const BOOTSTRAP_EACH: usize = 3;
 /// Bootstrap addresses that a server gets: in a private network it is known only to those that were
@@ -45,6 +43,9 @@ pub struct DhtConfig {
     pub clients: usize,
     /// When an acceptance gives up: 60 000 ms.
     pub accept_deadline_ms: u64,
+    /// How many times as fast as the clock the schedule of a [`super::Watch`] runs: 1. More, up to
+    /// 3600, only in tests.
+    pub watch_tempo: u32,
 }
 
 impl Default for DhtConfig {
@@ -60,6 +61,7 @@ impl Default for DhtConfig {
             min_answers: 8,
             clients: 2,
             accept_deadline_ms: 60_000,
+            watch_tempo: 1,
         }
     }
 }
@@ -74,6 +76,10 @@ impl DhtConfig {
         if !(1..=4).contains(&self.clients) {
             return Err(setting("clients", self.clients.to_string(), "1 to 4"));
         }
+        if !(1..=3600).contains(&self.watch_tempo) {
+            let value = self.watch_tempo.to_string();
+            return Err(setting("watch_tempo", value, "1 to 3600"));
+        }
         if self.min_answers == 0 {
             return Err(setting("min_answers", "0".to_owned(), "1 or more"));
         }
@@ -87,6 +93,7 @@ pub struct DhtNode {
     pub(super) pool: Arc<Pool>,
     pub(super) min_answers: u32,
     pub(super) accept_deadline: Duration,
+    pub(super) watch_tempo: u32,
 }
 
 impl std::fmt::Debug for DhtNode {
@@ -131,10 +138,12 @@ impl DhtNode {
         if offline {
             tokio::spawn(resolve_later(Arc::downgrade(&pool), config.bootstrap));
         }
+        tokio::spawn(neighbours::keep(Arc::downgrade(&pool)));
         Ok(DhtNode {
             pool,
             min_answers: config.min_answers,
             accept_deadline: Duration::from_millis(config.accept_deadline_ms),
+            watch_tempo: config.watch_tempo,
         })
     }
 
@@ -146,6 +155,7 @@ impl DhtNode {
     }
 
     /// Valid answers that a place needs before it is judged.
+    /// Valid answers without which nothing is said about a place.
     #[must_use]
     pub fn min_answers(&self) -> u32 {
         self.min_answers
@@ -155,36 +165,6 @@ impl DhtNode {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.pool.tally.read()
-    }
-
-    /// How many other nodes the client that knows fewest knows.
-    pub async fn known_nodes(&self) -> usize {
-        let mut fewest = usize::MAX;
-        for dht in self.pool.all() {
-            let known = guarded(async move { dht.to_bootstrap().await.len() }).await;
-            fewest = fewest.min(known.unwrap_or(0));
-        }
-        fewest
-    }
-
-    /// Waits until every client knows at least `nodes` others, looking around meanwhile. False if
-    /// that did not happen within `limit`.
-    pub async fn settled(&self, nodes: usize, limit: Duration) -> bool {
-        let looking = async {
-            while self.known_nodes().await < nodes {
-                let rounds = self.pool.all().into_iter().map(|dht| {
-                    guarded(async move {
-                        // Its own neighbourhood, then anywhere: both fill the table.
-                        dht.bootstrapped().await;
-                        let anywhere = crate::random::bytes::<20>();
-                        dht.find_node(anywhere.into()).await;
-                    })
-                });
-                futures::future::join_all(rounds).await;
-                tokio::time::sleep(SETTLE_PAUSE).await;
-            }
-        };
-        tokio::time::timeout(limit, looking).await.is_ok()
     }
 
     /// The address others see, by their votes or by the settings.
@@ -266,6 +246,11 @@ mod tests {
             };
             assert_eq!(refused(config), Some("clients"));
         }
+        let config = DhtConfig {
+            watch_tempo: 0,
+            ..good.clone()
+        };
+        assert_eq!(refused(config), Some("watch_tempo"));
         let config = DhtConfig {
             min_answers: 0,
             ..good

@@ -90,6 +90,21 @@ pub struct SlotReading {
     pub places: [PlaceItems; PLACES],
 }
 
+impl SlotReading {
+    /// Whether each place gave enough valid answers to say what lies there: at least the node's
+    /// [`DhtNode::min_answers`].
+    #[must_use]
+    pub fn is_sure(&self, min_answers: u32) -> bool {
+        let mut places = self.places.iter();
+        places.all(|place| place.valid_answers() >= min_answers)
+    }
+
+    /// The distinct signed items of all places, with the number of nodes that gave each.
+    pub fn items(&self) -> impl Iterator<Item = &(Item, u32)> {
+        self.places.iter().flat_map(|place| &place.items)
+    }
+}
+
 /// What became of a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Put {

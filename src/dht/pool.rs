@@ -148,6 +148,11 @@ impl Pool {
         self.clients[0].running.read().addr
     }
 
+    /// Whether it knows of nobody to start from, as the first node of a network.
+    pub(super) fn is_first(&self) -> bool {
+        self.clients[0].settings.read().bootstrap.is_empty()
+    }
+
     /// All clients, the node's own first.
     pub(super) fn all(&self) -> Vec<AsyncDht> {
         let running = |client: &Client| client.running.read().dht.clone();
@@ -212,7 +217,8 @@ impl Pool {
             loop {
                 tokio::time::sleep(WAKE_EVERY).await;
                 if let Some(waker) = &self.waker {
-                    let _ = waker.try_send_to(&[], client.into());
+                    let woken = waker.try_send_to(&[], client.into()).is_ok();
+                    count(&self.tally.wakes, woken.into());
                 }
             }
         };

@@ -75,13 +75,15 @@ async fn keep_watch(
     loop {
         let closed = *is_closed.borrow_and_update();
         let since = closed.unwrap_or(accepted);
-        let age_ms = clock::now().since_ms(since).max(done_ms);
+        let tempo = u64::from(node.watch_tempo);
+        let age_ms = clock::now().since_ms(since).saturating_mul(tempo);
+        let age_ms = age_ms.max(done_ms);
         let due = if closed.is_some() {
             next_recheck_closed(age_ms, u64::from_le_bytes(random::bytes()))
         } else {
             next_recheck(age_ms)
         };
-        let wait = Duration::from_millis(due.at_ms.saturating_sub(age_ms));
+        let wait = Duration::from_millis(due.at_ms.saturating_sub(age_ms) / tempo);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             changed = is_closed.changed() => {

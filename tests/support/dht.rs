@@ -1,16 +1,15 @@
 //! What the DHT tests are made of: nets, payees, rival records, nodes that lie.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
+use dpay::cli::dht_net::{DhtNet, NetKind, python};
 use dpay::coin::statement::{Close, Spend};
 use dpay::coin::{ChainValue, HoldingId, RecordKey, SecretKey, Statement};
-use dpay::dht::{Acceptance, DhtConfig, DhtNode, run_nodes};
+use dpay::dht::rogue::{self, Form};
+use dpay::dht::{Acceptance, DhtConfig, DhtError, DhtNode, run_nodes};
 use dpay::record::{Item, SignedRecord, Slot, Verdict, close_record_key, commitment};
 use dpay::units::InfoHash;
-use mainline::async_dht::AsyncDht;
-use mainline::{Dht, MutableItem};
 use tokio::net::UdpSocket;
 
 /// A coin's id.
@@ -94,9 +93,39 @@ impl MainlineNet {
         first.map(|node| node.addr().to_string()).collect()
     }
 
-    /// Puts any item at all nodes near its place, without cas.
+    /// Where its nodes are.
+    pub fn addrs(&self) -> Vec<SocketAddrV4> {
+        self.nodes.iter().map(DhtNode::addr).collect()
+    }
+
+    /// Nodes that were stopped, at their addresses again, with nothing stored.
+    pub async fn again(addrs: &[SocketAddrV4]) -> MainlineNet {
+        let starting = addrs.iter().map(|own| async move {
+            let others = addrs.iter().filter(|other| *other != own);
+            let others: Vec<String> = others.map(ToString::to_string).collect();
+            loop {
+                let config = DhtConfig {
+                    bind: *own,
+                    bootstrap: others.clone(),
+                    server: true,
+                    clients: 1,
+                    ..DhtConfig::default()
+                };
+                // The node before it gives its port back when its thread ends.
+                match DhtNode::start(config).await {
+                    Err(DhtError::Bind { .. }) => {}
+                    started => return started.expect("starts"),
+                }
+            }
+        });
+        let nodes = futures::future::join_all(starting).await;
+        MainlineNet { nodes }
+    }
+
+    /// Puts any item at all nodes, without cas.
     pub async fn put(&self, item: &Item) {
-        put_raw(&raw_client(&self.bootstrap()), item).await;
+        let addrs = self.addrs();
+        assert!(rogue::put(&addrs, item, Form::Signed).await >= addrs.len() / 2);
     }
 }
 
@@ -116,32 +145,6 @@ pub async fn client_of(bootstrap: &[String], clients: usize, deadline_ms: u64) -
     })
     .await
     .expect("a node")
-}
-
-/// The crate's own client, for what an honest node would not do.
-pub fn raw_client(bootstrap: &[String]) -> AsyncDht {
-    let few: Vec<&String> = bootstrap.iter().take(3).collect();
-    let dht = Dht::builder()
-        .bootstrap(&few)
-        .bind_address(Ipv4Addr::LOCALHOST)
-        .port(0)
-        .request_timeout(std::time::Duration::from_millis(400))
-        .build();
-    dht.expect("a client").as_async()
-}
-
-/// Puts an item as it is; whether nodes take it is their affair.
-pub async fn put_raw(dht: &AsyncDht, item: &Item) {
-    let colon = item
-        .value
-        .iter()
-        .position(|byte| *byte == b':')
-        .expect("a byte string");
-    let content = &item.value[colon + 1..];
-    let salt = Some(&item.salt.0[..]);
-    let raw =
-        MutableItem::new_signed_unchecked(item.key.0, item.signature.0, content, item.seq, salt);
-    let _ = dht.put_mutable(raw, None).await;
 }
 
 /// The part of an answer to `get` that carries an item, for a [`Liar`].
@@ -224,89 +227,14 @@ pub async fn announce(url: &str, info_hash: &InfoHash) -> Vec<u8> {
     response.bytes().await.expect("a body").to_vec()
 }
 
-/// A net of libtorrent nodes in a process of its own.
-pub struct LibtorrentNet {
-    /// Where to join it.
-    pub bootstrap: Vec<String>,
-    child: Child,
-    orders: Option<ChildStdin>,
-    answers: Option<BufReader<ChildStdout>>,
-}
-
-impl Drop for LibtorrentNet {
-    fn drop(&mut self) {
-        drop(self.orders.take());
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl LibtorrentNet {
-    /// Starts one, settled.
-    pub async fn start(count: usize) -> LibtorrentNet {
-        let started = std::time::Instant::now();
-        // Nets of tests that run at the same time have addresses of their own.
-        let net = 10 + std::process::id() % 200;
-        let mut child = Command::new("python3")
-            .arg(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/foreign/dht_nodes.py"
-            ))
-            .args(["--count", &count.to_string(), "--net", &net.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 runs tests/foreign/dht_nodes.py");
-        let orders = child.stdin.take();
-        let answers = child.stdout.take().map(BufReader::new);
-        let mut net = LibtorrentNet {
-            bootstrap: Vec::new(),
-            child,
-            orders,
-            answers,
-        };
-        let line = net.next_line().await;
-        let ready: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| {
-            panic!(
-                "tests/foreign/dht_nodes.py did not start {count} nodes (its reason is above): \
-                 is libtorrent installed? `pip install libtorrent`"
-            )
-        });
-        let nodes = ready["bootstrap"].as_array().expect("a list of nodes");
-        net.bootstrap = nodes
-            .iter()
-            .filter_map(|node| Some(node.as_str()?.to_owned()))
-            .collect();
-        println!(
-            "{count} libtorrent {} nodes settled in {} ms",
-            ready["version"],
-            started.elapsed().as_millis()
-        );
-        net
-    }
-
-    /// Puts unsigned junk where `item` lies. How many nodes took it.
-    pub async fn put_junk(&mut self, item: &Item) -> u64 {
-        let order = serde_json::json!({
-            "junk": item.salt.to_string(),
-            "key": item.key.to_string(),
-        });
-        let orders = self.orders.as_mut().expect("its stdin is open");
-        writeln!(orders, "{order}").expect("it reads orders");
-        let line = self.next_line().await;
-        let done: serde_json::Value = serde_json::from_str(&line).expect("it reports");
-        done["junk"].as_u64().expect("a number of nodes")
-    }
-
-    async fn next_line(&mut self) -> String {
-        let mut answers = self.answers.take().expect("nobody else reads");
-        let read = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            answers.read_line(&mut line).expect("its stdout is open");
-            (line, answers)
-        });
-        let (line, answers) = read.await.expect("reads");
-        self.answers = Some(answers);
-        line
-    }
+/// A net of libtorrent nodes in a process of its own, settled.
+pub async fn libtorrent_net(count: usize) -> DhtNet {
+    let python = python(None);
+    let net = DhtNet::start(NetKind::Libtorrent, count, Duration::ZERO, 0, &python).await;
+    let net = net.expect("a net of libtorrent nodes");
+    println!(
+        "{count} libtorrent nodes settled in {} ms",
+        net.settled_in.as_millis()
+    );
+    net
 }

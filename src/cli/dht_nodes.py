@@ -4,17 +4,14 @@
     dht_nodes.py --count 24 [--net 77]
 
 One node per address, 127.<net>.<n>.1, each on a port of its own choosing. When every node knows
-enough others, prints one line of JSON, {"bootstrap": ["127.77.1.1:40001", ...]}, and runs until
-stdin ends. A line {"junk": "<salt hex>", "key": "<key hex>"} on stdin makes it put k and salt
-without seq and sig at all nodes, as anybody could, and print {"junk": <nodes that took it>}.
+enough others, prints one line of JSON, {"event": "ready", "nodes": ["127.77.1.1:40001", ...]},
+and runs until stdin ends.
 
 Needs the package libtorrent from PyPI.
 """
 
 import argparse
-import hashlib
 import json
-import os
 import socket
 import sys
 import time
@@ -26,7 +23,7 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 try:
     import libtorrent as lt
 except ImportError:
-    sys.exit("dht_nodes.py needs libtorrent: run `pip install libtorrent`")
+    sys.exit("this Python has no libtorrent: `pip install libtorrent` gives it one")
 
 SETTLE_LIMIT_S = 40
 
@@ -85,72 +82,15 @@ def known(session):
     return session.status().dht_nodes
 
 
-# --- unsigned junk, by hand, since no library would send it -------------------------------------
-
-
-def bencode(value):
-    if isinstance(value, int):
-        return b"i%de" % value
-    if isinstance(value, bytes):
-        return b"%d:%s" % (len(value), value)
-    items = sorted(value.items())
-    return b"d" + b"".join(bencode(k) + bencode(v) for k, v in items) + b"e"
-
-
-def token_in(packet):
-    """The token of a get answer: enough of bdecode for that."""
-    at = packet.find(b"5:token")
-    if at < 0:
-        return None
-    rest = packet[at + 7 :]
-    length, _, tail = rest.partition(b":")
-    return tail[: int(length)]
-
-
-def put_junk(nodes, key, salt):
-    """Puts k and salt without seq and sig at every node. Returns how many took it."""
-    target = hashlib.sha1(key + salt).digest()
-    ours = os.urandom(20)
-    taken = 0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(2)
-        for node in nodes:
-            ip, _, port = node.rpartition(":")
-            to = (ip, int(port))
-            get = {b"a": {b"id": ours, b"target": target}, b"q": b"get", b"t": b"gg", b"y": b"q"}
-            token = token_in(ask(sock, to, get))
-            if token is None:
-                continue
-            body = {b"id": ours, b"k": key, b"salt": salt, b"token": token, b"v": b"junk"}
-            put = {b"a": body, b"q": b"put", b"t": b"pp", b"y": b"q"}
-            if b"1:y1:r" in ask(sock, to, put):
-                taken += 1
-    return taken
-
-
-def ask(sock, to, message):
-    sock.sendto(bencode(message), to)
-    try:
-        while True:
-            packet, sender = sock.recvfrom(4096)
-            if sender == to:
-                return packet
-    except socket.timeout:
-        return b""
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--net", type=int, default=77, help="second octet of the addresses")
     args = parser.parse_args()
     sessions, nodes = start(args.count, args.net)
-    print(json.dumps({"bootstrap": nodes, "version": lt.__version__}), flush=True)
-    for line in sys.stdin:
-        order = json.loads(line)
-        taken = put_junk(nodes, bytes.fromhex(order["key"]), bytes.fromhex(order["junk"]))
-        print(json.dumps({"junk": taken}), flush=True)
+    ready = {"event": "ready", "nodes": nodes, "version": lt.__version__}
+    print(json.dumps(ready), flush=True)
+    sys.stdin.read()
     del sessions
 
 
