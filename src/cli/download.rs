@@ -104,11 +104,15 @@ pub async fn run(args: DownloadArgs, global: &Global) -> Result<u8> {
     let ended = follow(&running, &handle, &mut totals, &stop, global.json).await?;
     let wall = started.elapsed();
     let finished = matches!(ended, Ended::Finished);
+    if finished {
+        if global.json {
+            let line = report(&running, &handle, &totals, wall, &[], "complete");
+            println!("{line}");
+        } else if args.seed {
+            println!("complete; seeding until Ctrl-C");
+        }
+    }
     if finished && args.seed {
-        let line = report(&running, &handle, &totals, wall, &[], "complete");
-        super::say(global.json, &line, || {
-            "complete; seeding until Ctrl-C".to_owned()
-        });
         keep_seeding(&mut totals, &stop, global.json).await;
     }
     let open = node::close(&running, &mut totals, global.json).await;

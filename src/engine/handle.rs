@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::EngineError;
 use super::ledger::Ledger;
+use super::threads::Threads;
 use crate::torrent::{Metainfo, PieceSet};
 use crate::units::InfoHash;
 
@@ -89,6 +90,8 @@ pub(super) enum Stage {
 pub struct Handle {
     pub(super) info_hash: InfoHash,
     pub(super) session: Weak<Session>,
+    /// `None` in plain mode.
+    pub(super) threads: Option<Arc<Threads>>,
     pub(super) stage: Arc<watch::Sender<Stage>>,
 }
 
@@ -274,7 +277,11 @@ impl Handle {
             return Ok(());
         }
         requeue(&session, &ready).await;
-        let resumed = session.unpause(&ready.managed).await;
+        let unpausing = async move { session.unpause(&ready.managed).await };
+        let resumed = match &self.threads {
+            Some(threads) => threads.torrents(unpausing).await,
+            None => unpausing.await,
+        };
         resumed.map_err(|error| self.stopped(&error))
     }
 

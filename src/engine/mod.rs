@@ -14,6 +14,7 @@ mod memory;
 mod ranges;
 mod session;
 mod storage;
+mod threads;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

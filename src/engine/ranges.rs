@@ -14,6 +14,18 @@ impl Ranges {
         if new.is_empty() {
             return;
         }
+        // Blocks that come in order, which is nearly all.
+        match self.0.last_mut() {
+            Some(last) if last.end == new.start => {
+                last.end = new.end;
+                return;
+            }
+            Some(last) if last.end > new.start => {}
+            _ => {
+                self.0.push(new);
+                return;
+            }
+        }
         let first = self.0.partition_point(|old| old.end < new.start);
         let rest = self.0.get(first..).unwrap_or_default();
         let last = first + rest.partition_point(|old| old.start <= new.end);

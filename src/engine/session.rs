@@ -10,7 +10,7 @@ use librqbit::api::TorrentIdOrHash;
 use librqbit::storage::StorageFactoryExt;
 use librqbit::{
     AddTorrentOptions, AddTorrentResponse, ConnectionOptions, ListenerMode, ListenerOptions,
-    Session, SessionOptions,
+    PeerConnectionOptions, Session, SessionOptions,
 };
 use librqbit_core::hash_id::Id20;
 use librqbit_core::peer_id::generate_azereus_style;
@@ -21,15 +21,23 @@ use tokio::task::JoinSet;
 use super::handle::{self, Handle, Ready, Stage};
 use super::memory::{Budget, MemoryUse};
 use super::storage::{Ledgers, PieceStorageFactory};
+use super::threads::{CHECKS, Threads};
 use super::{AddTorrent, EngineConfig, EngineError, TorrentSource};
 use crate::torrent::{Magnet, Metainfo};
 use crate::units::InfoHash;
 
+/// What librqbit asks for at a time.
+const BLOCK_BYTES: u64 = 16 * 1024;
+/// Fewest blocks asked of one peer at a time, and librqbit's own number of them.
+const LEAST_WINDOW: usize = 16;
+const MOST_WINDOW: usize = 128;
+
 /// Longest wait between two attempts to fetch a magnet's metadata.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// One librqbit session. Wants a multi-threaded tokio runtime: librqbit blocks its worker for disk
-/// and hashing. [`Engine::stop`] ends it in order, dropping it at once.
+/// One librqbit session, on threads of its own; in plain mode on the caller's runtime, which must be
+/// multi-threaded then, as librqbit blocks its worker for disk and hashing. [`Engine::stop`] ends it
+/// in order, dropping it at once.
 pub struct Engine {
     inner: Arc<Inner>,
     listen_addr: SocketAddr,
@@ -41,7 +49,8 @@ struct Inner {
     trackers: Vec<String>,
     budget: Arc<Budget>,
     ledgers: Ledgers,
-    plain: bool,
+    /// `None` in plain mode.
+    threads: Option<Arc<Threads>>,
     torrents: Mutex<HashMap<InfoHash, Handle>>,
 }
 
@@ -72,11 +81,17 @@ impl Engine {
             options.default_storage_factory = Some(factory.boxed());
         }
         let listen = config.listen;
-        let started = Session::new_with_opts(PathBuf::new(), options).await;
-        let session = started.map_err(|error| EngineError::Start {
-            listen,
-            reason: format!("{error:#}"),
-        })?;
+        let failed = |reason: String| EngineError::Start { listen, reason };
+        let threads = match config.plain {
+            true => None,
+            false => Some(Threads::start().map_err(|error| failed(error.to_string()))?),
+        };
+        let start = Session::new_with_opts(PathBuf::new(), options);
+        let started = match &threads {
+            Some(threads) => threads.session(start).await,
+            None => start.await,
+        };
+        let session = started.map_err(|error| failed(format!("{error:#}")))?;
         Ok(Engine {
             listen_addr: session.listen_addr().unwrap_or(listen),
             peer_id: peer_id.0,
@@ -85,7 +100,7 @@ impl Engine {
                 trackers: config.trackers,
                 budget,
                 ledgers,
-                plain: config.plain,
+                threads: threads.map(Arc::new),
                 torrents: Mutex::default(),
             }),
         })
@@ -157,6 +172,7 @@ impl Engine {
         let handle = Handle {
             info_hash,
             session: Arc::downgrade(&self.inner.session),
+            threads: self.inner.threads.clone(),
             stage: Arc::new(watch::Sender::new(Stage::Fetching)),
         };
         torrents.insert(info_hash, handle.clone());
@@ -226,6 +242,7 @@ fn session_options(config: &EngineConfig, peer_id: Id20) -> SessionOptions {
     SessionOptions {
         dht: None,
         disable_local_service_discovery: true,
+        concurrent_init_limit: Some(CHECKS),
         persistence: None,
         peer_id: Some(peer_id),
         client_name_and_version: Some(concat!("DPay ", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -262,11 +279,20 @@ impl Inner {
             output_folder: Some(folder.ok_or_else(|| EngineError::Folder(add.output_dir.clone()))?),
             initial_peers: Some(add.initial_peers.clone()),
             trackers: (!metainfo.is_private()).then(|| self.trackers.clone()),
+            peer_opts: self.threads.is_some().then(|| PeerConnectionOptions {
+                max_request_window: Some(request_window(metainfo.length_bytes())),
+                ..PeerConnectionOptions::default()
+            }),
             ..AddTorrentOptions::default()
         };
         // Written anew from what was read: librqbit sees the info dictionary and trackers only.
         let source = librqbit::AddTorrent::from_bytes(metainfo.encode());
-        let added = self.session.add_torrent(source, Some(options)).await;
+        let session = Arc::clone(&self.session);
+        let adding = async move { session.add_torrent(source, Some(options)).await };
+        let added = match &self.threads {
+            Some(threads) => threads.torrents(adding).await,
+            None => adding.await,
+        };
         let managed = match added {
             Ok(response) => response.into_handle(),
             Err(error) => return Err(add_failed(info_hash, format!("{error:#}"))),
@@ -277,7 +303,7 @@ impl Inner {
             managed,
             metainfo,
             content_path,
-            ledger: ledger.filter(|_| !self.plain),
+            ledger: ledger.filter(|_| self.threads.is_some()),
             found: OnceLock::new(),
         })
     }
@@ -300,6 +326,13 @@ impl Inner {
         let id = TorrentIdOrHash::Hash(Id20::new(handle.info_hash.0));
         tokio::spawn(async move { session.delete(id, false).await });
     }
+}
+
+/// Blocks asked of one peer at a time: at most an eighth of the torrent, so that of a small one every
+/// seeder gets a share, and never less than keeps a connection busy.
+fn request_window(length_bytes: u64) -> usize {
+    let blocks = usize::try_from(length_bytes / BLOCK_BYTES).unwrap_or(usize::MAX);
+    (blocks / 8).clamp(LEAST_WINDOW, MOST_WINDOW)
 }
 
 fn add_failed(info_hash: InfoHash, reason: String) -> EngineError {

@@ -117,6 +117,12 @@ impl Asked {
         self.open.len() > self.cancelled
     }
 
+    /// Requests that are open, those taken back included.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
     /// Bytes of all blocks asked for and not taken back.
     #[must_use]
     pub fn waiting_bytes(&self) -> u64 {

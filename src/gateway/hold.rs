@@ -108,6 +108,12 @@ impl Hold {
         }
     }
 
+    /// Blocks let through and not served yet.
+    #[must_use]
+    pub fn admitted(&self) -> usize {
+        self.admitted.len()
+    }
+
     /// Requests held.
     #[must_use]
     pub fn held(&self) -> usize {

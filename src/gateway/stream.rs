@@ -1,14 +1,22 @@
 //! The two sockets of a connection: one task that reads where it can write on, and writes at once
 //! what it has read.
+//!
+//! While blocks come in from one side, the requests for more of them trickle in from the other, one
+//! for each block. To wake up for each would cost more than to pass it on. So as long as enough is
+//! on its way already, the other side is not listened to: it is read whenever blocks come, and
+//! [`PATIENCE_MS`] later at the latest.
 
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
 
 use super::link::Link;
+use super::output::BUFFER_BYTES;
 use super::report::Close;
 use super::shared::Command;
 use crate::clock;
@@ -16,6 +24,13 @@ use crate::units::UnixMs;
 
 /// The peer may take so long to hang up after us.
 const PARTING: Duration = Duration::from_secs(1);
+
+/// A read of so many bytes has blocks in it.
+const BULK_BYTES: usize = 8 * 1024;
+/// With so many blocks on their way, the requests for more can wait a little.
+const MANY_BLOCKS: usize = 16;
+/// How long they wait at most when no more blocks come.
+const PATIENCE_MS: u64 = 2;
 
 /// Which socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +45,36 @@ enum Next {
     Write,
     Command(Option<Command>),
     Tick,
+    Impatient,
+}
+
+/// A timer that is set anew only when it has to be.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    at: Option<UnixMs>,
+}
+
+impl Alarm {
+    fn new() -> Alarm {
+        Alarm {
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            at: None,
+        }
+    }
+
+    /// Goes off at `at`, a millisecond from now at the soonest.
+    fn set(&mut self, at: UnixMs) {
+        if self.at != Some(at) {
+            self.at = Some(at);
+            let pause = Duration::from_millis(at.since_ms(clock::now()).max(1));
+            self.sleep.as_mut().reset(Instant::now() + pause);
+        }
+    }
+
+    async fn goes_off(&mut self) {
+        self.sleep.as_mut().await;
+        self.at = None;
+    }
 }
 
 /// Carries a connection until it ends; says why it did.
@@ -43,6 +88,9 @@ pub async fn run(
         link,
         peer,
         engine: Some(engine),
+        blocks_from: None,
+        look: Alarm::new(),
+        patience: Alarm::new(),
     };
     let why = match pair.carry(commands).await {
         Ok(()) if pair.link.stopping => Close::Stopped,
@@ -57,6 +105,10 @@ struct Pair<'a> {
     link: &'a mut Link,
     peer: TcpStream,
     engine: Option<TcpStream>,
+    /// Where blocks last came from, and when.
+    blocks_from: Option<(Side, UnixMs)>,
+    look: Alarm,
+    patience: Alarm,
 }
 
 impl Pair<'_> {
@@ -71,16 +123,43 @@ impl Pair<'_> {
                 return Ok(());
             }
             match self.next(commands, look).await {
-                Next::Read(side) => {
-                    self.read(side)?;
-                    tokio::task::yield_now().await;
-                }
+                Next::Read(side) => self.read_and_answer(side).await?,
                 Next::Write => {}
                 Next::Command(Some(command)) => self.link.obey(clock::now(), command)?,
                 Next::Command(None) => return Err(Close::Stopped),
                 Next::Tick => look = self.link.tick(clock::now())?,
+                Next::Impatient => self.blocks_from = None,
             }
         }
+    }
+
+    /// Reads one side and, if blocks came, what has trickled in on the other.
+    async fn read_and_answer(&mut self, side: Side) -> Result<(), Close> {
+        let bytes = self.read(side)?;
+        if bytes >= BULK_BYTES {
+            self.blocks_from = Some((side, clock::now()));
+            let (other, is_free) = match side {
+                Side::Peer => (Side::Engine, self.link.to_peer.is_empty()),
+                Side::Engine => (Side::Peer, self.link.to_engine.is_empty()),
+            };
+            if is_free {
+                self.read(other)?;
+            }
+        }
+        if bytes == BUFFER_BYTES {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// The side that is not listened to, as it only asks for more of what is on its way.
+    fn unheard(&self) -> Option<Side> {
+        let (from, _) = self.blocks_from?;
+        let (other, on_their_way) = match from {
+            Side::Peer => (Side::Engine, self.link.asked.open()),
+            Side::Engine => (Side::Peer, self.link.hold.admitted()),
+        };
+        (on_their_way >= MANY_BLOCKS).then_some(other)
     }
 
     /// Hangs up such that the peer gets all that was sent: closing a socket that has unread bytes
@@ -97,49 +176,65 @@ impl Pair<'_> {
         let _ = tokio::time::timeout(PARTING, parting).await;
     }
 
-    async fn next(&self, commands: &mut mpsc::UnboundedReceiver<Command>, look: UnixMs) -> Next {
-        let pause_ms = self.link.due(look).since_ms(clock::now());
-        let pause = Duration::from_millis(pause_ms.max(1));
+    async fn next(
+        &mut self,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
+        look: UnixMs,
+    ) -> Next {
+        self.look.set(self.link.due(look));
+        let unheard = self.unheard();
+        if let Some((_, at)) = self.blocks_from {
+            self.patience.set(at.plus_ms(PATIENCE_MS));
+        }
         let engine = self.engine.as_ref().unwrap_or(&self.peer);
         let engine_open = self.engine.is_some();
+        let hears = |side| unheard != Some(side);
+        let (to_engine, to_peer) = (&self.link.to_engine, &self.link.to_peer);
         tokio::select! {
-            _ = self.peer.readable(), if self.link.to_engine.is_empty() => Next::Read(Side::Peer),
-            _ = engine.readable(), if engine_open && self.link.to_peer.is_empty() => {
+            biased;
+            command = commands.recv() => Next::Command(command),
+            _ = self.peer.readable(), if hears(Side::Peer) && to_engine.is_empty() => {
+                Next::Read(Side::Peer)
+            }
+            _ = engine.readable(), if hears(Side::Engine) && engine_open && to_peer.is_empty() => {
                 Next::Read(Side::Engine)
             }
-            _ = self.peer.writable(), if !self.link.to_peer.is_empty() => Next::Write,
-            _ = engine.writable(), if engine_open && !self.link.to_engine.is_empty() => {
-                Next::Write
-            }
-            command = commands.recv() => Next::Command(command),
-            () = tokio::time::sleep(pause) => Next::Tick,
+            _ = self.peer.writable(), if !to_peer.is_empty() => Next::Write,
+            _ = engine.writable(), if engine_open && !to_engine.is_empty() => Next::Write,
+            () = self.patience.goes_off(), if unheard.is_some() => Next::Impatient,
+            () = self.look.goes_off() => Next::Tick,
         }
     }
 
-    /// One read, parsed where it lies, and one write of what it comes to.
-    fn read(&mut self, side: Side) -> Result<(), Close> {
+    /// One read, parsed where it lies, and one write of what it comes to. Returns the bytes read.
+    fn read(&mut self, side: Side) -> Result<usize, Close> {
         let pool = self.link.shared.pool.clone();
         let socket = match (side, &self.engine) {
             (Side::Engine, Some(engine)) => engine,
-            (Side::Engine, None) => return Ok(()),
+            (Side::Engine, None) => return Ok(0),
             (Side::Peer, _) => &self.peer,
         };
         let mut buffer = pool.take();
         let bytes = match socket.try_read(&mut buffer) {
             Ok(0) => {
                 pool.give(buffer);
-                return self.hung_up(side);
+                return self.hung_up(side).map(|()| 0);
             }
             Ok(bytes) => bytes,
             Err(e) => {
                 pool.give(buffer);
                 return match e.kind() {
-                    io::ErrorKind::WouldBlock => Ok(()),
-                    io::ErrorKind::ConnectionReset => self.hung_up(side),
+                    io::ErrorKind::WouldBlock => Ok(0),
+                    io::ErrorKind::ConnectionReset => self.hung_up(side).map(|()| 0),
                     _ => Err(failed(side, &e)),
                 };
             }
         };
+        if bytes < buffer.len() {
+            // All that was there: saying so spares the read that would find nothing.
+            let nothing = || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock));
+            let _ = socket.try_io(Interest::READABLE, nothing);
+        }
         let input = buffer.get(..bytes).unwrap_or_default();
         let now = clock::now();
         let outcome = match side {
@@ -152,7 +247,7 @@ impl Pair<'_> {
             Side::Engine => &mut self.link.to_peer,
         };
         output.settle(buffer, &pool);
-        outcome
+        outcome.map(|()| bytes)
     }
 
     fn hung_up(&mut self, side: Side) -> Result<(), Close> {

@@ -244,6 +244,29 @@ async fn what_a_choke_lost_is_asked_again_and_comes_once() {
 }
 
 #[tokio::test]
+async fn requests_that_trickle_in_while_blocks_come_go_out_though_no_more_blocks_come() {
+    let setup = setup(FreePolicy::On).await;
+    let peers = listener().await;
+    let (mut engine, mut peer) = setup.dial(&peers, PeerId([1; 20])).await;
+    engine.shaken().await;
+    peer.send(&foreign()).await;
+    engine.frame().await;
+    let many = (0..32).map(|n| block(n, 0));
+    for block in many.clone() {
+        engine.send(&frame::request(block)).await;
+    }
+    for block in many {
+        assert_eq!(peer.frame().await, frame::request(block));
+    }
+    peer.send(&piece(block(0, 0), 1)).await;
+    assert_eq!(engine.frame().await, piece(block(0, 0), 1));
+    // Thirty-one blocks are on their way, and none comes any more.
+    engine.send(&frame::request(block(32, 0))).await;
+    let asked = within(1, peer.frame()).await;
+    assert_eq!(asked, frame::request(block(32, 0)));
+}
+
+#[tokio::test]
 async fn a_second_connection_to_one_peer_is_closed_and_the_first_stays() {
     let setup = setup(FreePolicy::On).await;
     let (mut engine, mut peer) = setup.accept(PeerId([1; 20])).await;

@@ -10,6 +10,10 @@ use crate::units::{Units, UnixMs};
 /// stranger has no more than one coin to lose.
 const MAX_PENDING: usize = 4;
 
+/// Coins that wallets keep at hand. One of them may always be used, so that nobody waits for a broker
+/// to sell a smaller one.
+const AT_HAND: Units = Units(64);
+
 /// The least and the largest holding that the next channel should have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Size {
@@ -82,7 +86,7 @@ impl Payer {
         let at_least = least.max(terms.smallest_channel);
         Some(Size {
             at_least,
-            at_most: coin_for(needed.min(most)).max(at_least),
+            at_most: coin_for(needed.min(most)).max(at_least).max(AT_HAND),
         })
     }
 
