@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::broadcast;
 
 use crate::cashier::wallet::{
     CashierError, Keeper, Passphrase, Wallet, WalletConfig, WalletHandle,
@@ -16,8 +15,7 @@ use crate::dht::tracker::Tracker;
 use crate::dht::{DhtConfig, DhtError, DhtNode};
 use crate::engine::{AddTorrent, Engine, EngineConfig, EngineError, Handle, TorrentSource};
 use crate::gateway::{
-    FreePolicy, Gateway, GatewayConfig, GatewayError, GatewayEvent, Payments, TorrentTerms,
-    content_of,
+    FreePolicy, Gateway, GatewayConfig, GatewayError, Payments, TorrentTerms, content_of,
 };
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, PricePerGib, Units};
@@ -254,4 +252,3 @@ async fn give_slots(wallet: WalletHandle, dht: DhtNode) {
     }
     let _ = wallet.set_slots(Arc::new(dht)).await;
 }
-

@@ -52,8 +52,8 @@ async fn receipts(world: &TestWorld, name: &str, kind: &str) -> Vec<Value> {
     for line in history.as_array().expect("a list") {
         if line["kind"] == kind {
             let show = number(line, "number").to_string();
-            let receipt = world.must(name, &["wallet", "history", "--show", &show]);
-            all.push(receipt.await.expect("a receipt"));
+            let args = ["wallet", "history", "--show", &show];
+            all.push(world.must(name, &args).await.expect("a receipt"));
         }
     }
     all

@@ -92,7 +92,11 @@ async fn a_copy_that_is_behind_freezes_what_its_other_self_spent() {
         "all but the frozen one: {report:?}"
     );
     let lines = copy.wallet().history(100).await.expect("read");
-    assert!(lines.iter().any(|line| line.kind == JournalKind::Frozen));
+    assert!(
+        lines
+            .iter()
+            .any(|entry| entry.line.kind == JournalKind::Frozen)
+    );
     copy.restart().await;
     assert_eq!(copy.balance().await.frozen, Units(64), "it stays frozen");
     house.audit().await;

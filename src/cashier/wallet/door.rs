@@ -90,52 +90,6 @@ pub enum Shown {
     },
 }
 
-/// What became of a path that was presented.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// The broker knows it now.
-    Known,
-    /// It is kept, and the broker is comparing two statements in a slot on it with the DHT.
-    Contested {
-        /// The holding whose slot it is.
-        holding: HoldingId,
-        /// When the broker can decide at the earliest.
-        decide_after: UnixMs,
-        /// Both statements, where what was sent is not the one that stood first.
-        proof: Option<FraudProof>,
-    },
-    /// It was not taken.
-    Refused {
-        /// What happened and what to do.
-        why: String,
-        /// Both statements, where another one stands in a slot on it for good.
-        proof: Option<FraudProof>,
-    },
-}
-
-/// What became of a path that was presented.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// The broker knows it now.
-    Known,
-    /// It is kept, and the broker is comparing two statements in a slot on it with the DHT.
-    Contested {
-        /// The holding whose slot it is.
-        holding: HoldingId,
-        /// When the broker can decide at the earliest.
-        decide_after: UnixMs,
-        /// Both statements, where what was sent is not the one that stood first.
-        proof: Option<FraudProof>,
-    },
-    /// It was not taken.
-    Refused {
-        /// What happened and what to do.
-        why: String,
-        /// Both statements, where another one stands in a slot on it for good.
-        proof: Option<FraudProof>,
-    },
-}
-
 /// What a wallet asks of its broker. Every request may be repeated.
 #[async_trait]
 pub trait BrokerDoor: Send + Sync {

@@ -12,8 +12,6 @@ use crate::cli::world::{Proc, World, WorldOptions};
 /// No download, and no end of a process, takes longer.
 pub const LIMIT: Duration = Duration::from_secs(600);
 const DEPOSIT_UNITS: u64 = 10_000_000;
-/// Of 64 units, as a wallet in use has them.
-const COINS_AT_HAND: usize = 8;
 
 /// How bytes come from seeder to leecher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
