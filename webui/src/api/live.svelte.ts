@@ -4,6 +4,7 @@ import { session } from './session.svelte';
 import { tellDesktop } from '../lib/desktop.svelte';
 import { said } from '../lib/notice';
 import { toast } from '../lib/toast.svelte';
+import { adding } from '../torrents/add.svelte';
 import type { Currency } from '../lib/format';
 import type { BrokerView, NodeView, Notice, Pulse, SpeedHistory, TorrentList, TorrentRow, WalletView } from './types';
 
@@ -120,7 +121,8 @@ class Live {
         return;
       case 'notice':
         this.notices = [event, ...this.notices.filter((other) => other.id !== event.id)].slice(0, 200);
-        if (quiet.has(event.code)) return;
+        // A torrent whose dialog is open needs no further word.
+        if (quiet.has(event.code) || (event.code === 'asks' && adding.open)) return;
         tellDesktop(event);
         toast(said(event), tones[event.level], event.info_hash ? { href: `#/torrents/${event.info_hash}` } : {});
         return;
