@@ -27,8 +27,12 @@ pub mod cashier;
 // 7
 pub mod gateway;
 pub mod http;
+pub mod report;
 // 8
 pub mod config;
 pub mod node;
 // 9
+pub mod session;
+// 10: http::node
+// 11
 pub mod cli;

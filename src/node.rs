@@ -71,6 +71,8 @@ pub struct NodeConfig {
     pub keep: Rules,
     /// Most memory for unfinished pieces.
     pub piece_memory_bytes: u64,
+    /// Where notes of verified pieces are kept for a fast start; none: files are hashed at each.
+    pub resume_dir: Option<PathBuf>,
 }
 
 /// What a torrent costs and may cost.
@@ -169,6 +171,7 @@ impl Node {
         let mut engine = EngineConfig::behind_gateway(port, socks_url, gateway.on_piece());
         engine.trackers = vec![tracker.url().to_owned()];
         engine.piece_memory_bytes = config.piece_memory_bytes;
+        engine.resume_dir.clone_from(&config.resume_dir);
         let engine = Engine::start(engine).await?;
         gateway.set_engine_listen(engine.listen_addr());
         Ok(Node {
@@ -193,6 +196,46 @@ impl Node {
         initial_peers: Vec<SocketAddr>,
         terms: Terms,
     ) -> Result<Handle, NodeError> {
+        self.add_files(source, output_dir, initial_peers, terms, None)
+            .await
+    }
+
+    /// As [`Node::add`], fetching only the files of these indexes where they are given. Of a magnet
+    /// link the handle comes at once, and its terms count from when its metadata is known
+    /// ([`Node::set_terms`]): until then nothing is paid.
+    ///
+    /// # Errors
+    /// As [`Node::add`].
+    pub async fn add_files(
+        &self,
+        source: TorrentSource,
+        output_dir: PathBuf,
+        initial_peers: Vec<SocketAddr>,
+        terms: Terms,
+        only_files: Option<Vec<usize>>,
+    ) -> Result<Handle, NodeError> {
+        let handle = self
+            .start_adding(source, output_dir, initial_peers, terms, only_files)
+            .await?;
+        if handle.metainfo().is_none() {
+            let metainfo = handle.wait_metadata().await?;
+            self.set_terms(&metainfo, terms).await?;
+        }
+        Ok(handle)
+    }
+
+    /// As [`Node::add_files`], but does not wait for a magnet's metadata.
+    ///
+    /// # Errors
+    /// As [`Node::add`].
+    pub async fn start_adding(
+        &self,
+        source: TorrentSource,
+        output_dir: PathBuf,
+        initial_peers: Vec<SocketAddr>,
+        terms: Terms,
+        only_files: Option<Vec<usize>>,
+    ) -> Result<Handle, NodeError> {
         let known = match &source {
             TorrentSource::Bytes(bytes) => Some(Arc::new(
                 Metainfo::decode(bytes).map_err(EngineError::from)?,
@@ -201,7 +244,7 @@ impl Node {
             TorrentSource::Magnet(_) => None,
         };
         if let Some(metainfo) = &known {
-            self.prepare(metainfo, terms).await?;
+            self.set_terms(metainfo, terms).await?;
         }
         let handle = self
             .engine
@@ -210,18 +253,19 @@ impl Node {
                 output_dir,
                 initial_peers,
                 overwrite: true,
+                only_files,
             })
             .await?;
-        if known.is_none() {
-            let metainfo = handle.wait_metadata().await?;
-            self.prepare(&metainfo, terms).await?;
-        }
         self.gateway
             .set_content(handle.info_hash(), content_of(handle.clone()));
         Ok(handle)
     }
 
-    async fn prepare(&self, metainfo: &Metainfo, terms: Terms) -> Result<(), NodeError> {
+    /// Sets a torrent's terms, also of one that runs.
+    ///
+    /// # Errors
+    /// A wallet that cannot note the budget.
+    pub async fn set_terms(&self, metainfo: &Metainfo, terms: Terms) -> Result<(), NodeError> {
         let info_hash = metainfo.info_hash();
         if metainfo.is_private() {
             let mut private = self.private.lock().unwrap_or_else(PoisonError::into_inner);
@@ -241,6 +285,18 @@ impl Node {
             },
         );
         Ok(())
+    }
+}
+
+impl Node {
+    /// Takes a torrent out, and deletes its files if asked to.
+    ///
+    /// # Errors
+    /// A torrent that is not there, or a file that resists.
+    pub async fn remove(&self, info_hash: InfoHash, delete: bool) -> Result<(), NodeError> {
+        let removed = self.engine.remove(info_hash, delete).await;
+        self.gateway.remove_torrent(info_hash);
+        Ok(removed?)
     }
 }
 

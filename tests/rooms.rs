@@ -23,10 +23,13 @@ const ROOMS: &[(&str, u8)] = &[
     ("cashier", 6),
     ("http", 7),
     ("gateway", 7),
+    ("report", 7),
     ("node", 8),
     ("config", 8),
-    ("cli", 9),
-    ("main", 9),
+    ("session", 9),
+    ("http::node", 10),
+    ("cli", 11),
+    ("main", 11),
 ];
 
 /// Rooms above the line may do IO; those up to this row may not.

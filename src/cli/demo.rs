@@ -13,10 +13,11 @@ use sha2::{Digest, Sha256};
 
 use super::world::{Proc, World, WorldOptions};
 use crate::config::Global;
+use crate::session::log::LogBook;
 
 /// The sample that the demonstration downloads when no size is given.
-const SAMPLE_NAME: &str = "lighthouse-log.txt";
-const SAMPLE: &[u8] = include_bytes!("../../torrents/lighthouse-log.txt");
+pub(super) const SAMPLE_NAME: &str = "lighthouse-log.txt";
+pub(super) const SAMPLE: &[u8] = include_bytes!("../../torrents/lighthouse-log.txt");
 /// Units put into the leecher's account.
 const DEPOSIT_UNITS: u64 = 200_000;
 /// How long a seeder may take to stop, closing its channels.
@@ -44,6 +45,17 @@ pub struct DemoArgs {
     /// Keep everything below this directory instead of a temporary one
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Open such a world behind the node's page instead, with play money, until told to stop
+    #[arg(long, conflicts_with_all = ["size_mib", "piece_kib"])]
+    pub ui: bool,
+    /// Address of that page (port 0: any free one)
+    #[arg(
+        long,
+        value_name = "ADDR",
+        requires = "ui",
+        default_value = "127.0.0.1:0"
+    )]
+    pub web: std::net::SocketAddr,
 }
 
 /// What one seeder did and got.
@@ -186,7 +198,7 @@ fn sha256(path: &Path) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// When a part does not start, the download does not finish, or a promise does not hold.
-pub async fn run(args: DemoArgs, global: &Global) -> Result<u8> {
+pub async fn run(args: DemoArgs, global: &Global, book: &LogBook) -> Result<u8> {
     let temporary;
     let root = match &args.keep {
         Some(dir) => {
@@ -198,6 +210,15 @@ pub async fn run(args: DemoArgs, global: &Global) -> Result<u8> {
             temporary.path.clone()
         }
     };
+    if args.ui {
+        let node = super::daemon::NodeArgs {
+            web: Some(args.web),
+            downloads: Some(root.join("downloads")),
+            command: None,
+        };
+        let home = root.join("home");
+        return super::daemon::serve(&node, global, &home, book, true).await;
+    }
     let steps = Steps::new(global.json);
     let report = play(&args, &root, &steps).await?;
     drop(steps);

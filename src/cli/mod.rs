@@ -9,12 +9,17 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use serde_json::Value;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Global;
+use crate::session::log::LogBook;
+use crate::session::view::Action;
 
 pub mod bench;
 pub mod broker;
 pub mod create;
+pub mod daemon;
 pub mod demo;
 pub mod dht_cost;
 pub mod dht_net;
@@ -22,7 +27,12 @@ pub mod dht_node;
 pub mod double_spend;
 pub mod download;
 pub mod node;
+pub mod play;
+pub mod remote;
+pub mod report;
 pub mod seed;
+pub mod service;
+pub mod settings;
 pub mod stop;
 pub mod totals;
 pub mod verify_proof;
@@ -53,12 +63,35 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the node: many torrents, a page to look at, an API
+    Node(daemon::NodeArgs),
     /// Play the whole main job on loopback: broker, DHT, seeders, and a leecher that pays
     Demo(demo::DemoArgs),
     /// Download a torrent and pay the seeders that ask for it
     Download(download::DownloadArgs),
     /// Seed torrents and be paid
     Seed(seed::SeedArgs),
+    /// Add torrents to the running node
+    Add(remote::AddArgs),
+    /// List the running node's torrents
+    List,
+    /// Pause torrents of the running node
+    Pause(remote::WhichArgs),
+    /// Resume torrents of the running node
+    Resume(remote::WhichArgs),
+    /// Take torrents out of the running node
+    Remove(remote::RemoveArgs),
+    /// Show a torrent's files, and choose those to download
+    Files(remote::FilesArgs),
+    /// Show and set how fast the running node may be
+    Limit(remote::LimitArgs),
+    /// Open the running node's page in a browser, logged in
+    Open,
+    /// Show and change the node's settings
+    #[command(subcommand)]
+    Config(settings::ConfigCommand),
+    /// Show what was earned and spent
+    Report(report::ReportArgs),
     /// Make a .torrent file
     Create(create::CreateArgs),
     /// Make and use a wallet
@@ -72,6 +105,12 @@ enum Command {
     /// Measure speed, as ratios
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Print a systemd unit for the node or the broker
+    Service(service::ServiceArgs),
+    /// Print completions for a shell
+    Completions(service::CompletionsArgs),
+    /// Write man pages into a folder
+    Man(service::ManArgs),
     #[command(hide = true)]
     DhtNode,
 }
@@ -80,7 +119,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    log(&cli.global);
+    let book = LogBook::default();
+    let keeps_book = matches!(&cli.command, Command::Node(_) | Command::Demo(_));
+    log(&cli.global, keeps_book.then(|| book.clone()));
     crate::clock::shift(cli.global.clock_offset_s);
     let json = cli.global.json;
     let done = tokio::runtime::Builder::new_multi_thread()
@@ -88,7 +129,7 @@ pub fn main() -> ExitCode {
         .build()
         .context("cannot start the program's threads")
         .and_then(|runtime| {
-            let done = runtime.block_on(run(cli));
+            let done = runtime.block_on(run(cli, book));
             runtime.shutdown_timeout(std::time::Duration::from_secs(2));
             done
         });
@@ -105,10 +146,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> Result<u8> {
+async fn run(cli: Cli, book: LogBook) -> Result<u8> {
     let Cli { global, command } = cli;
     match command {
-        Command::Demo(args) => demo::run(args, &global).await,
+        Command::Node(args) => daemon::run(args, &global, &book).await,
+        Command::Demo(args) => demo::run(args, &global, &book).await,
         Command::Download(args) => download::run(args, &global).await,
         Command::Seed(args) => seed::run(args, &global).await,
         Command::Create(args) => create::run(args, global.json).map(|()| EXIT_DONE),
@@ -126,6 +168,33 @@ async fn run(cli: Cli) -> Result<u8> {
         Command::VerifyProof(args) => verify_proof::run(&args, global.json),
         Command::Bench(command) => bench::run(command, &global).await,
         Command::DhtNode => dht_node::run(&global).await,
+        other => run_remote(other, &global).await,
+    }
+}
+
+/// Commands about a node that may be running.
+async fn run_remote(command: Command, global: &Global) -> Result<u8> {
+    match command {
+        Command::Add(args) => remote::add(args, global).await,
+        Command::List => remote::list(global).await,
+        Command::Pause(which) => remote::act(Action::Pause, &which, global).await,
+        Command::Resume(which) => remote::act(Action::Resume, &which, global).await,
+        Command::Remove(args) => {
+            let action = match args.data {
+                true => Action::RemoveWithData,
+                false => Action::Remove,
+            };
+            remote::act(action, &args.which, global).await
+        }
+        Command::Files(args) => remote::files(args, global).await,
+        Command::Limit(args) => remote::limit(args, global).await,
+        Command::Open => remote::open(global).await,
+        Command::Config(command) => settings::run(command, global).await,
+        Command::Report(args) => report::run(args, global).await,
+        Command::Service(args) => Ok(service::unit(args)),
+        Command::Completions(args) => Ok(service::completions(args)),
+        Command::Man(args) => service::man(&args),
+        _ => unreachable!("every other command is run above"),
     }
 }
 
@@ -151,7 +220,7 @@ async fn run_broker(command: broker::BrokerCommand, global: &Global) -> Result<u
 
 /// What is logged, on standard error: warnings of ours; with -v what is done, with -vv every step. The
 /// environment variable `RUST_LOG` overrides it.
-fn log(global: &Global) {
+fn log(global: &Global, book: Option<LogBook>) {
     let level = match global.verbose {
         0 => "error,dpay=warn",
         1 => "warn,dpay=info",
@@ -159,10 +228,14 @@ fn log(global: &Global) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let printed = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        .with_filter(filter);
+    let kept = book.map(|book| book.clone().with_filter(book));
+    let _ = tracing_subscriber::registry()
+        .with(printed)
+        .with(kept)
         .try_init();
 }
 

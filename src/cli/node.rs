@@ -54,6 +54,7 @@ pub async fn start(global: &Global, earns: bool, keep: u64) -> Result<Node> {
         payee_keys: if earns { PAYEE_KEYS } else { 0 },
         keep: Rules { keep: Units(keep) },
         piece_memory_bytes: EngineConfig::PIECE_MEMORY_BYTES,
+        resume_dir: None,
     })
     .await?;
     Ok(node)

@@ -59,7 +59,10 @@ impl PassphraseSource {
     }
 
     /// The passphrase, without asking anybody; `None` where somebody must be asked.
-    fn given(&self) -> Result<Option<Passphrase>> {
+    ///
+    /// # Errors
+    /// An unreadable file, or an empty passphrase.
+    pub fn given(&self) -> Result<Option<Passphrase>> {
         let text = match self {
             PassphraseSource::File(path) => Zeroizing::new(
                 std::fs::read_to_string(path)

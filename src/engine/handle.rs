@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use librqbit::api::TorrentIdOrHash;
-use librqbit::{Api, ManagedTorrent, ManagedTorrentState, Session, TorrentStatsState};
+use librqbit::{
+    Api, ManagedTorrent, ManagedTorrentState, Session, TorrentStats, TorrentStatsState,
+};
 use librqbit_core::hash_id::Id20;
 use tokio::sync::watch;
 
@@ -168,19 +170,7 @@ impl Handle {
 
     fn measure(&self, ready: &Ready, progress: &mut Progress) {
         let stats = ready.managed.stats();
-        progress.state = match stats.state {
-            TorrentStatsState::Error => {
-                // Not librqbit's text, which may hold a backtrace.
-                let error = self.check_running(ready).err();
-                TorrentState::Failed(error.map_or_else(String::new, |e| e.to_string()))
-            }
-            TorrentStatsState::Paused | TorrentStatsState::Initializing { paused: true } => {
-                TorrentState::Paused
-            }
-            TorrentStatsState::Initializing { paused: false } => TorrentState::Checking,
-            TorrentStatsState::Live if stats.finished => TorrentState::Seeding,
-            TorrentStatsState::Live => TorrentState::Downloading,
-        };
+        progress.state = self.state_of(ready, &stats);
         progress.bytes_total = ready.metainfo.length_bytes();
         progress.bytes_have = stats.progress_bytes;
         progress.pieces_total = ready.metainfo.piece_count();
@@ -197,6 +187,22 @@ impl Handle {
             progress.upload_bytes_per_s = live.upload_speed.as_bytes();
             progress.peers_live = live.snapshot.peer_stats.live;
             progress.peers_seen = live.snapshot.peer_stats.seen;
+        }
+    }
+
+    pub(super) fn state_of(&self, ready: &Ready, stats: &TorrentStats) -> TorrentState {
+        match stats.state {
+            TorrentStatsState::Error => {
+                // Not librqbit's text, which may hold a backtrace.
+                let error = self.check_running(ready).err();
+                TorrentState::Failed(error.map_or_else(String::new, |e| e.to_string()))
+            }
+            TorrentStatsState::Paused | TorrentStatsState::Initializing { paused: true } => {
+                TorrentState::Paused
+            }
+            TorrentStatsState::Initializing { paused: false } => TorrentState::Checking,
+            TorrentStatsState::Live if stats.finished => TorrentState::Seeding,
+            TorrentStatsState::Live => TorrentState::Downloading,
         }
     }
 
@@ -285,7 +291,7 @@ impl Handle {
         resumed.map_err(|error| self.stopped(&error))
     }
 
-    fn parts(&self) -> Result<(Arc<Session>, Arc<Ready>), EngineError> {
+    pub(super) fn parts(&self) -> Result<(Arc<Session>, Arc<Ready>), EngineError> {
         let ready = self.ready()?;
         let session = self.session.upgrade();
         Ok((session.ok_or(EngineError::Gone(self.info_hash))?, ready))
@@ -308,7 +314,7 @@ impl Handle {
         })
     }
 
-    fn stopped(&self, error: &anyhow::Error) -> EngineError {
+    pub(super) fn stopped(&self, error: &anyhow::Error) -> EngineError {
         EngineError::Stopped {
             info_hash: self.info_hash,
             reason: format!("{error:#}"),
@@ -324,14 +330,16 @@ impl std::fmt::Debug for Handle {
 
 /// Makes librqbit fetch anew what it does not have. A piece whose hash check was cut off by the
 /// pause is otherwise neither fetched nor had, and the torrent never ends. Taking all files out of
-/// the selection and back in while paused does it.
+/// the selection and the wanted ones back in while paused does it.
 async fn requeue(session: &Arc<Session>, ready: &Ready) {
     let is_paused = |state: &ManagedTorrentState| matches!(state, ManagedTorrentState::Paused(_));
     if !ready.managed.with_state(is_paused) {
         return;
     }
-    let all: HashSet<usize> = (0..ready.metainfo.files().len()).collect();
-    for files in [HashSet::new(), all] {
+    let all = || (0..ready.metainfo.files().len()).collect();
+    let wanted = ready.managed.only_files();
+    let wanted = wanted.map_or_else(all, |files| files.into_iter().collect());
+    for files in [HashSet::new(), wanted] {
         if let Err(error) = session.update_only_files(&ready.managed, &files).await {
             tracing::warn!("could not queue unfinished pieces again: {error:#}");
         }
@@ -352,18 +360,19 @@ pub(super) fn have(
     ))
 }
 
-/// Deletes a torrent's files and the folders this leaves empty; `root` itself only if the torrent
-/// has a folder of its own.
-pub(super) fn delete_files(ready: &Ready, root: &Path) -> Result<(), EngineError> {
-    let multi_file = ready.metainfo.is_multi_file();
-    let files = ready.managed.with_metadata(|metadata| {
-        let stored = metadata.file_infos.iter().filter(|f| !f.attrs.padding);
-        stored
-            .map(|f| f.relative_filename.clone())
-            .collect::<Vec<_>>()
-    });
+/// Deletes a torrent's files below the folder it was added into, and the folders this leaves empty;
+/// that folder itself stays.
+///
+/// # Errors
+/// [`EngineError::Delete`] if a file resists.
+pub fn delete_content(metainfo: &Metainfo, output_dir: &Path) -> Result<(), EngineError> {
+    let root = match metainfo.is_multi_file() {
+        true => output_dir.join(metainfo.name()),
+        false => output_dir.to_owned(),
+    };
     let mut folders = HashSet::new();
-    for file in files.unwrap_or_default() {
+    for file in metainfo.files().iter().filter(|file| !file.padding) {
+        let file = file.relative_path();
         let path = root.join(&file);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -376,10 +385,7 @@ pub(super) fn delete_files(ready: &Ready, root: &Path) -> Result<(), EngineError
     }
     let mut folders: Vec<PathBuf> = folders.into_iter().collect();
     folders.sort_unstable_by_key(|folder| std::cmp::Reverse(folder.components().count()));
-    for folder in folders
-        .iter()
-        .filter(|folder| multi_file || *folder != root)
-    {
+    for folder in folders.iter().filter(|folder| *folder != output_dir) {
         // Not empty: somebody else's files.
         let _ = std::fs::remove_dir(folder);
     }

@@ -6,6 +6,7 @@
 //! with. Trackers of ours are given to each torrent that is not private, never to the session:
 //! librqbit would ask the session's trackers about private torrents too.
 
+pub mod control;
 mod handle;
 mod held;
 mod ledger;
@@ -22,7 +23,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use handle::{Handle, Progress, TorrentState};
+pub use control::{Brief, FileBytes};
+pub use handle::{Handle, Progress, TorrentState, delete_content};
 pub use memory::MemoryUse;
 pub use session::Engine;
 
@@ -74,6 +76,9 @@ pub struct EngineConfig {
     pub on_piece: PieceSink,
     /// librqbit's own storage and no piece events.
     pub plain: bool,
+    /// Where notes of verified pieces are kept, so that files are not hashed anew at the next start;
+    /// none keeps no notes.
+    pub resume_dir: Option<PathBuf>,
 }
 
 impl EngineConfig {
@@ -103,6 +108,7 @@ impl EngineConfig {
             piece_memory_bytes: Self::PIECE_MEMORY_BYTES,
             on_piece: Arc::new(|_| {}),
             plain: true,
+            resume_dir: None,
         }
     }
 }
@@ -130,6 +136,8 @@ pub struct AddTorrent {
     /// Whether content may already be there: to seed, to resume. Otherwise adding fails with
     /// [`EngineError::Exists`].
     pub overwrite: bool,
+    /// Indexes of the files to fetch; none: all.
+    pub only_files: Option<Vec<usize>>,
 }
 
 /// What went wrong in the engine.

@@ -10,7 +10,7 @@ use librqbit::api::TorrentIdOrHash;
 use librqbit::storage::StorageFactoryExt;
 use librqbit::{
     AddTorrentOptions, AddTorrentResponse, ConnectionOptions, ListenerMode, ListenerOptions,
-    PeerConnectionOptions, Session, SessionOptions,
+    PeerConnectionOptions, Session, SessionOptions, SessionPersistenceConfig,
 };
 use librqbit_core::hash_id::Id20;
 use librqbit_core::peer_id::generate_azereus_style;
@@ -124,6 +124,10 @@ impl Engine {
         self.inner.budget.usage()
     }
 
+    pub(super) fn session(&self) -> &Session {
+        &self.inner.session
+    }
+
     /// Adds a torrent and starts it. Returns at once for a magnet link, whose metadata is then
     /// asked of peers until some peer gives it or the torrent is removed. A torrent that is there
     /// already is returned as it is.
@@ -206,8 +210,8 @@ impl Engine {
         self.inner.ledgers.lock().remove(&info_hash);
         deleted.map_err(|_| EngineError::Gone(info_hash))?;
         if delete {
-            let root = ready.managed.output_folder().to_owned();
-            handle::delete_files(&ready, &root)?;
+            let folder = ready.content_path.parent().unwrap_or(&ready.content_path);
+            handle::delete_content(&ready.metainfo, folder)?;
         }
         Ok(())
     }
@@ -243,7 +247,14 @@ fn session_options(config: &EngineConfig, peer_id: Id20) -> SessionOptions {
         dht: None,
         disable_local_service_discovery: true,
         concurrent_init_limit: Some(CHECKS),
-        persistence: None,
+        persistence: config.resume_dir.clone().map(|folder| {
+            // Which torrents there are is not librqbit's to remember, only which pieces are good.
+            let _ = std::fs::remove_file(folder.join("session.json"));
+            SessionPersistenceConfig::Json {
+                folder: Some(folder),
+            }
+        }),
+        fastresume: config.resume_dir.is_some(),
         peer_id: Some(peer_id),
         client_name_and_version: Some(concat!("DPay ", env!("CARGO_PKG_VERSION")).to_owned()),
         listen: Some(ListenerOptions {
@@ -278,6 +289,7 @@ impl Inner {
             overwrite: true,
             output_folder: Some(folder.ok_or_else(|| EngineError::Folder(add.output_dir.clone()))?),
             initial_peers: Some(add.initial_peers.clone()),
+            only_files: add.only_files.clone(),
             trackers: (!metainfo.is_private()).then(|| self.trackers.clone()),
             peer_opts: self.threads.is_some().then(|| PeerConnectionOptions {
                 max_request_window: Some(request_window(metainfo.length_bytes())),

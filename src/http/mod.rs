@@ -1,4 +1,5 @@
-//! Broker API, errors to status, and the client that speaks to a broker.
+//! Broker API, node API, errors to status, and the client that speaks to a broker.
 
 pub mod broker;
 pub mod client;
+pub mod node;

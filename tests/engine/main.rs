@@ -76,6 +76,7 @@ fn add(metainfo: &Metainfo, dir: &Path, peers: &[&Engine]) -> AddTorrent {
         output_dir: dir.to_owned(),
         initial_peers: peers.iter().map(|engine| engine.listen_addr()).collect(),
         overwrite: true,
+        only_files: None,
     }
 }
 
@@ -349,6 +350,7 @@ async fn adding_is_refused_with_reasons() {
     std::fs::write(b.path().join("file.bin"), b"something else").expect("writes");
     let careful = || AddTorrent {
         overwrite: false,
+        only_files: None,
         ..add(&metainfo, b.path(), &[])
     };
     let error = leecher.add(careful()).await.expect_err("is there");

@@ -92,6 +92,7 @@ pub fn add(metainfo: &Metainfo, dir: &Path, peers: &[SocketAddr]) -> AddTorrent 
         output_dir: dir.to_owned(),
         initial_peers: peers.to_vec(),
         overwrite: true,
+        only_files: None,
     }
 }
 

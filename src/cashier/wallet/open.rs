@@ -16,7 +16,9 @@ use crate::coin::keys::SecretKey;
 use crate::store::wallet::{SqliteOptions, SqliteStore, StoreError, WalletStore, WriterLock};
 use crate::wallet::keeping::Rules;
 use crate::wallet::receipt::Receipt;
-use crate::wallet::{Balance, JournalEntry, Limits, PinnedBroker};
+use crate::wallet::{
+    Balance, HoldingState, JournalEntry, JournalKind, JournalLine, Limits, Origin, PinnedBroker,
+};
 use crate::wallet::{recover, trade};
 use crate::{clock, random};
 
@@ -217,5 +219,29 @@ impl WalletReader {
     pub async fn receipts(&self, what: &str) -> Result<Vec<Receipt>, StoreError> {
         let lines = self.store.journal_of(what).await?;
         Ok(Receipt::of(&self.store.load().await?, lines))
+    }
+
+    /// Shares of channels that the broker has credited, as journal lines at the moment of credit.
+    ///
+    /// # Errors
+    /// What hinders reading.
+    pub async fn redeemed_shares(&self) -> Result<Vec<JournalLine>, StoreError> {
+        let rows = self.store.load().await?;
+        let shares = rows
+            .holdings
+            .values()
+            .filter(|row| row.origin == Origin::Earned);
+        let lines = shares.filter_map(|row| match &row.state {
+            HoldingState::Redeemed { request, at, .. } => Some(JournalLine {
+                at: *at,
+                kind: JournalKind::Redeemed,
+                units: row.holding.value,
+                info_hash: row.info_hash,
+                peer: row.peer.clone(),
+                reference: request.to_string(),
+            }),
+            _ => None,
+        });
+        Ok(lines.collect())
     }
 }

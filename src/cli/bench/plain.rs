@@ -37,6 +37,7 @@ pub async fn run(args: PlainArgs) -> Result<u8> {
             output_dir: args.folder.clone(),
             initial_peers: args.peer.into_iter().collect(),
             overwrite: true,
+            only_files: None,
         })
         .await?;
     if args.peer.is_none() {

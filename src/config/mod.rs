@@ -1,9 +1,20 @@
-//! Settings from flags, parsed once: the options that every command shares.
+//! Settings: from flags, the options that every command shares; from the file, what a node keeps.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `settings` | the settings of a node and their file, `config.toml` |
+//! | `keys` | each setting by its key: what it is, reading and changing it |
 
+pub mod keys;
+pub mod settings;
+
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+pub use settings::{Settings, SettingsError};
 
 /// What is wrong with the settings.
 #[derive(Debug, Error)]
@@ -74,4 +85,22 @@ impl Global {
             .map(|dirs| dirs.data_dir().to_owned())
             .ok_or(ConfigError::NoHome)
     }
+}
+
+/// Writes a file anew for its owner only: whole, or not at all.
+///
+/// # Errors
+/// What the system says; the old file is there then.
+pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)
 }

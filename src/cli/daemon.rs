@@ -1,0 +1,126 @@
+//! `dpay node`: the daemon for many torrents, its page and its API.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::play::LoopbackPlayer;
+use super::stop::Stop;
+use super::wallet::PassphraseSource;
+use crate::cashier::wallet::home;
+use crate::config::Global;
+use crate::http::node::NodeServer;
+use crate::session::log::LogBook;
+use crate::session::{Options, Session};
+
+/// Options of `dpay node`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct NodeArgs {
+    /// Address of the page and the API (port 0: any free one; default: the setting web.listen)
+    #[arg(long, value_name = "ADDR")]
+    pub web: Option<SocketAddr>,
+    /// Folder for downloads (default: the setting folders.downloads)
+    #[arg(long, value_name = "DIR")]
+    pub downloads: Option<PathBuf>,
+    /// Something else than running the node
+    #[command(subcommand)]
+    pub command: Option<NodeCommand>,
+}
+
+/// What `dpay node` does besides running.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub enum NodeCommand {
+    /// Print the description of the API (OpenAPI, JSON)
+    Openapi,
+    /// Stop the running node in order
+    Stop,
+}
+
+/// Runs the node until it is told to stop.
+///
+/// # Errors
+/// What hinders it.
+pub async fn run(args: NodeArgs, global: &Global, book: &LogBook) -> Result<u8> {
+    match args.command {
+        Some(NodeCommand::Openapi) => {
+            print!("{}", crate::http::node::document());
+            Ok(super::EXIT_DONE)
+        }
+        Some(NodeCommand::Stop) => super::remote::stop(global).await,
+        None => serve(&args, global, &global.home()?, book, false).await,
+    }
+}
+
+/// Serves the page of the node in `home` until told to stop; in the play world at once if `play`.
+///
+/// # Errors
+/// What hinders it.
+pub async fn serve(
+    args: &NodeArgs,
+    global: &Global,
+    home: &std::path::Path,
+    book: &LogBook,
+    play: bool,
+) -> Result<u8> {
+    let stop = Stop::new(global.with_parent);
+    home::prepare(home)?;
+    let passphrase = match home::has_wallet(home) && home::needs_passphrase(home)? {
+        true => PassphraseSource::choose(global.passphrase_file.clone()).given()?,
+        false => None,
+    };
+    let session = Session::start(Options {
+        home: home.to_path_buf(),
+        passphrase,
+        listen: global.listen,
+        bootstrap: global.dht_bootstrap.clone(),
+        broker_url: global.broker.clone(),
+        downloads: args
+            .downloads
+            .as_deref()
+            .map(std::path::absolute)
+            .transpose()?,
+        min_answers: global.dht_min_answers,
+        book: book.clone(),
+        player: Some(Arc::new(LoopbackPlayer::default())),
+    })?;
+    let settings = session.settings();
+    book.write_to(&home.join("logs"), settings.log.keep_days)
+        .with_context(|| format!("the log in {}", home.join("logs").display()))?;
+    let address = args.web.unwrap_or(settings.web.listen);
+    let server = NodeServer::start(session.clone(), home, address).await?;
+    if play {
+        session.play()?;
+    }
+    tell_ready(global, &server);
+    tokio::select! {
+        () = stop.wait() => {}
+        () = session.asked_to_stop() => {}
+    }
+    super::say(global.json, &json!({ "event": "stopping" }), || {
+        "closing channels; this may take half a minute".to_owned()
+    });
+    session.stop().await;
+    server.stop().await;
+    super::say(global.json, &json!({ "event": "stopped" }), || {
+        "stopped".to_owned()
+    });
+    Ok(super::EXIT_DONE)
+}
+
+fn tell_ready(global: &Global, server: &NodeServer) {
+    let line = json!({
+        "event": "ready",
+        "url": server.url(),
+        "login_url": server.login_url(),
+    });
+    super::say(global.json, &line, || {
+        format!(
+            "the node runs; open its page, once within ten minutes, with\n\n  {}\n\nand later with \
+             `dpay open`. Ctrl-C closes channels and stops.",
+            server.login_url()
+        )
+    });
+}

@@ -1,0 +1,424 @@
+//! Commands that talk to a running node: add, list, pause, resume, remove, files, limit, open.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::config::Global;
+use crate::http::node::client::NodeClient;
+use crate::session::view::{
+    Action, ActionRequest, ActionResult, AddRequest, Added, Done, FileChoice, FileRow, LoginCode,
+    Source, TermsChange, TorrentList, TorrentRow,
+};
+use crate::torrent::printable;
+use crate::units::{InfoHash, PricePerGib, Units};
+
+/// A torrent to add to the running node.
+#[derive(Debug, clap::Args)]
+pub struct AddArgs {
+    /// .torrent files, magnet links, or http addresses of .torrent files
+    #[arg(value_name = "TORRENT|MAGNET|URL", required = true)]
+    pub torrents: Vec<String>,
+    /// Folder to put it into (default: the node's setting)
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<std::path::PathBuf>,
+    /// Only add it, do not start it
+    #[arg(long)]
+    pub paused: bool,
+    /// Take from free peers only, pay nothing
+    #[arg(long)]
+    pub free_only: bool,
+    /// Yes to what it may cost, whatever the setting spending.ask_above says
+    #[arg(short, long)]
+    pub yes: bool,
+    /// The highest price to pay, in units per GiB
+    #[arg(long, value_name = "UNITS_PER_GIB")]
+    pub max_price: Option<PricePerGib>,
+    /// The most it may cost in all
+    #[arg(long, value_name = "UNITS")]
+    pub budget: Option<u64>,
+    /// Price to ask of leechers, in units per GiB
+    #[arg(long, value_name = "UNITS_PER_GIB")]
+    pub price: Option<PricePerGib>,
+    /// Indexes of the files to download, separated by commas
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
+    pub files: Option<Vec<u32>>,
+    /// A peer to begin with; may be repeated
+    #[arg(long = "peer", value_name = "ADDR")]
+    pub peers: Vec<String>,
+}
+
+/// Which torrents.
+#[derive(Debug, clap::Args)]
+pub struct WhichArgs {
+    /// Info hashes, their beginnings, or names; or "all"
+    #[arg(value_name = "TORRENT|all", required = true)]
+    pub torrents: Vec<String>,
+}
+
+/// Which torrents to take out.
+#[derive(Debug, clap::Args)]
+pub struct RemoveArgs {
+    /// Which.
+    #[command(flatten)]
+    pub which: WhichArgs,
+    /// Delete the files too
+    #[arg(long)]
+    pub data: bool,
+}
+
+/// A torrent's files.
+#[derive(Debug, clap::Args)]
+pub struct FilesArgs {
+    /// Info hash, its beginning, or the name
+    #[arg(value_name = "TORRENT")]
+    pub torrent: String,
+    /// Download these files and no others, by their indexes separated by commas
+    #[arg(
+        long,
+        value_name = "N,N,...",
+        value_delimiter = ',',
+        conflicts_with = "all"
+    )]
+    pub only: Option<Vec<u32>>,
+    /// Download all files
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Limits on speed, of all torrents together.
+#[derive(Debug, clap::Args)]
+pub struct LimitArgs {
+    /// Most payload coming in, in bytes a second, or "none"
+    #[arg(long, value_name = "BYTES_PER_S|none")]
+    pub down: Option<String>,
+    /// Most payload going out, in bytes a second, or "none"
+    #[arg(long, value_name = "BYTES_PER_S|none")]
+    pub up: Option<String>,
+}
+
+/// The running node, or an error that says how to start one.
+///
+/// # Errors
+/// None runs with this home.
+pub async fn node(global: &Global) -> Result<NodeClient> {
+    let home = global.home()?;
+    NodeClient::find(&home).await.with_context(|| {
+        format!(
+            "no node runs with the home {}; start one with: dpay node",
+            home.display()
+        )
+    })
+}
+
+fn source(text: &str) -> Result<Source> {
+    let is_link = text.starts_with("magnet:") || text.parse::<InfoHash>().is_ok();
+    if is_link {
+        return Ok(Source {
+            magnet: Some(text.to_owned()),
+            ..Source::default()
+        });
+    }
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Ok(Source {
+            url: Some(text.to_owned()),
+            ..Source::default()
+        });
+    }
+    let bytes = super::node::read_torrent(Path::new(text))?;
+    let file = base64::engine::general_purpose::STANDARD.encode(bytes);
+    Ok(Source {
+        file: Some(file),
+        ..Source::default()
+    })
+}
+
+/// `dpay add`.
+///
+/// # Errors
+/// What is no torrent, or no running node.
+pub async fn add(args: AddArgs, global: &Global) -> Result<u8> {
+    let node = node(global).await?;
+    let folder = args
+        .output
+        .as_deref()
+        .map(std::path::absolute)
+        .transpose()?;
+    for text in &args.torrents {
+        let request = AddRequest {
+            source: source(text)?,
+            folder: folder.as_ref().map(|folder| folder.display().to_string()),
+            paused: args.paused,
+            ask: false,
+            confirmed: args.yes,
+            only_files: args.files.clone(),
+            terms: TermsChange {
+                pays: args.free_only.then_some(false),
+                max_price: args.max_price,
+                budget: args.budget.map(Units),
+                price: args.price,
+                ..TermsChange::default()
+            },
+            peers: args.peers.clone(),
+        };
+        let added: Added = node.change(Method::POST, "/torrents", &request).await?;
+        super::say(global.json, &serde_json::to_value(&added)?, || {
+            let how = if added.already {
+                "is there already"
+            } else {
+                "added"
+            };
+            format!("{how}: {} ({})", printable(&added.name), added.info_hash)
+        });
+    }
+    Ok(super::EXIT_DONE)
+}
+
+async fn rows(node: &NodeClient) -> Result<Vec<TorrentRow>> {
+    let list: TorrentList = node.get("/torrents").await?;
+    Ok(list.torrents)
+}
+
+/// `dpay list`.
+///
+/// # Errors
+/// No running node.
+pub async fn list(global: &Global) -> Result<u8> {
+    let rows = rows(&node(global).await?).await?;
+    if global.json {
+        for row in &rows {
+            println!("{}", serde_json::to_string(row)?);
+        }
+        return Ok(super::EXIT_DONE);
+    }
+    let mut table = table(&[
+        "hash", "name", "state", "done", "down/s", "up/s", "peers", "paid", "earned",
+    ]);
+    for row in &rows {
+        let state = serde_json::to_value(row.state)?;
+        table.add_row([
+            Cell::new(&row.info_hash.to_string()[..8]),
+            Cell::new(printable(&row.name).chars().take(50).collect::<String>()),
+            Cell::new(state.as_str().unwrap_or("").replace('_', " ")),
+            right(format!("{:.1} %", row.progress * 100.0)),
+            right(row.down_bytes_per_s),
+            right(row.up_bytes_per_s),
+            right(row.peers),
+            right(row.units_paid),
+            right(row.units_earned),
+        ]);
+    }
+    println!("{table}");
+    Ok(super::EXIT_DONE)
+}
+
+pub(super) fn table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(head.iter().map(|h| Cell::new(*h)));
+    table
+}
+
+pub(super) fn right(value: impl ToString) -> Cell {
+    Cell::new(value.to_string()).set_alignment(CellAlignment::Right)
+}
+
+/// The torrents that words name.
+async fn which(node: &NodeClient, words: &[String]) -> Result<Vec<InfoHash>> {
+    let rows = rows(node).await?;
+    let mut found = Vec::new();
+    for word in words {
+        if word == "all" {
+            return Ok(rows.iter().map(|row| row.info_hash).collect());
+        }
+        let lower = word.to_ascii_lowercase();
+        let hit = |row: &&TorrentRow| {
+            row.name == *word || (lower.len() >= 4 && row.info_hash.to_string().starts_with(&lower))
+        };
+        let hits: Vec<&TorrentRow> = rows.iter().filter(hit).collect();
+        match hits.as_slice() {
+            [one] => found.push(one.info_hash),
+            [] => bail!(
+                "no torrent here is called {:?}; see them with: dpay list",
+                printable(word)
+            ),
+            more => bail!(
+                "{:?} fits {} torrents; give more of the info hash",
+                printable(word),
+                more.len()
+            ),
+        }
+    }
+    Ok(found)
+}
+
+/// `dpay pause`, `resume`, `remove`.
+///
+/// # Errors
+/// Torrents that are none, what was not done, or no running node.
+pub async fn act(action: Action, which_args: &WhichArgs, global: &Global) -> Result<u8> {
+    let node = node(global).await?;
+    let info_hashes = which(&node, &which_args.torrents).await?;
+    let request = ActionRequest {
+        action,
+        info_hashes,
+    };
+    let result: ActionResult = node
+        .change(Method::POST, "/torrents/actions", &request)
+        .await?;
+    super::say(global.json, &serde_json::to_value(&result)?, || {
+        format!("done with {}", result.done.len())
+    });
+    if let Some(failed) = result.failed.first() {
+        bail!(
+            "not done with {}: {}: {}",
+            result.failed.len(),
+            failed.info_hash,
+            failed.problem
+        );
+    }
+    Ok(super::EXIT_DONE)
+}
+
+/// `dpay files`.
+///
+/// # Errors
+/// A torrent or files that are none, or no running node.
+pub async fn files(args: FilesArgs, global: &Global) -> Result<u8> {
+    let node = node(global).await?;
+    let hash = which(&node, std::slice::from_ref(&args.torrent)).await?;
+    let hash = *hash.first().context("no torrent is named")?;
+    let path = format!("/torrents/{hash}/files");
+    let mut files: Vec<FileRow> = node.get(&path).await?;
+    let wanted = match (args.only, args.all) {
+        (Some(only), _) => Some(only),
+        (None, true) => Some(files.iter().map(|file| file.index).collect()),
+        (None, false) => None,
+    };
+    if let Some(wanted) = wanted {
+        let _: Done = node
+            .change(Method::PUT, &path, &FileChoice { wanted })
+            .await?;
+        files = node.get(&path).await?;
+    }
+    if global.json {
+        for file in &files {
+            println!("{}", serde_json::to_string(file)?);
+        }
+        return Ok(super::EXIT_DONE);
+    }
+    let mut table = table(&["index", "wanted", "have", "size", "path"]);
+    for file in &files {
+        table.add_row([
+            right(file.index),
+            Cell::new(if file.wanted { "yes" } else { "no" }),
+            right(file.have_bytes),
+            right(file.size_bytes),
+            Cell::new(printable(&file.path)),
+        ]);
+    }
+    println!("{table}");
+    Ok(super::EXIT_DONE)
+}
+
+/// `dpay limit`.
+///
+/// # Errors
+/// Limits that are none, or no running node.
+pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
+    let node = node(global).await?;
+    let mut change = serde_json::Map::new();
+    for (key, text) in [
+        ("limits.download_bytes_per_s", &args.down),
+        ("limits.upload_bytes_per_s", &args.up),
+    ] {
+        if let Some(text) = text {
+            change.insert(key.to_owned(), crate::config::keys::parse(key, text)?);
+        }
+    }
+    let list: Value = match change.is_empty() {
+        true => node.get("/settings").await?,
+        false => node.change(Method::PATCH, "/settings", &change).await?,
+    };
+    let value = |key: &str| {
+        let settings = list["settings"].as_array().into_iter().flatten();
+        let mut hit = settings.filter(|setting| setting["key"] == key);
+        hit.next()
+            .map_or(Value::Null, |setting| setting["value"].clone())
+    };
+    let (down, up) = (
+        value("limits.download_bytes_per_s"),
+        value("limits.upload_bytes_per_s"),
+    );
+    let shown = |value: &Value| match value.as_u64() {
+        Some(speed) => format!("{speed} bytes/s"),
+        None => "no limit".to_owned(),
+    };
+    let line = json!({ "download_bytes_per_s": down, "upload_bytes_per_s": up });
+    super::say(global.json, &line, || {
+        format!("down: {}, up: {}", shown(&down), shown(&up))
+    });
+    Ok(super::EXIT_DONE)
+}
+
+/// `dpay open`: opens the page in a browser that is logged in by the link.
+///
+/// # Errors
+/// No running node.
+pub async fn open(global: &Global) -> Result<u8> {
+    let node = node(global).await?;
+    let code: LoginCode = node.change(Method::POST, "/login/code", &json!({})).await?;
+    let opened = !global.json && open_browser(&code.url);
+    super::say(
+        global.json,
+        &json!({ "url": code.url, "good_for_s": code.good_for_s }),
+        || match opened {
+            true => "opened in your browser".to_owned(),
+            false => format!(
+                "open this within {} minutes, once:\n\n  {}",
+                code.good_for_s / 60,
+                code.url
+            ),
+        },
+    );
+    Ok(super::EXIT_DONE)
+}
+
+fn open_browser(url: &str) -> bool {
+    use std::process::{Command, Stdio};
+    let program = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
+    if cfg!(target_os = "linux")
+        && std::env::var_os("DISPLAY").is_none()
+        && std::env::var_os("WAYLAND_DISPLAY").is_none()
+    {
+        return false;
+    }
+    let started = Command::new(program)
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    started.is_ok_and(|status| status.success())
+}
+
+/// `dpay node stop`.
+///
+/// # Errors
+/// No running node.
+pub async fn stop(global: &Global) -> Result<u8> {
+    let node = node(global).await?;
+    let _: Done = node.change(Method::POST, "/node/stop", &json!({})).await?;
+    super::say(global.json, &json!({ "event": "stopping" }), || {
+        "the node closes its channels and stops".to_owned()
+    });
+    Ok(super::EXIT_DONE)
+}

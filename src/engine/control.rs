@@ -1,0 +1,117 @@
+//! Choosing files, streaming one, limits on speed.
+
+use std::collections::HashSet;
+use std::num::NonZeroU32;
+
+use tokio::io::{AsyncRead, AsyncSeek};
+
+use super::handle::Handle;
+use super::{EngineError, TorrentState};
+use crate::engine::Engine;
+
+/// A file's bytes, fetched where they are not there yet.
+pub trait FileBytes: AsyncRead + AsyncSeek + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncSeek + Send + Unpin> FileBytes for T {}
+
+/// How a torrent does, without its pieces: cheap enough for thousands once a second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// What it is doing.
+    pub state: TorrentState,
+    /// Bytes of verified pieces; while checking, bytes looked at.
+    pub bytes_have: u64,
+    /// Bytes of all pieces that are wanted, had or not.
+    pub bytes_wanted: u64,
+    /// Payload coming in.
+    pub download_bytes_per_s: u64,
+    /// Payload going out.
+    pub upload_bytes_per_s: u64,
+    /// Connections in use.
+    pub peers_live: u32,
+    /// Peers ever heard of since the torrent was last started.
+    pub peers_seen: u32,
+}
+
+impl Handle {
+    /// How it does.
+    #[must_use]
+    pub fn brief(&self) -> Brief {
+        let mut brief = Brief {
+            state: TorrentState::FetchingMetadata,
+            bytes_have: 0,
+            bytes_wanted: 0,
+            download_bytes_per_s: 0,
+            upload_bytes_per_s: 0,
+            peers_live: 0,
+            peers_seen: 0,
+        };
+        let ready = match self.ready() {
+            Ok(ready) => ready,
+            Err(EngineError::NotYet(_)) => return brief,
+            Err(error) => {
+                brief.state = TorrentState::Failed(error.to_string());
+                return brief;
+            }
+        };
+        let stats = ready.managed.stats();
+        brief.state = self.state_of(&ready, &stats);
+        brief.bytes_have = stats.progress_bytes;
+        brief.bytes_wanted = stats.total_bytes;
+        if let Some(live) = stats.live {
+            brief.download_bytes_per_s = live.download_speed.as_bytes();
+            brief.upload_bytes_per_s = live.upload_speed.as_bytes();
+            brief.peers_live = live.snapshot.peer_stats.live;
+            brief.peers_seen = live.snapshot.peer_stats.seen;
+        }
+        brief
+    }
+
+    /// Indexes of the files that are wanted; `None`: all.
+    #[must_use]
+    pub fn wanted_files(&self) -> Option<Vec<usize>> {
+        self.ready().ok()?.managed.only_files()
+    }
+
+    /// Bytes of each file in verified pieces; empty while they are being checked.
+    #[must_use]
+    pub fn file_bytes_have(&self) -> Vec<u64> {
+        let ready = self.ready().ok();
+        ready.map_or_else(Vec::new, |ready| ready.managed.stats().file_progress)
+    }
+
+    /// Fetches these files from now on, and no others. What is there stays.
+    ///
+    /// # Errors
+    /// [`EngineError::NotYet`] for a magnet without metadata or while files are being checked;
+    /// [`EngineError::Stopped`] with what librqbit says.
+    pub async fn choose_files(&self, files: &HashSet<usize>) -> Result<(), EngineError> {
+        let (session, ready) = self.parts()?;
+        if self.pieces_have().is_none() {
+            return Err(EngineError::NotYet(self.info_hash()));
+        }
+        let chosen = session.update_only_files(&ready.managed, files).await;
+        chosen.map_err(|error| self.stopped(&error))
+    }
+
+    /// A file's bytes; reading waits for pieces that are not there, which are fetched first.
+    ///
+    /// # Errors
+    /// As [`Handle::choose_files`].
+    pub async fn stream(&self, file: usize) -> Result<Box<dyn FileBytes>, EngineError> {
+        let (_, ready) = self.parts()?;
+        let stream = ready.managed.clone().stream(file).await;
+        Ok(Box::new(stream.map_err(|error| self.stopped(&error))?))
+    }
+}
+
+impl Engine {
+    /// The most payload a second, all torrents together; none lifts the limit. Values below a block
+    /// (16 KiB) count as one block.
+    pub fn set_limits(&self, download_bytes_per_s: Option<u32>, upload_bytes_per_s: Option<u32>) {
+        let at_least_a_block = |speed: Option<u32>| NonZeroU32::new(speed?.max(16_384));
+        let limits = &self.session().ratelimits;
+        limits.set_download_bps(at_least_a_block(download_bytes_per_s));
+        limits.set_upload_bps(at_least_a_block(upload_bytes_per_s));
+    }
+}

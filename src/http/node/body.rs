@@ -1,0 +1,61 @@
+//! Bodies of requests: JSON and nothing else, of bounded length.
+
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use serde::de::DeserializeOwned;
+
+use super::error::Refused;
+use crate::session::view::{Problem, ProblemCode};
+
+/// Largest body: a .torrent file of 32 MiB in base64.
+pub(super) const MAX_BODY_BYTES: usize = 48 << 20;
+
+/// A body that is JSON.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Body<T>(pub T);
+
+/// Whether a content type is JSON. Anything that a form or a plain script of another site can send
+/// without asking first is not.
+pub(super) fn is_json(content_type: Option<&str>) -> bool {
+    let essence = content_type.and_then(|text| text.split(';').next());
+    essence.is_some_and(|text| text.trim().eq_ignore_ascii_case("application/json"))
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, _: &S) -> Result<Body<T>, Refused> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        if !is_json(content_type) {
+            return Err(Refused(not_json(content_type)));
+        }
+        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES).await;
+        let bytes = bytes.map_err(|_| {
+            Refused(Problem::new(
+                ProblemCode::BadRequest,
+                format!("the body is longer than {MAX_BODY_BYTES} bytes, or broke off"),
+                "send less",
+            ))
+        })?;
+        serde_json::from_slice(&bytes).map(Body).map_err(|error| {
+            Refused(Problem::new(
+                ProblemCode::BadRequest,
+                format!("the body is not what is expected here: {error}"),
+                "see /api/v1/openapi.json",
+            ))
+        })
+    }
+}
+
+/// What is said of another content type.
+pub(super) fn not_json(content_type: Option<&str>) -> Problem {
+    Problem::new(
+        ProblemCode::NotJson,
+        format!(
+            "the content type is {:?}, not application/json",
+            content_type.unwrap_or("missing")
+        ),
+        "send JSON with the header content-type: application/json",
+    )
+}

@@ -1,0 +1,81 @@
+//! Refusals as responses.
+
+use axum::Json;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+
+use crate::session::view::{Problem, ProblemCode};
+use crate::units::InfoHash;
+
+/// A problem on its way out.
+#[derive(Debug)]
+pub struct Refused(pub Problem);
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Refused {
+        Refused(problem)
+    }
+}
+
+const fn status(code: ProblemCode) -> StatusCode {
+    match code {
+        ProblemCode::LoginNeeded | ProblemCode::LoginWrong => StatusCode::UNAUTHORIZED,
+        ProblemCode::LockedOut => StatusCode::TOO_MANY_REQUESTS,
+        ProblemCode::Forbidden | ProblemCode::WrongPassphrase => StatusCode::FORBIDDEN,
+        ProblemCode::NotFound => StatusCode::NOT_FOUND,
+        ProblemCode::BadRequest
+        | ProblemCode::BadTorrent
+        | ProblemCode::BadWords
+        | ProblemCode::BadSetting => StatusCode::BAD_REQUEST,
+        ProblemCode::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ProblemCode::NoWallet
+        | ProblemCode::WalletExists
+        | ProblemCode::Conflict
+        | ProblemCode::Money => StatusCode::CONFLICT,
+        ProblemCode::Broker => StatusCode::BAD_GATEWAY,
+        ProblemCode::Disk => StatusCode::INSUFFICIENT_STORAGE,
+        ProblemCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (status(self.0.code), Json(self.0)).into_response()
+    }
+}
+
+/// An info hash in the path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hash(pub InfoHash);
+
+impl<S: Send + Sync> FromRequestParts<S> for Hash {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Hash, Refused> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let text = path.map(|Path(text)| text).unwrap_or_default();
+        hash(&text).map(Hash)
+    }
+}
+
+/// Reads an info hash.
+pub(super) fn hash(text: &str) -> Result<InfoHash, Refused> {
+    text.to_ascii_lowercase().parse().map_err(|error| {
+        Refused(Problem::new(
+            ProblemCode::BadRequest,
+            format!("{error}"),
+            "give the torrent's info hash as 40 hexadecimal digits",
+        ))
+    })
+}
+
+/// For paths of the API that lead nowhere.
+pub(super) async fn nothing_there() -> Refused {
+    Refused(Problem::new(
+        ProblemCode::NotFound,
+        "there is no such route",
+        "see /api/v1/openapi.json",
+    ))
+}

@@ -1,0 +1,373 @@
+//! Who may ask: the token in the file, login codes, cookies, the password, and the lock-out.
+//!
+//! Secrets are 256 random bits and kept here only as SHA-256; comparisons take the same time
+//! whatever differs. Cookies and codes last no longer than the process.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::config::write_private;
+use crate::session::view::{Problem, ProblemCode};
+use crate::units::UnixMs;
+use crate::{clock, random};
+
+/// The file of the token, in the home, for its owner only.
+pub const TOKEN_FILE: &str = "api.token";
+/// The file of the password's hash.
+pub const PASSWORD_FILE: &str = "api.password";
+/// The name of the cookie.
+pub(super) const COOKIE: &str = "dpay_session";
+/// How long a login code is good.
+pub(super) const CODE_S: u64 = 600;
+/// How long a cookie is good.
+pub(super) const COOKIE_S: u64 = 30 * 86_400;
+/// Wrong passwords in a row before nobody gets in for a while.
+const TRIES: u32 = 5;
+/// The first lock-out; each further one is twice as long, up to an hour.
+const LOCK_MS: u64 = 30_000;
+const LOCK_MOST_MS: u64 = 3_600_000;
+/// Codes and cookies kept.
+const MOST_CODES: usize = 16;
+const MOST_COOKIES: usize = 64;
+
+type Hashed = [u8; 32];
+
+fn hashed(secret: &str) -> Hashed {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+fn same(a: &Hashed, b: &Hashed) -> bool {
+    a.ct_eq(b).into()
+}
+
+fn new_secret() -> String {
+    hex::encode(random::bytes::<32>())
+}
+
+#[derive(Debug, Default)]
+struct State {
+    codes: VecDeque<(Hashed, UnixMs)>,
+    cookies: VecDeque<(Hashed, UnixMs)>,
+    password: Option<String>,
+    wrong: u32,
+    locked_until: UnixMs,
+    lock_ms: u64,
+}
+
+/// Who may ask.
+#[derive(Debug)]
+pub struct Logins {
+    token: Hashed,
+    state: Mutex<State>,
+    home: std::path::PathBuf,
+}
+
+impl Logins {
+    /// Reads the token and the password's hash in `home`, and makes the token where there is none.
+    ///
+    /// # Errors
+    /// What the system says of the files, or a token file that others can read.
+    pub fn open(home: &Path) -> std::io::Result<Logins> {
+        let token = token(home)?;
+        let password = match std::fs::read_to_string(home.join(PASSWORD_FILE)) {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let state = State {
+            password,
+            ..State::default()
+        };
+        Ok(Logins {
+            token: hashed(&token),
+            state: Mutex::new(state),
+            home: home.to_path_buf(),
+        })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a password is set.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.state().password.is_some()
+    }
+
+    /// Whether it is the token.
+    #[must_use]
+    pub fn is_token(&self, token: &str) -> bool {
+        same(&hashed(token), &self.token)
+    }
+
+    /// Whether it is the value of a cookie that was given out.
+    #[must_use]
+    pub fn is_cookie(&self, value: &str) -> bool {
+        let (value, now) = (hashed(value), clock::now());
+        let state = self.state();
+        // All are looked at, whichever it is.
+        let hits = state.cookies.iter();
+        hits.fold(false, |hit, (known, until)| {
+            hit | (same(known, &value) & (now < *until))
+        })
+    }
+
+    /// A code that logs a browser in once.
+    pub fn new_code(&self) -> String {
+        let code = new_secret();
+        let until = clock::now().plus_ms(CODE_S * 1000);
+        let mut state = self.state();
+        state.codes.push_back((hashed(&code), until));
+        if state.codes.len() > MOST_CODES {
+            state.codes.pop_front();
+        }
+        code
+    }
+
+    /// A cookie for a code, which is used up.
+    ///
+    /// # Errors
+    /// A code that is none, used or old.
+    pub fn by_code(&self, code: &str) -> Result<String, Problem> {
+        let (code, now) = (hashed(code), clock::now());
+        let mut state = self.state();
+        state.codes.retain(|(_, until)| now < *until);
+        let at = state.codes.iter().position(|(known, _)| same(known, &code));
+        match at {
+            Some(at) => {
+                state.codes.remove(at);
+                Ok(give_cookie(&mut state))
+            }
+            None => Err(Problem::new(
+                ProblemCode::LoginWrong,
+                "this link was used already, or is too old",
+                "run `dpay open` for a new one",
+            )),
+        }
+    }
+
+    /// A cookie for the password. Takes its time: run it where blocking is allowed.
+    ///
+    /// # Errors
+    /// No password set, a wrong one, or too many wrong ones lately.
+    pub fn by_password(&self, password: &str) -> Result<String, Problem> {
+        let known = {
+            let mut state = self.state();
+            let now = clock::now();
+            if now < state.locked_until {
+                let wait_s = state.locked_until.since_ms(now).div_ceil(1000);
+                return Err(Problem::new(
+                    ProblemCode::LockedOut,
+                    "too many wrong passwords",
+                    format!("wait {wait_s} seconds, or run `dpay open` on the node's machine"),
+                ));
+            }
+            // Counted before it is checked, so that many tries at once do not slip through.
+            count_try(&mut state, now);
+            state.password.clone()
+        };
+        let Some(known) = known else {
+            return Err(Problem::new(
+                ProblemCode::LoginWrong,
+                "no password is set for this node",
+                "run `dpay open` on the node's machine",
+            ));
+        };
+        let right = PasswordHash::new(&known).is_ok_and(|known| {
+            Argon2::default()
+                .verify_password(password.as_bytes(), &known)
+                .is_ok()
+        });
+        let mut state = self.state();
+        if right {
+            state.wrong = 0;
+            state.locked_until = UnixMs(0);
+            state.lock_ms = 0;
+            return Ok(give_cookie(&mut state));
+        }
+        Err(Problem::new(
+            ProblemCode::LoginWrong,
+            "the password is wrong",
+            "try again, or run `dpay open` on the node's machine",
+        ))
+    }
+
+    /// Takes a cookie back.
+    pub fn log_out(&self, value: &str) {
+        let value = hashed(value);
+        self.state()
+            .cookies
+            .retain(|(known, _)| !same(known, &value));
+    }
+
+    /// Sets the password, or takes it away; all cookies and codes end. Takes its time.
+    ///
+    /// # Errors
+    /// A password that is too short or long, or a file that cannot be written.
+    pub fn set_password(&self, password: Option<&str>) -> Result<(), Problem> {
+        let disk = |error: std::io::Error| {
+            Problem::new(
+                ProblemCode::Disk,
+                format!("{}: {error}", self.home.join(PASSWORD_FILE).display()),
+                "see to it that the node can write there",
+            )
+        };
+        let path = self.home.join(PASSWORD_FILE);
+        let new = match password {
+            Some(text) if (8..=200).contains(&text.chars().count()) => {
+                let hash = Argon2::default()
+                    .hash_password_with_salt(text.as_bytes(), &random::bytes::<16>());
+                let hash = hash.map_err(|error| {
+                    Problem::new(
+                        ProblemCode::Internal,
+                        error.to_string(),
+                        "try another password",
+                    )
+                })?;
+                Some(hash.to_string())
+            }
+            Some(_) => {
+                return Err(Problem::new(
+                    ProblemCode::BadRequest,
+                    "a password needs 8 to 200 characters",
+                    "choose a longer one",
+                ));
+            }
+            None => None,
+        };
+        match &new {
+            Some(hash) => write_private(&path, hash.as_bytes()).map_err(disk)?,
+            None => match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(disk(e)),
+                _ => {}
+            },
+        }
+        *self.state() = State {
+            password: new,
+            ..State::default()
+        };
+        Ok(())
+    }
+}
+
+fn count_try(state: &mut State, now: UnixMs) {
+    state.wrong += 1;
+    if state.wrong >= TRIES {
+        state.wrong = 0;
+        state.lock_ms = (state.lock_ms * 2).clamp(LOCK_MS, LOCK_MOST_MS);
+        state.locked_until = now.plus_ms(state.lock_ms);
+    }
+}
+
+fn give_cookie(state: &mut State) -> String {
+    let cookie = new_secret();
+    let until = clock::now().plus_ms(COOKIE_S * 1000);
+    state.cookies.push_back((hashed(&cookie), until));
+    if state.cookies.len() > MOST_COOKIES {
+        state.cookies.pop_front();
+    }
+    cookie
+}
+
+/// The token in `home`; a new one where there is none.
+fn token(home: &Path) -> std::io::Result<String> {
+    let path = home.join(TOKEN_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().len() == 64 => {
+            check_private(&path)?;
+            Ok(text.trim().to_owned())
+        }
+        Ok(_) => fresh(&path),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => fresh(&path),
+        Err(error) => Err(error),
+    }
+}
+
+fn fresh(path: &Path) -> std::io::Result<String> {
+    let token = new_secret();
+    write_private(path, token.as_bytes())?;
+    Ok(token)
+}
+
+fn check_private(path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(std::io::Error::other(format!(
+                "{} can be read by others (mode {mode:03o}): delete it, a new token is made",
+                path.display()
+            )));
+        }
+    }
+    let _ = path;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open() -> (tempfile::TempDir, Logins) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let logins = Logins::open(dir.path()).expect("opens");
+        (dir, logins)
+    }
+
+    #[test]
+    fn a_code_logs_in_once_and_a_cookie_until_it_is_taken_back() {
+        let (_dir, logins) = open();
+        let code = logins.new_code();
+        let cookie = logins.by_code(&code).expect("good once");
+        assert!(logins.by_code(&code).is_err());
+        assert!(logins.is_cookie(&cookie) && !logins.is_cookie(&code));
+        logins.log_out(&cookie);
+        assert!(!logins.is_cookie(&cookie));
+    }
+
+    #[test]
+    fn the_token_is_kept_in_a_file_for_its_owner_only() {
+        let (dir, logins) = open();
+        let path = dir.path().join(TOKEN_FILE);
+        let token = std::fs::read_to_string(&path).expect("there");
+        assert_eq!(token.len(), 64, "256 bits in hex");
+        assert!(logins.is_token(&token) && !logins.is_token("") && !logins.is_token(&token[1..]));
+        assert!(Logins::open(dir.path()).expect("opens").is_token(&token));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode();
+            assert_eq!(mode(&path) & 0o777, 0o600);
+            let open = std::fs::Permissions::from_mode(0o644);
+            std::fs::set_permissions(&path, open).expect("set");
+            assert!(
+                Logins::open(dir.path()).is_err(),
+                "a token that others can read"
+            );
+        }
+    }
+
+    #[test]
+    fn five_wrong_passwords_lock_everybody_out_even_with_the_right_one() {
+        let (_dir, logins) = open();
+        assert!(logins.set_password(Some("short")).is_err());
+        logins.set_password(Some("long enough")).expect("set");
+        assert!(logins.by_password("long enough").is_ok());
+        for _ in 0..TRIES {
+            let refused = logins.by_password("guess").expect_err("wrong");
+            assert_eq!(refused.code, ProblemCode::LoginWrong);
+        }
+        let refused = logins.by_password("long enough").expect_err("locked");
+        assert_eq!(refused.code, ProblemCode::LockedOut);
+        // The owner at the machine still gets in.
+        assert!(logins.by_code(&logins.new_code()).is_ok());
+    }
+}

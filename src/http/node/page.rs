@@ -1,0 +1,33 @@
+//! The page: the files of `webui/dist`, within the program.
+
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+
+#[derive(rust_embed::RustEmbed)]
+#[folder = "webui/dist"]
+struct Files;
+
+/// A file of the page; its start for every other path, since the page's own routes are paths too.
+pub(super) async fn page(uri: Uri) -> Response {
+    let path = uri.path().trim_start_matches('/');
+    let (path, is_file) = match path.rsplit('/').next() {
+        Some(last) if last.contains('.') => (path, true),
+        _ => ("index.html", false),
+    };
+    let Some(file) = Files::get(path) else {
+        return (StatusCode::NOT_FOUND, "no such file\n").into_response();
+    };
+    let kind = mime_guess::from_path(path).first_or_octet_stream();
+    // Names are stable, so the browser asks each time and is told when nothing changed.
+    let tag = format!("\"{}\"", hex::encode(&file.metadata.sha256_hash()[..16]));
+    let cache = if is_file { "no-cache" } else { "no-store" };
+    (
+        [
+            (header::CONTENT_TYPE, kind.to_string()),
+            (header::CACHE_CONTROL, cache.to_owned()),
+            (header::ETAG, tag),
+        ],
+        file.data,
+    )
+        .into_response()
+}

@@ -1,0 +1,134 @@
+//! Torrents: list, add, estimate, terms, files, pieces, peers, channels, trackers, log.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Answer;
+use crate::http::node::App;
+use crate::http::node::body::Body;
+use crate::http::node::error::{Hash, Refused, hash};
+use crate::session::view::event::Log;
+use crate::session::view::{
+    ActionRequest, ActionResult, AddRequest, Added, ChannelRow, DONE, Done, Estimate, FileChoice,
+    FileRow, PeerRow, PieceMap, Problem, Terms, TermsChange, TorrentDetail, TorrentList,
+    TrackerRow,
+};
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(act))
+        .routes(routes!(one))
+        .routes(routes!(change_terms))
+        .routes(routes!(estimate))
+        .routes(routes!(files, choose_files))
+        .routes(routes!(stream))
+        .routes(routes!(pieces))
+        .routes(routes!(peers))
+        .routes(routes!(channels))
+        .routes(routes!(trackers))
+        .routes(routes!(log))
+}
+
+/// All torrents.
+#[utoipa::path(get, path = "/torrents", tag = "torrents", responses((status = 200, body = TorrentList), (status = "default", body = Problem)))]
+async fn list(State(app): State<App>) -> Answer<TorrentList> {
+    Ok(Json(app.session.list()?))
+}
+
+/// Add a torrent.
+#[utoipa::path(post, path = "/torrents", tag = "torrents", request_body = AddRequest, responses((status = 200, body = Added), (status = "default", body = Problem)))]
+async fn add(State(app): State<App>, Body(request): Body<AddRequest>) -> Answer<Added> {
+    Ok(Json(app.session.add(request).await?))
+}
+
+/// Pause, resume, remove, confirm: one or many.
+#[utoipa::path(post, path = "/torrents/actions", tag = "torrents", request_body = ActionRequest, responses((status = 200, body = ActionResult), (status = "default", body = Problem)))]
+async fn act(State(app): State<App>, Body(request): Body<ActionRequest>) -> Answer<ActionResult> {
+    Ok(Json(app.session.act(request).await?))
+}
+
+/// One torrent in full.
+#[utoipa::path(get, path = "/torrents/{info_hash}", tag = "torrents", params(("info_hash" = String, Path)), responses((status = 200, body = TorrentDetail), (status = "default", body = Problem)))]
+async fn one(State(app): State<App>, Hash(hash): Hash) -> Answer<TorrentDetail> {
+    Ok(Json(app.session.detail(hash)?))
+}
+
+/// Change what it costs and may cost.
+#[utoipa::path(patch, path = "/torrents/{info_hash}/terms", tag = "torrents", params(("info_hash" = String, Path)), request_body = TermsChange, responses((status = 200, body = Terms), (status = "default", body = Problem)))]
+async fn change_terms(
+    State(app): State<App>,
+    Hash(hash): Hash,
+    Body(change): Body<TermsChange>,
+) -> Answer<Terms> {
+    Ok(Json(app.session.change_terms(hash, change).await?))
+}
+
+/// What it may cost, as far as is known by now; ask again for more prices.
+#[utoipa::path(get, path = "/torrents/{info_hash}/estimate", tag = "torrents", params(("info_hash" = String, Path)), responses((status = 200, body = Estimate), (status = "default", body = Problem)))]
+async fn estimate(State(app): State<App>, Hash(hash): Hash) -> Answer<Estimate> {
+    Ok(Json(app.session.estimate(hash).await?))
+}
+
+/// Its files.
+#[utoipa::path(get, path = "/torrents/{info_hash}/files", tag = "torrents", params(("info_hash" = String, Path)), responses((status = 200, body = Vec<FileRow>), (status = "default", body = Problem)))]
+async fn files(State(app): State<App>, Hash(hash): Hash) -> Answer<Vec<FileRow>> {
+    Ok(Json(app.session.files(hash)?))
+}
+
+/// Choose the files to download.
+#[utoipa::path(put, path = "/torrents/{info_hash}/files", tag = "torrents", params(("info_hash" = String, Path)), request_body = FileChoice, responses((status = 200, body = Done), (status = "default", body = Problem)))]
+async fn choose_files(
+    State(app): State<App>,
+    Hash(hash): Hash,
+    Body(choice): Body<FileChoice>,
+) -> Answer<Done> {
+    app.session.choose_files(hash, choice).await?;
+    Ok(Json(DONE))
+}
+
+/// A file's bytes, also while it is being downloaded: what is asked for is fetched first. Takes a
+/// `Range`.
+#[utoipa::path(get, path = "/torrents/{info_hash}/files/{index}/stream", tag = "torrents", params(("info_hash" = String, Path), ("index" = u32, Path)), responses((status = 200, description = "The whole file", content_type = "application/octet-stream"), (status = 206, description = "The range asked for", content_type = "application/octet-stream"), (status = "default", body = Problem)))]
+async fn stream(
+    State(app): State<App>,
+    Path((text, index)): Path<(String, u32)>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let content = app.session.content(hash(&text)?, index).await?;
+    crate::http::node::stream::answer(content, &headers).await
+}
+
+/// Which pieces are there.
+#[utoipa::path(get, path = "/torrents/{info_hash}/pieces", tag = "torrents", params(("info_hash" = String, Path)), responses((status = 200, body = PieceMap), (status = "default", body = Problem)))]
+async fn pieces(State(app): State<App>, Hash(hash): Hash) -> Answer<PieceMap> {
+    Ok(Json(app.session.pieces(hash)?))
+}
+
+/// Its connected peers.
+#[utoipa::path(get, path = "/torrents/{info_hash}/peers", tag = "torrents", params(("info_hash" = String, Path)), responses((status = 200, body = Vec<PeerRow>), (status = "default", body = Problem)))]
+async fn peers(State(app): State<App>, Hash(hash): Hash) -> Answer<Vec<PeerRow>> {
+    Ok(Json(app.session.peers(hash)?))
+}
+
+/// Its channels that are not settled.
+#[utoipa::path(get, path = "/torrents/{info_hash}/channels", tag = "torrents", params(("info_hash" = String, Path)), responses((status = 200, body = Vec<ChannelRow>), (status = "default", body = Problem)))]
+async fn channels(State(app): State<App>, Hash(hash): Hash) -> Answer<Vec<ChannelRow>> {
+    Ok(Json(app.session.channels(Some(hash)).await?))
+}
+
+/// Its trackers.
+#[utoipa::path(get, path = "/torrents/{info_hash}/trackers", tag = "torrents", params(("info_hash" = String, Path)), responses((status = 200, body = Vec<TrackerRow>), (status = "default", body = Problem)))]
+async fn trackers(State(app): State<App>, Hash(hash): Hash) -> Answer<Vec<TrackerRow>> {
+    Ok(Json(app.session.trackers(hash)?))
+}
+
+/// Its part of the log.
+#[utoipa::path(get, path = "/torrents/{info_hash}/log", tag = "torrents", params(("info_hash" = String, Path)), responses((status = 200, body = Log), (status = "default", body = Problem)))]
+async fn log(State(app): State<App>, Hash(hash): Hash) -> Answer<Log> {
+    Ok(Json(app.session.log_of(hash)?))
+}

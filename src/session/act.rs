@@ -1,0 +1,199 @@
+//! Doing things with torrents: pause, resume, remove, confirm, terms, files.
+
+use std::sync::Arc;
+
+use super::add::{changed, choose, engine_problem, node_problem, wanted_bytes};
+use super::run::Running;
+use super::view::{
+    Action, ActionFailure, ActionRequest, ActionResult, Event, FileChoice, Problem, ProblemCode,
+    Terms, TermsChange,
+};
+use super::{Session, lock};
+use crate::engine::EngineError;
+use crate::units::InfoHash;
+
+/// Most torrents in one request.
+const MOST: usize = 10_000;
+
+impl Session {
+    /// Does something with some torrents; each for itself.
+    ///
+    /// # Errors
+    /// No running node, or too many at once.
+    pub async fn act(&self, request: ActionRequest) -> Result<ActionResult, Problem> {
+        let run = self.running()?;
+        if request.info_hashes.len() > MOST {
+            return Err(Problem::new(
+                ProblemCode::BadRequest,
+                format!("{} torrents at once", request.info_hashes.len()),
+                format!("name at most {MOST}"),
+            ));
+        }
+        let mut result = ActionResult::default();
+        for hash in request.info_hashes {
+            let done = match request.action {
+                Action::Pause => self.pause(&run, hash).await,
+                Action::Resume => self.resume(&run, hash).await,
+                Action::Remove => self.remove(&run, hash, false).await,
+                Action::RemoveWithData => self.remove(&run, hash, true).await,
+                Action::Confirm => self.confirm(&run, hash, true).await,
+                Action::FreeOnly => self.confirm(&run, hash, false).await,
+            };
+            match done {
+                Ok(()) => result.done.push(hash),
+                Err(problem) => result.failed.push(ActionFailure {
+                    info_hash: hash,
+                    problem,
+                }),
+            }
+        }
+        self.look(&run).await;
+        Ok(result)
+    }
+
+    async fn pause(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        let handle = run.change(hash, |entry| {
+            entry.saved.paused = true;
+            entry.handle.clone()
+        })?;
+        let Some(handle) = handle else {
+            return Ok(());
+        };
+        match handle.pause().await {
+            // Nothing that could be paused: let go of until it is resumed.
+            Err(EngineError::NotYet(_) | EngineError::Stopped { .. } | EngineError::Gone(_)) => {
+                self.let_go(run, hash).await
+            }
+            paused => paused.map_err(engine_problem),
+        }
+    }
+
+    /// Takes a torrent out of the engine, not out of the list.
+    async fn let_go(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
+        let handle = lock(&run.torrents)
+            .get_mut(&hash)
+            .and_then(|entry| entry.handle.take());
+        if handle.is_none() {
+            return Ok(());
+        }
+        match run.node.remove(hash, false).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(node_problem(&error)),
+        }
+    }
+
+    async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        let handle = run.change(hash, |entry| {
+            entry.saved.paused = false;
+            entry.error = None;
+            entry.handle.clone()
+        })?;
+        match handle {
+            None => self.wake(run, hash).await,
+            Some(handle) => match handle.resume().await {
+                Ok(()) => run.apply_terms(&self.settings(), hash).await,
+                // It fetches its metadata already.
+                Err(EngineError::NotYet(_)) => Ok(()),
+                Err(
+                    EngineError::Gone(_) | EngineError::Metadata { .. } | EngineError::Add { .. },
+                ) => {
+                    self.let_go(run, hash).await?;
+                    self.wake(run, hash).await
+                }
+                Err(error) => Err(engine_problem(error)),
+            },
+        }
+    }
+
+    async fn remove(&self, run: &Arc<Running>, hash: InfoHash, data: bool) -> Result<(), Problem> {
+        let entry = run.entry(hash)?;
+        let metainfo = run.metainfo(hash);
+        self.let_go(run, hash).await?;
+        if data && let Some(metainfo) = metainfo {
+            crate::engine::delete_content(&metainfo, &entry.saved.folder)
+                .map_err(engine_problem)?;
+        }
+        lock(&run.torrents).remove(&hash);
+        run.shelf.remove(hash);
+        self.tell(Event::Torrents {
+            changed: Vec::new(),
+            removed: vec![hash],
+        });
+        Ok(())
+    }
+
+    /// A yes to the estimate: with payment, or free peers only.
+    async fn confirm(&self, run: &Arc<Running>, hash: InfoHash, pays: bool) -> Result<(), Problem> {
+        let was_asking = run.change(hash, |entry| {
+            entry.saved.terms.pays = pays;
+            entry.saved.asks_above = false;
+            std::mem::take(&mut entry.saved.asking)
+        })?;
+        match was_asking {
+            true => self.start_wanted(run, hash).await,
+            false => run.apply_terms(&self.settings(), hash).await,
+        }
+    }
+
+    /// Changes a torrent's terms.
+    ///
+    /// # Errors
+    /// Unknown torrent, no running node.
+    pub async fn change_terms(
+        &self,
+        hash: InfoHash,
+        change: TermsChange,
+    ) -> Result<Terms, Problem> {
+        let run = self.running()?;
+        let terms = run.change(hash, |entry| {
+            entry.saved.terms = changed(entry.saved.terms, &change);
+            entry.saved.terms
+        })?;
+        run.apply_terms(&self.settings(), hash).await?;
+        self.look(&run).await;
+        Ok(terms)
+    }
+
+    /// Chooses the files to download.
+    ///
+    /// # Errors
+    /// Files that are none, a torrent whose metadata is not known.
+    pub async fn choose_files(&self, hash: InfoHash, choice: FileChoice) -> Result<(), Problem> {
+        let run = self.running()?;
+        let entry = run.entry(hash)?;
+        let metainfo = run.metainfo(hash).ok_or_else(|| {
+            Problem::new(
+                ProblemCode::Conflict,
+                "the files of this torrent are not known yet",
+                "wait until its metadata is there",
+            )
+        })?;
+        let count = metainfo.files().len();
+        if let Some(index) = choice.wanted.iter().find(|index| **index as usize >= count) {
+            return Err(Problem::new(
+                ProblemCode::BadRequest,
+                format!("there is no file {index}: the torrent has {count}, counted from 0"),
+                "see its files for their indexes",
+            ));
+        }
+        let stored = metainfo
+            .files()
+            .iter()
+            .zip(0u32..)
+            .filter(|(file, _)| !file.padding);
+        let all = stored
+            .clone()
+            .all(|(_, index)| choice.wanted.contains(&index));
+        let only = (!all).then_some(choice.wanted);
+        run.change(hash, |entry| {
+            entry.saved.wanted_bytes = wanted_bytes(&metainfo, only.as_deref());
+            entry.saved.only_files.clone_from(&only);
+            entry.saved.completed = None;
+        })?;
+        if let (Some(handle), false) = (&entry.handle, entry.saved.asking) {
+            choose(handle, &metainfo, only.as_deref()).await?;
+        }
+        self.look(&run).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,491 @@
+//! Adding torrents: what they may cost is decided before anything is paid.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::entry::{Entry, Saved, node_terms, row_of};
+use super::fetch::{self, Found};
+use super::run::Running;
+use super::view::event::{Level, NoticeCode};
+use super::view::{
+    AddRequest, Added, Estimate, FreeService, Problem, ProblemCode, Terms, TermsChange,
+};
+use super::{Session, lock};
+use crate::clock;
+use crate::config::Settings;
+use crate::config::settings::Free;
+use crate::engine::{EngineError, Handle, TorrentSource};
+use crate::node::NodeError;
+use crate::torrent::Metainfo;
+use crate::units::{InfoHash, Units};
+
+/// What a failure of the node means to whoever asked.
+pub(super) fn node_problem(error: &NodeError) -> Problem {
+    let (code, what_to_do) = match error {
+        NodeError::Engine(EngineError::NotYet(_)) => (
+            ProblemCode::Conflict,
+            "wait until its files are checked and its metadata is known",
+        ),
+        NodeError::Engine(EngineError::Gone(_)) => (ProblemCode::NotFound, "see the list"),
+        NodeError::Engine(EngineError::Metainfo(_) | EngineError::Magnet(_)) => (
+            ProblemCode::BadTorrent,
+            "give another .torrent file or link",
+        ),
+        NodeError::Engine(_) => (
+            ProblemCode::Disk,
+            "see to it that there is room and that the node can write there, then resume",
+        ),
+        _ => (ProblemCode::Internal, "see the log"),
+    };
+    Problem::new(code, error.to_string(), what_to_do)
+}
+
+pub(super) fn engine_problem(error: EngineError) -> Problem {
+    node_problem(&NodeError::Engine(error))
+}
+
+/// The terms of a new torrent.
+fn terms(settings: &Settings, change: &TermsChange, automatic: bool) -> Terms {
+    let (spending, seeding) = (&settings.spending, &settings.seeding);
+    let terms = Terms {
+        pays: spending.pays && (!automatic || spending.budget_automatic.is_some()),
+        max_price: spending.max_price,
+        budget: match automatic {
+            true => spending.budget_automatic,
+            false => spending.budget_torrent,
+        },
+        earns: seeding.earns,
+        price: seeding.price,
+        free: match seeding.free {
+            Free::Off => FreeService::Off,
+            Free::Leftover => FreeService::Leftover,
+            Free::On => FreeService::On,
+        },
+    };
+    changed(terms, change)
+}
+
+/// Terms with a change.
+pub(super) fn changed(terms: Terms, change: &TermsChange) -> Terms {
+    Terms {
+        pays: change.pays.unwrap_or(terms.pays),
+        max_price: change.max_price.unwrap_or(terms.max_price),
+        budget: match change.budget {
+            Some(Units(0)) => None,
+            Some(budget) => Some(budget),
+            None => terms.budget,
+        },
+        earns: change.earns.unwrap_or(terms.earns),
+        price: change.price.unwrap_or(terms.price),
+        free: change.free.unwrap_or(terms.free),
+    }
+}
+
+/// Length of the wanted files.
+pub(super) fn wanted_bytes(metainfo: &Metainfo, only: Option<&[u32]>) -> u64 {
+    let Some(only) = only else {
+        return metainfo.length_bytes();
+    };
+    let only: HashSet<u32> = only.iter().copied().collect();
+    let files = metainfo.files().iter().zip(0u32..);
+    let wanted = files.filter(|(_, index)| only.contains(index));
+    wanted.map(|(file, _)| file.length_bytes).sum()
+}
+
+fn check_files(metainfo: &Metainfo, only: &[u32]) -> Result<(), Problem> {
+    let count = metainfo.files().len();
+    match only.iter().find(|index| **index as usize >= count) {
+        None => Ok(()),
+        Some(index) => Err(Problem::new(
+            ProblemCode::BadRequest,
+            format!("there is no file {index}: the torrent has {count}, counted from 0"),
+            "see its files for their indexes",
+        )),
+    }
+}
+
+impl Session {
+    /// Adds a torrent.
+    ///
+    /// # Errors
+    /// What is no torrent, a folder that is none, no running node.
+    pub async fn add(&self, request: AddRequest) -> Result<Added, Problem> {
+        let run = self.running()?;
+        let found = fetch::find(&request.source).await?;
+        self.add_found(&run, found, request, false).await
+    }
+
+    /// Adds a torrent that was found.
+    pub(super) async fn add_found(
+        &self,
+        run: &Arc<Running>,
+        found: Found,
+        request: AddRequest,
+        automatic: bool,
+    ) -> Result<Added, Problem> {
+        let hash = found.info_hash();
+        if let Ok(entry) = run.entry(hash) {
+            let name = entry.saved.name;
+            return Ok(Added {
+                info_hash: hash,
+                name,
+                already: true,
+            });
+        }
+        let saved = self.plan(&found, &request, automatic)?;
+        std::fs::create_dir_all(&saved.folder).map_err(|error| {
+            Problem::new(
+                ProblemCode::Disk,
+                format!(
+                    "the folder {} cannot be made: {error}",
+                    saved.folder.display()
+                ),
+                "choose another folder",
+            )
+        })?;
+        if let Found::Whole(metainfo) = &found {
+            run.shelf.write_metainfo(metainfo).map_err(|error| {
+                Problem::new(
+                    ProblemCode::Disk,
+                    format!("{}: {error}", run.home.display()),
+                    "make room",
+                )
+            })?;
+        }
+        let (name, asking) = (saved.name.clone(), saved.asking);
+        let paused = saved.paused;
+        lock(&run.torrents)
+            .entry(hash)
+            .or_insert_with(|| Entry::new(saved));
+        run.change(hash, |_| ())?;
+        if asking {
+            self.say_asks(hash, &name);
+        }
+        if !paused {
+            let woken = self.wake(run, hash).await;
+            if let (Err(problem), Found::Whole(_)) = (&woken, &found) {
+                tracing::warn!(info_hash = %hash, "{problem}");
+            }
+        }
+        Ok(Added {
+            info_hash: hash,
+            name,
+            already: false,
+        })
+    }
+
+    fn plan(&self, found: &Found, request: &AddRequest, automatic: bool) -> Result<Saved, Problem> {
+        let settings = self.settings();
+        let terms = terms(&settings, &request.terms, automatic);
+        let bad_peer = |text: &String| {
+            Problem::new(
+                ProblemCode::BadRequest,
+                format!("{text:?} is no address of a peer"),
+                "give it as IP:PORT",
+            )
+        };
+        let peers = request.peers.iter();
+        let peers = peers.map(|text| text.parse::<SocketAddr>().map_err(|_| bad_peer(text)));
+        let folder = request
+            .folder
+            .as_deref()
+            .filter(|folder| !folder.is_empty());
+        let folder = folder.map_or_else(|| self.downloads_folder(), PathBuf::from);
+        if !folder.is_absolute() {
+            return Err(Problem::new(
+                ProblemCode::BadRequest,
+                format!("the folder {} is no path from the root", folder.display()),
+                "give a path that begins at the root",
+            ));
+        }
+        let limit = settings
+            .spending
+            .ask_above
+            .filter(|_| !request.confirmed && terms.pays);
+        let mut saved = Saved {
+            info_hash: found.info_hash(),
+            name: found.info_hash().to_string(),
+            magnet: None,
+            folder,
+            peers: peers.collect::<Result<_, _>>()?,
+            paused: request.paused,
+            asking: request.ask || limit.is_some(),
+            asks_above: !request.ask && limit.is_some(),
+            terms,
+            only_files: request.only_files.clone(),
+            automatic,
+            added: clock::now(),
+            completed: None,
+            size_bytes: 0,
+            wanted_bytes: 0,
+            have_bytes: 0,
+            down_bytes: 0,
+            up_bytes: 0,
+            private: false,
+        };
+        match found {
+            Found::Whole(metainfo) => {
+                if let Some(only) = &saved.only_files {
+                    check_files(metainfo, only)?;
+                }
+                describe(&mut saved, metainfo);
+                decide(&mut saved, limit);
+            }
+            Found::Link(magnet, link) => {
+                saved.magnet = Some(link.clone());
+                if let Some(name) = &magnet.name {
+                    saved.name = name.clone();
+                }
+            }
+        }
+        Ok(saved)
+    }
+
+    fn say_asks(&self, hash: InfoHash, name: &str) {
+        self.notice(
+            Level::Info,
+            NoticeCode::Asks,
+            format!(
+                "{} waits for a yes to what it may cost",
+                crate::torrent::printable(name)
+            ),
+            &[("name", name.to_owned())],
+            Some(hash),
+        );
+    }
+
+    /// Gives a torrent to the engine.
+    pub(super) async fn wake(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        let entry = run.entry(hash)?;
+        let known = run.metainfo(hash);
+        let source = match (&known, &entry.saved.magnet) {
+            (Some(metainfo), _) => TorrentSource::Metainfo(Arc::clone(metainfo)),
+            (None, Some(link)) => TorrentSource::Magnet(link.clone()),
+            (None, None) => {
+                let problem = Problem::new(
+                    ProblemCode::NotFound,
+                    format!("the description of {hash} is gone from the node's home"),
+                    "remove the torrent and add it anew",
+                );
+                return self.note_failure(run, hash, problem);
+            }
+        };
+        let may_pay = !entry.saved.asking && run.may_pay(&self.settings());
+        let terms = node_terms(&entry.saved.terms, may_pay);
+        let only = match (entry.saved.asking, &entry.saved.only_files) {
+            (true, _) => Some(Vec::new()),
+            (false, only) => only
+                .as_ref()
+                .map(|only| only.iter().map(|i| *i as usize).collect()),
+        };
+        let (folder, peers) = (entry.saved.folder.clone(), entry.saved.peers.clone());
+        let added = run
+            .node
+            .start_adding(source, folder, peers, terms, only)
+            .await;
+        let handle = match added {
+            Ok(handle) => handle,
+            Err(error) => return self.note_failure(run, hash, node_problem(&error)),
+        };
+        {
+            let mut torrents = lock(&run.torrents);
+            if let Some(entry) = torrents.get_mut(&hash) {
+                entry.handle = Some(handle.clone());
+                entry.error = None;
+            }
+        }
+        if known.is_none() {
+            let (session, run) = (self.clone(), Arc::downgrade(run));
+            tokio::spawn(async move {
+                if let Ok(metainfo) = handle.wait_metadata().await
+                    && let Some(run) = run.upgrade()
+                {
+                    session.learned(&run, &metainfo).await;
+                }
+            });
+        } else {
+            run.apply_terms(&self.settings(), hash).await?;
+        }
+        Ok(())
+    }
+
+    fn note_failure(&self, run: &Running, hash: InfoHash, problem: Problem) -> Result<(), Problem> {
+        let mut torrents = lock(&run.torrents);
+        if let Some(entry) = torrents.get_mut(&hash) {
+            entry.error = Some(problem.to_string());
+            let name = entry.saved.name.clone();
+            drop(torrents);
+            self.notice(
+                Level::Error,
+                NoticeCode::TorrentFailed,
+                format!("{}: {problem}", crate::torrent::printable(&name)),
+                &[("name", name), ("error", problem.to_string())],
+                Some(hash),
+            );
+        }
+        Err(problem)
+    }
+
+    /// A magnet's metadata has come.
+    async fn learned(&self, run: &Arc<Running>, metainfo: &Metainfo) {
+        let hash = metainfo.info_hash();
+        if let Err(error) = run.shelf.write_metainfo(metainfo) {
+            tracing::error!("{hash} is not kept: {error}");
+        }
+        let limit = self.settings().spending.ask_above;
+        let asked = run.change(hash, |entry| {
+            let was_asking = entry.saved.asking;
+            describe(&mut entry.saved, metainfo);
+            entry.saved.magnet = None;
+            let count = metainfo.files().len();
+            if let Some(only) = &mut entry.saved.only_files {
+                only.retain(|index| (*index as usize) < count);
+            }
+            if entry.saved.asks_above {
+                decide(&mut entry.saved, limit);
+            }
+            entry.row = row_of(&entry.saved);
+            was_asking && !entry.saved.asking
+        });
+        let done = match asked {
+            Ok(true) => self.start_wanted(run, hash).await,
+            Ok(false) => run.apply_terms(&self.settings(), hash).await,
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = done {
+            tracing::warn!(info_hash = %hash, "{problem}");
+        }
+    }
+
+    /// A torrent that was asking goes on: its wanted files are fetched, and paid for as its terms say.
+    pub(super) async fn start_wanted(
+        &self,
+        run: &Arc<Running>,
+        hash: InfoHash,
+    ) -> Result<(), Problem> {
+        let entry = run.entry(hash)?;
+        run.apply_terms(&self.settings(), hash).await?;
+        let (Some(handle), Some(metainfo)) = (entry.handle, run.metainfo(hash)) else {
+            return Ok(());
+        };
+        choose(&handle, &metainfo, entry.saved.only_files.as_deref()).await
+    }
+
+    /// Starts all torrents that were not paused, one after another.
+    pub(super) async fn revive(&self, run: &Arc<Running>) {
+        let hashes: Vec<InfoHash> = {
+            let torrents = lock(&run.torrents);
+            let mut awake: Vec<_> = torrents.values().filter(|e| !e.saved.paused).collect();
+            awake.sort_by_key(|entry| entry.saved.added);
+            awake
+                .into_iter()
+                .map(|entry| entry.saved.info_hash)
+                .collect()
+        };
+        for hash in hashes {
+            if let Err(problem) = self.wake(run, hash).await {
+                tracing::warn!(info_hash = %hash, "not started: {problem}");
+            }
+        }
+    }
+
+    /// What a torrent may cost, as far as is known.
+    ///
+    /// # Errors
+    /// Unknown torrent, no running node.
+    pub async fn estimate(&self, hash: InfoHash) -> Result<Estimate, Problem> {
+        let (run, settings) = (self.running()?, self.settings());
+        let entry = run.entry(hash)?;
+        let terms = entry.saved.terms;
+        let balance = run.node.wallet.balance().await;
+        let balance = balance.map_err(|error| super::money::problem(&error))?;
+        let missing = entry
+            .saved
+            .wanted_bytes
+            .saturating_sub(entry.row.have_bytes);
+        let mut prices = entry.prices.clone();
+        prices.sort_by_key(|seen| seen.price);
+        let within: Vec<_> = prices
+            .iter()
+            .filter(|seen| seen.price <= terms.max_price)
+            .collect();
+        let spent = *lock(&run.spent);
+        let paid = balance.books.paid;
+        let own_left = terms
+            .budget
+            .map(|budget| budget.saturating_sub(entry.units_paid));
+        let day_left = spent.day(&settings, paid).left;
+        let total_left = spent.total(&settings, paid).left;
+        let lefts = [own_left, day_left, total_left];
+        let most = terms.max_price.due(missing);
+        let most = lefts
+            .iter()
+            .flatten()
+            .fold(most, |most, left| most.min(*left));
+        let money = balance
+            .available
+            .0
+            .saturating_add(balance.broker_balance.map_or(0, |b| b.0));
+        let priced = prices.len();
+        Ok(Estimate {
+            info_hash: hash,
+            name: entry.saved.name.clone(),
+            has_metadata: entry.saved.size_bytes > 0,
+            missing_bytes: missing,
+            cheapest_units: prices.first().map(|seen| seen.price.due(missing)),
+            expected_units: within
+                .get(within.len() / 2)
+                .map(|seen| seen.price.due(missing)),
+            prices,
+            free_peers: entry
+                .row
+                .peers
+                .saturating_sub(u32::try_from(priced).unwrap_or(0)),
+            most_units: most,
+            max_price: terms.max_price,
+            available_units: balance.available,
+            buyable_units: balance.broker_balance,
+            torrent_budget_left: own_left,
+            day_budget_left: day_left,
+            total_budget_left: total_left,
+            affordable: most.0 <= money,
+        })
+    }
+}
+
+/// Tells the engine which files are wanted, once it knows what is there.
+pub(super) async fn choose(
+    handle: &Handle,
+    metainfo: &Metainfo,
+    only: Option<&[u32]>,
+) -> Result<(), Problem> {
+    let wanted: HashSet<usize> = match only {
+        Some(only) => only.iter().map(|index| *index as usize).collect(),
+        None => (0..metainfo.files().len()).collect(),
+    };
+    handle.wait_checked().await.map_err(engine_problem)?;
+    handle.choose_files(&wanted).await.map_err(engine_problem)
+}
+
+/// Takes down what a description says.
+fn describe(saved: &mut Saved, metainfo: &Metainfo) {
+    saved.name = metainfo.name().to_owned();
+    saved.size_bytes = metainfo.length_bytes();
+    saved.wanted_bytes = wanted_bytes(metainfo, saved.only_files.as_deref());
+    saved.private = metainfo.is_private();
+}
+
+/// Whether a torrent whose size is known still has to ask.
+fn decide(saved: &mut Saved, limit: Option<Units>) {
+    if !saved.asks_above {
+        return;
+    }
+    let most = saved.terms.max_price.due(saved.wanted_bytes);
+    let most = saved.terms.budget.map_or(most, |budget| most.min(budget));
+    if limit.is_none_or(|limit| most <= limit) {
+        saved.asking = false;
+    }
+    saved.asks_above = false;
+}

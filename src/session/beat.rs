@@ -1,0 +1,469 @@
+//! Once a second: what moved since, the rows of torrents, pulses, budgets, and what to tell of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+
+use super::budget::stopped_words;
+use super::entry::{Entry, row_of};
+use super::run::{Running, SeenPeer};
+use super::view::event::{Level, NoticeCode};
+use super::view::{Event, Pulse, SeenPrice, State, TorrentRow};
+use super::{Session, lock};
+use crate::clock;
+use crate::engine::{Brief, TorrentState};
+use crate::gateway::{GatewayEvent, PeerSnapshot};
+use crate::torrent::printable;
+use crate::units::{InfoHash, PricePerGib, Units};
+
+const BEAT: Duration = Duration::from_secs(1);
+/// Beats between looks at all torrents where nobody looks at the page.
+const LOOK_EVERY: u64 = 5;
+/// Beats between savings.
+const SAVE_EVERY: u64 = 30;
+/// Prices kept of a torrent.
+const MOST_PRICES: usize = 200;
+
+/// What the peers of a torrent come to.
+#[derive(Clone, Debug, Default)]
+struct OfPeers {
+    sellers: u32,
+    peers: u32,
+    paying_price: Option<PricePerGib>,
+    why: Option<String>,
+}
+
+impl Session {
+    /// Beats until it is dropped.
+    pub(super) async fn beat(&self, run: &Arc<Running>) {
+        let mut events = run.node.gateway.events();
+        let mut tick = tokio::time::interval(BEAT);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut beats = 0u64;
+        let mut was_stopped = false;
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Ok(event) => {
+                        let _one = run.measuring.lock().await;
+                        self.hear(run, &event);
+                    }
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                },
+                _ = tick.tick() => {
+                    beats += 1;
+                    self.one_beat(run, beats, &mut was_stopped).await;
+                }
+            }
+        }
+    }
+
+    async fn one_beat(&self, run: &Arc<Running>, beats: u64, was_stopped: &mut bool) {
+        let pulse = self.measure(run).await;
+        let is_watched = self.inner.events.receiver_count() > 0;
+        let moves = pulse.peers > 0;
+        if is_watched || moves || beats % LOOK_EVERY == 1 {
+            self.look_at_torrents(run);
+        }
+        if is_watched || moves || beats % LOOK_EVERY == 1 {
+            self.look_at_wallet(run).await;
+        }
+        run.turn_day(clock::now().day());
+        self.keep_budgets(run, was_stopped).await;
+        self.pulse(pulse);
+        if beats % SAVE_EVERY == 0 {
+            run.save();
+        }
+    }
+
+    /// Looks at everything now, so that the answer to a request shows what it did.
+    pub(super) async fn look(&self, run: &Running) {
+        self.measure(run).await;
+        self.look_at_torrents(run);
+        self.look_at_wallet(run).await;
+    }
+
+    /// Adds up what went through the gateway since the last look.
+    async fn measure(&self, run: &Running) -> Pulse {
+        let _one = run.measuring.lock().await;
+        let snapshots = run.node.gateway.snapshot().await;
+        let mut pulse = Pulse {
+            at: clock::now(),
+            ..Pulse::default()
+        };
+        let mut now: HashMap<u64, SeenPeer> = HashMap::with_capacity(snapshots.len());
+        for snapshot in snapshots {
+            if snapshot.peer_id.is_some() {
+                pulse.peers += 1;
+            }
+            let moved = run.account(&snapshot);
+            pulse.down_bytes_per_s += moved.down;
+            pulse.up_bytes_per_s += moved.up;
+            add(&mut pulse.units_paid_per_s, moved.paid);
+            add(&mut pulse.units_earned_per_s, moved.earned);
+            let seen = SeenPeer {
+                down_bytes_per_s: moved.down,
+                up_bytes_per_s: moved.up,
+                is_gone: false,
+                snapshot,
+            };
+            now.insert(seen.snapshot.connection, seen);
+        }
+        let mut peers = lock(&run.peers);
+        // Those that are gone stay until their end is heard, which has their last figures.
+        for (connection, gone) in peers.drain() {
+            now.entry(connection).or_insert(SeenPeer {
+                is_gone: true,
+                down_bytes_per_s: 0,
+                up_bytes_per_s: 0,
+                ..gone
+            });
+        }
+        *peers = now;
+        pulse
+    }
+
+    /// Notes what an event tells.
+    fn hear(&self, run: &Running, event: &GatewayEvent) {
+        let note = |level, text: String, hash: Option<InfoHash>| {
+            self.book().note(level, "dpay::gateway", text, hash);
+        };
+        match event {
+            GatewayEvent::Closed {
+                info_hash,
+                peer,
+                why,
+                last,
+            } => {
+                run.account(last);
+                lock(&run.peers).remove(&last.connection);
+                note(tracing::Level::INFO, format!("{peer}: {why}"), *info_hash);
+            }
+            GatewayEvent::Connected {
+                info_hash,
+                peer,
+                inbound,
+            } => {
+                let who = if *inbound { "dialled us" } else { "answers" };
+                note(
+                    tracing::Level::INFO,
+                    format!("{peer} {who}"),
+                    Some(*info_hash),
+                );
+            }
+            GatewayEvent::PaymentAccepted {
+                info_hash,
+                peer,
+                acceptance_ms,
+                by_us,
+                ..
+            } => {
+                let who = if *by_us { "from" } else { "by" };
+                let text = format!("payment accepted {who} {peer} after {acceptance_ms} ms");
+                note(tracing::Level::INFO, text, Some(*info_hash));
+            }
+            other => self.hear_trouble(other),
+        }
+    }
+
+    fn hear_trouble(&self, event: &GatewayEvent) {
+        match event {
+            GatewayEvent::BudgetUsedUp { info_hash, peer } => self.notice(
+                Level::Warning,
+                NoticeCode::BudgetReached,
+                format!("the torrent's budget is used up: {peer} is used without being paid"),
+                &[("which", "torrent".to_owned()), ("peer", peer.to_string())],
+                Some(*info_hash),
+            ),
+            GatewayEvent::PriceAboveLimit {
+                info_hash,
+                peer,
+                asked,
+                limit,
+            } => self.notice(
+                Level::Info,
+                NoticeCode::PriceAboveLimit,
+                format!("{peer} asks {asked} units per GiB, more than the limit of {limit}"),
+                &[
+                    ("peer", peer.to_string()),
+                    ("asked", asked.to_string()),
+                    ("limit", limit.to_string()),
+                ],
+                Some(*info_hash),
+            ),
+            GatewayEvent::GoesFree {
+                info_hash,
+                peer,
+                why,
+            } => self.notice(
+                Level::Info,
+                NoticeCode::GoesFree,
+                format!("{peer} is used without being paid: {}", printable(why)),
+                &[("peer", peer.to_string()), ("why", why.clone())],
+                Some(*info_hash),
+            ),
+            GatewayEvent::Conflict {
+                info_hash, peer, ..
+            } => self.notice(
+                Level::Error,
+                NoticeCode::DoubleSpend,
+                format!("{peer} has spent a coin twice: it is not taken"),
+                &[("peer", peer.to_string())],
+                Some(*info_hash),
+            ),
+            GatewayEvent::Garbage { info_hash, peer } => self.notice(
+                Level::Warning,
+                NoticeCode::Garbage,
+                format!("{peer} sent garbage and is blocked"),
+                &[("peer", peer.to_string())],
+                Some(*info_hash),
+            ),
+            _ => {}
+        }
+    }
+
+    /// Makes the rows anew, and tells of those that changed.
+    fn look_at_torrents(&self, run: &Running) {
+        let of_peers = gather(&lock(&run.peers));
+        let mut changed: Vec<TorrentRow> = Vec::new();
+        let mut finished: Vec<(InfoHash, String)> = Vec::new();
+        let mut torrents = lock(&run.torrents);
+        for (hash, entry) in torrents.iter_mut() {
+            let row = row_now(entry, of_peers.get(hash));
+            if row.completed.is_some() && entry.saved.completed.is_none() {
+                entry.saved.completed = row.completed;
+                entry.unsaved = true;
+                if entry.saved.down_bytes > 0 {
+                    finished.push((*hash, entry.saved.name.clone()));
+                }
+            }
+            if row != entry.row {
+                entry.row = row.clone();
+                changed.push(row);
+            }
+        }
+        drop(torrents);
+        if !changed.is_empty() {
+            self.tell(Event::Torrents {
+                changed,
+                removed: Vec::new(),
+            });
+        }
+        for (hash, name) in finished {
+            let text = format!("{} is complete", printable(&name));
+            self.notice(
+                Level::Info,
+                NoticeCode::Finished,
+                text,
+                &[("name", name)],
+                Some(hash),
+            );
+        }
+    }
+
+    async fn look_at_wallet(&self, run: &Running) {
+        let Ok(balance) = run.node.wallet.balance().await else {
+            return;
+        };
+        let mut known = lock(&run.balance);
+        if *known != balance {
+            *known = balance.clone();
+            drop(known);
+            self.tell(Event::Wallet(Box::new(
+                self.wallet_view(&run.home, &balance),
+            )));
+        }
+    }
+
+    /// Stops paying where a budget for all is used up, and begins again where it is not.
+    async fn keep_budgets(&self, run: &Arc<Running>, was_stopped: &mut bool) {
+        let settings = self.settings();
+        let paid = lock(&run.balance).books.paid;
+        let stopped = lock(&run.spent).stopped(&settings, paid);
+        if stopped.is_some() == *was_stopped {
+            return;
+        }
+        *was_stopped = stopped.is_some();
+        if let Some((which, limit)) = stopped {
+            let values = [("which", which.to_owned()), ("limit", limit.to_string())];
+            let text = format!("{}: nothing more is paid", stopped_words(which, limit));
+            self.notice(
+                Level::Warning,
+                NoticeCode::BudgetReached,
+                text,
+                &values,
+                None,
+            );
+        }
+        let active: Vec<InfoHash> = {
+            let torrents = lock(&run.torrents);
+            let active = torrents.values().filter(|entry| entry.handle.is_some());
+            active.map(|entry| entry.saved.info_hash).collect()
+        };
+        for hash in active {
+            if let Err(problem) = run.apply_terms(&settings, hash).await {
+                tracing::warn!(info_hash = %hash, "{problem}");
+            }
+        }
+    }
+}
+
+/// What moved on a connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    down: u64,
+    up: u64,
+    paid: Units,
+    earned: Units,
+}
+
+fn add(sum: &mut Units, units: Units) {
+    *sum = sum.checked_add(units).unwrap_or(*sum);
+}
+
+impl Running {
+    /// Adds what moved on a connection since it was last seen to its torrent.
+    fn account(&self, snapshot: &PeerSnapshot) -> Moved {
+        let peers = lock(&self.peers);
+        let last = peers.get(&snapshot.connection).map(|seen| &seen.snapshot);
+        let none = PeerSnapshot::default();
+        let last = last.unwrap_or(&none);
+        let moved = Moved {
+            down: snapshot.down_bytes.saturating_sub(last.down_bytes),
+            up: snapshot.up_bytes.saturating_sub(last.up_bytes),
+            paid: snapshot.paid.saturating_sub(last.paid),
+            earned: snapshot.earned.saturating_sub(last.earned),
+        };
+        drop(peers);
+        let Some(hash) = snapshot.info_hash else {
+            return moved;
+        };
+        lock(&self.traffic).add(clock::now().day(), hash, moved.down, moved.up);
+        if let Some(entry) = lock(&self.torrents).get_mut(&hash) {
+            entry.saved.down_bytes += moved.down;
+            entry.saved.up_bytes += moved.up;
+            entry.unsaved |= moved.down + moved.up > 0;
+            add(&mut entry.units_paid, moved.paid);
+            add(&mut entry.units_earned, moved.earned);
+            note_price(entry, snapshot);
+        }
+        moved
+    }
+}
+
+fn note_price(entry: &mut Entry, snapshot: &PeerSnapshot) {
+    let (Some(price), Some(address)) = (snapshot.price, snapshot.listens_on.or(snapshot.address))
+    else {
+        return;
+    };
+    let peer = address.to_string();
+    match entry.prices.iter_mut().find(|seen| seen.peer == peer) {
+        Some(seen) => seen.price = price,
+        None if entry.prices.len() < MOST_PRICES => {
+            let client = snapshot.client.clone();
+            entry.prices.push(SeenPrice {
+                peer,
+                price,
+                client,
+            });
+        }
+        None => {}
+    }
+}
+
+fn gather(peers: &HashMap<u64, SeenPeer>) -> HashMap<InfoHash, OfPeers> {
+    let mut all: HashMap<InfoHash, OfPeers> = HashMap::new();
+    for seen in peers.values().filter(|seen| !seen.is_gone) {
+        let peer = &seen.snapshot;
+        let (Some(hash), Some(_)) = (peer.info_hash, peer.peer_id) else {
+            continue;
+        };
+        let of = all.entry(hash).or_default();
+        of.peers += 1;
+        of.sellers += u32::from(peer.price.is_some());
+        if peer.paying > 0 {
+            of.paying_price = of.paying_price.max(peer.price);
+        }
+        if of.why.is_none() {
+            of.why.clone_from(&peer.why);
+        }
+    }
+    all
+}
+
+/// A torrent's row as it is now.
+fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
+    let Some(brief) = entry.handle.as_ref().map(|handle| handle.brief()) else {
+        let mut row = row_of(&entry.saved);
+        row.units_paid = entry.units_paid;
+        row.units_earned = entry.units_earned;
+        if let Some(error) = &entry.error {
+            row.state = State::Failed;
+            row.error = Some(error.clone());
+        }
+        return row;
+    };
+    let state = state_of(entry, &brief.state);
+    if matches!(state, State::Downloading | State::Seeding | State::Paused)
+        && entry.saved.have_bytes != brief.bytes_have
+    {
+        entry.saved.have_bytes = brief.bytes_have;
+        entry.unsaved = true;
+    }
+    let mut row = row_of(&entry.saved);
+    row.state = state;
+    row.have_bytes = brief.bytes_have;
+    if let TorrentState::Failed(error) = &brief.state {
+        row.error = Some(error.clone());
+    }
+    let wanted = entry.saved.wanted_bytes;
+    if brief.state == TorrentState::Seeding && state == State::Seeding && row.completed.is_none() {
+        row.completed = Some(clock::now());
+    }
+    row.progress = match (state, wanted) {
+        (State::Seeding, _) => 1.0,
+        (_, 0) => 0.0,
+        (_, wanted) => (brief.bytes_have as f64 / wanted as f64).min(1.0),
+    };
+    fill_speeds(&mut row, &brief, of_peers);
+    row.units_paid = entry.units_paid;
+    row.units_earned = entry.units_earned;
+    row
+}
+
+fn state_of(entry: &Entry, state: &TorrentState) -> State {
+    match state {
+        TorrentState::Failed(_) => State::Failed,
+        _ if entry.saved.paused => State::Paused,
+        TorrentState::FetchingMetadata => State::FetchingMetadata,
+        _ if entry.saved.asking => State::Asking,
+        TorrentState::Checking => State::Checking,
+        TorrentState::Downloading => State::Downloading,
+        TorrentState::Seeding => State::Seeding,
+        TorrentState::Paused => State::Paused,
+    }
+}
+
+fn fill_speeds(row: &mut TorrentRow, brief: &Brief, of_peers: Option<&OfPeers>) {
+    row.down_bytes_per_s = brief.download_bytes_per_s;
+    row.up_bytes_per_s = brief.upload_bytes_per_s;
+    row.peers_seen = brief.peers_seen;
+    if row.state == State::Downloading && brief.download_bytes_per_s > 0 {
+        let missing = row.wanted_bytes.saturating_sub(row.have_bytes);
+        row.eta_s = Some(missing.div_ceil(brief.download_bytes_per_s));
+    }
+    if let Some(of) = of_peers {
+        row.peers = of.peers;
+        row.sellers = of.sellers;
+        row.paying_price = of.paying_price;
+        if row.state == State::Downloading && brief.download_bytes_per_s == 0 {
+            row.waits.clone_from(&of.why);
+        }
+    }
+    if row.state == State::Downloading && row.peers == 0 {
+        row.waits = Some("no peers yet".to_owned());
+    }
+}

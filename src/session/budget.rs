@@ -1,0 +1,185 @@
+//! What may be spent in a day and in all: the wallet's own count of what was ever paid, less what it
+//! was when the day began or the budget was set.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::run::Running;
+use super::view::{BudgetLine, SpendingView, TorrentBudget};
+use super::{Session, lock};
+use crate::config::{Settings, write_private};
+use crate::units::{Day, Units};
+
+const FILE: &str = "spent.json";
+
+/// Where the counts began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SpentBook {
+    /// The day that is counted.
+    day: Day,
+    /// Paid ever, when it began.
+    at_day: Units,
+    /// Paid ever, when the budget for all was set.
+    at_total: Units,
+}
+
+fn path(home: &Path) -> PathBuf {
+    home.join(FILE)
+}
+
+impl SpentBook {
+    /// As it was left; from nothing where there is none.
+    pub fn read(home: &Path) -> SpentBook {
+        let bytes = std::fs::read(path(home)).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    fn write(&self, home: &Path) {
+        let written = serde_json::to_vec(self).map_err(std::io::Error::other);
+        let written = written.and_then(|bytes| write_private(&path(home), &bytes));
+        if let Err(error) = written {
+            tracing::error!("what was spent is not noted: {error}");
+        }
+    }
+
+    /// Begins a new day where there is one. True if it did.
+    pub fn turn(&mut self, today: Day, paid: Units) -> bool {
+        let is_new = self.day != today;
+        if is_new {
+            self.day = today;
+            self.at_day = paid;
+        }
+        is_new
+    }
+
+    /// Today, of `paid` in all.
+    pub fn day(&self, settings: &Settings, paid: Units) -> BudgetLine {
+        line(
+            settings.spending.budget_day,
+            paid.saturating_sub(self.at_day),
+        )
+    }
+
+    /// Since the budget for all was set, of `paid` in all.
+    pub fn total(&self, settings: &Settings, paid: Units) -> BudgetLine {
+        line(
+            settings.spending.budget_total,
+            paid.saturating_sub(self.at_total),
+        )
+    }
+
+    /// What both budgets leave; none: there are none.
+    pub fn left(&self, settings: &Settings, paid: Units) -> Option<Units> {
+        let (day, total) = (
+            self.day(settings, paid).left,
+            self.total(settings, paid).left,
+        );
+        match (day, total) {
+            (Some(day), Some(total)) => Some(day.min(total)),
+            (day, total) => day.or(total),
+        }
+    }
+
+    /// The budget that is used up, if one is: its name and limit.
+    pub fn stopped(&self, settings: &Settings, paid: Units) -> Option<(&'static str, Units)> {
+        let used_up = |line: BudgetLine| line.limit.filter(|_| line.left == Some(Units::ZERO));
+        let day = used_up(self.day(settings, paid)).map(|limit| ("day", limit));
+        day.or_else(|| used_up(self.total(settings, paid)).map(|limit| ("total", limit)))
+    }
+}
+
+pub(super) fn line(limit: Option<Units>, spent: Units) -> BudgetLine {
+    BudgetLine {
+        limit,
+        spent,
+        left: limit.map(|limit| limit.saturating_sub(spent)),
+    }
+}
+
+/// The budget that is used up, in words.
+pub(super) fn stopped_words(which: &str, limit: Units) -> String {
+    match which {
+        "day" => format!("today's budget of {limit} units is used up"),
+        _ => format!("the budget of {limit} units for all torrents is used up"),
+    }
+}
+
+impl Running {
+    /// Begins a new day where there is one.
+    pub fn turn_day(&self, today: Day) {
+        let paid = lock(&self.balance).books.paid;
+        let mut spent = lock(&self.spent);
+        if spent.turn(today, paid) {
+            spent.write(&self.home);
+        }
+    }
+
+    /// The budget for all counts from now on.
+    pub async fn restart_total_budget(&self) {
+        if let Ok(balance) = self.node.wallet.balance().await {
+            let mut spent = lock(&self.spent);
+            spent.at_total = balance.books.paid;
+            spent.write(&self.home);
+        }
+    }
+}
+
+impl Session {
+    /// Budgets and how far they are used.
+    ///
+    /// # Errors
+    /// No running node.
+    pub fn spending(&self) -> Result<SpendingView, super::view::Problem> {
+        let (run, settings) = (self.running()?, self.settings());
+        let paid = lock(&run.balance).books.paid;
+        let spent = *lock(&run.spent);
+        let torrents = lock(&run.torrents);
+        let with_money = torrents
+            .values()
+            .filter(|entry| entry.saved.terms.budget.is_some() || !entry.units_paid.is_zero());
+        let torrents = with_money.map(|entry| TorrentBudget {
+            info_hash: entry.saved.info_hash,
+            name: entry.saved.name.clone(),
+            budget: line(entry.saved.terms.budget, entry.units_paid),
+        });
+        let stopped = spent.stopped(&settings, paid);
+        Ok(SpendingView {
+            day: spent.day(&settings, paid),
+            total: spent.total(&settings, paid),
+            torrents: torrents.collect(),
+            stopped: stopped.map(|(which, limit)| stopped_words(which, limit)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_and_all_are_counted_from_their_beginnings() {
+        let mut settings = Settings::default();
+        settings.spending.budget_day = Some(Units(100));
+        settings.spending.budget_total = Some(Units(150));
+        let mut book = SpentBook::default();
+        assert!(book.turn(Day(1), Units(1000)));
+        assert!(!book.turn(Day(1), Units(1050)));
+        book.at_total = Units(1000);
+        assert_eq!(book.left(&settings, Units(1040)), Some(Units(60)));
+        assert_eq!(
+            book.stopped(&settings, Units(1100)),
+            Some(("day", Units(100)))
+        );
+        assert!(book.turn(Day(2), Units(1100)));
+        assert_eq!(book.left(&settings, Units(1100)), Some(Units(50)));
+        assert_eq!(
+            book.stopped(&settings, Units(1150)),
+            Some(("total", Units(150)))
+        );
+        settings.spending.budget_total = None;
+        settings.spending.budget_day = None;
+        assert_eq!(book.left(&settings, Units(9999)), None);
+        assert_eq!(book.stopped(&settings, Units(9999)), None);
+    }
+}

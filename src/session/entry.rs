@@ -1,0 +1,233 @@
+//! A torrent of the node, and its file: `torrents/INFO_HASH.json` in the home, beside it the
+//! `.torrent` once it is known. So a restart finds everything as it was.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::view::{FreeService, State, Terms, TorrentRow};
+use crate::config::write_private;
+use crate::engine::Handle;
+use crate::torrent::Metainfo;
+use crate::units::{InfoHash, Units, UnixMs};
+
+/// The folder of the torrents' files, in the home.
+const FOLDER: &str = "torrents";
+
+/// What is kept of a torrent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Saved {
+    /// Which.
+    pub info_hash: InfoHash,
+    /// Its name.
+    pub name: String,
+    /// The link it came by, until the metadata is known.
+    pub magnet: Option<String>,
+    /// Where its file or folder lies.
+    pub folder: PathBuf,
+    /// Peers it was added with.
+    pub peers: Vec<std::net::SocketAddr>,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Whether it waits for a yes, whatever it costs.
+    pub asking: bool,
+    /// Whether it waits for a yes only if it may cost more than the setting.
+    pub asks_above: bool,
+    /// What it costs and may cost.
+    pub terms: Terms,
+    /// The wanted files; none: all.
+    pub only_files: Option<Vec<u32>>,
+    /// Whether a program added it.
+    pub automatic: bool,
+    /// When it was added.
+    pub added: UnixMs,
+    /// When it was complete.
+    pub completed: Option<UnixMs>,
+    /// Length of all files.
+    pub size_bytes: u64,
+    /// Length of the wanted files.
+    pub wanted_bytes: u64,
+    /// Verified bytes when last seen.
+    pub have_bytes: u64,
+    /// Payload received, ever.
+    pub down_bytes: u64,
+    /// Payload sent, ever.
+    pub up_bytes: u64,
+    /// Whether it is private.
+    pub private: bool,
+}
+
+/// A torrent of the node.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// What is kept.
+    pub saved: Saved,
+    /// In the engine; none while it is paused since before the start.
+    pub handle: Option<Handle>,
+    /// Why it could not be added to the engine.
+    pub error: Option<String>,
+    /// Paid and earned, as far as the wallet and the gateway say.
+    pub units_paid: Units,
+    /// Earned with it.
+    pub units_earned: Units,
+    /// As the list shows it.
+    pub row: TorrentRow,
+    /// Whether `saved` differs from its file.
+    pub unsaved: bool,
+    /// Prices that peers have offered, by address.
+    pub prices: Vec<super::view::SeenPrice>,
+}
+
+impl Entry {
+    /// An entry that stands still.
+    pub fn new(saved: Saved) -> Entry {
+        let row = row_of(&saved);
+        Entry {
+            saved,
+            handle: None,
+            error: None,
+            units_paid: Units::ZERO,
+            units_earned: Units::ZERO,
+            row,
+            unsaved: false,
+            prices: Vec::new(),
+        }
+    }
+}
+
+/// Terms as the node takes them.
+pub(super) fn node_terms(terms: &Terms, may_pay: bool) -> crate::node::Terms {
+    use crate::gateway::FreePolicy;
+    crate::node::Terms {
+        price: terms.price,
+        max_price: (terms.pays && may_pay).then_some(terms.max_price),
+        free: match terms.free {
+            FreeService::Off => FreePolicy::Off,
+            FreeService::Leftover => FreePolicy::Leftover,
+            FreeService::On => FreePolicy::On,
+        },
+        budget: terms.budget,
+        earns: terms.earns,
+    }
+}
+
+/// What the list shows of a torrent that stands still.
+pub(super) fn row_of(saved: &Saved) -> TorrentRow {
+    let share = match saved.wanted_bytes {
+        0 => 0.0,
+        wanted => (saved.have_bytes as f64 / wanted as f64).min(1.0),
+    };
+    TorrentRow {
+        info_hash: saved.info_hash,
+        name: saved.name.clone(),
+        state: State::Paused,
+        error: None,
+        size_bytes: saved.size_bytes,
+        wanted_bytes: saved.wanted_bytes,
+        have_bytes: saved.have_bytes,
+        progress: share,
+        down_bytes_per_s: 0,
+        up_bytes_per_s: 0,
+        eta_s: None,
+        sellers: 0,
+        peers: 0,
+        peers_seen: 0,
+        paying_price: None,
+        price: saved.terms.price,
+        units_paid: Units::ZERO,
+        units_earned: Units::ZERO,
+        budget: saved.terms.budget,
+        pays: saved.terms.pays,
+        waits: None,
+        downloaded_bytes: saved.down_bytes,
+        uploaded_bytes: saved.up_bytes,
+        added: saved.added,
+        completed: saved.completed,
+        private: saved.private,
+    }
+}
+
+/// The torrents' files.
+#[derive(Clone, Debug)]
+pub(super) struct Shelf {
+    folder: PathBuf,
+}
+
+impl Shelf {
+    /// The files in `home`; makes the folder.
+    pub fn open(home: &Path) -> std::io::Result<Shelf> {
+        let folder = home.join(FOLDER);
+        std::fs::create_dir_all(&folder)?;
+        Ok(Shelf { folder })
+    }
+
+    fn path(&self, info_hash: InfoHash, end: &str) -> PathBuf {
+        self.folder.join(format!("{info_hash}.{end}"))
+    }
+
+    /// All torrents, in the order in which they were added. Files that cannot be read are left
+    /// where they are, and named in the log.
+    pub fn read(&self) -> std::io::Result<Vec<Saved>> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|end| end != "json") {
+                continue;
+            }
+            let read = std::fs::read(&path).map_err(|error| error.to_string());
+            let parsed = read.and_then(|bytes| {
+                serde_json::from_slice::<Saved>(&bytes).map_err(|error| error.to_string())
+            });
+            match parsed {
+                Ok(saved) => all.push(saved),
+                Err(error) => tracing::error!("{}: {error}", path.display()),
+            }
+        }
+        all.sort_by_key(|saved| (saved.added, saved.info_hash));
+        Ok(all)
+    }
+
+    /// Writes a torrent's file.
+    pub fn write(&self, saved: &Saved) -> std::io::Result<()> {
+        let bytes = serde_json::to_vec(saved)?;
+        write_private(&self.path(saved.info_hash, "json"), &bytes)
+    }
+
+    /// Keeps a torrent's description.
+    pub fn write_metainfo(&self, metainfo: &Metainfo) -> std::io::Result<()> {
+        write_private(
+            &self.path(metainfo.info_hash(), "torrent"),
+            &metainfo.encode(),
+        )
+    }
+
+    /// A torrent's description, where it is known.
+    pub fn metainfo(&self, info_hash: InfoHash) -> Option<Arc<Metainfo>> {
+        let bytes = std::fs::read(self.path(info_hash, "torrent")).ok()?;
+        Metainfo::decode(&bytes).ok().map(Arc::new)
+    }
+
+    /// Forgets a torrent.
+    pub fn remove(&self, info_hash: InfoHash) {
+        for end in ["json", "torrent"] {
+            let path = self.path(info_hash, end);
+            if let Err(error) = std::fs::remove_file(&path)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::error!("{}: {error}", path.display());
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Whether it is fetched and pays for it.
+    pub fn is_paying(&self) -> bool {
+        self.handle.is_some()
+            && self.saved.terms.pays
+            && !self.saved.paused
+            && !self.saved.asking
+            && self.saved.completed.is_none()
+    }
+}

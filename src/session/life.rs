@@ -1,0 +1,444 @@
+//! From no wallet to a running node, and back. One change of stage at a time.
+//!
+//! ```text
+//! Setup --wallet made--> Starting --> Running --stop--> Stopping
+//! Locked --passphrase--> Starting --> Failed --settings changed--> Starting
+//! Setup, Locked, Running, Failed --play--> Starting --> Running with play money --> back
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::play::PlayWorld;
+use super::run::Running;
+use super::view::{
+    Event, Money, NodeView, PassphraseGiven, PlayStage, PlayView, Problem, ProblemCode, Stage,
+    WalletInit, Words,
+};
+use super::{Session, lock};
+use crate::cashier::wallet::{Passphrase, Wallet, home};
+use crate::engine::EngineConfig;
+use crate::node::{Node, NodeConfig};
+
+/// Certified payee keys at hand.
+const PAYEE_KEYS: u32 = 16;
+/// How long the last requests to a node that stops may take.
+const LAST_REQUESTS: Duration = Duration::from_secs(10);
+
+/// How far the node is.
+#[derive(Clone)]
+pub(super) enum Life {
+    Setup,
+    Locked,
+    Starting,
+    Running(Arc<Running>),
+    Stopping,
+    Failed(String),
+}
+
+impl Life {
+    fn stage(&self) -> Stage {
+        match self {
+            Life::Setup => Stage::Setup,
+            Life::Locked => Stage::Locked,
+            Life::Starting => Stage::Starting,
+            Life::Running(_) => Stage::Running,
+            Life::Stopping => Stage::Stopping,
+            Life::Failed(_) => Stage::Failed,
+        }
+    }
+}
+
+impl Session {
+    fn life(&self) -> Life {
+        let life = self.inner.life.read();
+        life.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_life(&self, life: Life) {
+        let mut now = self
+            .inner
+            .life
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *now = life;
+        drop(now);
+        self.tell_state();
+    }
+
+    fn tell_state(&self) {
+        self.tell(Event::State(Box::new(self.node_view())));
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.life(), Life::Failed(_))
+    }
+
+    /// The running node.
+    pub(super) fn running(&self) -> Result<Arc<Running>, Problem> {
+        let (error, what_to_do) = match self.life() {
+            Life::Running(run) => return Ok(run),
+            Life::Setup => (
+                "there is no wallet yet",
+                "make one, restore one, or try it first",
+            ),
+            Life::Locked => ("the wallet is locked", "give its passphrase"),
+            Life::Starting => ("the node is starting", "ask again in a moment"),
+            Life::Stopping => ("the node is stopping", "start it again"),
+            Life::Failed(error) => {
+                let mend = "mend it, in the settings if it is there, or start the node again";
+                return Err(Problem::new(ProblemCode::Conflict, error, mend));
+            }
+        };
+        Err(Problem::new(ProblemCode::NoWallet, error, what_to_do))
+    }
+
+    /// How the node stands.
+    #[must_use]
+    pub fn node_view(&self) -> NodeView {
+        let (life, settings) = (self.life(), self.settings());
+        let run = match &life {
+            Life::Running(run) => Some(run),
+            _ => None,
+        };
+        let play = lock(&self.inner.play).view();
+        let is_play = matches!(play.stage, PlayStage::On);
+        let folder = self.downloads_folder();
+        let broker = self
+            .inner
+            .options
+            .broker_url
+            .as_ref()
+            .or(settings.broker.url.as_ref());
+        NodeView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.inner.started,
+            stage: life.stage(),
+            error: match &life {
+                Life::Failed(error) => Some(error.clone()),
+                _ => None,
+            },
+            money: if is_play { Money::Play } else { Money::Real },
+            play,
+            home: self.inner.options.home.display().to_string(),
+            folder_free_bytes: super::details::free_bytes(&folder),
+            folder: folder.display().to_string(),
+            listen: run.map(|run| run.node.gateway.listen_addr().to_string()),
+            dht: run.map(|run| run.node.dht.addr().to_string()),
+            has_broker: is_play || broker.is_some() || run.is_some_and(|run| run.knows_broker()),
+            has_wallet: home::has_wallet(&self.inner.options.home),
+            guide_done: settings.ui.guide_done,
+            has_password: self.inner.options.home.join("api.password").exists(),
+        }
+    }
+
+    /// The folder that downloads go to.
+    pub(super) fn downloads_folder(&self) -> PathBuf {
+        let given = self.inner.options.downloads.clone();
+        let set = given.or_else(|| self.settings().folders.downloads);
+        set.unwrap_or_else(|| {
+            let dirs = directories::UserDirs::new();
+            let system = dirs.as_ref().and_then(|dirs| dirs.download_dir());
+            system.map_or_else(
+                || self.inner.options.home.join("downloads"),
+                Path::to_path_buf,
+            )
+        })
+    }
+
+    /// At the start: the node starts where the wallet can be opened.
+    pub(super) fn wake_up(&self) {
+        let home = &self.inner.options.home;
+        if !home::has_wallet(home) {
+            return self.set_life(Life::Setup);
+        }
+        let given = lock(&self.inner.passphrase).clone();
+        let passphrase = match home::needs_passphrase(home) {
+            Ok(false) => Some(Passphrase::none()),
+            Ok(true) => given,
+            Err(error) => return self.set_life(Life::Failed(error.to_string())),
+        };
+        match passphrase {
+            Some(passphrase) => self.launch(passphrase),
+            None => self.set_life(Life::Locked),
+        }
+    }
+
+    /// Starts the node with the real wallet, in the background.
+    fn launch(&self, passphrase: Passphrase) {
+        *lock(&self.inner.passphrase) = Some(passphrase.clone());
+        self.set_life(Life::Starting);
+        let session = self.clone();
+        tokio::spawn(async move {
+            let _turn = session.inner.turning.lock().await;
+            let config = session.real_config(passphrase);
+            session.bring_up(config, Money::Real).await;
+        });
+    }
+
+    fn real_config(&self, passphrase: Passphrase) -> NodeConfig {
+        let (options, settings) = (&self.inner.options, self.settings());
+        NodeConfig {
+            home: options.home.clone(),
+            passphrase,
+            broker_url: options
+                .broker_url
+                .clone()
+                .or_else(|| settings.broker.url.clone()),
+            listen: options.listen.unwrap_or(settings.node.listen),
+            bootstrap: match options.bootstrap.is_empty() {
+                true => settings.node.dht_bootstrap.clone(),
+                false => options.bootstrap.clone(),
+            },
+            min_answers: options.min_answers,
+            payee_keys: PAYEE_KEYS,
+            piece_memory_bytes: u64::from(settings.node.piece_memory_mib) << 20,
+            resume_dir: Some(options.home.join("resume")),
+        }
+    }
+
+    async fn bring_up(&self, config: NodeConfig, money: Money) {
+        let home = config.home.clone();
+        match Node::start(config).await {
+            Ok(node) => match Running::new(node, home, money).await {
+                Ok(run) => {
+                    let run = Arc::new(run);
+                    run.apply_limits(&self.settings());
+                    self.set_life(Life::Running(Arc::clone(&run)));
+                    self.tell(Event::Reload);
+                    run.begin(self);
+                }
+                Err(error) => self.set_life(Life::Failed(error)),
+            },
+            Err(error) => {
+                tracing::error!("the node did not start: {error}");
+                self.set_life(Life::Failed(error.to_string()));
+            }
+        }
+    }
+
+    /// Stops the running node, if there is one, closing its channels.
+    async fn take_down(&self) {
+        let Life::Running(run) = self.life() else {
+            return;
+        };
+        self.set_life(Life::Stopping);
+        run.end(self).await;
+        // Ports are free once nobody holds the node any more.
+        let deadline = tokio::time::Instant::now() + LAST_REQUESTS;
+        let mut run = run;
+        while tokio::time::Instant::now() < deadline {
+            match Arc::try_unwrap(run) {
+                Ok(_) => return,
+                Err(held) => run = held,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Stops and starts the node with the settings as they are now, in the background. Nothing where
+    /// it plays, or has no wallet to open.
+    pub(super) fn restart(&self) {
+        let passphrase = lock(&self.inner.passphrase).clone();
+        let stage = self.life().stage();
+        let (Some(passphrase), Stage::Running | Stage::Failed) = (passphrase, stage) else {
+            return;
+        };
+        if lock(&self.inner.play).stage == PlayStage::On {
+            return;
+        }
+        let session = self.clone();
+        tokio::spawn(async move {
+            let _turn = session.inner.turning.lock().await;
+            session.take_down().await;
+            session.set_life(Life::Starting);
+            let config = session.real_config(passphrase);
+            session.bring_up(config, Money::Real).await;
+        });
+    }
+
+    /// Makes a wallet, or restores one from its words, and starts the node.
+    ///
+    /// # Errors
+    /// There is a wallet already; words that are none; an empty passphrase.
+    pub async fn make_wallet(&self, init: WalletInit) -> Result<Words, Problem> {
+        let _turn = self.inner.turning.lock().await;
+        if !matches!(self.life(), Life::Setup) {
+            return Err(Problem::new(
+                ProblemCode::WalletExists,
+                "there is a wallet already",
+                "use it, or start a node with another home",
+            ));
+        }
+        let passphrase = passphrase(init.passphrase.as_deref())?;
+        let words = init
+            .words
+            .as_deref()
+            .map(str::trim)
+            .filter(|words| !words.is_empty());
+        let made = Wallet::init(&self.inner.options.home, words, &passphrase).await;
+        let made = made.map_err(|error| super::money::problem(&error))?;
+        let account = super::money::account_of(&made)?;
+        self.launch(passphrase);
+        Ok(Words {
+            words: match words {
+                None => made.split_whitespace().map(str::to_owned).collect(),
+                Some(_) => Vec::new(),
+            },
+            account,
+        })
+    }
+
+    /// Opens the wallet with its passphrase and starts the node.
+    ///
+    /// # Errors
+    /// A wrong passphrase; a wallet that is not locked.
+    pub async fn unlock(&self, given: PassphraseGiven) -> Result<(), Problem> {
+        let _turn = self.inner.turning.lock().await;
+        if !matches!(self.life(), Life::Locked) {
+            return Err(Problem::new(
+                ProblemCode::Conflict,
+                "the wallet is not locked",
+                "go on; nothing is needed",
+            ));
+        }
+        let passphrase = passphrase(given.passphrase.as_deref())?;
+        self.check_passphrase(&passphrase).await?;
+        self.launch(passphrase);
+        Ok(())
+    }
+
+    /// Whether it opens the wallet's file. Takes as long as guessing should.
+    pub(super) async fn check_passphrase(
+        &self,
+        passphrase: &Passphrase,
+    ) -> Result<crate::coin::Seed, Problem> {
+        let (home, passphrase) = (self.inner.options.home.clone(), passphrase.clone());
+        let read = tokio::task::spawn_blocking(move || home::read_seed(&home, &passphrase)).await;
+        match read {
+            Ok(read) => read.map_err(|error| super::money::home_problem(&error)),
+            Err(_) => Err(Problem::new(
+                ProblemCode::Internal,
+                "the check broke off",
+                "try again",
+            )),
+        }
+    }
+
+    /// Stops the node in order: channels are closed, everything is written.
+    pub async fn stop(&self) {
+        let _turn = self.inner.turning.lock().await;
+        self.take_down().await;
+        let world = lock(&self.inner.play).world.take();
+        if let Some(world) = world {
+            world.stop().await;
+        }
+        self.set_life(Life::Stopping);
+    }
+
+    /// How far the play world is.
+    #[must_use]
+    pub fn play_view(&self) -> PlayView {
+        lock(&self.inner.play).view()
+    }
+
+    fn set_play(&self, stage: PlayStage, note: Option<String>) {
+        let mut play = lock(&self.inner.play);
+        play.stage = stage;
+        play.note = note;
+        drop(play);
+        self.tell_state();
+    }
+
+    /// Starts the play world in the background, and moves the node into it.
+    ///
+    /// # Errors
+    /// This program cannot; it is there or on its way already.
+    pub fn play(&self) -> Result<PlayView, Problem> {
+        let stage = lock(&self.inner.play).stage;
+        if !matches!(stage, PlayStage::Off | PlayStage::Failed) {
+            return Err(Problem::new(
+                ProblemCode::Conflict,
+                format!("the play world is {stage:?}").to_lowercase(),
+                "leave it first, or wait",
+            ));
+        }
+        self.set_play(PlayStage::Starting, Some("starting".to_owned()));
+        let session = self.clone();
+        tokio::spawn(async move {
+            let _turn = session.inner.turning.lock().await;
+            if let Err(error) = session.enter_play().await {
+                session.set_play(PlayStage::Failed, Some(error));
+            }
+        });
+        Ok(self.play_view())
+    }
+
+    async fn enter_play(&self) -> Result<(), String> {
+        let player = self
+            .inner
+            .options
+            .player
+            .clone()
+            .ok_or("nothing makes play worlds here")?;
+        let teller = self.clone();
+        let say = move |text: String| teller.set_play(PlayStage::Starting, Some(text));
+        let world: Arc<dyn PlayWorld> = player.make(&say).await?;
+        self.take_down().await;
+        self.set_life(Life::Starting);
+        let config = NodeConfig {
+            home: world.home(),
+            passphrase: Passphrase::none(),
+            broker_url: Some(world.broker_url()),
+            listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+            bootstrap: world.bootstrap(),
+            min_answers: self.inner.options.min_answers,
+            payee_keys: PAYEE_KEYS,
+            piece_memory_bytes: EngineConfig::PIECE_MEMORY_BYTES,
+            resume_dir: Some(world.home().join("resume")),
+        };
+        lock(&self.inner.play).world = Some(world);
+        self.set_play(PlayStage::On, None);
+        self.bring_up(config, Money::Play).await;
+        Ok(())
+    }
+
+    /// Leaves the play world, in the background, and goes back to the real wallet, if there is one.
+    ///
+    /// # Errors
+    /// There is none to leave.
+    pub fn stop_playing(&self) -> Result<PlayView, Problem> {
+        let stage = lock(&self.inner.play).stage;
+        if !matches!(stage, PlayStage::On | PlayStage::Failed) {
+            return Err(Problem::new(
+                ProblemCode::Conflict,
+                "the node is not in a play world",
+                "there is nothing to leave",
+            ));
+        }
+        self.set_play(PlayStage::Stopping, Some("stopping".to_owned()));
+        let session = self.clone();
+        tokio::spawn(async move {
+            let turn = session.inner.turning.lock().await;
+            session.take_down().await;
+            let world = lock(&session.inner.play).world.take();
+            if let Some(world) = world {
+                world.stop().await;
+            }
+            session.set_play(PlayStage::Off, None);
+            drop(turn);
+            session.wake_up();
+            session.tell(Event::Reload);
+        });
+        Ok(self.play_view())
+    }
+}
+
+/// A passphrase as given: none, or text that is not empty.
+pub(super) fn passphrase(given: Option<&str>) -> Result<Passphrase, Problem> {
+    match given {
+        None => Ok(Passphrase::none()),
+        Some(text) => Passphrase::new(text).map_err(|error| super::money::home_problem(&error)),
+    }
+}

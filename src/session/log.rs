@@ -1,0 +1,192 @@
+//! The log: the newest lines in memory for the page, all of them in files, one a day.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_subscriber::layer::{Context, Filter, Layer};
+
+use super::view::LogLine;
+use crate::clock;
+use crate::config::settings::LogLevel;
+use crate::units::InfoHash;
+
+/// Lines kept in memory.
+const KEPT: usize = 5000;
+/// Longest line, in bytes.
+const LINE_BYTES: usize = 2000;
+
+#[derive(Debug, Default)]
+struct Lines {
+    lines: VecDeque<LogLine>,
+    last_id: u64,
+}
+
+/// The log of this process. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct LogBook {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    lines: Mutex<Lines>,
+    level: AtomicU8,
+    file: Mutex<Option<(NonBlocking, WorkerGuard)>>,
+}
+
+fn rank(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 0,
+        Level::WARN => 1,
+        Level::INFO => 2,
+        _ => 3,
+    }
+}
+
+impl LogBook {
+    /// Keeps lines of this level and above.
+    pub fn set_level(&self, level: LogLevel) {
+        let rank = match level {
+            LogLevel::Error => 0,
+            LogLevel::Warn => 1,
+            LogLevel::Info => 2,
+            LogLevel::Debug => 3,
+        };
+        self.inner.level.store(rank, Ordering::Relaxed);
+    }
+
+    /// From now on writes all lines to files in `folder`, one a day, of which `keep` stay.
+    ///
+    /// # Errors
+    /// A folder that cannot be made or written to.
+    pub fn write_to(&self, folder: &Path, keep: u32) -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let files = tracing_appender::rolling::Builder::new()
+            .rotation(tracing_appender::rolling::Rotation::DAILY)
+            .filename_prefix("node")
+            .filename_suffix("log")
+            .max_log_files(keep as usize)
+            .build(folder)
+            .map_err(std::io::Error::other)?;
+        let opened = tracing_appender::non_blocking(files);
+        *self.file() = Some(opened);
+        Ok(())
+    }
+
+    fn file(&self) -> std::sync::MutexGuard<'_, Option<(NonBlocking, WorkerGuard)>> {
+        self.inner
+            .file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lines(&self) -> std::sync::MutexGuard<'_, Lines> {
+        self.inner
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a line.
+    pub fn note(&self, level: Level, part: &str, mut text: String, info_hash: Option<InfoHash>) {
+        if text.len() > LINE_BYTES {
+            let mut end = LINE_BYTES;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+            text.push_str(" ...");
+        }
+        // A line break from a stranger must not look like another line.
+        let text = crate::torrent::printable(&text);
+        let at = clock::now();
+        let level = level.as_str().to_ascii_lowercase();
+        if let Some((file, _)) = &mut *self.file() {
+            let _ = writeln!(
+                file,
+                "{} {level:<5} {part}: {text}",
+                crate::report::moment(at)
+            );
+        }
+        let mut lines = self.lines();
+        lines.last_id += 1;
+        let id = lines.last_id;
+        let part = part.to_owned();
+        lines.lines.push_back(LogLine {
+            id,
+            at,
+            level,
+            part,
+            text,
+            info_hash,
+        });
+        if lines.lines.len() > KEPT {
+            lines.lines.pop_front();
+        }
+    }
+
+    /// The newest `limit` lines after `after`, oldest first.
+    #[must_use]
+    pub fn tail(&self, after: u64, limit: usize, of: Option<InfoHash>) -> Vec<LogLine> {
+        let lines = self.lines();
+        let wanted = lines.lines.iter().rev().take_while(|line| line.id > after);
+        let wanted = wanted.filter(|line| of.is_none() || line.info_hash == of);
+        let mut tail: Vec<LogLine> = wanted.take(limit).cloned().collect();
+        tail.reverse();
+        tail
+    }
+}
+
+#[derive(Default)]
+struct Said {
+    text: String,
+    info_hash: Option<InfoHash>,
+}
+
+impl Visit for Said {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let shown = format!("{value:?}");
+        if field.name() == "info_hash" {
+            self.info_hash = shown.parse().ok();
+        }
+        let _ = match field.name() {
+            "message" => write!(self.text, "{shown}"),
+            name => write!(self.text, " {name}={shown}"),
+        };
+    }
+}
+
+impl<S: Subscriber> Layer<S> for LogBook {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let meta = event.metadata();
+        let mut said = Said::default();
+        event.record(&mut said);
+        let part = meta.target();
+        self.note(
+            *meta.level(),
+            part,
+            said.text.trim().to_owned(),
+            said.info_hash,
+        );
+    }
+}
+
+impl<S> Filter<S> for LogBook {
+    fn enabled(&self, meta: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        // What others say only where it is a failure or a warning.
+        let own = meta.target().starts_with("dpay");
+        let most = self.inner.level.load(Ordering::Relaxed);
+        rank(*meta.level()) <= if own { most } else { most.min(1) }
+    }
+
+    fn max_level_hint(&self) -> Option<tracing_subscriber::filter::LevelFilter> {
+        Some(tracing_subscriber::filter::LevelFilter::DEBUG)
+    }
+}

@@ -1,0 +1,292 @@
+//! The daemon behind `dpay node`: many torrents, their terms, settings, budgets, rules, events.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `view` | what it shows and is told: the types of the API |
+//! | `life` | from no wallet to a running node, and back; the play world |
+//! | `run` | a running node and its torrents |
+//! | `entry` | a torrent and its file |
+//! | `add`, `act`, `details` | adding torrents, doing things with them, looking at one |
+//! | `beat` | once a second: what moved, rows, pulses, budgets, events |
+//! | `budget` | what may be spent in a day and in all |
+//! | `traffic` | bytes by day and torrent, for reports |
+//! | `money`, `books` | the wallet; history and reports |
+//! | `rules` | buying, redeeming, the watch folder |
+//! | `notices`, `log` | what is told |
+
+mod act;
+mod add;
+mod beat;
+mod books;
+mod budget;
+mod details;
+mod entry;
+mod fetch;
+mod life;
+pub mod log;
+mod money;
+mod notices;
+pub mod play;
+mod rules;
+mod run;
+mod traffic;
+pub mod view;
+
+pub use details::Content;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use serde_json::Value;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use crate::cashier::wallet::Passphrase;
+use crate::clock;
+use crate::config::{Settings, SettingsError, keys};
+use crate::units::UnixMs;
+use life::Life;
+use log::LogBook;
+use notices::Board;
+use play::Player;
+use view::settings::SettingList;
+use view::{
+    Event, Problem, ProblemCode, Pulse, Setting, SettingKind, SettingsChange, SpeedHistory,
+};
+
+/// Events kept for a slow listener; who is slower is told to load everything anew.
+const EVENTS: usize = 64;
+/// Pulses kept for the graph: 15 minutes.
+const PULSES: usize = 900;
+
+/// What a daemon is started with. Flags go before settings.
+#[derive(Clone)]
+pub struct Options {
+    /// The wallet's home.
+    pub home: PathBuf,
+    /// What opens the wallet; none: it is asked for on the page where one is needed.
+    pub passphrase: Option<Passphrase>,
+    /// Where peers reach us, instead of the setting.
+    pub listen: Option<SocketAddr>,
+    /// DHT nodes to start from, instead of the setting.
+    pub bootstrap: Vec<String>,
+    /// The broker, instead of the setting.
+    pub broker_url: Option<String>,
+    /// The folder for downloads, instead of the setting.
+    pub downloads: Option<PathBuf>,
+    /// Answers that a place of the DHT needs: 8; less only in tests.
+    pub min_answers: u32,
+    /// The log.
+    pub book: LogBook,
+    /// What makes play worlds, if there is something.
+    pub player: Option<Arc<dyn Player>>,
+}
+
+/// A daemon. Cheap to clone.
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    settings: RwLock<Settings>,
+    life: RwLock<Life>,
+    /// Held by whoever takes the node from one stage to another.
+    turning: tokio::sync::Mutex<()>,
+    passphrase: Mutex<Option<Passphrase>>,
+    play: Mutex<play::State>,
+    events: broadcast::Sender<Event>,
+    board: Mutex<Board>,
+    pulses: Mutex<std::collections::VecDeque<Pulse>>,
+    asked_to_stop: CancellationToken,
+    started: UnixMs,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("home", &self.inner.options.home)
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    /// A daemon with the settings in its home; starts the node if the wallet can be opened.
+    ///
+    /// # Errors
+    /// Settings that cannot be used.
+    pub fn start(options: Options) -> Result<Session, SettingsError> {
+        let settings = Settings::read(&options.home)?;
+        options.book.set_level(settings.log.level);
+        let session = Session {
+            inner: Arc::new(Inner {
+                passphrase: Mutex::new(options.passphrase.clone()),
+                play: Mutex::new(play::State::new(options.player.is_some())),
+                options,
+                settings: RwLock::new(settings),
+                life: RwLock::new(Life::Setup),
+                turning: tokio::sync::Mutex::new(()),
+                events: broadcast::channel(EVENTS).0,
+                board: Mutex::default(),
+                pulses: Mutex::default(),
+                asked_to_stop: CancellationToken::new(),
+                started: clock::now(),
+            }),
+        };
+        session.wake_up();
+        Ok(session)
+    }
+
+    /// The settings now.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let settings = self.inner.settings.read();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All settings, for the page.
+    #[must_use]
+    pub fn setting_list(&self) -> SettingList {
+        let all = keys::all(&self.settings());
+        let settings = all
+            .into_iter()
+            .map(|(key, value, default)| shown(key, value, default));
+        SettingList {
+            settings: settings.collect(),
+            path: self
+                .inner
+                .options
+                .home
+                .join(crate::config::settings::FILE)
+                .display()
+                .to_string(),
+        }
+    }
+
+    /// Changes settings, all or none, keeps them, and lets them take effect.
+    ///
+    /// # Errors
+    /// Unknown keys, values that cannot be, a file that cannot be written.
+    pub async fn change_settings(&self, change: SettingsChange) -> Result<SettingList, Problem> {
+        let given: BTreeMap<String, Value> = change.0;
+        let before = self.settings();
+        let changes = given
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.clone()));
+        let after = keys::set(&before, changes).map_err(|error| setting_problem(&error))?;
+        after
+            .write(&self.inner.options.home)
+            .map_err(|error| setting_problem(&error))?;
+        *self
+            .inner
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = after.clone();
+        self.take_effect(&before, &after).await;
+        Ok(self.setting_list())
+    }
+
+    async fn take_effect(&self, before: &Settings, after: &Settings) {
+        self.inner.options.book.set_level(after.log.level);
+        if let Ok(run) = self.running() {
+            run.apply_limits(after);
+            if before.spending.budget_total != after.spending.budget_total {
+                run.restart_total_budget().await;
+            }
+        }
+        if before.broker.url != after.broker.url || self.has_failed() {
+            self.restart();
+        }
+    }
+
+    /// Events from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.inner.events.subscribe()
+    }
+
+    /// Speeds of the last minutes.
+    #[must_use]
+    pub fn speeds(&self) -> SpeedHistory {
+        SpeedHistory {
+            pulses: lock(&self.inner.pulses).iter().copied().collect(),
+        }
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn book(&self) -> &LogBook {
+        &self.inner.options.book
+    }
+
+    /// Returns when somebody asked the node to stop over the API.
+    pub async fn asked_to_stop(&self) {
+        self.inner.asked_to_stop.cancelled().await;
+    }
+
+    /// Asks whoever runs this to stop it.
+    pub fn ask_to_stop(&self) {
+        self.inner.asked_to_stop.cancel();
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listens: nobody to tell.
+        let _ = self.inner.events.send(event);
+    }
+
+    fn pulse(&self, pulse: Pulse) {
+        let mut pulses = lock(&self.inner.pulses);
+        pulses.push_back(pulse);
+        if pulses.len() > PULSES {
+            pulses.pop_front();
+        }
+        drop(pulses);
+        self.tell(Event::Pulse(pulse));
+    }
+}
+
+fn setting_problem(error: &SettingsError) -> Problem {
+    match error {
+        SettingsError::Io { .. } => Problem::new(
+            ProblemCode::Disk,
+            error.to_string(),
+            "see to it that the node can write there",
+        ),
+        _ => Problem::new(
+            ProblemCode::BadSetting,
+            error.to_string(),
+            "nothing was changed",
+        ),
+    }
+}
+
+fn shown(key: &keys::Key, value: Value, default: Value) -> Setting {
+    let (kind, choices) = match key.kind {
+        keys::Kind::Bool => (SettingKind::Bool, &[][..]),
+        keys::Kind::Units => (SettingKind::Units, &[][..]),
+        keys::Kind::Price => (SettingKind::Price, &[][..]),
+        keys::Kind::Speed => (SettingKind::Speed, &[][..]),
+        keys::Kind::Number => (SettingKind::Number, &[][..]),
+        keys::Kind::Folder => (SettingKind::Folder, &[][..]),
+        keys::Kind::Address => (SettingKind::Address, &[][..]),
+        keys::Kind::Url => (SettingKind::Url, &[][..]),
+        keys::Kind::List => (SettingKind::List, &[][..]),
+        keys::Kind::Choice(words) => (SettingKind::Choice, words),
+    };
+    Setting {
+        key: key.name.to_owned(),
+        kind,
+        value,
+        default,
+        help: key.help.to_owned(),
+        choices: choices.iter().map(|word| (*word).to_owned()).collect(),
+        restart: key.restart,
+    }
+}

@@ -1,0 +1,290 @@
+//! The wallet and the broker, as the page sees them.
+
+use std::time::Duration;
+
+use super::view::{
+    Bought, BrokerChange, BrokerView, BuyRequest, CoinCount, Locked, PassphraseGiven, Problem,
+    ProblemCode, RedeemRequest, Redeemed, SettingsChange, WalletView, Words, WordsTried, WordsTry,
+};
+use super::{Session, lock};
+use crate::cashier::wallet::{CashierError, HomeError, home};
+use crate::coin::Seed;
+use crate::http::client::BrokerClient;
+use crate::units::Units;
+use crate::wallet::{Balance, WalletError};
+
+/// How long the broker may take to say who it is.
+const ASK_BROKER: Duration = Duration::from_secs(5);
+
+/// What a failure of the wallet means to whoever asked.
+pub(super) fn problem(error: &CashierError) -> Problem {
+    let (code, what_to_do) = match error {
+        CashierError::Home(error) => return home_problem(error),
+        CashierError::Words(_) => (ProblemCode::BadWords, "check the words and their order"),
+        CashierError::NoBroker => (ProblemCode::Broker, "name a broker"),
+        CashierError::Broker(_) | CashierError::Wallet(WalletError::BrokerChanged { .. }) => (
+            ProblemCode::Broker,
+            "see the broker's page, or try again later",
+        ),
+        CashierError::Wallet(_) | CashierError::NoKey => (ProblemCode::Money, "see the wallet"),
+        CashierError::Store(_) => (ProblemCode::Disk, "make room, and try again"),
+        _ => (ProblemCode::Conflict, "try again in a moment"),
+    };
+    Problem::new(code, error.to_string(), what_to_do)
+}
+
+pub(super) fn home_problem(error: &HomeError) -> Problem {
+    let (code, what_to_do) = match error {
+        HomeError::Passphrase(_) => (ProblemCode::WrongPassphrase, "try again"),
+        HomeError::EmptyPassphrase => (ProblemCode::BadRequest, "choose one, or none at all"),
+        HomeError::Exists(_) => (ProblemCode::WalletExists, "use it, or another home"),
+        HomeError::Missing(_) => (ProblemCode::NoWallet, "make one first"),
+        _ => (
+            ProblemCode::Disk,
+            "see to it that the node can read and write there",
+        ),
+    };
+    Problem::new(code, error.to_string(), what_to_do)
+}
+
+/// The account that a wallet's words make.
+pub(super) fn account_of(words: &str) -> Result<String, Problem> {
+    let seed = Seed::from_words(words).map_err(|error| problem(&CashierError::Words(error)))?;
+    Ok(seed.account_key().public().to_string())
+}
+
+fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
+    let sum =
+        |amounts: &[Units]| Units::checked_sum(amounts.iter().copied()).unwrap_or(Units(u64::MAX));
+    WalletView {
+        account: balance
+            .account
+            .map_or_else(String::new, |account| account.to_string()),
+        has_passphrase,
+        available: balance.available,
+        in_flight: sum(&[balance.reserved, balance.ordered, balance.redeeming]),
+        locked: balance.locked,
+        locked_in: balance.locked_in.iter().map(locked).collect(),
+        earned: balance.earned,
+        change: balance.change,
+        earning: balance.earning,
+        pending: balance.pending,
+        pending_until: balance.pending_until,
+        frozen: balance.refused,
+        held: balance.held,
+        coins: balance
+            .coins
+            .iter()
+            .map(|(value, count)| CoinCount {
+                value: *value,
+                count: *count,
+            })
+            .collect(),
+        broker_balance: balance.broker_balance,
+        broker_pending: balance.broker_pending,
+        broker_bond: balance.broker_bond,
+        broker_error: balance.broker_error.clone(),
+        books_agree: balance.books_agree,
+        total_bought: balance.books.bought,
+        total_earned: balance.books.earned,
+        total_paid: balance.books.paid,
+        total_redeemed: balance.books.redeemed,
+    }
+}
+
+fn locked(line: &crate::wallet::LockedLine) -> Locked {
+    Locked {
+        spend: line.spend.to_string(),
+        units: line.units,
+        paid: line.paid,
+        peer: line.peer.clone(),
+        info_hash: line.info_hash,
+        since: line.since,
+        why: line.why.text().to_owned(),
+        until: line.until,
+    }
+}
+
+impl Session {
+    pub(super) fn wallet_view(&self, home: &std::path::Path, balance: &Balance) -> WalletView {
+        view(balance, home::needs_passphrase(home).unwrap_or(false))
+    }
+
+    /// What the wallet holds.
+    ///
+    /// # Errors
+    /// No running node.
+    pub async fn wallet(&self) -> Result<WalletView, Problem> {
+        let run = self.running()?;
+        let balance = run
+            .node
+            .wallet
+            .balance()
+            .await
+            .map_err(|error| problem(&error))?;
+        Ok(self.wallet_view(&run.home, &balance))
+    }
+
+    /// Buys coins.
+    ///
+    /// # Errors
+    /// Amounts out of range; the broker's refusal, or that it cannot be reached.
+    pub async fn buy(&self, request: BuyRequest) -> Result<Bought, Problem> {
+        if !(1..=1_000_000).contains(&request.units.0) {
+            return Err(Problem::new(
+                ProblemCode::BadRequest,
+                format!("{} units cannot be bought at once", request.units),
+                "give 1 to 1000000",
+            ));
+        }
+        let run = self.running()?;
+        let coins = run
+            .node
+            .wallet
+            .buy(request.units)
+            .await
+            .map_err(|error| problem(&error))?;
+        self.look(&run).await;
+        Ok(Bought {
+            units: Units::checked_sum(coins.iter().copied()).unwrap_or(Units(u64::MAX)),
+            coins: u32::try_from(coins.len()).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Redeems.
+    ///
+    /// # Errors
+    /// The broker's refusal, or that it cannot be reached.
+    pub async fn redeem(&self, request: RedeemRequest) -> Result<Redeemed, Problem> {
+        let run = self.running()?;
+        let report = match request.all {
+            true => run.node.wallet.redeem_all().await,
+            false => run.node.wallet.redeem_earned().await,
+        };
+        let report = report.map_err(|error| problem(&error))?;
+        self.look(&run).await;
+        let refused = report.refused.iter();
+        Ok(Redeemed {
+            units: report.credited,
+            earned: report.earned,
+            change: report.change,
+            coins: report.coins,
+            pending_until: report.pending_until,
+            unanswered: report.unanswered,
+            error: report.error.clone(),
+            refused: refused
+                .map(|(id, why)| format!("holding {id}: {why}"))
+                .collect(),
+        })
+    }
+
+    /// The wallet's words, for whoever knows the passphrase.
+    ///
+    /// # Errors
+    /// A wrong passphrase.
+    pub async fn words(&self, given: PassphraseGiven) -> Result<Words, Problem> {
+        let passphrase = super::life::passphrase(given.passphrase.as_deref())?;
+        let seed = self.check_passphrase(&passphrase).await?;
+        Ok(Words {
+            words: seed.words().split_whitespace().map(str::to_owned).collect(),
+            account: seed.account_key().public().to_string(),
+        })
+    }
+
+    /// Whether words would restore this wallet.
+    ///
+    /// # Errors
+    /// No wallet's words; no running node.
+    pub fn try_words(&self, tried: &WordsTry) -> Result<WordsTried, Problem> {
+        let account = account_of(&tried.words)?;
+        let run = self.running()?;
+        Ok(WordsTried {
+            same: account == run.node.wallet.account().to_string(),
+        })
+    }
+
+    /// The broker, as it answers now.
+    pub async fn broker(&self) -> BrokerView {
+        let run = self.running().ok();
+        let balance = run.as_ref().map(|run| lock(&run.balance).clone());
+        let pinned = balance
+            .as_ref()
+            .and_then(|balance| balance.broker_url.clone());
+        let in_play = lock(&self.inner.play)
+            .world
+            .as_ref()
+            .map(|world| world.broker_url());
+        let given = self.inner.options.broker_url.clone();
+        let set = self.settings().broker.url;
+        let url = in_play.or(given).or(set).or(pinned);
+        let mut view = BrokerView {
+            key: balance
+                .as_ref()
+                .and_then(|b| b.broker)
+                .map(|key| key.to_string()),
+            buyable: balance.as_ref().and_then(|balance| balance.broker_balance),
+            ..BrokerView::default()
+        };
+        if let Some(url) = &url {
+            match ask(url).await {
+                Ok(info) => {
+                    view.reachable = true;
+                    view.key = Some(info.broker.to_string());
+                    view.currency = Some(info.terms.currency);
+                    view.units_per_credit = Some(info.terms.units_per_credit);
+                    view.hold_ms = Some(info.terms.hold_ms);
+                    view.bond = Some(info.terms.bond);
+                }
+                Err(error) => view.error = Some(error),
+            }
+        }
+        view.url = url;
+        view
+    }
+
+    /// Names the broker, once it answers and is not another than the wallet knows; the node starts
+    /// anew with it.
+    ///
+    /// # Errors
+    /// An address that is none, nobody there, another broker than the pinned one.
+    pub async fn change_broker(&self, change: BrokerChange) -> Result<BrokerView, Problem> {
+        let url = change.url.trim().trim_end_matches('/').to_owned();
+        let info = ask(&url).await.map_err(|error| {
+            Problem::new(
+                ProblemCode::Broker,
+                format!("no broker answers at {url}: {error}"),
+                "check the address, as http://HOST:PORT, and that the broker runs",
+            )
+        })?;
+        let pinned = self
+            .running()
+            .ok()
+            .and_then(|run| lock(&run.balance).broker);
+        if let Some(pinned) = pinned
+            && pinned != info.broker
+        {
+            return Err(Problem::new(
+                ProblemCode::Broker,
+                format!(
+                    "at {url} is the broker {}, and this wallet belongs to {pinned}",
+                    info.broker
+                ),
+                "use another home for another broker: the coins of one are not the other's",
+            ));
+        }
+        let value = serde_json::Value::String(url);
+        let change = std::iter::once(("broker.url".to_owned(), value)).collect();
+        self.change_settings(SettingsChange(change)).await?;
+        Ok(self.broker().await)
+    }
+}
+
+async fn ask(url: &str) -> Result<crate::broker::terms::Info, String> {
+    // Who a broker is, it says to anybody.
+    let nobody = Seed::from_entropy(crate::random::bytes()).account_key();
+    let client = BrokerClient::new(url, None, nobody).map_err(|error| error.to_string())?;
+    match tokio::time::timeout(ASK_BROKER, client.info()).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} seconds", ASK_BROKER.as_secs())),
+    }
+}

@@ -1,0 +1,70 @@
+//! Notices: what is worth telling whoever looks at the page.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::view::Event;
+use super::view::event::{Level, Notice, NoticeCode, Notices};
+use super::{Session, lock};
+use crate::clock;
+use crate::units::InfoHash;
+
+/// Notices kept.
+const KEPT: usize = 200;
+
+/// The notices of this run.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    notices: VecDeque<Notice>,
+    last_id: u64,
+}
+
+impl Session {
+    /// Notices of this run.
+    #[must_use]
+    pub fn notices(&self) -> Notices {
+        Notices {
+            notices: lock(&self.inner.board).notices.iter().cloned().collect(),
+        }
+    }
+
+    /// Tells something, and logs it.
+    pub(super) fn notice(
+        &self,
+        level: Level,
+        code: NoticeCode,
+        text: String,
+        values: &[(&str, String)],
+        info_hash: Option<InfoHash>,
+    ) {
+        let said = match level {
+            Level::Info => tracing::Level::INFO,
+            Level::Warning => tracing::Level::WARN,
+            Level::Error => tracing::Level::ERROR,
+        };
+        self.inner
+            .options
+            .book
+            .note(said, "dpay", text.clone(), info_hash);
+        let values: BTreeMap<String, String> = values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        let mut board = lock(&self.inner.board);
+        board.last_id += 1;
+        let notice = Notice {
+            id: board.last_id,
+            at: clock::now(),
+            level,
+            code,
+            values,
+            text,
+            info_hash,
+        };
+        board.notices.push_back(notice.clone());
+        if board.notices.len() > KEPT {
+            board.notices.pop_front();
+        }
+        drop(board);
+        self.tell(Event::Notice(notice));
+    }
+}

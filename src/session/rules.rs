@@ -1,0 +1,210 @@
+//! What is done by itself: buying, redeeming, the watch folder; and what is told in time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fetch;
+use super::run::Running;
+use super::view::event::{Level, NoticeCode};
+use super::view::{AddRequest, Problem};
+use super::{Session, lock};
+use crate::units::Units;
+
+/// How often rules are looked at.
+const RULES_EVERY: Duration = Duration::from_secs(20);
+/// A rule that failed is left alone so many looks.
+const FAILED_LOOKS: u32 = 15;
+/// How often the watch folder is looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// Largest file in the watch folder that is looked into.
+const MAX_WATCHED_BYTES: u64 = 32 << 20;
+/// Less room than this on the disk is told.
+const LOW_DISK_BYTES: u64 = 1 << 30;
+
+#[derive(Default)]
+struct Told {
+    low_balance: bool,
+    low_disk: bool,
+    wait: u32,
+}
+
+impl Session {
+    /// Looks at the rules until it is dropped.
+    pub(super) async fn keep_rules(&self, run: &Arc<Running>) {
+        let mut told = Told::default();
+        let mut tick = tokio::time::interval(RULES_EVERY);
+        loop {
+            tick.tick().await;
+            self.warn(run, &mut told);
+            if told.wait > 0 {
+                told.wait -= 1;
+                continue;
+            }
+            if let Err(problem) = self.trade(run).await {
+                told.wait = FAILED_LOOKS;
+                self.notice(
+                    Level::Warning,
+                    NoticeCode::RuleFailed,
+                    format!("a rule could not be carried out: {problem}"),
+                    &[("error", problem.to_string())],
+                    None,
+                );
+            }
+        }
+    }
+
+    /// Buys and redeems as the rules say.
+    async fn trade(&self, run: &Running) -> Result<(), Problem> {
+        let rules = self.settings().rules;
+        let balance = lock(&run.balance).clone();
+        let at_hand = balance.available.0.saturating_add(balance.ordered.0);
+        if let Some(below) = rules.buy_below
+            && at_hand < below.0
+        {
+            let coins = run.node.wallet.buy(rules.buy_units).await;
+            let coins = coins.map_err(|error| super::money::problem(&error))?;
+            let units = Units::checked_sum(coins).unwrap_or(Units(u64::MAX));
+            let text = format!("bought {units} units in coins, as {at_hand} were left");
+            let values = [("units", units.to_string())];
+            self.notice(Level::Info, NoticeCode::AutoBought, text, &values, None);
+        }
+        let redeemable = balance.earned.0.saturating_add(balance.change.0);
+        if let Some(from) = rules.redeem_from
+            && redeemable >= from.0.max(1)
+        {
+            let report = run.node.wallet.redeem_earned().await;
+            let report = report.map_err(|error| super::money::problem(&error))?;
+            if !report.credited.is_zero() {
+                let text = format!("redeemed {} units", report.credited);
+                let values = [("units", report.credited.to_string())];
+                self.notice(Level::Info, NoticeCode::AutoRedeemed, text, &values, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells what runs low, once until it is mended.
+    fn warn(&self, run: &Running, told: &mut Told) {
+        let balance = lock(&run.balance).clone();
+        let settings = self.settings();
+        let low = settings.spending.pays
+            && balance.broker.is_some()
+            && balance.available < settings.rules.low_balance
+            && balance
+                .broker_balance
+                .is_none_or(|units| units < settings.rules.low_balance);
+        if low && !told.low_balance {
+            let units = balance.available;
+            let text = format!(
+                "only {units} units are left to pay with: buy more, or deposit at the broker"
+            );
+            let values = [("units", units.to_string())];
+            self.notice(Level::Warning, NoticeCode::LowBalance, text, &values, None);
+        }
+        told.low_balance = low;
+        let folder = self.downloads_folder();
+        let free = super::details::free_bytes(&folder);
+        let low = free.is_some_and(|free| free < LOW_DISK_BYTES);
+        if let (true, false, Some(free)) = (low, told.low_disk, free) {
+            let shown = folder.display().to_string();
+            let text =
+                format!("{shown} has only {free} bytes free: make room, or choose another folder");
+            let values = [("folder", shown), ("free_bytes", free.to_string())];
+            self.notice(Level::Warning, NoticeCode::DiskLow, text, &values, None);
+        }
+        told.low_disk = low;
+    }
+
+    /// Adds what appears in the watch folder, until it is dropped.
+    pub(super) async fn watch_folder(&self, run: &Arc<Running>) {
+        let mut seen: HashMap<PathBuf, u64> = HashMap::new();
+        let mut tick = tokio::time::interval(WATCH_EVERY);
+        loop {
+            tick.tick().await;
+            let Some(folder) = self.settings().folders.watch else {
+                continue;
+            };
+            let found = tokio::task::spawn_blocking(move || watched(&folder)).await;
+            let found = found.unwrap_or_default();
+            seen.retain(|path, _| found.iter().any(|(there, _)| there == path));
+            for (path, size) in found {
+                // Only what did not grow since the last look is whole.
+                if seen.insert(path.clone(), size) == Some(size) {
+                    self.take_watched(run, &path).await;
+                    seen.remove(&path);
+                }
+            }
+        }
+    }
+
+    async fn take_watched(&self, run: &Arc<Running>, path: &Path) {
+        let file = path.display().to_string();
+        let added = async {
+            let bytes = tokio::fs::read(path)
+                .await
+                .map_err(|error| error.to_string())?;
+            let is_link = path.extension().is_some_and(|end| end == "magnet");
+            let found = match is_link {
+                true => fetch::link(&String::from_utf8_lossy(&bytes)),
+                false => fetch::decode(&bytes),
+            };
+            let found = found.map_err(|problem| problem.to_string())?;
+            let request = AddRequest {
+                confirmed: true,
+                ..AddRequest::default()
+            };
+            let added = self.add_found(run, found, request, true).await;
+            added.map_err(|problem| problem.to_string())
+        }
+        .await;
+        let end = match &added {
+            Ok(_) => "added",
+            Err(_) => "failed",
+        };
+        let mut done = path.as_os_str().to_owned();
+        done.push(format!(".{end}"));
+        if let Err(error) = tokio::fs::rename(path, &done).await {
+            tracing::warn!("{file} could not be renamed: {error}");
+        }
+        match added {
+            Ok(added) => {
+                let text = format!(
+                    "added {} from {file}",
+                    crate::torrent::printable(&added.name)
+                );
+                let values = [("name", added.name), ("file", file)];
+                self.notice(
+                    Level::Info,
+                    NoticeCode::WatchAdded,
+                    text,
+                    &values,
+                    Some(added.info_hash),
+                );
+            }
+            Err(error) => {
+                let text = format!("{file} was not added: {error}");
+                let values = [("file", file), ("error", error)];
+                self.notice(Level::Warning, NoticeCode::WatchFailed, text, &values, None);
+            }
+        }
+    }
+}
+
+/// Torrents and links in a folder, with their sizes.
+fn watched(folder: &Path) -> Vec<(PathBuf, u64)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.filter_map(|entry| {
+        let path = entry.path();
+        let wanted = path
+            .extension()
+            .is_some_and(|end| end == "torrent" || end == "magnet");
+        let meta = entry
+            .metadata()
+            .ok()
+            .filter(|meta| wanted && meta.is_file())?;
+        Some((path, meta.len())).filter(|(_, size)| *size <= MAX_WATCHED_BYTES)
+    });
+    files.collect()
+}

@@ -1,0 +1,270 @@
+//! A running node and its torrents.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
+
+use super::budget::SpentBook;
+use super::entry::{Entry, Shelf, node_terms};
+use super::traffic::Traffic;
+use super::view::{Money, Problem, ProblemCode};
+use super::{Session, lock};
+use crate::config::Settings;
+use crate::gateway::PeerSnapshot;
+use crate::node::{CLOSE_DEADLINE, Node};
+use crate::torrent::Metainfo;
+use crate::units::{InfoHash, Units};
+use crate::wallet::{Balance, JournalKind};
+
+/// A node that runs, with what is known of its torrents.
+pub(super) struct Running {
+    pub node: Node,
+    pub home: PathBuf,
+    pub money: Money,
+    pub shelf: Shelf,
+    pub torrents: Mutex<BTreeMap<InfoHash, Entry>>,
+    pub traffic: Mutex<Traffic>,
+    pub spent: Mutex<SpentBook>,
+    /// The wallet as it was last seen.
+    pub balance: Mutex<Balance>,
+    /// Peers as they were last seen, with their speeds, by connection.
+    pub peers: Mutex<HashMap<u64, SeenPeer>>,
+    /// Held while what moved is added up, so that nothing is counted twice.
+    pub measuring: tokio::sync::Mutex<()>,
+    /// Ends the tasks.
+    pub over: CancellationToken,
+}
+
+/// A peer as it was last seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SeenPeer {
+    pub snapshot: PeerSnapshot,
+    pub down_bytes_per_s: u64,
+    pub up_bytes_per_s: u64,
+    /// It is not connected any more, and its end was not heard yet.
+    pub is_gone: bool,
+}
+
+impl Running {
+    /// Reads what the home has of torrents; starts none of them.
+    pub async fn new(node: Node, home: PathBuf, money: Money) -> Result<Running, String> {
+        let about = |error: std::io::Error| format!("{}: {error}", home.display());
+        let shelf = Shelf::open(&home).map_err(about)?;
+        let saved = shelf.read().map_err(about)?;
+        let torrents = saved
+            .into_iter()
+            .map(|saved| (saved.info_hash, Entry::new(saved)));
+        let balance = node
+            .wallet
+            .balance()
+            .await
+            .map_err(|error| error.to_string())?;
+        let run = Running {
+            traffic: Mutex::new(Traffic::read(&home)),
+            spent: Mutex::new(SpentBook::read(&home)),
+            balance: Mutex::new(balance),
+            torrents: Mutex::new(torrents.collect()),
+            peers: Mutex::default(),
+            measuring: tokio::sync::Mutex::new(()),
+            over: CancellationToken::new(),
+            node,
+            home,
+            money,
+            shelf,
+        };
+        run.count_units().await.map_err(|error| error.to_string())?;
+        Ok(run)
+    }
+
+    /// What each torrent has paid and earned in earlier runs: closed channels as the journal has
+    /// them, and what was ticked in those that are still open.
+    async fn count_units(&self) -> Result<(), Problem> {
+        let journal = self.journal().await?;
+        let open = self.node.wallet.open_channels().await;
+        let open = open.map_err(|error| super::money::problem(&error))?;
+        let mut torrents = lock(&self.torrents);
+        let mut add = |hash: InfoHash, paid: Units, earned: Units| {
+            if let Some(entry) = torrents.get_mut(&hash) {
+                let sum = |a: Units, b: Units| a.checked_add(b).unwrap_or(a);
+                entry.units_paid = sum(entry.units_paid, paid);
+                entry.units_earned = sum(entry.units_earned, earned);
+            }
+        };
+        for line in &journal {
+            match (line.kind, line.info_hash) {
+                (JournalKind::Paid, Some(hash)) => add(hash, line.units, Units::ZERO),
+                (JournalKind::Earned, Some(hash)) => add(hash, Units::ZERO, line.units),
+                _ => {}
+            }
+        }
+        for spent in &open.spent {
+            add(spent.info_hash, Units(u64::from(spent.last_k)), Units::ZERO);
+        }
+        for received in open
+            .received
+            .iter()
+            .filter(|received| received.close.is_none())
+        {
+            add(
+                received.info_hash,
+                Units::ZERO,
+                Units(u64::from(received.k)),
+            );
+        }
+        for entry in torrents.values_mut() {
+            entry.row.units_paid = entry.units_paid;
+            entry.row.units_earned = entry.units_earned;
+        }
+        Ok(())
+    }
+
+    /// Whether the wallet has met a broker.
+    pub fn knows_broker(&self) -> bool {
+        lock(&self.balance).broker.is_some()
+    }
+
+    /// Sets the speeds of the settings.
+    pub fn apply_limits(&self, settings: &Settings) {
+        let limits = &settings.limits;
+        self.node
+            .engine
+            .set_limits(limits.download_bytes_per_s, limits.upload_bytes_per_s);
+    }
+
+    /// Starts the torrents that were not paused, and the tasks of a running node.
+    pub fn begin(self: &Arc<Self>, session: &Session) {
+        let (run, session) = (Arc::clone(self), session.clone());
+        let over = run.over.clone();
+        tokio::spawn(async move {
+            let work = async {
+                tokio::join!(
+                    session.revive(&run),
+                    session.beat(&run),
+                    session.keep_rules(&run),
+                    session.watch_folder(&run),
+                );
+            };
+            tokio::select! {
+                () = work => {}
+                () = over.cancelled() => {}
+            }
+        });
+    }
+
+    /// Closes channels, writes everything, stops the engine and the wallet.
+    pub async fn end(&self, session: &Session) {
+        self.over.cancel();
+        let left = self.node.gateway.close_all(CLOSE_DEADLINE).await;
+        for open in &left {
+            tracing::warn!(
+                "{} units ticked to {} on spend {} stay open; it closes when the seeder answers",
+                open.units,
+                open.peer,
+                open.spend
+            );
+        }
+        session.look(self).await;
+        self.save();
+        self.node.engine.stop().await;
+        if let Err(error) = self.node.wallet.clone().shutdown().await {
+            tracing::error!("the wallet: {error}");
+        }
+    }
+
+    /// Writes what has changed.
+    pub fn save(&self) {
+        let mut torrents = lock(&self.torrents);
+        for entry in torrents.values_mut().filter(|entry| entry.unsaved) {
+            match self.shelf.write(&entry.saved) {
+                Ok(()) => entry.unsaved = false,
+                Err(error) => tracing::error!("{} is not saved: {error}", entry.saved.info_hash),
+            }
+        }
+        drop(torrents);
+        if let Err(error) = lock(&self.traffic).write(&self.home) {
+            tracing::error!("what was transferred is not saved: {error}");
+        }
+    }
+
+    /// A torrent's description, where it is known.
+    pub fn metainfo(&self, hash: InfoHash) -> Option<Arc<Metainfo>> {
+        let handle = lock(&self.torrents).get(&hash)?.handle.clone();
+        let known = handle.and_then(|handle| handle.metainfo());
+        known.or_else(|| self.shelf.metainfo(hash))
+    }
+
+    /// Changes an entry and keeps the change.
+    pub fn change<T>(
+        &self,
+        hash: InfoHash,
+        change: impl FnOnce(&mut Entry) -> T,
+    ) -> Result<T, Problem> {
+        let mut torrents = lock(&self.torrents);
+        let entry = torrents.get_mut(&hash).ok_or_else(|| unknown(hash))?;
+        let changed = change(entry);
+        entry.unsaved = true;
+        match self.shelf.write(&entry.saved) {
+            Ok(()) => entry.unsaved = false,
+            Err(error) => {
+                return Err(Problem::new(
+                    ProblemCode::Disk,
+                    format!("{}: {error}", self.home.display()),
+                    "make room, or see to it that the node can write there",
+                ));
+            }
+        }
+        Ok(changed)
+    }
+
+    /// A copy of an entry.
+    pub fn entry(&self, hash: InfoHash) -> Result<Entry, Problem> {
+        let torrents = lock(&self.torrents);
+        torrents.get(&hash).cloned().ok_or_else(|| unknown(hash))
+    }
+
+    /// Whether a budget for all allows to pay.
+    pub fn may_pay(&self, settings: &Settings) -> bool {
+        let paid = lock(&self.balance).books.paid;
+        lock(&self.spent).stopped(settings, paid).is_none()
+    }
+
+    /// Tells gateway and wallet a torrent's terms as they are now.
+    pub async fn apply_terms(&self, settings: &Settings, hash: InfoHash) -> Result<(), Problem> {
+        let entry = self.entry(hash)?;
+        let Some(metainfo) = entry.handle.as_ref().and_then(|handle| handle.metainfo()) else {
+            return Ok(());
+        };
+        let may_pay = !entry.saved.asking && self.may_pay(settings);
+        let mut terms = node_terms(&entry.saved.terms, may_pay);
+        terms.budget = self.share_of_budget(settings, &entry);
+        let set = self.node.set_terms(&metainfo, terms).await;
+        set.map_err(|error| super::add::node_problem(&error))
+    }
+
+    /// The torrent's own budget, and no more than its part of what the budgets for all leave.
+    fn share_of_budget(&self, settings: &Settings, entry: &Entry) -> Option<Units> {
+        let own = entry.saved.terms.budget;
+        let paid = lock(&self.balance).books.paid;
+        let Some(left) = lock(&self.spent).left(settings, paid) else {
+            return own;
+        };
+        let torrents = lock(&self.torrents);
+        let pays = torrents.values().filter(|other| other.is_paying()).count();
+        let share = Units(left.0 / u64::try_from(pays.max(1)).unwrap_or(1));
+        let most = entry.units_paid.checked_add(share);
+        match (own, most) {
+            (Some(own), Some(most)) => Some(own.min(most)),
+            (own, most) => own.or(most),
+        }
+    }
+}
+
+fn unknown(hash: InfoHash) -> Problem {
+    Problem::new(
+        ProblemCode::NotFound,
+        format!("there is no torrent {hash} here"),
+        "see the list for those there are",
+    )
+}

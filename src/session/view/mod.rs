@@ -1,0 +1,21 @@
+//! What a node shows and is told: the types of `/api/v1`, in JSON and in `openapi.json`.
+//!
+//! Amounts are units, sizes bytes, moments milliseconds since 1970 in UTC. Text from strangers
+//! (names of torrents, files and clients, reasons) is plain text, never HTML.
+
+pub mod error;
+pub mod event;
+pub mod money;
+pub mod node;
+pub mod report;
+mod schema;
+pub mod settings;
+pub mod torrent;
+
+pub use error::{Problem, ProblemCode};
+pub use event::{Event, LogLine, Notice, NoticeCode, Pulse, SpeedHistory};
+pub use money::*;
+pub use node::*;
+pub use report::{Report, ReportRow};
+pub use settings::{Setting, SettingKind, SettingsChange};
+pub use torrent::*;

@@ -1,0 +1,164 @@
+//! The node itself: how far it is set up, logging in, the play world.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::units::UnixMs;
+
+/// How far the node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// There is no wallet yet: make one, restore one, or try it first.
+    Setup,
+    /// The wallet waits for its passphrase.
+    Locked,
+    /// Parts are being started.
+    Starting,
+    /// All parts run.
+    Running,
+    /// Channels are being closed.
+    Stopping,
+    /// A part did not start; `error` says which.
+    Failed,
+}
+
+/// Whose money it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Money {
+    /// The wallet's own.
+    Real,
+    /// The play world's: worth nothing.
+    Play,
+}
+
+/// Where the node stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    /// The program's version.
+    pub version: String,
+    /// When this run began: ids of notices and log lines count within it.
+    pub started: UnixMs,
+    /// How far it is.
+    pub stage: Stage,
+    /// Why it is not running.
+    pub error: Option<String>,
+    /// Whose money it is.
+    pub money: Money,
+    /// How far the play world is.
+    pub play: PlayView,
+    /// The home directory.
+    pub home: String,
+    /// The folder for downloads.
+    pub folder: String,
+    /// Bytes free there; none where the system does not say.
+    pub folder_free_bytes: Option<u64>,
+    /// Where peers reach the node; none while it is not running.
+    pub listen: Option<String>,
+    /// The DHT's own address.
+    pub dht: Option<String>,
+    /// Whether a broker is named.
+    pub has_broker: bool,
+    /// Whether a wallet is there.
+    pub has_wallet: bool,
+    /// Whether the first-run guide was finished or put away (setting `ui.guide_done`).
+    pub guide_done: bool,
+    /// Whether a password is set for logging in.
+    pub has_password: bool,
+}
+
+/// How far the play world is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlayStage {
+    /// This program cannot start one.
+    Unavailable,
+    /// Not started.
+    Off,
+    /// Broker, DHT and seeders are being started.
+    Starting,
+    /// The node plays in it.
+    On,
+    /// It is being taken down.
+    Stopping,
+    /// It did not start.
+    Failed,
+}
+
+/// The play world: a broker, DHT nodes and seeders on loopback, and a wallet with play money.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlayView {
+    /// How far it is.
+    pub stage: PlayStage,
+    /// What is being done, or why it failed.
+    pub note: Option<String>,
+    /// Torrents whose seeders are in it, to be added: magnet links with their peers.
+    pub samples: Vec<PlaySample>,
+}
+
+/// A torrent of the play world.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlaySample {
+    /// Its name.
+    pub name: String,
+    /// Its length.
+    pub size_bytes: u64,
+    /// To be given as `source.magnet`.
+    pub magnet: String,
+}
+
+/// A way to log in; exactly one field is given.
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The code in the fragment of the link that `dpay open` opens; good once.
+    pub code: Option<String>,
+    /// The password, where one is set.
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Login(not shown)")
+    }
+}
+
+/// A code for logging a browser in, once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct LoginCode {
+    /// The address to open; the code is in its fragment, `#login=CODE`.
+    pub url: String,
+    /// For how long it is good.
+    pub good_for_s: u64,
+}
+
+impl std::fmt::Debug for LoginCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LoginCode(not shown)")
+    }
+}
+
+/// A new password for logging in.
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordChange {
+    /// The password, 8 to 200 characters; none takes it away.
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for PasswordChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordChange(not shown)")
+    }
+}
+
+/// Nothing to say but that it was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Done {
+    /// Always true.
+    pub done: bool,
+}
+
+/// Done.
+pub const DONE: Done = Done { done: true };
