@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use reqwest::Method;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -24,6 +25,8 @@ use crate::cashier::wallet::{
 };
 use crate::config::Global;
 use crate::dht::{DhtConfig, DhtNode};
+use crate::http::node::client::NodeClient;
+use crate::session::view::{Bought, BuyRequest, RedeemRequest, Redeemed};
 use crate::units::Units;
 use crate::wallet::keeping::Rules;
 use crate::wallet::{Balance, PinnedBroker};
@@ -224,11 +227,17 @@ pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
         WalletCommand::Restore(args) => keep::restore(args, global).await,
         WalletCommand::Balance => balance(global).await,
         WalletCommand::Buy(args) => {
+            if let Some(node) = NodeClient::find(&global.home).await {
+                return buy_by_node(&node, Units(args.units), global).await;
+            }
             let wallet = open(global).await?;
             let bought = buy(&wallet, Units(args.units), global).await;
             finish(wallet, bought).await
         }
         WalletCommand::Redeem(args) => {
+            if let Some(node) = NodeClient::find(&global.home).await {
+                return redeem_by_node(&node, args.all, global).await;
+            }
             let wallet = open(global).await?;
             read_slots(&wallet, global).await;
             let redeemed = redeem(&wallet, args.all, global).await;
@@ -381,6 +390,39 @@ async fn redeem(wallet: &WalletHandle, all: bool, global: &WalletGlobal) -> Resu
         wallet.redeem_earned().await?
     };
     show::redeemed(&report, global.json)?;
+    check(&report)
+}
+
+/// The running node is the wallet's one writer: it is asked to buy.
+async fn buy_by_node(node: &NodeClient, units: Units, global: &WalletGlobal) -> Result<()> {
+    let request = BuyRequest { units };
+    let bought: Bought = node.change(Method::POST, "/wallet/buy", &request).await?;
+    if global.json {
+        println!("{}", json!({ "units_bought": bought.units, "coins": bought.coins }));
+    } else {
+        println!("bought {} coins worth {} units", bought.coins, bought.units);
+    }
+    Ok(())
+}
+
+/// The running node is the wallet's one writer: it is asked to redeem.
+async fn redeem_by_node(node: &NodeClient, all: bool, global: &WalletGlobal) -> Result<()> {
+    let request = RedeemRequest { all };
+    let redeemed: Redeemed = node.change(Method::POST, "/wallet/redeem", &request).await?;
+    let report = RedeemReport {
+        credited: redeemed.units,
+        earned: redeemed.earned,
+        change: redeemed.change,
+        coins: redeemed.coins,
+        pending_until: redeemed.pending_until,
+        unanswered: redeemed.unanswered,
+        error: redeemed.error,
+        ..RedeemReport::default()
+    };
+    show::redeemed(&report, global.json)?;
+    if let Some(refused) = redeemed.refused.first() {
+        bail!("the broker refused {} holdings: {refused}", redeemed.refused.len());
+    }
     check(&report)
 }
 

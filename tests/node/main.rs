@@ -1,3 +1,8 @@
-//! The node as a process: its API, its security, its restart.
+//! The node as a process: its API, its security, its restart, its commands.
 
 mod contract;
+mod download;
+mod many;
+mod refuses;
+mod security;
+mod support;

@@ -1,6 +1,6 @@
 //! The page: the files of `webui/dist`, within the program.
 
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 #[derive(rust_embed::RustEmbed)]
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 struct Files;
 
 /// A file of the page; its start for every other path, since the page's own routes are paths too.
-pub(super) async fn page(uri: Uri) -> Response {
+pub(super) async fn page(uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     let (path, is_file) = match path.rsplit('/').next() {
         Some(last) if last.contains('.') => (path, true),
@@ -20,6 +20,9 @@ pub(super) async fn page(uri: Uri) -> Response {
     let kind = mime_guess::from_path(path).first_or_octet_stream();
     // Names are stable, so the browser asks each time and is told when nothing changed.
     let tag = format!("\"{}\"", hex::encode(&file.metadata.sha256_hash()[..16]));
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
+    }
     let cache = if is_file { "no-cache" } else { "no-store" };
     (
         [
