@@ -398,7 +398,10 @@ async fn buy_by_node(node: &NodeClient, units: Units, global: &WalletGlobal) -> 
     let request = BuyRequest { units };
     let bought: Bought = node.change(Method::POST, "/wallet/buy", &request).await?;
     if global.json {
-        println!("{}", json!({ "units_bought": bought.units, "coins": bought.coins }));
+        println!(
+            "{}",
+            json!({ "units_bought": bought.units, "coins": bought.coins })
+        );
     } else {
         println!("bought {} coins worth {} units", bought.coins, bought.units);
     }
@@ -408,7 +411,9 @@ async fn buy_by_node(node: &NodeClient, units: Units, global: &WalletGlobal) -> 
 /// The running node is the wallet's one writer: it is asked to redeem.
 async fn redeem_by_node(node: &NodeClient, all: bool, global: &WalletGlobal) -> Result<()> {
     let request = RedeemRequest { all };
-    let redeemed: Redeemed = node.change(Method::POST, "/wallet/redeem", &request).await?;
+    let redeemed: Redeemed = node
+        .change(Method::POST, "/wallet/redeem", &request)
+        .await?;
     let report = RedeemReport {
         credited: redeemed.units,
         earned: redeemed.earned,
@@ -421,7 +426,10 @@ async fn redeem_by_node(node: &NodeClient, all: bool, global: &WalletGlobal) -> 
     };
     show::redeemed(&report, global.json)?;
     if let Some(refused) = redeemed.refused.first() {
-        bail!("the broker refused {} holdings: {refused}", redeemed.refused.len());
+        bail!(
+            "the broker refused {} holdings: {refused}",
+            redeemed.refused.len()
+        );
     }
     check(&report)
 }

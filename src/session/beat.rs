@@ -74,7 +74,7 @@ impl Session {
         run.turn_day(clock::now().day());
         self.keep_budgets(run, was_stopped).await;
         self.pulse(pulse);
-        if beats % SAVE_EVERY == 0 {
+        if beats.is_multiple_of(SAVE_EVERY) {
             run.save();
         }
     }
@@ -360,17 +360,15 @@ fn note_price(entry: &mut Entry, snapshot: &PeerSnapshot) {
         return;
     };
     let peer = address.to_string();
-    match entry.prices.iter_mut().find(|seen| seen.peer == peer) {
-        Some(seen) => seen.price = price,
-        None if entry.prices.len() < MOST_PRICES => {
-            let client = snapshot.client.clone();
-            entry.prices.push(SeenPrice {
-                peer,
-                price,
-                client,
-            });
-        }
-        None => {}
+    if let Some(seen) = entry.prices.iter_mut().find(|seen| seen.peer == peer) {
+        seen.price = price;
+    } else if entry.prices.len() < MOST_PRICES {
+        let client = snapshot.client.clone();
+        entry.prices.push(SeenPrice {
+            peer,
+            price,
+            client,
+        });
     }
 }
 

@@ -173,7 +173,7 @@ impl Session {
         tokio::spawn(async move {
             let _turn = session.inner.turning.lock().await;
             let config = session.real_config(passphrase);
-            session.bring_up(config, Money::Real).await;
+            session.bring_up(config).await;
         });
     }
 
@@ -198,10 +198,10 @@ impl Session {
         }
     }
 
-    async fn bring_up(&self, config: NodeConfig, money: Money) {
+    async fn bring_up(&self, config: NodeConfig) {
         let home = config.home.clone();
         match Node::start(config).await {
-            Ok(node) => match Running::new(node, home, money).await {
+            Ok(node) => match Running::new(node, home).await {
                 Ok(run) => {
                     let run = Arc::new(run);
                     run.apply_limits(&self.settings());
@@ -254,7 +254,7 @@ impl Session {
             session.take_down().await;
             session.set_life(Life::Starting);
             let config = session.real_config(passphrase);
-            session.bring_up(config, Money::Real).await;
+            session.bring_up(config).await;
         });
     }
 
@@ -400,7 +400,7 @@ impl Session {
         };
         lock(&self.inner.play).world = Some(world);
         self.set_play(PlayStage::On, None);
-        self.bring_up(config, Money::Play).await;
+        self.bring_up(config).await;
         Ok(())
     }
 

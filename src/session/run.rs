@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::SpentBook;
 use super::entry::{Entry, Shelf, node_terms};
 use super::traffic::Traffic;
-use super::view::{Money, Problem, ProblemCode};
+use super::view::{Problem, ProblemCode};
 use super::{Session, lock};
 use crate::config::Settings;
 use crate::gateway::PeerSnapshot;
@@ -22,7 +22,6 @@ use crate::wallet::{Balance, JournalKind};
 pub(super) struct Running {
     pub node: Node,
     pub home: PathBuf,
-    pub money: Money,
     pub shelf: Shelf,
     pub torrents: Mutex<BTreeMap<InfoHash, Entry>>,
     pub traffic: Mutex<Traffic>,
@@ -49,7 +48,7 @@ pub(super) struct SeenPeer {
 
 impl Running {
     /// Reads what the home has of torrents; starts none of them.
-    pub async fn new(node: Node, home: PathBuf, money: Money) -> Result<Running, String> {
+    pub async fn new(node: Node, home: PathBuf) -> Result<Running, String> {
         let about = |error: std::io::Error| format!("{}: {error}", home.display());
         let shelf = Shelf::open(&home).map_err(about)?;
         let saved = shelf.read().map_err(about)?;
@@ -71,7 +70,6 @@ impl Running {
             over: CancellationToken::new(),
             node,
             home,
-            money,
             shelf,
         };
         run.count_units().await.map_err(|error| error.to_string())?;

@@ -7,7 +7,9 @@ use super::support::{LONG, get, node_world, post, send, wait, wait_stage};
 
 fn row<'a>(list: &'a Value, hash: &str) -> &'a Value {
     let rows = list["torrents"].as_array().expect("a list");
-    rows.iter().find(|row| row["info_hash"] == hash).unwrap_or(&Value::Null)
+    rows.iter()
+        .find(|row| row["info_hash"] == hash)
+        .unwrap_or(&Value::Null)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,7 +28,9 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
     // The estimate sees the seeder's price before anything is paid.
     let estimate = format!("/torrents/{hash}/estimate");
     let seen = wait(&node, &estimate, |estimate| {
-        estimate["prices"].as_array().is_some_and(|prices| !prices.is_empty())
+        estimate["prices"]
+            .as_array()
+            .is_some_and(|prices| !prices.is_empty())
     })
     .await;
     assert_eq!(seen["missing_bytes"], 3 << 20);
@@ -38,7 +42,10 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
     let yes = json!({ "action": "confirm", "info_hashes": [hash] });
     let done = post(&node, "/torrents/actions", yes).await;
     assert_eq!(done["done"][0], hash.as_str(), "{done}");
-    let list = wait(&node, "/torrents", |list| row(list, &hash)["state"] == "seeding").await;
+    let list = wait(&node, "/torrents", |list| {
+        row(list, &hash)["state"] == "seeding"
+    })
+    .await;
     let paid = row(&list, &hash)["units_paid"].as_u64().expect("paid");
     assert!((40..=48).contains(&paid), "paid {paid}");
     let file = world.dir.path().join("downloads").join(&world.name);
@@ -47,7 +54,10 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
     let files = get(&node, &format!("/torrents/{hash}/files")).await;
     assert_eq!(files[0]["media_type"], "video/mp4");
     let map = get(&node, &format!("/torrents/{hash}/pieces")).await;
-    assert_eq!((map["pieces"].as_u64(), map["have"].as_u64()), (Some(48), Some(48)));
+    assert_eq!(
+        (map["pieces"].as_u64(), map["have"].as_u64()),
+        (Some(48), Some(48))
+    );
     let peers = get(&node, &format!("/torrents/{hash}/peers")).await;
     assert!(peers.as_array().is_some(), "{peers}");
 
@@ -55,20 +65,40 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     (proc, node) = world.start().await;
     wait_stage(&node, "running").await;
-    let list = wait(&node, "/torrents", |list| row(list, &hash)["state"] == "seeding").await;
+    let list = wait(&node, "/torrents", |list| {
+        row(list, &hash)["state"] == "seeding"
+    })
+    .await;
     assert_eq!(row(&list, &hash)["units_paid"], paid, "{list}");
     let spent = get(&node, "/reports/spending?by=torrent").await;
     let wallet = get(&node, "/wallet").await;
-    assert_eq!(spent["total"]["units"], wallet["total_paid"], "{spent} {wallet}");
+    assert_eq!(
+        spent["total"]["units"], wallet["total_paid"],
+        "{spent} {wallet}"
+    );
     assert_eq!(spent["rows"][0]["label"], world.name.as_str());
     let path = format!("/reports/spending/receipts?by=torrent&key={hash}");
     let receipts = get(&node, &path).await;
     assert_eq!(receipts["units"], spent["total"]["units"]);
-    let reference = receipts["lines"][0]["reference"].as_str().expect("a receipt");
+    let reference = receipts["lines"][0]["reference"]
+        .as_str()
+        .expect("a receipt");
     let receipt = get(&node, &format!("/wallet/receipts/{reference}")).await;
-    assert!(receipt["lines"].as_array().is_some_and(|lines| !lines.is_empty()));
-    let csv = node.text("/reports/spending/csv?by=torrent").await.expect("csv");
-    assert!(csv.lines().nth(1).is_some_and(|line| line.starts_with(&hash)), "{csv}");
+    assert!(
+        receipt["lines"]
+            .as_array()
+            .is_some_and(|lines| !lines.is_empty())
+    );
+    let csv = node
+        .text("/reports/spending/csv?by=torrent")
+        .await
+        .expect("csv");
+    assert!(
+        csv.lines()
+            .nth(1)
+            .is_some_and(|line| line.starts_with(&hash)),
+        "{csv}"
+    );
 
     let away = json!({ "action": "remove_with_data", "info_hashes": [hash] });
     post(&node, "/torrents/actions", away).await;
@@ -82,16 +112,23 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
 async fn a_day_budget_stops_paying_and_a_file_streams_in_ranges() {
     let world = node_world(4 << 20).await;
     let (mut proc, node) = world.rich_node().await;
-    send(&node, Method::PATCH, "/settings", json!({
-        "spending.budget_day": 20, "spending.max_price": 20_000,
-    }))
+    send(
+        &node,
+        Method::PATCH,
+        "/settings",
+        json!({
+            "spending.budget_day": 20, "spending.max_price": 20_000,
+        }),
+    )
     .await;
     let add = json!({ "source": { "magnet": world.magnet }, "confirmed": true });
     let added = post(&node, "/torrents", add).await;
     let hash = added["info_hash"].as_str().expect("a hash").to_owned();
     wait(&node, "/notices", |notices| {
         let notices = notices["notices"].as_array().cloned().unwrap_or_default();
-        notices.iter().any(|notice| notice["code"] == "budget_reached")
+        notices
+            .iter()
+            .any(|notice| notice["code"] == "budget_reached")
     })
     .await;
     let spent = get(&node, "/spending").await;
@@ -99,18 +136,37 @@ async fn a_day_budget_stops_paying_and_a_file_streams_in_ranges() {
     assert!((1..=20).contains(&day), "{spent}");
 
     // More budget: it goes on, and the file is read while it comes.
-    send(&node, Method::PATCH, "/settings", json!({ "spending.budget_day": null })).await;
+    send(
+        &node,
+        Method::PATCH,
+        "/settings",
+        json!({ "spending.budget_day": null }),
+    )
+    .await;
     let token = std::fs::read_to_string(world.home().join("api.token")).expect("a token");
     let url = format!("{}/api/v1/torrents/{hash}/files/0/stream", node.url());
-    let client = reqwest::Client::builder().no_proxy().timeout(LONG).build().expect("a client");
-    let range = client.get(&url).bearer_auth(&token).header("range", "bytes=3000000-3000999");
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(LONG)
+        .build()
+        .expect("a client");
+    let range = client
+        .get(&url)
+        .bearer_auth(&token)
+        .header("range", "bytes=3000000-3000999");
     let answer = range.send().await.expect("answers");
     assert_eq!(answer.status(), 206);
-    assert_eq!(answer.headers()["content-range"], "bytes 3000000-3000999/4194304");
+    assert_eq!(
+        answer.headers()["content-range"],
+        "bytes 3000000-3000999/4194304"
+    );
     assert_eq!(answer.headers()["content-type"], "video/mp4");
     let bytes = answer.bytes().await.expect("bytes");
     assert!(bytes[..] == world.payload[3_000_000..3_001_000]);
-    let beyond = client.get(&url).bearer_auth(&token).header("range", "bytes=4194304-");
+    let beyond = client
+        .get(&url)
+        .bearer_auth(&token)
+        .header("range", "bytes=4194304-");
     assert_eq!(beyond.send().await.expect("answers").status(), 416);
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::support::{LONG, get, lone, payload, post, start, wait_stage, client};
+use super::support::{LONG, client, get, lone, payload, post, start, wait_stage};
 
 const MANY: usize = 5000;
 
@@ -43,6 +43,9 @@ async fn five_thousand_paused_torrents_are_listed_at_once() {
     let list = get(&node, "/torrents").await;
     assert_eq!(list["torrents"].as_array().map(Vec::len), Some(MANY));
     println!("a list of {MANY} torrents took {best} ms at best");
-    assert!(best < 50, "a list of {MANY} torrents took {best} ms at best");
+    assert!(
+        best < 50,
+        "a list of {MANY} torrents took {best} ms at best"
+    );
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
 }

@@ -22,24 +22,54 @@ async fn refused(node: &NodeClient, method: Method, path: &str, body: Value) -> 
 async fn what_cannot_be_is_refused_with_its_value() {
     let lone = lone().await;
     let node = client(&lone.home).await;
-    let (code, text) = refused(&node, Method::PATCH, "/settings", json!({ "spending.max_prise": 1 })).await;
+    let (code, text) = refused(
+        &node,
+        Method::PATCH,
+        "/settings",
+        json!({ "spending.max_prise": 1 }),
+    )
+    .await;
     assert_eq!(code, "bad_setting");
     assert!(text.contains("spending.max_prise"), "{text}");
-    let (code, text) = refused(&node, Method::PATCH, "/settings", json!({ "spending.max_price": 5 })).await;
+    let (code, text) = refused(
+        &node,
+        Method::PATCH,
+        "/settings",
+        json!({ "spending.max_price": 5 }),
+    )
+    .await;
     assert_eq!(code, "bad_setting");
-    assert!(text.contains("spending.max_price") && text.contains('5'), "{text}");
-    let (code, text) = refused(&node, Method::POST, "/wallet", json!({ "words": "one two three" })).await;
+    assert!(
+        text.contains("spending.max_price") && text.contains('5'),
+        "{text}"
+    );
+    let (code, text) = refused(
+        &node,
+        Method::POST,
+        "/wallet",
+        json!({ "words": "one two three" }),
+    )
+    .await;
     assert_eq!(code, "bad_words", "{text}");
     let (code, _) = refused(&node, Method::POST, "/wallet", json!({ "wordz": "" })).await;
     assert_eq!(code, "bad_request");
     let torrent = json!({ "source": { "magnet": "magnet:?xt=urn:btih:00" } });
     let (code, _) = refused(&node, Method::POST, "/torrents", torrent).await;
     assert_eq!(code, "no_wallet", "the guide comes first");
-    let (code, text) = refused(&node, Method::PUT, "/broker", json!({ "url": "http://127.0.0.1:1" })).await;
+    let (code, text) = refused(
+        &node,
+        Method::PUT,
+        "/broker",
+        json!({ "url": "http://127.0.0.1:1" }),
+    )
+    .await;
     assert_eq!(code, "broker");
     assert!(text.contains("http://127.0.0.1:1"), "{text}");
     let view = get(&node, "/node").await;
-    assert_eq!((view["stage"].as_str(), view["has_wallet"].as_bool()), (Some("setup"), Some(false)));
+    assert_eq!(
+        (view["stage"].as_str(), view["has_wallet"].as_bool()),
+        (Some("setup"), Some(false))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +77,15 @@ async fn a_config_with_an_unknown_key_and_a_port_in_use_say_so() {
     let dir = private_dir();
     let home = dir.path().join("home");
     let shown = home.display().to_string();
-    let set = args(&["config", "set", "spending.budget_day", "500", "--json", "--home", &shown]);
+    let set = args(&[
+        "config",
+        "set",
+        "spending.budget_day",
+        "500",
+        "--json",
+        "--home",
+        &shown,
+    ]);
     let mut proc = Proc::start("config", &exe(), &set).expect("starts");
     assert_eq!(proc.finish(LONG).await.expect("ends"), 0);
     assert_eq!(proc.seen.back().expect("a line")["value"], 500);
@@ -58,7 +96,10 @@ async fn a_config_with_an_unknown_key_and_a_port_in_use_say_so() {
     let mut proc = Proc::start("node", &exe(), &node).expect("starts");
     assert_eq!(proc.finish(LONG).await.expect("ends"), 1);
     let said = proc.stderr().await;
-    assert!(said.contains("spendings") && said.contains("config.toml"), "{said}");
+    assert!(
+        said.contains("spendings") && said.contains("config.toml"),
+        "{said}"
+    );
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();

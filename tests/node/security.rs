@@ -31,7 +31,10 @@ async fn log_in(node: &Lone) -> (String, String) {
         .await
         .expect("answers");
     assert_eq!(answer.status(), StatusCode::OK);
-    let set = answer.headers()[header::SET_COOKIE].to_str().expect("text").to_owned();
+    let set = answer.headers()[header::SET_COOKIE]
+        .to_str()
+        .expect("text")
+        .to_owned();
     let pair = set.split(';').next().expect("a pair").to_owned();
     (pair, set)
 }
@@ -40,20 +43,45 @@ async fn log_in(node: &Lone) -> (String, String) {
 async fn only_who_logged_in_gets_anything_and_a_link_is_good_once() {
     let node = lone().await;
     let api = format!("{}/api/v1/node", node.url);
-    for (name, value) in [("x", "y"), ("authorization", "Bearer 00"), ("cookie", "dpay_session=00")] {
-        let answer = browser().get(&api).header(name, value).send().await.expect("answers");
-        assert_eq!(code(answer).await, (StatusCode::UNAUTHORIZED, "login_needed".into()));
+    for (name, value) in [
+        ("x", "y"),
+        ("authorization", "Bearer 00"),
+        ("cookie", "dpay_session=00"),
+    ] {
+        let answer = browser()
+            .get(&api)
+            .header(name, value)
+            .send()
+            .await
+            .expect("answers");
+        assert_eq!(
+            code(answer).await,
+            (StatusCode::UNAUTHORIZED, "login_needed".into())
+        );
     }
-    let answer = browser().get(format!("{}/metrics", node.url)).send().await.expect("answers");
+    let answer = browser()
+        .get(format!("{}/metrics", node.url))
+        .send()
+        .await
+        .expect("answers");
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    let answer = browser().get(format!("{}/healthz", node.url)).send().await.expect("answers");
+    let answer = browser()
+        .get(format!("{}/healthz", node.url))
+        .send()
+        .await
+        .expect("answers");
     assert_eq!(answer.status(), StatusCode::OK);
 
     let (cookie, set) = log_in(&node).await;
     for flag in ["HttpOnly", "SameSite=Strict", "Path=/"] {
         assert!(set.contains(flag), "{set}");
     }
-    let answer = browser().get(&api).header("cookie", &cookie).send().await.expect("answers");
+    let answer = browser()
+        .get(&api)
+        .header("cookie", &cookie)
+        .send()
+        .await
+        .expect("answers");
     assert_eq!(answer.status(), StatusCode::OK);
     let (_, login) = node.login_url.split_once("#login=").expect("a fragment");
     let again = browser()
@@ -62,11 +90,24 @@ async fn only_who_logged_in_gets_anything_and_a_link_is_good_once() {
         .send()
         .await
         .expect("answers");
-    assert_eq!(code(again).await, (StatusCode::UNAUTHORIZED, "login_wrong".into()));
-    let answer = browser().get(&api).bearer_auth(token(&node)).send().await.expect("answers");
+    assert_eq!(
+        code(again).await,
+        (StatusCode::UNAUTHORIZED, "login_wrong".into())
+    );
+    let answer = browser()
+        .get(&api)
+        .bearer_auth(token(&node))
+        .send()
+        .await
+        .expect("answers");
     assert_eq!(answer.status(), StatusCode::OK);
     let metrics = format!("{}/metrics", node.url);
-    let answer = browser().get(metrics).bearer_auth(token(&node)).send().await.expect("answers");
+    let answer = browser()
+        .get(metrics)
+        .bearer_auth(token(&node))
+        .send()
+        .await
+        .expect("answers");
     assert_eq!(answer.status(), StatusCode::OK);
 }
 
@@ -85,9 +126,15 @@ async fn other_hosts_origins_sites_and_content_types_are_refused() {
     };
     // A name that an attacker points at this machine, also for the page itself.
     for path in ["/", "/api/v1/node", "/healthz"] {
-        let rebound = browser().get(format!("{own}{path}")).header(header::HOST, "evil.example:80");
+        let rebound = browser()
+            .get(format!("{own}{path}"))
+            .header(header::HOST, "evil.example:80");
         let answer = rebound.send().await.expect("answers");
-        assert_eq!(code(answer).await, (StatusCode::FORBIDDEN, "forbidden".into()), "{path}");
+        assert_eq!(
+            code(answer).await,
+            (StatusCode::FORBIDDEN, "forbidden".into()),
+            "{path}"
+        );
     }
     for (name, value) in [
         ("origin", "http://evil.example"),
@@ -97,11 +144,23 @@ async fn other_hosts_origins_sites_and_content_types_are_refused() {
         ("sec-fetch-site", "same-site"),
     ] {
         let answer = change().header(name, value).send().await.expect("answers");
-        assert_eq!(code(answer).await, (StatusCode::FORBIDDEN, "forbidden".into()), "{name} {value}");
+        assert_eq!(
+            code(answer).await,
+            (StatusCode::FORBIDDEN, "forbidden".into()),
+            "{name} {value}"
+        );
     }
     let silent = change().send().await.expect("answers");
-    assert_eq!(code(silent).await.0, StatusCode::FORBIDDEN, "a cookie without origin");
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+    assert_eq!(
+        code(silent).await.0,
+        StatusCode::FORBIDDEN,
+        "a cookie without origin"
+    );
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    ] {
         let form = browser()
             .request(Method::PATCH, &settings)
             .header("cookie", &cookie)
@@ -109,27 +168,67 @@ async fn other_hosts_origins_sites_and_content_types_are_refused() {
             .header(header::CONTENT_TYPE, kind)
             .body("{\"ui.guide_done\":true}");
         let answer = form.send().await.expect("answers");
-        assert_eq!(code(answer).await, (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json".into()));
+        assert_eq!(
+            code(answer).await,
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json".into())
+        );
     }
-    let read = browser().get(&settings).bearer_auth(token(&node)).send().await.expect("answers");
+    let read = browser()
+        .get(&settings)
+        .bearer_auth(token(&node))
+        .send()
+        .await
+        .expect("answers");
     let list: Value = read.json().await.expect("json");
     let settings_list = list["settings"].as_array().expect("a list");
-    let guide = settings_list.iter().find(|setting| setting["key"] == "ui.guide_done");
-    assert_eq!(guide.expect("known")["value"], false, "nothing was changed by any of these");
-    let good = change().header("origin", &own).send().await.expect("answers");
+    let guide = settings_list
+        .iter()
+        .find(|setting| setting["key"] == "ui.guide_done");
+    assert_eq!(
+        guide.expect("known")["value"],
+        false,
+        "nothing was changed by any of these"
+    );
+    let good = change()
+        .header("origin", &own)
+        .send()
+        .await
+        .expect("answers");
     assert_eq!(good.status(), StatusCode::OK);
-    let good = change().header("sec-fetch-site", "same-origin").send().await.expect("answers");
+    let good = change()
+        .header("sec-fetch-site", "same-origin")
+        .send()
+        .await
+        .expect("answers");
     assert_eq!(good.status(), StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_forbids_foreign_scripts_frames_and_guessing_of_types() {
     let node = lone().await;
-    for path in ["/", "/api/v1/node", "/api/v1/openapi.json", "/no/such/page", "/healthz"] {
-        let answer = browser().get(format!("{}{path}", node.url)).send().await.expect("answers");
-        let of = |name: &str| answer.headers().get(name).map(|v| v.to_str().expect("text").to_owned());
+    for path in [
+        "/",
+        "/api/v1/node",
+        "/api/v1/openapi.json",
+        "/no/such/page",
+        "/healthz",
+    ] {
+        let answer = browser()
+            .get(format!("{}{path}", node.url))
+            .send()
+            .await
+            .expect("answers");
+        let of = |name: &str| {
+            answer
+                .headers()
+                .get(name)
+                .map(|v| v.to_str().expect("text").to_owned())
+        };
         let policy = of("content-security-policy").expect("a policy");
-        assert!(policy.contains("default-src 'self'") && !policy.contains("unsafe"), "{policy}");
+        assert!(
+            policy.contains("default-src 'self'") && !policy.contains("unsafe"),
+            "{policy}"
+        );
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
         assert_eq!(of("x-content-type-options").as_deref(), Some("nosniff"));
         assert_eq!(of("access-control-allow-origin"), None);
@@ -152,19 +251,36 @@ async fn wrong_passwords_lock_out_even_the_right_one() {
     assert_eq!(good.status(), StatusCode::OK);
     for _ in 0..5 {
         let answer = try_it("wrong password").await.expect("answers");
-        assert_eq!(code(answer).await, (StatusCode::UNAUTHORIZED, "login_wrong".into()));
+        assert_eq!(
+            code(answer).await,
+            (StatusCode::UNAUTHORIZED, "login_wrong".into())
+        );
     }
     let answer = try_it("correct horse").await.expect("answers");
-    assert_eq!(code(answer).await, (StatusCode::TOO_MANY_REQUESTS, "locked_out".into()));
+    assert_eq!(
+        code(answer).await,
+        (StatusCode::TOO_MANY_REQUESTS, "locked_out".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_addresses_than_loopback_need_a_password() {
     let dir = super::support::private_dir();
     let home = dir.path().join("home").display().to_string();
-    let all = args(&["node", "--json", "--with-parent", "--home", &home, "--web", "0.0.0.0:0"]);
+    let all = args(&[
+        "node",
+        "--json",
+        "--with-parent",
+        "--home",
+        &home,
+        "--web",
+        "0.0.0.0:0",
+    ]);
     let mut proc = Proc::start("node", &exe(), &all).expect("starts");
     assert_eq!(proc.finish(LONG).await.expect("ends"), 1);
     let said = proc.stderr().await;
-    assert!(said.contains("no password is set") && said.contains("dpay config password"), "{said}");
+    assert!(
+        said.contains("no password is set") && said.contains("dpay config password"),
+        "{said}"
+    );
 }

@@ -29,14 +29,23 @@ pub struct Lone {
 }
 
 pub fn private_dir() -> TempDir {
-    tempfile::Builder::new().prefix("dpay-node").tempdir().expect("a directory")
+    tempfile::Builder::new()
+        .prefix("dpay-node")
+        .tempdir()
+        .expect("a directory")
 }
 
 pub async fn lone() -> Lone {
     let dir = private_dir();
     let home = dir.path().join("home");
     let (proc, url, login_url) = start(&home, dir.path(), &[]).await;
-    Lone { proc, url, login_url, home, dir }
+    Lone {
+        proc,
+        url,
+        login_url,
+        home,
+        dir,
+    }
 }
 
 /// Starts a node with this home, and returns it, its address and its login link.
@@ -44,8 +53,17 @@ pub async fn start(home: &Path, dir: &Path, more: &[&str]) -> (Proc, String, Str
     let downloads = dir.join("downloads").display().to_string();
     let home = home.display().to_string();
     let mut all = args(&[
-        "node", "--json", "--with-parent", "--home", &home, "--web", "127.0.0.1:0", "--listen",
-        "127.0.0.1:0", "--downloads", &downloads,
+        "node",
+        "--json",
+        "--with-parent",
+        "--home",
+        &home,
+        "--web",
+        "127.0.0.1:0",
+        "--listen",
+        "127.0.0.1:0",
+        "--downloads",
+        &downloads,
     ]);
     all.extend(args(more));
     let mut proc = Proc::start("node", &exe(), &all).expect("starts");
@@ -59,7 +77,9 @@ pub async fn client(home: &Path) -> NodeClient {
 }
 
 pub async fn get(node: &NodeClient, path: &str) -> Value {
-    node.get(path).await.unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    node.get(path)
+        .await
+        .unwrap_or_else(|error| panic!("GET {path}: {error}"))
 }
 
 pub async fn send(node: &NodeClient, method: Method, path: &str, body: Value) -> Value {
@@ -80,7 +100,10 @@ pub async fn wait(node: &NodeClient, path: &str, wanted: impl Fn(&Value) -> bool
             Ok(value) if wanted(value) => return value.clone(),
             _ => {}
         }
-        assert!(tokio::time::Instant::now() < deadline, "{path} stays {answer:?}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{path} stays {answer:?}"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -115,27 +138,45 @@ pub fn payload(bytes: usize) -> Vec<u8> {
 
 pub async fn node_world(bytes: usize) -> NodeWorld {
     let dir = private_dir();
-    let options = WorldOptions { dht_nodes: 10, ..WorldOptions::default() };
-    let world = World::start(&exe(), dir.path(), options).await.expect("the world starts");
+    let options = WorldOptions {
+        dht_nodes: 10,
+        ..WorldOptions::default()
+    };
+    let world = World::start(&exe(), dir.path(), options)
+        .await
+        .expect("the world starts");
     let data = dir.path().join("payload");
     std::fs::create_dir_all(&data).expect("made");
     let name = "film.mp4".to_owned();
     let payload = payload(bytes);
     std::fs::write(data.join(&name), &payload).expect("written");
     let torrent = dir.path().join("film.torrent");
-    let (from, to) = (data.join(&name).display().to_string(), torrent.display().to_string());
+    let (from, to) = (
+        data.join(&name).display().to_string(),
+        torrent.display().to_string(),
+    );
     world
         .must("maker", &["create", &from, "-o", &to, "--piece-kib", "64"])
         .await
         .expect("created");
     world.wallet("seeder", 0).await.expect("a wallet");
     let extra = ["--price", "16384", "--free", "off"];
-    let (seeder, address) =
-        world.seeder("seeder", &torrent, &data, &extra).await.expect("seeds");
+    let (seeder, address) = world
+        .seeder("seeder", &torrent, &data, &extra)
+        .await
+        .expect("seeds");
     let ready = seeder.last("ready").expect("ready");
     let hash = ready["info_hashes"][0].as_str().expect("a hash").to_owned();
     let magnet = format!("magnet:?xt=urn:btih:{hash}&dn={name}&x.pe={address}");
-    NodeWorld { world, seeder, magnet, torrent, payload, name, dir }
+    NodeWorld {
+        world,
+        seeder,
+        magnet,
+        torrent,
+        payload,
+        name,
+        dir,
+    }
 }
 
 impl NodeWorld {
@@ -158,9 +199,19 @@ impl NodeWorld {
     pub async fn deposit(&self, account: &str, units: u64) {
         let units = units.to_string();
         let deposit = [
-            "broker", "deposit", "--account", account, "--units", &units, "--reference", "test",
+            "broker",
+            "deposit",
+            "--account",
+            account,
+            "--units",
+            &units,
+            "--reference",
+            "test",
         ];
-        self.world.must("broker", &deposit).await.expect("deposited");
+        self.world
+            .must("broker", &deposit)
+            .await
+            .expect("deposited");
     }
 
     /// A node with a new wallet and money.
@@ -170,7 +221,8 @@ impl NodeWorld {
         let made = post(&node, "/wallet", json!({})).await;
         assert_eq!(made["words"].as_array().expect("words").len(), 24);
         wait_stage(&node, "running").await;
-        self.deposit(made["account"].as_str().expect("an account"), 200_000).await;
+        self.deposit(made["account"].as_str().expect("an account"), 200_000)
+            .await;
         (proc, node)
     }
 }

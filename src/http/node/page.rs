@@ -20,7 +20,10 @@ pub(super) async fn page(uri: Uri, headers: HeaderMap) -> Response {
     let kind = mime_guess::from_path(path).first_or_octet_stream();
     // Names are stable, so the browser asks each time and is told when nothing changed.
     let tag = format!("\"{}\"", hex::encode(&file.metadata.sha256_hash()[..16]));
-    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+    if headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == tag.as_bytes())
+    {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
     }
     let cache = if is_file { "no-cache" } else { "no-store" };
