@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+pub(super) use super::scratch::{TempDir, write_payload};
 use super::world::{Proc, World, WorldOptions};
 use crate::config::Global;
 use crate::session::log::LogBook;
@@ -165,21 +166,6 @@ fn number(value: &Value, key: &str) -> Result<u64> {
         .with_context(|| format!("no number {key} in {value}"))
 }
 
-/// Fixed bytes that do not repeat, so that no two pieces are alike.
-pub(super) fn write_payload(path: &Path, bytes: u64) -> Result<()> {
-    use std::io::Write;
-    let mut file = std::io::BufWriter::with_capacity(1 << 20, fs::File::create(path)?);
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for _ in 0..bytes / 8 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        file.write_all(&state.to_le_bytes())?;
-    }
-    file.flush()?;
-    Ok(())
-}
-
 fn sha256(path: &Path) -> Result<Vec<u8>> {
     let mut file =
         fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -235,43 +221,7 @@ pub async fn run(args: DemoArgs, global: &Global, book: &LogBook) -> Result<u8> 
     })
 }
 
-/// A directory that goes when it is dropped.
-pub(super) struct TempDir {
-    pub(super) path: PathBuf,
-}
-
-impl TempDir {
-    /// Makes one below `parent`, or where the system keeps such things.
-    pub(super) fn within(parent: Option<&Path>) -> Result<TempDir> {
-        let name = format!("dpay-{}", hex::encode(crate::random::bytes::<6>()));
-        let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
-        let path = parent.join(name);
-        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(TempDir { path })
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
-/// UDP packets sent in this network namespace since the machine started, as Linux tells; 0 elsewhere.
-fn udp_packets_sent() -> u64 {
-    let Ok(text) = fs::read_to_string("/proc/net/snmp") else {
-        return 0;
-    };
-    let mut lines = text.lines().filter(|line| line.starts_with("Udp:"));
-    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
-        return 0;
-    };
-    let mut columns = names.split_whitespace().zip(values.split_whitespace());
-    let sent = columns.find(|(name, _)| *name == "OutDatagrams");
-    sent.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
-}
-
-pub(super) async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport> {
+async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport> {
     let started = Instant::now();
     let exe = std::env::current_exe().context("cannot find this program's own file")?;
     steps.say(format!(

@@ -30,6 +30,7 @@ pub mod node;
 pub mod play;
 pub mod remote;
 pub mod report;
+mod scratch;
 pub mod seed;
 pub mod service;
 pub mod settings;

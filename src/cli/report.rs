@@ -65,7 +65,8 @@ pub async fn run(args: ReportArgs, global: &Global) -> Result<u8> {
         }
         None => {
             let reader = Wallet::read(&home).await?;
-            let journal = reader.history(u32::MAX).await?;
+            let entries = reader.history(u32::MAX).await?;
+            let journal: Vec<_> = entries.into_iter().map(|entry| entry.line).collect();
             let redeemed = match args.kind {
                 Kind::Earnings => reader.redeemed_shares().await?,
                 Kind::Spending => Vec::new(),

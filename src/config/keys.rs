@@ -168,10 +168,10 @@ pub const KEYS: &[Key] = &[
         Kind::Units,
         "How many units are bought then",
     ),
-    key(
+    at_start(
         "rules.redeem_from",
         Kind::Units,
-        "From so many earned units on they are redeemed",
+        "So many earned units and change are kept to pay with, and what is beyond is redeemed (unless set: 1024)",
     ),
     key(
         "rules.low_balance",

@@ -249,7 +249,7 @@ pub struct RuleSettings {
     pub buy_below: Option<Units>,
     /// How many are bought then.
     pub buy_units: Units,
-    /// From so many redeemable units on they are redeemed.
+    /// Earned units and change that are kept to pay with; what is beyond is redeemed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redeem_from: Option<Units>,
     /// Below so many units in coins a notice says so.

@@ -27,8 +27,9 @@ impl Running {
     }
 
     async fn newest(&self, limit: u32) -> Result<Vec<JournalLine>, Problem> {
-        let lines = self.node.wallet.history(limit).await;
-        lines.map_err(|error| super::money::problem(&error))
+        let entries = self.node.wallet.history(limit).await;
+        let entries = entries.map_err(|error| super::money::problem(&error))?;
+        Ok(entries.into_iter().map(|entry| entry.line).collect())
     }
 
     /// Shares that the broker has credited, as journal lines.
@@ -129,10 +130,13 @@ impl Session {
                 fact("settles_on", report::date(until));
             }
         }
+        let kept = run.node.wallet.receipts(reference.to_owned()).await;
+        let kept = kept.map_err(|error| super::money::problem(&error))?;
         Ok(Receipt {
             reference: reference.to_owned(),
             lines,
             facts,
+            kept: serde_json::to_value(kept).unwrap_or_default(),
         })
     }
 

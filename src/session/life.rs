@@ -20,6 +20,7 @@ use super::{Session, lock};
 use crate::cashier::wallet::{Passphrase, Wallet, home};
 use crate::engine::EngineConfig;
 use crate::node::{Node, NodeConfig};
+use crate::wallet::keeping::Rules;
 
 /// Certified payee keys at hand.
 const PAYEE_KEYS: u32 = 16;
@@ -193,6 +194,7 @@ impl Session {
             },
             min_answers: options.min_answers,
             payee_keys: PAYEE_KEYS,
+            keep: settings.rules.redeem_from.map_or_else(Rules::default, |keep| Rules { keep }),
             piece_memory_bytes: u64::from(settings.node.piece_memory_mib) << 20,
             resume_dir: Some(options.home.join("resume")),
         }
@@ -395,6 +397,7 @@ impl Session {
             bootstrap: world.bootstrap(),
             min_answers: self.inner.options.min_answers,
             payee_keys: PAYEE_KEYS,
+            keep: Rules::default(),
             piece_memory_bytes: EngineConfig::PIECE_MEMORY_BYTES,
             resume_dir: Some(world.home().join("resume")),
         };

@@ -62,7 +62,7 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
             .map_or_else(String::new, |account| account.to_string()),
         has_passphrase,
         available: balance.available,
-        in_flight: sum(&[balance.reserved, balance.ordered, balance.redeeming]),
+        in_flight: sum(&[balance.reserved, balance.ordered, balance.redeeming, balance.unread]),
         locked: balance.locked,
         locked_in: balance.locked_in.iter().map(locked).collect(),
         earned: balance.earned,
@@ -70,7 +70,7 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
         earning: balance.earning,
         pending: balance.pending,
         pending_until: balance.pending_until,
-        frozen: balance.refused,
+        frozen: sum(&[balance.refused, balance.frozen]),
         held: balance.held,
         coins: balance
             .coins

@@ -1,4 +1,5 @@
-//! What is done by itself: buying, redeeming, the watch folder; and what is told in time.
+//! What is done by itself: buying, the watch folder; and what is told in time. Redeeming beyond what
+//! is kept is the wallet's own (`cashier::wallet::keeper`).
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,7 @@ impl Session {
         }
     }
 
-    /// Buys and redeems as the rules say.
+    /// Buys as the rules say.
     async fn trade(&self, run: &Running) -> Result<(), Problem> {
         let rules = self.settings().rules;
         let balance = lock(&run.balance).clone();
@@ -69,18 +70,6 @@ impl Session {
             let text = format!("bought {units} units in coins, as {at_hand} were left");
             let values = [("units", units.to_string())];
             self.notice(Level::Info, NoticeCode::AutoBought, text, &values, None);
-        }
-        let redeemable = balance.earned.0.saturating_add(balance.change.0);
-        if let Some(from) = rules.redeem_from
-            && redeemable >= from.0.max(1)
-        {
-            let report = run.node.wallet.redeem_earned().await;
-            let report = report.map_err(|error| super::money::problem(&error))?;
-            if !report.credited.is_zero() {
-                let text = format!("redeemed {} units", report.credited);
-                let values = [("units", report.credited.to_string())];
-                self.notice(Level::Info, NoticeCode::AutoRedeemed, text, &values, None);
-            }
         }
         Ok(())
     }

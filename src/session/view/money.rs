@@ -171,6 +171,10 @@ pub struct Receipt {
     pub lines: Vec<HistoryLine>,
     /// What is known besides, as name and value.
     pub facts: Vec<Fact>,
+    /// Everything that the wallet keeps behind these lines: a list of receipts as
+    /// `dpay wallet history --show` prints them.
+    #[schema(value_type = Object)]
+    pub kept: serde_json::Value,
 }
 
 /// A name and its value.
