@@ -221,7 +221,7 @@ pub async fn run(args: DemoArgs, global: &Global, book: &LogBook) -> Result<u8> 
     })
 }
 
-async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport> {
+pub(super) async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport> {
     let started = Instant::now();
     let exe = std::env::current_exe().context("cannot find this program's own file")?;
     steps.say(format!(

@@ -55,5 +55,3 @@ fn udp_packets_sent() -> u64 {
     let sent = columns.find(|(name, _)| *name == "OutDatagrams");
     sent.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
 }
-
-pub(super)

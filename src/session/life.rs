@@ -194,7 +194,10 @@ impl Session {
             },
             min_answers: options.min_answers,
             payee_keys: PAYEE_KEYS,
-            keep: settings.rules.redeem_from.map_or_else(Rules::default, |keep| Rules { keep }),
+            keep: settings
+                .rules
+                .redeem_from
+                .map_or_else(Rules::default, |keep| Rules { keep }),
             piece_memory_bytes: u64::from(settings.node.piece_memory_mib) << 20,
             resume_dir: Some(options.home.join("resume")),
         }

@@ -62,7 +62,12 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
             .map_or_else(String::new, |account| account.to_string()),
         has_passphrase,
         available: balance.available,
-        in_flight: sum(&[balance.reserved, balance.ordered, balance.redeeming, balance.unread]),
+        in_flight: sum(&[
+            balance.reserved,
+            balance.ordered,
+            balance.redeeming,
+            balance.unread,
+        ]),
         locked: balance.locked,
         locked_in: balance.locked_in.iter().map(locked).collect(),
         earned: balance.earned,
