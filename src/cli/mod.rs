@@ -223,7 +223,8 @@ async fn run_broker(command: broker::BrokerCommand, global: &Global) -> Result<u
 /// environment variable `RUST_LOG` overrides it.
 fn log(global: &Global, book: Option<LogBook>) {
     let level = match global.verbose {
-        0 => "error,dpay=warn",
+        // The DHT's crate repeats twice a second that nobody answers; we say it once.
+        0 => "error,mainline=off,dpay=warn",
         1 => "warn,dpay=info",
         _ => "info,dpay=debug",
     };

@@ -46,6 +46,8 @@ pub(super) struct ClientSettings {
 impl ClientSettings {
     /// Starts a client. Blocks for as long as it takes to bind a socket.
     pub(super) fn build(&self) -> Result<AsyncDht, DhtError> {
+        // The crate panics, most of the time, where it cannot bind.
+        std::net::UdpSocket::bind(self.bind).map_err(|source| self.not_bound(source))?;
         let mut builder = Dht::builder();
         builder
             .bind_address(*self.bind.ip())
@@ -62,11 +64,15 @@ impl ClientSettings {
         if self.server {
             builder.server_mode();
         }
-        let dht = builder.build().map_err(|source| DhtError::Bind {
+        let dht = builder.build().map_err(|source| self.not_bound(source))?;
+        Ok(dht.as_async())
+    }
+
+    fn not_bound(&self, source: std::io::Error) -> DhtError {
+        DhtError::Bind {
             addr: self.bind,
             source,
-        })?;
-        Ok(dht.as_async())
+        }
     }
 }
 
@@ -279,9 +285,11 @@ fn own_bootstrap(settings: &ClientSettings, index: usize) -> ClientSettings {
 }
 
 async fn build(settings: ClientSettings, generation: u64) -> Result<Running, DhtError> {
+    // Somebody was quicker at the port, and it panicked.
+    let taken = settings.not_bound(std::io::ErrorKind::AddrInUse.into());
     let dht = tokio::task::spawn_blocking(move || settings.build())
         .await
-        .unwrap_or(Err(DhtError::ClientLost))?;
+        .unwrap_or(Err(taken))?;
     let asked = dht.clone();
     let bound = guarded(async move { asked.info().await.local_addr() }).await?;
     let addr = if bound.ip().is_unspecified() {
@@ -306,6 +314,7 @@ pub(super) async fn guarded<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     async fn lonely(count: usize) -> Pool {
@@ -340,6 +349,24 @@ mod tests {
             .await;
         assert_eq!(found.expect("works again"), addr);
         assert_eq!(pool.addr(), addr);
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_an_error_every_time_and_never_a_panic() {
+        let held = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let SocketAddr::V4(addr) = held.local_addr().expect("bound") else {
+            panic!("not IPv4");
+        };
+        for _ in 0..50 {
+            let settings = ClientSettings {
+                bind: addr,
+                ..own_bootstrap(&lonely(1).await.clients[0].settings.read(), 0)
+            };
+            match build(settings, 0).await.map(|running| running.addr) {
+                Err(DhtError::Bind { addr: named, .. }) => assert_eq!(named, addr),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[tokio::test]
