@@ -202,3 +202,45 @@ async fn a_redemption_killed_at_any_step_is_answered_the_next_time() {
     }
     audit(&world).await;
 }
+
+#[tokio::test]
+async fn a_broker_killed_before_or_after_a_batch_is_durable_answers_the_next_time() {
+    let mut world = world().await;
+    world.wallet("one", 200_000).await.expect("a wallet");
+    let listen = world.broker_url.trim_start_matches("http://").to_owned();
+    for at in [
+        "broker.batch.before:1",
+        "broker.batch:1",
+        "broker.batch.before:2",
+        "broker.batch:2",
+    ] {
+        let mut before = world.world.broker.take().expect("runs");
+        before.stop(LONG).await.expect("ends");
+        let env = [(KILL, at)];
+        let started = world.world.start_broker_with(&listen, &env).await;
+        started.expect("starts");
+        let mut doomed = world.world.broker.take().expect("runs");
+        for args in [&["wallet", "buy", "64"][..], &["wallet", "redeem", "--all"]] {
+            let mut all: Vec<String> = args.iter().map(|&a| a.to_owned()).collect();
+            all.extend(world.global("one"));
+            world.run(&all).await.expect("runs, whatever comes of it");
+        }
+        assert_eq!(doomed.finish(LONG).await.expect("ends"), -1, "{at}");
+        books_agree(&world, "one").await;
+        let started = world.world.start_broker(&listen).await;
+        started.expect("starts again");
+        // What was ordered comes, what was redeemed is answered, and what came is redeemed.
+        redeem(&world, "one").await;
+        redeem(&world, "one").await;
+        let balance = world
+            .must("one", &["wallet", "balance"])
+            .await
+            .expect("a balance");
+        assert_eq!(
+            (&balance["held"], &balance["ordered"]),
+            (&0.into(), &0.into()),
+            "{at}"
+        );
+    }
+    audit(&world).await;
+}
