@@ -230,6 +230,10 @@ async fn a_broker_killed_before_or_after_a_batch_is_durable_answers_the_next_tim
         let started = world.world.start_broker(&listen).await;
         started.expect("starts again");
         // What was ordered comes, what was redeemed is answered, and what came is redeemed.
+        world
+            .must("one", &["wallet", "buy", "16"])
+            .await
+            .expect("buys");
         redeem(&world, "one").await;
         redeem(&world, "one").await;
         let balance = world
