@@ -332,14 +332,6 @@ impl World {
     /// # Errors
     /// When it does not start.
     pub async fn start_broker(&mut self, listen: &str) -> Result<()> {
-        self.start_broker_with(listen, &[]).await
-    }
-
-    /// The same with these variables in its environment.
-    ///
-    /// # Errors
-    /// As [`World::start_broker`].
-    pub async fn start_broker_with(&mut self, listen: &str, env: &[(&str, &str)]) -> Result<()> {
         let args: Vec<String> = vec![
             "broker".into(),
             "run".into(),
@@ -354,7 +346,7 @@ impl World {
             "--clock-offset-s".into(),
             self.clock_offset_s.to_string(),
         ];
-        let mut broker = Proc::start_with("broker", &self.exe, &args, env)?;
+        let mut broker = Proc::start("broker", &self.exe, &args)?;
         let ready = broker.wait_for("ready", READY_TIMEOUT).await?;
         self.broker_url = text(&ready, "broker_url")?;
         self.broker = Some(broker);
