@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use dpay::cli::world::Proc;
 
-use crate::support::{LONG, TestWorld, Torrent, audit, same, torrent, world};
+use crate::support::{LONG, TestWorld, Torrent, audit, exe, same, torrent, world};
 
 const MIB: usize = 1 << 20;
 const KILL: &str = "DPAY_KILL_AT";
@@ -79,18 +79,20 @@ async fn a_payer_killed_at_any_durable_step_of_paying_goes_on_afterwards() {
 
 #[tokio::test]
 async fn a_payee_killed_at_any_durable_step_before_it_is_paid_goes_on_afterwards() {
-    killed_payees(&["wallet.take_keys", "wallet.certified", "wallet.record_open"]).await;
+    let steps = ["wallet.take_keys", "wallet.certified", "wallet.record_open"];
+    killed_payees(&steps, 5).await;
 }
 
 #[tokio::test]
 async fn a_payee_killed_at_any_durable_step_of_being_paid_goes_on_afterwards() {
-    let steps = [
-        "wallet.accepted",
-        "wallet.ticks_came",
-        "wallet.fix_close",
-        "wallet.close_signed",
-    ];
-    killed_payees(&steps).await;
+    let steps = ["wallet.accepted", "wallet.fix_close", "wallet.close_signed"];
+    killed_payees(&steps, 5).await;
+}
+
+/// Long enough that ticks are written while it goes on: that happens twice a second.
+#[tokio::test]
+async fn a_payee_killed_while_it_writes_ticks_goes_on_afterwards() {
+    killed_payees(&["wallet.ticks_came"], 192).await;
 }
 
 async fn killed_payers(steps: &[&str]) {
@@ -122,9 +124,9 @@ async fn killed_payers(steps: &[&str]) {
     audit(&world).await;
 }
 
-async fn killed_payees(steps: &[&str]) {
+async fn killed_payees(steps: &[&str], mib: usize) {
     let world = world().await;
-    let t = torrent(&world, 5 * MIB, 256).await;
+    let t = torrent(&world, mib * MIB, 256).await;
     for step in steps {
         for at in [format!("{step}.before"), (*step).to_owned()] {
             let (seeder, leecher) = (format!("seeder-{at}"), format!("leecher-{at}"));
@@ -199,6 +201,70 @@ async fn a_redemption_killed_at_any_step_is_answered_the_next_time() {
             .await
             .expect("a balance");
         assert_eq!(balance["held"], 0, "{at}: {balance}");
+    }
+    audit(&world).await;
+}
+
+/// The world's broker, which dies there.
+async fn doomed_broker(world: &TestWorld, listen: &str, at: &str) -> Proc {
+    let home = world.home("broker").display().to_string();
+    let args = [
+        "broker",
+        "run",
+        "--json",
+        "--with-parent",
+        "--home",
+        &home,
+        "--listen",
+        listen,
+        "--hold",
+        "0",
+    ];
+    let started = Proc::start_with("broker", &exe(), &args.map(str::to_owned), &[(KILL, at)]);
+    let mut broker = started.expect("starts");
+    broker.wait_for("ready", LONG).await.expect("serves");
+    broker
+}
+
+#[tokio::test]
+async fn a_broker_killed_before_or_after_a_batch_is_durable_answers_the_next_time() {
+    let mut world = world().await;
+    world.wallet("one", 200_000).await.expect("a wallet");
+    let listen = world.broker_url.trim_start_matches("http://").to_owned();
+    for at in [
+        "broker.batch.before:1",
+        "broker.batch:1",
+        "broker.batch.before:2",
+        "broker.batch:2",
+    ] {
+        let mut before = world.world.broker.take().expect("runs");
+        before.stop(LONG).await.expect("ends");
+        let mut doomed = doomed_broker(&world, &listen, at).await;
+        for args in [&["wallet", "buy", "64"][..], &["wallet", "redeem", "--all"]] {
+            let mut all: Vec<String> = args.iter().map(|&a| a.to_owned()).collect();
+            all.extend(world.global("one"));
+            world.run(&all).await.expect("runs, whatever comes of it");
+        }
+        assert_eq!(doomed.finish(LONG).await.expect("ends"), -1, "{at}");
+        books_agree(&world, "one").await;
+        let started = world.world.start_broker(&listen).await;
+        started.expect("starts again");
+        // What was ordered comes, what was redeemed is answered, and what came is redeemed.
+        world
+            .must("one", &["wallet", "buy", "16"])
+            .await
+            .expect("buys");
+        redeem(&world, "one").await;
+        redeem(&world, "one").await;
+        let balance = world
+            .must("one", &["wallet", "balance"])
+            .await
+            .expect("a balance");
+        assert_eq!(
+            (&balance["held"], &balance["ordered"]),
+            (&0.into(), &0.into()),
+            "{at}"
+        );
     }
     audit(&world).await;
 }

@@ -10,5 +10,6 @@ mod passing;
 mod raw;
 mod relay;
 mod replay;
+mod restore;
 mod resume;
 mod support;
