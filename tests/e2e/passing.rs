@@ -123,24 +123,24 @@ async fn what_a_leecher_earns_by_seeding_pays_its_next_download_without_the_brok
     assert_eq!(onward, 48, "{done}");
     let requests = restart_broker(&mut world).await;
     assert!(
-        requests <= 48,
+        requests <= 80,
         "{requests} requests of four nodes that started"
     );
     let after = balance(&world, "leecher-1").await;
     assert_eq!(number(&after["books"], "bought"), 0, "{after}");
 
-    // The chain: every payment spent a share, and every seeder's share is two links from a coin.
+    // The chain: every payment spent a share or its change, and no seeder got a coin that was new.
     let payments = receipts(&world, "leecher-1", "locked").await;
     assert!(!payments.is_empty());
     for payment in &payments {
         assert_eq!(payment["about"], "payment", "{payment}");
-        assert_eq!(number(payment, "links"), 1, "{payment}");
+        assert!(number(payment, "links") >= 1, "{payment}");
     }
     let mut earned = 0;
     for name in ["seeder-1", "seeder-2", "seeder-3"] {
         for earning in receipts(&world, name, "earned").await {
             assert_eq!(earning["about"], "earning", "{earning}");
-            assert_eq!(number(&earning, "links"), 1, "{earning}");
+            assert!(number(&earning, "links") >= 1, "{earning}");
             assert!(earning["close"].is_string(), "{earning}");
             earned += number(&earning, "paid");
         }

@@ -101,6 +101,7 @@ impl Purse {
             }
             KeptAsk::Resumed(spend, reply) => {
                 let change = paying::resumed(&self.rows, &spend);
+                self.keeping.diary.live.insert(spend);
                 give(reply, self.done(change).await);
             }
             KeptAsk::Find(spend, reply) => {
