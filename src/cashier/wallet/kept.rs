@@ -101,7 +101,12 @@ impl Purse {
             }
             KeptAsk::Resumed(spend, reply) => {
                 let change = paying::resumed(&self.rows, &spend);
-                give(reply, self.done(change).await);
+                let resumed = self.done(change).await;
+                if resumed.is_ok() {
+                    // Nobody looks for a close of what is in use.
+                    self.keeping.diary.live.insert(spend);
+                }
+                give(reply, resumed);
             }
             KeptAsk::Find(spend, reply) => {
                 give(reply, self.find_received(&spend).await);
