@@ -87,9 +87,10 @@ pub async fn torrent(world: &TestWorld, bytes: usize, piece_kib: u32) -> Torrent
     torrent_with(world, bytes, piece_kib, &[]).await
 }
 
-/// One whose peers are only those that a test names.
+/// One whose peers are only those that a test names: its only tracker is a port that nobody has.
 pub async fn private_torrent(world: &TestWorld, bytes: usize, piece_kib: u32) -> Torrent {
-    torrent_with(world, bytes, piece_kib, &["--private"]).await
+    let extra = ["--private", "--tracker", "http://127.0.0.1:9/announce"];
+    torrent_with(world, bytes, piece_kib, &extra).await
 }
 
 async fn torrent_with(world: &TestWorld, bytes: usize, piece_kib: u32, extra: &[&str]) -> Torrent {
