@@ -459,3 +459,15 @@ async fn ask(
         _ => anyhow::bail!("bug: the torrent was added, not listed"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_peer_is_asked_for_at_most_an_eighth_of_a_small_torrent() {
+        assert_eq!(request_window(4 << 20), 32);
+        assert_eq!(request_window(1 << 30), MOST_WINDOW);
+        assert_eq!(request_window(1), LEAST_WINDOW);
+    }
+}

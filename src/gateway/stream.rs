@@ -193,6 +193,8 @@ impl Pair<'_> {
         tokio::select! {
             biased;
             command = commands.recv() => Next::Command(command),
+            // Before the sockets: one that is always ready must not keep it from going off.
+            () = self.look.goes_off() => Next::Tick,
             _ = self.peer.readable(), if hears(Side::Peer) && to_engine.is_empty() => {
                 Next::Read(Side::Peer)
             }
@@ -202,7 +204,6 @@ impl Pair<'_> {
             _ = self.peer.writable(), if !to_peer.is_empty() => Next::Write,
             _ = engine.writable(), if engine_open && !to_engine.is_empty() => Next::Write,
             () = self.patience.goes_off(), if unheard.is_some() => Next::Impatient,
-            () = self.look.goes_off() => Next::Tick,
         }
     }
 
