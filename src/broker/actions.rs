@@ -98,13 +98,8 @@ impl Broker {
                 order.nonce,
             );
             let id = coin.id();
-            desk.want(&[RowKey::Coin(id)])?;
-            if desk.coin(&id)?.is_some() {
-                return Err(Stop::Broken(format!(
-                    "coin {id} exists: a nonce came twice"
-                )));
-            }
-            desk.put(Row::Coin(CoinRow {
+            // The nonce is fresh, and so is the id; should it not be, the store refuses the change.
+            desk.put_new(Row::Coin(CoinRow {
                 id,
                 account: *me,
                 value: order.value,
@@ -113,7 +108,7 @@ impl Broker {
                 settled: false,
                 expires,
                 certificate: coin.encode().to_vec(),
-            }))?;
+            }));
             desk.transfer(mine, Ledger::Outstanding(*me), order.value, &id.to_string())?;
             coins.push(hex::encode(coin.encode()));
         }

@@ -37,7 +37,13 @@ pub(super) fn settle(desk: &mut Desk<'_>, terms: &Terms, id: &HoldingId) -> Resu
     desk.want(&keys)?;
     let mut accounts = Vec::with_capacity(left.len());
     for position in &left {
-        accounts.push(desk.account_behind(&position.key)?);
+        let holder = desk.holder(&position.key)?;
+        accounts.push(holder.map(|row| row.account).ok_or_else(|| {
+            Stop::Broken(format!(
+                "holding {} of {} units lies under the key {}, which no account has",
+                position.id, position.value, position.key
+            ))
+        })?);
     }
     let keys: Vec<RowKey> = accounts.iter().map(|a| RowKey::Account(*a)).collect();
     desk.want(&keys)?;

@@ -10,6 +10,8 @@ use dpay::broker::answer::{
     CreditState, HoldingStatus, ItemAnswer, NoticeKind, ProofVerdict, RefusalCode,
 };
 use dpay::cashier::broker::rounds::Referee;
+use dpay::cli::verify_proof::{self, VerifyProofArgs};
+use dpay::coin::PublicKey;
 use dpay::dht::{DhtConfig, DhtNode, run_nodes};
 use dpay::http::broker::RateLimit;
 use dpay::record::{FraudProof, Path, Slot, Verdict};
@@ -276,4 +278,49 @@ async fn proofs_of_other_brokers_and_pages_that_never_were_are_refused() {
         let page = house.person(2).client.recover(Some(after.to_owned())).await;
         assert_eq!(page.is_ok(), after == "h", "{after}");
     }
+}
+
+/// What `dpay verify-proof` says about these bytes in a file.
+fn verdict(dir: &std::path::Path, bytes: &[u8], broker_key: Option<PublicKey>) -> u8 {
+    let file = dir.join("proof");
+    std::fs::write(&file, bytes).unwrap();
+    verify_proof::run(&VerifyProofArgs { file, broker_key }, true).unwrap()
+}
+
+#[tokio::test]
+async fn a_proof_in_a_file_is_checked_with_nothing_but_the_brokers_key() {
+    let house = house().await;
+    let [alice, bob, carol] = [1, 2, 3].map(|n| house.person(n));
+    house.deposit(&alice, 5_000, "one").await;
+    let coin = alice.buy(1, 256).await;
+    let [to_bob, _] = alice.pay(&coin, &bob, 100, 1).await;
+    let [to_carol, _] = alice.pay(&coin, &carol, 200, 2).await;
+    redeemed(&bob, 1, &to_bob).await;
+    let ItemAnswer::Contested { conflict, .. } = carol.redeem(1, &to_carol).await else {
+        panic!()
+    };
+    let hex = conflict.unwrap().proof;
+    let raw = hex::decode(&hex).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (key, other) = (house.key().public(), carol.key.public());
+    for bytes in [
+        raw.as_slice(),
+        hex.as_bytes(),
+        format!("{hex}\n").as_bytes(),
+    ] {
+        assert_eq!(verdict(dir.path(), bytes, Some(key)), 0);
+        assert_eq!(verdict(dir.path(), bytes, None), 0);
+        assert_eq!(verdict(dir.path(), bytes, Some(other)), 3);
+    }
+    for at in [3, 100, 200, raw.len() - 1] {
+        let mut changed = raw.clone();
+        changed[at] ^= 1;
+        assert_eq!(verdict(dir.path(), &changed, Some(key)), 3, "byte {at}");
+    }
+    assert_eq!(verdict(dir.path(), b"no proof", Some(key)), 3);
+    let args = VerifyProofArgs {
+        file: dir.path().join("none"),
+        broker_key: None,
+    };
+    assert!(verify_proof::run(&args, true).is_err());
 }

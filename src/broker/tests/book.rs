@@ -286,11 +286,11 @@ impl Book {
         all
     }
 
-    /// Two readings of a slot, a gap apart, with so many copies of these statements.
+    /// Two readings of a slot, a gap apart (one, where the contest is overdue), with so many copies of these statements.
     pub(super) fn judge(&mut self, slot: Slot, copies: &[(Commitment, u32)]) -> bool {
-        self.read(slot, copies, 20);
+        let decided = self.read(slot, copies, 20);
         self.now = self.now.plus_ms(self.broker.terms().contest_gap_ms);
-        self.read(slot, copies, 20)
+        decided || self.read(slot, copies, 20)
     }
 
     /// One reading, with so many answers from each place.

@@ -183,8 +183,9 @@ proptest! {
     ) {
         let mut book = Book::new(hold, 1_000);
         let (mut pool, mut seen) = (Vec::new(), Seen::default());
-        for who in 0..4 {
-            book.deposit(Person(who), 3_000);
+        for who in (0..4).map(Person) {
+            book.deposit(who, 3_000);
+            book.ask(who, Action::Certify(vec![who.key().public()])).unwrap();
         }
         for step in steps {
             let shown = format!("{step:?}");
