@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::scratch::udp_packets_sent;
 pub(super) use super::scratch::{TempDir, write_payload};
 use super::world::{Proc, World, WorldOptions};
 use crate::config::Global;

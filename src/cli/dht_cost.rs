@@ -44,6 +44,8 @@ pub async fn run(args: DhtCostArgs, global: &Global) -> Result<u8> {
             price: args.price,
             dht_nodes: args.dht_nodes,
             keep: None,
+            ui: false,
+            web: ([127, 0, 0, 1], 0).into(),
         };
         let report = play(&demo, &temporary.path, &Steps::new(true)).await?;
         let gib = report.bytes as f64 / (1u64 << 30) as f64;

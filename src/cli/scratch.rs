@@ -43,7 +43,7 @@ impl Drop for TempDir {
 }
 
 /// UDP packets sent in this network namespace since the machine started, as Linux tells; 0 elsewhere.
-fn udp_packets_sent() -> u64 {
+pub(super) fn udp_packets_sent() -> u64 {
     let Ok(text) = fs::read_to_string("/proc/net/snmp") else {
         return 0;
     };
