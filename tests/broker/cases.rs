@@ -11,10 +11,12 @@ use dpay::broker::answer::{
 };
 use dpay::cashier::broker::rounds::Referee;
 use dpay::cli::verify_proof::{self, VerifyProofArgs};
-use dpay::coin::PublicKey;
+use dpay::coin::{
+    ChainValue, CoinCertificate, PseudonymCertificate, PublicKey, RecordKey, SecretKey,
+};
 use dpay::dht::{DhtConfig, DhtNode, run_nodes};
 use dpay::http::broker::RateLimit;
-use dpay::record::{FraudProof, Path, Slot, Verdict};
+use dpay::record::{FraudProof, Holding, OpenSpend, Path, ProofCertificate, Slot, Verdict};
 use dpay::store::broker::SqliteLimits;
 use dpay::units::Units;
 
@@ -262,20 +264,23 @@ async fn a_wallet_that_has_only_its_words_finds_keys_coins_shares_and_changes() 
 #[tokio::test]
 async fn proofs_of_other_brokers_and_pages_that_never_were_are_refused() {
     let house = house().await;
-    let other = House::open().await;
-    let alice = other.person(1);
-    other.deposit(&alice, 5_000, "one").await;
-    let coin = alice.buy(1, 64).await;
-    let [a, b] = [1, 2].map(|variant| alice.pay(&coin, &alice, 10, variant));
-    let items = [a.await, b.await].map(|[path, _]| path.records()[0].items()[0].clone());
-    let [first, second] = items;
-    let certificate = dpay::record::ProofCertificate::Coin(coin.coin);
-    let proof = FraudProof::new(certificate, first, second).unwrap();
-    assert!(alice.client.proof(&proof).await.is_ok());
-    let error = house.person(2).client.proof(&proof).await.unwrap_err();
+    let [alice, bob] = [1, 2].map(|n| house.person(n));
+    let stranger = SecretKey::from_bytes([9; 32]);
+    let (today, key) = (dpay::clock::now().day(), alice.key.public());
+    let expires = today.plus(30);
+    let coin = CoinCertificate::issue(&stranger, Units(64), key, today, expires, [0; 16]);
+    let payee = PseudonymCertificate::issue(&stranger, bob.key.public(), expires);
+    let [first, second] = [1, 2].map(|n| {
+        let (anchor, record_key) = (ChainValue([n; 32]), RecordKey([n; 32]));
+        let open = OpenSpend::sign(&alice.key, &coin.id(), payee, anchor, record_key);
+        open.record(&Holding::of_coin(&coin)).items()[0].clone()
+    });
+    let proof = FraudProof::new(ProofCertificate::Coin(coin), first, second).unwrap();
+    assert!(proof.verify(&|key| *key == stranger.public()).is_ok());
+    let error = bob.client.proof(&proof).await.unwrap_err();
     assert_eq!(error.refusal().unwrap().code, RefusalCode::Invalid);
     for after in ["x", "k1", "h"] {
-        let page = house.person(2).client.recover(Some(after.to_owned())).await;
+        let page = bob.client.recover(Some(after.to_owned())).await;
         assert_eq!(page.is_ok(), after == "h", "{after}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path as FilePath;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use dpay::broker::RequestId;
@@ -17,8 +17,17 @@ use crate::house::Person;
 
 struct Running {
     child: Child,
+    /// Open as long as it runs, so that it can print.
+    _stdout: BufReader<ChildStdout>,
     url: String,
     key: PublicKey,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Running {
@@ -38,19 +47,20 @@ impl Running {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        let stdout = child.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
         let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
         Running {
             child,
+            _stdout: stdout,
             url: ready["broker_url"].as_str().unwrap().to_owned(),
             key: ready["broker_key"].as_str().unwrap().parse().unwrap(),
         }
     }
 
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    /// SIGKILL, at once.
+    fn kill(self) {
+        drop(self);
     }
 
     fn person(&self, n: u8) -> Person {
@@ -84,7 +94,7 @@ async fn turn(broker: &Running, turn: u8) -> Option<(Path, ItemAnswer)> {
     }
     let [to_bob, change] = alice.pay(&coin, &bob, 5, 1).await;
     let [to_carol, _] = alice.pay(&coin, &carol, 7, 2).await;
-    let mut first = None;
+    let (id, mut first) = (RequestId([turn.wrapping_add(128); 16]), None);
     for (who, path) in [(&bob, &to_bob), (&alice, &change), (&carol, &to_carol)] {
         let items = vec![(path.clone(), who.redeem_part(path, 1))];
         let done = who.client.redeem(id, items).await.ok()?.value.remove(0);
@@ -111,7 +121,7 @@ async fn a_broker_killed_at_any_moment_has_said_nothing_untrue_and_lost_nothing(
         let broker = Running::start(&home);
         for (turn_number, path, answer) in &said {
             let bob = broker.person(2);
-            let again = bob.redeem(turn_number.wrapping_add(100), path).await;
+            let again = bob.redeem(turn_number.wrapping_add(64), path).await;
             assert_eq!(&again, answer, "said before it was killed");
         }
         let wait = Duration::from_millis(20 + u64::from(run_number) * 23);

@@ -98,7 +98,20 @@ async fn audit_fails_for_every_row_that_was_tampered_with() {
             "UPDATE credit SET units = 99",
             "UPDATE credit SET units = 100",
         ),
-        ("UPDATE credit SET paid = 1", "UPDATE credit SET paid = 0"),
+        (
+            "UPDATE credit SET state = 'paid'",
+            "UPDATE credit SET state = 'pending'",
+        ),
+        (
+            "UPDATE credit SET state = 'cancelled'",
+            "UPDATE credit SET state = 'pending'",
+        ),
+        ("UPDATE account SET owed = 1", "UPDATE account SET owed = 0"),
+        (
+            "UPDATE coin SET contests = 1",
+            "UPDATE coin SET contests = 0",
+        ),
+        ("UPDATE coin SET settled = 1", "UPDATE coin SET settled = 0"),
         (
             "UPDATE deposit SET units = 5001",
             "UPDATE deposit SET units = 5000",
