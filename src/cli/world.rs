@@ -140,7 +140,7 @@ impl World {
     /// # Errors
     /// When it does not start.
     pub async fn start_broker(&mut self, listen: &str) -> Result<()> {
-        let args: Vec<String> = vec![
+        let mut args: Vec<String> = vec![
             "broker".into(),
             "run".into(),
             "--json".into(),
@@ -154,6 +154,9 @@ impl World {
             "--clock-offset-s".into(),
             self.clock_offset_s.to_string(),
         ];
+        for address in &self.bootstrap {
+            args.extend(["--dht-bootstrap".into(), address.clone()]);
+        }
         let mut broker = Proc::start("broker", &self.exe, &args)?;
         let ready = broker.wait_for("ready", READY_TIMEOUT).await?;
         self.broker_url = text(&ready, "broker_url")?;
