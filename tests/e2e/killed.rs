@@ -260,11 +260,8 @@ async fn a_broker_killed_before_or_after_a_batch_is_durable_answers_the_next_tim
             .must("one", &["wallet", "balance"])
             .await
             .expect("a balance");
-        assert_eq!(
-            (&balance["held"], &balance["ordered"]),
-            (&0.into(), &0.into()),
-            "{at}"
-        );
+        assert_eq!(balance["held"], 0, "{at}: {balance}");
+        assert_eq!(balance["ordered"], 0, "{at}: {balance}");
     }
     audit(&world).await;
 }
