@@ -111,19 +111,20 @@ async fn a_spend_is_accepted_on_sixteen_mainline_nodes() {
 async fn a_path_is_published_with_the_spend_that_follows_it() {
     let net = MainlineNet::start(16).await;
     let payee = client(&net, 4).await;
-    // A coin that was split twice by a pair that never published anything.
-    let parents: Vec<SignedRecord> = (0..2)
+    // A coin that was split seven times, as often as may be proposed, by a pair that never published
+    // anything.
+    let parents: Vec<SignedRecord> = (0..7)
         .flat_map(|number| [spend(coin(number), 1), close_of(coin(number), 1)])
         .collect();
     let mut records = vec![spend(coin(9), 1)];
     records.extend(parents.clone());
     let acceptance = payee.accept(records).await;
     println!(
-        "a path of two links accepted in {} ms",
+        "a path of seven links accepted in {} ms",
         acceptance.elapsed_ms
     );
     assert_accepted(&acceptance);
-    assert_eq!(acceptance.per_record.len(), 5);
+    assert_eq!(acceptance.per_record.len(), 15);
 
     // Now the other branch cannot be sold: its close says something else.
     let other_close = close_of(coin(1), 2);
