@@ -124,15 +124,12 @@ impl Session {
 
     /// A yes to the estimate: with payment, or free peers only.
     async fn confirm(&self, run: &Arc<Running>, hash: InfoHash, pays: bool) -> Result<(), Problem> {
-        let was_asking = run.change(hash, |entry| {
+        run.change(hash, |entry| {
             entry.saved.terms.pays = pays;
             entry.saved.asks_above = false;
-            std::mem::take(&mut entry.saved.asking)
+            entry.saved.asking = false;
         })?;
-        match was_asking {
-            true => self.start_wanted(run, hash).await,
-            false => run.apply_terms(&self.settings(), hash).await,
-        }
+        self.start_wanted(run, hash).await
     }
 
     /// Changes a torrent's terms.
@@ -145,11 +142,16 @@ impl Session {
         change: TermsChange,
     ) -> Result<Terms, Problem> {
         let run = self.running()?;
-        let terms = run.change(hash, |entry| {
-            entry.saved.terms = changed(entry.saved.terms, &change);
-            entry.saved.terms
+        let (before, terms) = run.change(hash, |entry| {
+            let before = entry.saved.terms;
+            entry.saved.terms = changed(before, &change);
+            (before, entry.saved.terms)
         })?;
         run.apply_terms(&self.settings(), hash).await?;
+        let of_paying = |terms: &Terms| (terms.pays, terms.max_price, terms.budget);
+        if of_paying(&before) != of_paying(&terms) {
+            run.reconnect(hash).await?;
+        }
         self.look(&run).await;
         Ok(terms)
     }

@@ -169,6 +169,7 @@ impl Session {
                 tracing::warn!(info_hash = %hash, "{problem}");
             }
         }
+        self.look(run).await;
         Ok(Added {
             info_hash: hash,
             name,
@@ -274,12 +275,9 @@ impl Session {
         };
         let may_pay = !entry.saved.asking && run.may_pay(&self.settings());
         let terms = node_terms(&entry.saved.terms, may_pay);
-        let only = match (entry.saved.asking, &entry.saved.only_files) {
-            (true, _) => Some(Vec::new()),
-            (false, only) => only
-                .as_ref()
-                .map(|only| only.iter().map(|i| *i as usize).collect()),
-        };
+        // One that asks is fetched from free peers meanwhile: prices are only told to who wants something.
+        let only = entry.saved.only_files.as_ref();
+        let only = only.map(|only| only.iter().map(|index| *index as usize).collect());
         let (folder, peers) = (entry.saved.folder.clone(), entry.saved.peers.clone());
         let added = run
             .node
@@ -359,18 +357,14 @@ impl Session {
         }
     }
 
-    /// A torrent that was asking goes on: its wanted files are fetched, and paid for as its terms say.
+    /// A torrent that was asking goes on, paid for as its terms say.
     pub(super) async fn start_wanted(
         &self,
         run: &Arc<Running>,
         hash: InfoHash,
     ) -> Result<(), Problem> {
-        let entry = run.entry(hash)?;
         run.apply_terms(&self.settings(), hash).await?;
-        let (Some(handle), Some(metainfo)) = (entry.handle, run.metainfo(hash)) else {
-            return Ok(());
-        };
-        choose(&handle, &metainfo, entry.saved.only_files.as_deref()).await
+        run.reconnect(hash).await
     }
 
     /// Starts all torrents that were not paused, one after another.

@@ -304,7 +304,11 @@ impl Session {
             active.map(|entry| entry.saved.info_hash).collect()
         };
         for hash in active {
-            if let Err(problem) = run.apply_terms(&settings, hash).await {
+            let mut set = run.apply_terms(&settings, hash).await;
+            if set.is_ok() && stopped.is_none() {
+                set = run.reconnect(hash).await;
+            }
+            if let Err(problem) = set {
                 tracing::warn!(info_hash = %hash, "{problem}");
             }
         }

@@ -241,6 +241,21 @@ impl Running {
         set.map_err(|error| super::add::node_problem(&error))
     }
 
+    /// Drops a torrent's connections and makes them anew: one that was made while nothing was paid
+    /// does not begin to pay.
+    pub async fn reconnect(&self, hash: InfoHash) -> Result<(), Problem> {
+        let entry = self.entry(hash)?;
+        let Some(handle) = entry.handle.filter(|_| !entry.saved.paused) else {
+            return Ok(());
+        };
+        // While its files are checked it has no connections yet.
+        if handle.pieces_have().is_none() || entry.saved.completed.is_some() {
+            return Ok(());
+        }
+        handle.pause().await.map_err(super::add::engine_problem)?;
+        handle.resume().await.map_err(super::add::engine_problem)
+    }
+
     /// The torrent's own budget, and no more than its part of what the budgets for all leave.
     fn share_of_budget(&self, settings: &Settings, entry: &Entry) -> Option<Units> {
         let own = entry.saved.terms.budget;

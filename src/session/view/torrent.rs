@@ -9,7 +9,8 @@ use crate::units::{Day, InfoHash, PricePerGib, Units, UnixMs};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Added, and waits for a yes: its estimate is being made, nothing is downloaded or paid.
+    /// Added, and waits for a yes: its estimate is being made, nothing is paid; free peers may give
+    /// something meanwhile.
     Asking,
     /// Asks peers for the metadata of a magnet link.
     FetchingMetadata,
