@@ -127,7 +127,7 @@ export class World {
   async seeder(name, payload, price) {
     await this.run(name, 'wallet', 'init', '--no-passphrase', '--broker', this.brokerUrl);
     const part = this.start(['seed', payload.torrent, '--data', payload.data, '--price', String(price), '--free', 'off', '--broker', this.brokerUrl, '--with-parent', ...this.global(name)]);
-    return (await part.event('ready')).listen;
+    return { part, listen: (await part.event('ready')).listen };
   }
 
   /** The node whose page is driven. */
