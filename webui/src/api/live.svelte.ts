@@ -6,21 +6,13 @@ import { said } from '../lib/notice';
 import { toast } from '../lib/toast.svelte';
 import { adding } from '../torrents/add.svelte';
 import type { Currency } from '../lib/format';
-import type { BrokerView, NodeView, Notice, Pulse, SpeedHistory, TorrentList, TorrentRow, WalletView } from './types';
+import type { BrokerView, Event, Notice, Pulse, SpeedHistory, TorrentList, TorrentRow, WalletView } from './types';
 
 /** Points of the live graph: 15 minutes at one a second, as the node keeps them. */
 const kept = 900;
 /** Told in the list of notices only: they may come many at a time. */
 const quiet = new Set(['goes_free', 'price_above_limit', 'garbage', 'watch_added', 'auto_bought', 'auto_redeemed']);
 const tones = { info: 'good', warning: 'warn', error: 'bad' } as const;
-
-type Event =
-  | ({ type: 'pulse' } & Pulse)
-  | { type: 'torrents'; changed: TorrentRow[]; removed: string[] }
-  | ({ type: 'wallet' } & WalletView)
-  | ({ type: 'state' } & NodeView)
-  | ({ type: 'notice' } & Notice)
-  | { type: 'reload' };
 
 function seenBefore(): number {
   try {
