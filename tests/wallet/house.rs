@@ -187,6 +187,8 @@ impl Person {
             "a wallet in use is not copied like this"
         );
         let dir = tempfile::tempdir().expect("a directory");
+        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(dir.path(), owner_only).expect("ours");
         for entry in std::fs::read_dir(self.dir.path()).expect("listed") {
             let from = entry.expect("listed").path();
             if from.is_file() {
