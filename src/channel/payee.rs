@@ -115,6 +115,10 @@ pub enum PayeeAction {
     Left {
         /// c of the spend.
         spend: Commitment,
+        /// Units ticked. The wallet may not have noted the last of them yet.
+        k: u32,
+        /// What shows them, the anchor for none.
+        wk: ChainValue,
         /// Bytes that this connection and earlier ones left unpaid.
         unpaid_bytes: u64,
         /// Whether its payer was here, so that the deadline begins anew.

@@ -142,7 +142,8 @@ impl Link {
         let place = (self.id, channel);
         if let Some(unpaid_bytes) = self.shared.take_up(now, spend, shown, place) {
             // The last ticks of the other connection, or its echo would pass for new.
-            let last = self.shared.ticks.borrow_mut().earned.remove(&spend);
+            let noted = self.shared.ticks.borrow_mut().earned.remove(&spend);
+            let last = self.shared.shelf.borrow().last(&spend).or(noted);
             pay.worker.send(Errand::TakeUp {
                 channel,
                 spend,
@@ -235,12 +236,15 @@ impl Link {
             }
             PayeeAction::Left {
                 spend,
+                k,
+                wk,
                 unpaid_bytes,
                 is_proven,
             } => {
                 pay.received.remove(&spend);
                 self.shared
                     .left(now, spend, self.id, unpaid_bytes, is_proven);
+                self.shared.shelf.borrow_mut().note_last(&spend, (k, wk));
             }
             _ => {}
         }

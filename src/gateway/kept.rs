@@ -24,11 +24,12 @@ impl Purse {
         });
     }
 
-    /// Closes a spend to us that is on no connection, at what is ticked, and puts the close.
-    pub fn close_kept(self: &Arc<Self>, spend: Commitment) {
+    /// Closes a spend to us that is on no connection, at `last`, or at what the wallet knows if that is
+    /// more, and puts the close.
+    pub fn close_kept(self: &Arc<Self>, spend: Commitment, last: Option<(u32, ChainValue)>) {
         let busy = Busy::new(self);
         self.runtime.spawn(async move {
-            match busy.0.wallet.close_kept(spend, None).await {
+            match busy.0.wallet.close_kept(spend, last).await {
                 Ok(Some(closed)) => {
                     let record = closed.close.record(&closed.holding, &closed.open);
                     busy.0.publish(spend, record).await;
@@ -39,17 +40,14 @@ impl Purse {
         });
     }
 
-    /// A watched record has a rival: the proof is kept, the channel closed if it is on no connection.
-    pub fn rival_found(self: &Arc<Self>, found: WatchConflict, is_in_use: bool) {
+    /// A watched record has a rival: the proof is kept.
+    pub fn rival_found(self: &Arc<Self>, found: WatchConflict) {
         let busy = Busy::new(self);
         let spend = found.spend;
         self.runtime.spawn(async move {
             let kept = busy.0.wallet.report_rival(spend, found.other).await;
             warn_if_failed("a proof of fraud", kept.map(|_| ()));
         });
-        if !is_in_use {
-            self.close_kept(spend);
-        }
     }
 
     /// Takes up what an earlier run left: puts closes that may not lie in the DHT, watches what is
@@ -67,7 +65,7 @@ impl Purse {
         for received in open.received {
             let spend = received.spend;
             if received.close.is_some() {
-                self.close_kept(spend);
+                self.close_kept(spend, None);
                 continue;
             }
             kept.push(spend);

@@ -347,8 +347,8 @@ impl Shared {
         let Some(purse) = self.purse.borrow().clone() else {
             return;
         };
-        for spend in self.shelf.borrow_mut().overdue(now, all) {
-            purse.close_kept(spend);
+        for (spend, last) in self.shelf.borrow_mut().overdue(now, all) {
+            purse.close_kept(spend, last);
         }
     }
 
@@ -356,7 +356,11 @@ impl Shared {
     pub fn conflict(&self, found: &WatchConflict) {
         let place = self.shelf.borrow().place(&found.spend);
         if let Some(purse) = self.purse.borrow().clone() {
-            purse.rival_found(found.clone(), place.is_some());
+            if place.is_none() {
+                let last = self.shelf.borrow().last(&found.spend);
+                purse.close_kept(found.spend, last);
+            }
+            purse.rival_found(found.clone());
         }
         let Some((id, channel)) = place else {
             self.shelf.borrow_mut().close(&found.spend);

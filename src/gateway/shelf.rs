@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::attribution::ConnectionId;
-use crate::coin::Commitment;
+use crate::coin::{ChainValue, Commitment};
 use crate::units::UnixMs;
 
 /// A connection's channel.
@@ -20,6 +20,8 @@ struct Entry {
     /// When it is closed, unless it is in use.
     until: UnixMs,
     unpaid_bytes: u64,
+    /// The last tick, where a connection left it in this run: the wallet may not know it yet.
+    last: Option<(u32, ChainValue)>,
 }
 
 /// What came of asking for a spend.
@@ -60,6 +62,7 @@ impl Shelf {
             asked: None,
             until: now.plus_ms(self.keep_ms),
             unpaid_bytes: 0,
+            last: None,
         };
         self.received.insert(spend, entry);
     }
@@ -72,6 +75,7 @@ impl Shelf {
             asked: None,
             until,
             unpaid_bytes: 0,
+            last: None,
         });
     }
 
@@ -141,13 +145,33 @@ impl Shelf {
         self.received.get(spend)?.held
     }
 
-    /// The spends to us that nobody came back for in time, or all that are not in use. They are to be
-    /// closed now.
-    pub fn overdue(&mut self, now: UnixMs, all: bool) -> Vec<Commitment> {
+    /// The last tick of a spend to us that a connection has left.
+    pub fn note_last(&mut self, spend: &Commitment, last: (u32, ChainValue)) {
+        if let Some(entry) = self.received.get_mut(spend) {
+            let known = entry.last.map_or(0, |(k, _)| k);
+            if last.0 >= known {
+                entry.last = Some(last);
+            }
+        }
+    }
+
+    /// The last tick of a spend to us, where a connection left it in this run.
+    #[must_use]
+    pub fn last(&self, spend: &Commitment) -> Option<(u32, ChainValue)> {
+        self.received.get(spend)?.last
+    }
+
+    /// The spends to us that nobody came back for in time, or all that are not in use, with their last
+    /// ticks. They are to be closed now.
+    pub fn overdue(
+        &mut self,
+        now: UnixMs,
+        all: bool,
+    ) -> Vec<(Commitment, Option<(u32, ChainValue)>)> {
         let is_over = |entry: &Entry| entry.held.is_none() && (all || entry.until <= now);
         let over = self.received.iter().filter(|(_, entry)| is_over(entry));
-        let over: Vec<Commitment> = over.map(|(spend, _)| *spend).collect();
-        for spend in &over {
+        let over: Vec<_> = over.map(|(spend, entry)| (*spend, entry.last)).collect();
+        for (spend, _) in &over {
             self.received.remove(spend);
         }
         over
@@ -201,8 +225,19 @@ mod tests {
         shelf.take(UnixMs(5_500), SPEND, SECOND);
         assert_eq!(shelf.overdue(UnixMs(6_500), false), [], "in use");
         shelf.leave(UnixMs(6_500), SPEND, SECOND.0, 0, false);
-        assert_eq!(shelf.overdue(UnixMs(6_500), false), [SPEND]);
+        assert_eq!(shelf.overdue(UnixMs(6_500), false), [(SPEND, None)]);
         assert_eq!(shelf.place(&SPEND), None);
+    }
+
+    #[test]
+    fn a_spend_is_closed_at_the_last_tick_though_the_wallet_may_not_know_it() {
+        let mut shelf = Shelf::new(1_000);
+        shelf.hold(UnixMs(0), SPEND, FIRST);
+        shelf.leave(UnixMs(1), SPEND, FIRST.0, 0, true);
+        let last = (7, ChainValue([7; 32]));
+        shelf.note_last(&SPEND, last);
+        shelf.note_last(&SPEND, (3, ChainValue([3; 32])));
+        assert_eq!(shelf.overdue(UnixMs(1), true), [(SPEND, Some(last))]);
     }
 
     #[test]
@@ -210,7 +245,7 @@ mod tests {
         let mut shelf = Shelf::new(1_000);
         shelf.keep(UnixMs(0), SPEND);
         assert_eq!(shelf.overdue(UnixMs(999), false), []);
-        assert_eq!(shelf.overdue(UnixMs(0), true), [SPEND]);
+        assert_eq!(shelf.overdue(UnixMs(0), true), [(SPEND, None)]);
         assert_eq!(shelf.overdue(UnixMs(1_000), false), []);
     }
 

@@ -232,6 +232,8 @@ impl Payee {
     fn give_back(&mut self, opened: &Opened, unpaid_bytes: u64, is_proven: bool) {
         self.actions.push_back(PayeeAction::Left {
             spend: opened.spend,
+            k: opened.k,
+            wk: opened.wk,
             unpaid_bytes: opened.carried_bytes.saturating_add(unpaid_bytes),
             is_proven,
         });
