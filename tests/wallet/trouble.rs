@@ -65,6 +65,7 @@ async fn with_the_broker_away_in_the_middle_what_is_at_hand_is_used() {
             .expect("at hand");
         assert_eq!(given.holding.value, Units(64));
     }
+    payer.wallet().buy(Units(16)).await.expect_err("away");
     let report = payer.wallet().redeem_all().await;
     assert!(report.is_err(), "nothing is signed while nobody answers");
     let balance = payer.balance().await;
@@ -189,6 +190,7 @@ async fn a_lost_answer_neither_loses_coins_nor_pays_twice() {
     })
     .await
     .expect("opens");
+    wallet.set_slots(payer.slots.clone()).await.expect("open");
     let report = wallet.redeem_all().await.expect("a report");
     assert_eq!((report.credited, report.unanswered), (Units(0), Units(80)));
     assert!(report.error.is_some());
