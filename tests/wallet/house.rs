@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use dpay::broker::audit::Auditor;
 use dpay::broker::{Broker, Operation, Terms};
 use dpay::cashier::wallet::{
-    Passphrase, Reading, ReserveRequest, SlotReader, Wallet, WalletConfig, WalletHandle,
+    Passphrase, Reading, ReserveRequest, SlotReader, Wallet, WalletConfig, WalletHandle, home,
 };
 use dpay::channel::{NoReserve, Reserved};
 use dpay::clock;
@@ -187,8 +187,7 @@ impl Person {
             "a wallet in use is not copied like this"
         );
         let dir = tempfile::tempdir().expect("a directory");
-        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(dir.path(), owner_only).expect("ours");
+        home::prepare(dir.path()).expect("private");
         for entry in std::fs::read_dir(self.dir.path()).expect("listed") {
             let from = entry.expect("listed").path();
             if from.is_file() {

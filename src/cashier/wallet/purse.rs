@@ -182,6 +182,7 @@ impl Purse {
             return Ok(effects);
         }
         self.reader.born().note(&self.rows, &mut rows_only);
+        self.reader.await_new(&self.rows, &rows_only);
         let step = Step::of(&rows_only, &self.rows).name();
         let is_durable = !rows_only.is_volatile();
         if is_durable {

@@ -12,7 +12,7 @@ use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::record::ClosePart;
 use crate::units::UnixMs;
 use crate::wallet::reading::{Born, Standing};
-use crate::wallet::{HoldingRow, HoldingState, Rows, choose};
+use crate::wallet::{Change, HoldingRow, HoldingState, Rows, choose};
 
 /// Slots that are read at once; each has three places.
 pub(super) const AT_ONCE: usize = 4;
@@ -92,6 +92,14 @@ impl Reader {
             (!row.is_spendable(), !is_first, row.holding.expires)
         });
         self.queue = order.into_iter().map(|row| row.holding.id).collect();
+    }
+
+    /// Puts what a change adds unread at the end of what is read ahead.
+    pub(super) fn await_new(&mut self, rows: &Rows, change: &Change) {
+        let new = change.holdings.iter().filter(|row| {
+            row.state == HoldingState::Unread && !rows.holdings.contains_key(&row.holding.id)
+        });
+        self.queue.extend(new.map(|row| row.holding.id));
     }
 
     /// Takes the DHT.
