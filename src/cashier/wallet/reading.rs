@@ -71,6 +71,9 @@ pub(super) fn standing(known: &KnownHolding) -> Standing {
     }
 }
 
+/// Whose items lie in which slot, and the holding that the broker can be asked about.
+type Place = (PublicKey, Slot, Option<HoldingId>);
+
 impl Purse {
     /// Starts readings as far as there is room for them.
     pub(super) fn send_readings(&mut self, now: UnixMs) {
@@ -109,7 +112,7 @@ impl Purse {
         job: &Job,
         list: Option<&dyn SpentCopy>,
         now: UnixMs,
-    ) -> Option<((PublicKey, Slot, Option<HoldingId>), bool)> {
+    ) -> Option<(Place, bool)> {
         match job {
             Job::Spend(id) => {
                 let row = self.rows.holdings.get(id).filter(|row| waits(row))?;

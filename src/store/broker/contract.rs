@@ -89,7 +89,7 @@ pub(super) fn holding(n: u8, state: HoldingState) -> Row {
     Row::Holding(HoldingRow {
         id: HoldingId([n; 32]),
         coin: HoldingId([200; 32]),
-        parent: (n % 2 == 0).then_some(HoldingId([199; 32])),
+        parent: n.is_multiple_of(2).then_some(HoldingId([199; 32])),
         value: Units(64),
         key: PublicKey([2; 32]),
         certificate: vec![3; 158],
@@ -113,7 +113,7 @@ pub(super) fn contest(n: u8, state: ContestState) -> Row {
         coin: HoldingId([200; 32]),
         signer: PublicKey([2; 32]),
         offender: PublicKey([1; 32]),
-        late: n % 2 == 0,
+        late: n.is_multiple_of(2),
         opened: UnixMs(4),
         evidence: 5,
         due: UnixMs(u64::from(n) * 10),
