@@ -384,6 +384,8 @@ async fn a_full_disk_refuses_a_spend_before_it_is_signed() {
         (unsigned(&before), before.held),
         (unsigned(&after), after.held)
     );
+    // Half of a wallet may be locked, the balance at the broker counted in.
+    payer.until("known", |b| b.broker_balance.is_some()).await;
     let reserved = payer.reserve(wish(1, 16)).await.expect("at hand");
     payer
         .wallet()
