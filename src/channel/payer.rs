@@ -65,6 +65,8 @@ pub struct Payer {
     /// Value of the last channel that was closed honestly or ticked through.
     last_done: Option<Units>,
     failures: u32,
+    /// How often in a row the wallet said that nothing is there yet.
+    not_yet: u32,
     /// Spends that were refused with nothing paid.
     used_up: u32,
     /// Proofs of fraud that the payee showed.
@@ -109,6 +111,7 @@ impl Payer {
             done_units: Units::ZERO,
             last_done: None,
             failures: 0,
+            not_yet: 0,
             used_up: 0,
             proofs: 0,
             counts: false,
@@ -185,6 +188,7 @@ impl Payer {
         );
         match answer {
             Ok(reserved) if waits => {
+                self.not_yet = 0;
                 self.free = None;
                 self.told = None;
                 self.counts = true;

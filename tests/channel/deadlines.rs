@@ -1,7 +1,7 @@
 //! Every state has a deadline: whoever does not answer is not waited for, and what was set aside
 //! for it comes back.
 
-use dpay::channel::{FreeReason, Payer, PayerAction, PayerTerms};
+use dpay::channel::{FreeReason, NoReserve, Payer, PayerAction, PayerTerms};
 use dpay::coin::{Commitment, HoldingId};
 use dpay::units::{PricePerGib, Units};
 use dpay::wire::message::{FreePolicy, Message, Offer, RefuseReason};
@@ -73,6 +73,25 @@ fn durable(world: &mut World, payer: &mut Payer, holding: HoldingId) -> Commitme
     let (open, chain) = world.purse.commit(holding, certificate);
     payer.handle_open_durable(world.now, 0, holding, open, chain);
     open.commitment(&holding)
+}
+
+#[test]
+fn what_is_not_there_yet_is_asked_for_again_soon_and_then_less_often() {
+    let mut world = world();
+    let mut payer = payer(&world);
+    let mut waits_ms = Vec::new();
+    let mut asked = actions(&mut payer);
+    for _ in 0..6 {
+        let Some(PayerAction::Reserve { channel, .. }) = asked.last() else {
+            panic!("not asked: {asked:?}");
+        };
+        payer.handle_reserved(world.now, *channel, Err(NoReserve::NotYet));
+        assert_eq!(actions(&mut payer), [], "nobody is told: it comes");
+        let (waited_ms, again) = pass(&mut world, &mut payer);
+        waits_ms.push(waited_ms);
+        asked = again;
+    }
+    assert_eq!(waits_ms, [25, 50, 100, 200, 250, 250]);
 }
 
 #[test]

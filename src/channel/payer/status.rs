@@ -10,6 +10,11 @@ use crate::wire::message::RefuseReason;
 /// Pieces that window and risk always hold.
 const LEAST_PIECES: usize = 3;
 
+/// What is being read or bought is asked for again after this, and each time after twice as long.
+const NOT_YET_FIRST_MS: u64 = 25;
+/// And at the latest after this.
+const NOT_YET_MOST_MS: u64 = 250;
+
 /// Why a peer is used without being paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreeReason {
@@ -47,7 +52,7 @@ impl FreeReason {
     /// How long until it makes sense to try again; `None` for never on this connection.
     const fn retry_ms(self) -> Option<u64> {
         match self {
-            FreeReason::Wallet(NoReserve::NotYet) => Some(250),
+            FreeReason::Wallet(NoReserve::NotYet) => Some(NOT_YET_MOST_MS),
             FreeReason::Wallet(NoReserve::WalletLimit | NoReserve::OverBudget) => Some(10_000),
             FreeReason::Wallet(NoReserve::NoFunds) => Some(30_000),
             FreeReason::NoSpend | FreeReason::NoWallet => Some(30_000),
@@ -175,7 +180,13 @@ impl Payer {
     /// Nothing new is proposed until the reason may have passed. Says so where it is news.
     pub(super) fn go_free(&mut self, now: UnixMs, reason: FreeReason) {
         let out_of_tries = self.failures >= MAX_FAILED_PROPOSALS;
-        let retry_ms = reason.retry_ms().filter(|_| !out_of_tries);
+        let mut retry_ms = reason.retry_ms().filter(|_| !out_of_tries);
+        if reason == FreeReason::Wallet(NoReserve::NotYet) {
+            // A slot is read in some tens of milliseconds: the first byte should not wait for more.
+            let soon_ms = NOT_YET_FIRST_MS << self.not_yet.min(4);
+            retry_ms = retry_ms.map(|ms| ms.min(soon_ms));
+            self.not_yet = self.not_yet.saturating_add(1);
+        }
         let retry_at = retry_ms.map(|ms| now.plus_ms(ms));
         self.free = Some(Free { reason, retry_at });
         let passes_soon = matches!(retry_ms, Some(0..1_000));
