@@ -1,5 +1,5 @@
-//! DHT nets on loopback for measurements and tests: nodes of our own (`mainline`), nodes of
-//! libtorrent as they make up most of the public DHT, and a mix of both.
+//! DHT nets on loopback for measurements and tests: nodes of our own, nodes of libtorrent
+//! as they make up most of the public DHT, nodes that let a record be overwritten, and a mix.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -22,11 +22,13 @@ const TOLD: usize = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetKind {
-    /// Servers of the `mainline` crate, as we run them
+    /// Our own nodes: servers of the `mainline` crate that keep the first record
+    Dpay,
+    /// Servers of the `mainline` crate as other programs run them: a record can be overwritten
     Mainline,
     /// Nodes of libtorrent, as in qBittorrent and Deluge
     Libtorrent,
-    /// Half of each
+    /// Half `mainline`, half `libtorrent`
     Mixed,
 }
 
@@ -35,7 +37,7 @@ pub struct DhtNet {
     /// Where its nodes are.
     pub addrs: Vec<SocketAddrV4>,
     bootstrap: Vec<String>,
-    _mainline: Option<Net>,
+    _ours: Option<Net>,
     _libtorrent: Option<Proc>,
     /// How long it took until the nodes knew each other.
     pub settled_in: Duration,
@@ -51,7 +53,7 @@ pub fn python(given: Option<&Path>) -> PathBuf {
 }
 
 impl DhtNet {
-    /// Starts `count` nodes, settled. Of our own kind, `round_trip` is the distance from everybody,
+    /// Starts `count` nodes, settled. Of the `mainline` crate, `round_trip` is the distance from everybody,
     /// and `hostile` of them show each payee what that payee put and nothing else.
     ///
     /// # Errors
@@ -65,14 +67,14 @@ impl DhtNet {
     ) -> Result<DhtNet> {
         let begun = Instant::now();
         let foreign = match kind {
-            NetKind::Mainline => 0,
+            NetKind::Dpay | NetKind::Mainline => 0,
             NetKind::Libtorrent => count,
             NetKind::Mixed => count / 2,
         };
         let mut net = DhtNet {
             addrs: Vec::new(),
             bootstrap: Vec::new(),
-            _mainline: None,
+            _ours: None,
             _libtorrent: None,
             settled_in: Duration::ZERO,
         };
@@ -88,10 +90,11 @@ impl DhtNet {
                 others: net.bootstrap.clone(),
                 round_trip,
                 hostile,
+                overwritable: kind != NetKind::Dpay,
             };
             let own = Net::start(&plan).await?;
             net.join(own.addrs());
-            net._mainline = Some(own);
+            net._ours = Some(own);
         }
         net.settled_in = begun.elapsed();
         Ok(net)

@@ -31,7 +31,7 @@ const LOWER_SEQ: i64 = 5;
 #[derive(Debug, clap::Args)]
 pub struct DoubleSpendArgs {
     /// What the net is made of
-    #[arg(long, value_enum, default_value = "mainline")]
+    #[arg(long, value_enum, default_value = "dpay")]
     pub net: NetKind,
     /// Nodes in the net
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(8..=250))]
@@ -45,10 +45,10 @@ pub struct DoubleSpendArgs {
     /// Nearest nodes that hold the other record when it is placed in advance
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub nearest: usize,
-    /// Distance of our own nodes from everybody, in milliseconds there and back (0: the machine's own)
+    /// Distance of nodes of the `mainline` crate from everybody, in milliseconds there and back (0: the machine's own)
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=300))]
     pub round_trip_ms: u64,
-    /// Share of our own nodes that are hostile and show each payee only what that payee put
+    /// Share of the nodes of the `mainline` crate that are hostile and show each payee only what that payee put
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=100))]
     pub hostile_percent: u16,
     /// When a payee gives up, in milliseconds
@@ -141,14 +141,14 @@ impl Campaign {
         let python = python(args.python.as_deref());
         let round_trip = Duration::from_millis(args.round_trip_ms);
         let own: usize = match args.net {
-            NetKind::Mainline => args.nodes.into(),
+            NetKind::Dpay | NetKind::Mainline => args.nodes.into(),
             NetKind::Mixed => usize::from(args.nodes - args.nodes / 2),
             NetKind::Libtorrent => 0,
         };
         let hostile = own * usize::from(args.hostile_percent) / 100;
         ensure!(
             args.hostile_percent == 0 || hostile > 0,
-            "only nodes of our own kind can be hostile; take --net mainline or mixed"
+            "nodes of libtorrent cannot be made hostile; take --net dpay, mainline or mixed"
         );
         let nodes = args.nodes.into();
         let net = DhtNet::start(args.net, nodes, round_trip, hostile, &python).await?;

@@ -35,6 +35,7 @@
 mod accept;
 mod counters;
 mod door;
+mod first_kept;
 mod locks;
 mod neighbours;
 mod net;

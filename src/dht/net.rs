@@ -27,6 +27,8 @@ pub struct NetPlan {
     /// How many of them are hostile: they show what they are given to nobody but the giver, so
     /// that each of two payees finds its own record there and no other.
     pub hostile: usize,
+    /// Whether a second value overwrites one at the highest seq: [`DhtConfig::overwritable`].
+    pub overwritable: bool,
 }
 
 /// A private network of server nodes, for as long as it is held.
@@ -91,6 +93,7 @@ pub async fn run_nodes(count: usize, ip: Ipv4Addr) -> Result<Vec<DhtNode>, DhtEr
         others: Vec::new(),
         round_trip: Duration::ZERO,
         hostile: 0,
+        overwritable: false,
     };
     Ok(Net::start(&plan).await?.nodes)
 }
@@ -118,6 +121,7 @@ async fn start(plan: &NetPlan) -> Result<Net, DhtError> {
             bind: *bind,
             bootstrap: own.chain(plan.others.iter().cloned()).collect(),
             server: true,
+            overwritable: plan.overwritable,
             clients: 1,
             request_timeout_ms: 400,
             ..DhtConfig::default()

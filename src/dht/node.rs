@@ -34,6 +34,9 @@ pub struct DhtConfig {
     /// to nodes that use short transaction ids, as libtorrent does: for private networks, or where
     /// the address is reachable from outside.
     pub server: bool,
+    /// Whether a server lets a second value overwrite one at the highest seq, as other programs'
+    /// nodes of this kind do: no. Yes only in tests and measurements.
+    pub overwritable: bool,
     /// How long to wait for one answer, 400 to 700 ms. A read of all answers waits this long when
     /// a single node is dead.
     pub request_timeout_ms: u64,
@@ -57,6 +60,7 @@ impl Default for DhtConfig {
                 .map(str::to_owned)
                 .to_vec(),
             server: false,
+            overwritable: false,
             request_timeout_ms: 500,
             min_answers: 8,
             clients: 2,
@@ -132,6 +136,7 @@ impl DhtNode {
             bootstrap,
             bootstrap_each,
             server: config.server,
+            overwritable: config.overwritable,
             request_timeout: Duration::from_millis(config.request_timeout_ms),
         };
         let pool = Arc::new(Pool::start(settings, config.clients).await?);

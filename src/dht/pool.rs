@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::DhtError;
 use super::counters::{Tally, count};
+use super::first_kept::FirstKept;
 use super::locks::{TargetBytes, TargetLocks};
 
 /// Operations in flight per client; more overflow its receive buffer.
@@ -24,7 +26,7 @@ const OPERATION_LIMIT: Duration = Duration::from_secs(15);
 /// Between datagrams that keep a client awake while it works.
 const WAKE_EVERY: Duration = Duration::from_millis(5);
 /// Items a server keeps: at the crate's default of 1000 a flood pushes records out in seconds.
-const SERVER_ITEMS: usize = 100_000;
+const SERVER_ITEMS: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
 /// How often a node tries to come back to its own address.
 const REBIND_TRIES: u32 = 20;
 /// Pause between those tries.
@@ -40,6 +42,7 @@ pub(super) struct ClientSettings {
     /// them in every look-up until it knows as many nodes.
     pub(super) bootstrap_each: usize,
     pub(super) server: bool,
+    pub(super) overwritable: bool,
     pub(super) request_timeout: Duration,
 }
 
@@ -48,15 +51,19 @@ impl ClientSettings {
     pub(super) fn build(&self) -> Result<AsyncDht, DhtError> {
         // The crate panics, most of the time, where it cannot bind.
         std::net::UdpSocket::bind(self.bind).map_err(|source| self.not_bound(source))?;
+        let mut server = ServerSettings {
+            max_mutable_values: SERVER_ITEMS.get(),
+            ..ServerSettings::default()
+        };
+        if !self.overwritable {
+            server.filter = Box::new(FirstKept::new(SERVER_ITEMS));
+        }
         let mut builder = Dht::builder();
         builder
             .bind_address(*self.bind.ip())
             .port(self.bind.port())
             .request_timeout(self.request_timeout)
-            .server_settings(ServerSettings {
-                max_mutable_values: SERVER_ITEMS,
-                ..ServerSettings::default()
-            })
+            .server_settings(server)
             .bootstrap(&self.bootstrap);
         if let Some(ip) = self.public_ip {
             builder.public_ip(ip);
@@ -328,6 +335,7 @@ mod tests {
             bootstrap: Vec::new(),
             bootstrap_each: 3,
             server,
+            overwritable: false,
             request_timeout: Duration::from_millis(400),
         };
         Pool::start(settings, count).await.expect("starts")

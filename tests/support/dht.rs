@@ -7,7 +7,7 @@ use dpay::cli::dht_net::{DhtNet, NetKind, python};
 use dpay::coin::statement::{Close, Spend};
 use dpay::coin::{ChainValue, HoldingId, RecordKey, SecretKey, Statement};
 use dpay::dht::rogue::{self, Form};
-use dpay::dht::{Acceptance, DhtConfig, DhtError, DhtNode, run_nodes};
+use dpay::dht::{Acceptance, DhtConfig, DhtError, DhtNode, Net, NetPlan, run_nodes};
 use dpay::record::{Item, SignedRecord, Slot, Verdict, close_record_key, commitment};
 use dpay::units::InfoHash;
 use tokio::net::UdpSocket;
@@ -87,6 +87,20 @@ impl MainlineNet {
         MainlineNet { nodes }
     }
 
+    /// One whose nodes let a record be overwritten.
+    pub async fn overwritable(count: usize) -> MainlineNet {
+        let plan = NetPlan {
+            count,
+            ip: Ipv4Addr::LOCALHOST,
+            others: Vec::new(),
+            round_trip: Duration::ZERO,
+            hostile: 0,
+            overwritable: true,
+        };
+        let nodes = Net::start(&plan).await.expect("a net").nodes;
+        MainlineNet { nodes }
+    }
+
     /// Where to join it.
     pub fn bootstrap(&self) -> Vec<String> {
         let first = self.nodes.iter().take(3);
@@ -98,7 +112,8 @@ impl MainlineNet {
         self.nodes.iter().map(DhtNode::addr).collect()
     }
 
-    /// Nodes that were stopped, at their addresses again, with nothing stored.
+    /// Nodes that were stopped, at their addresses again, with nothing stored; they let records be
+    /// overwritten.
     pub async fn again(addrs: &[SocketAddrV4]) -> MainlineNet {
         let starting = addrs.iter().map(|own| async move {
             let others = addrs.iter().filter(|other| *other != own);
@@ -108,6 +123,7 @@ impl MainlineNet {
                     bind: *own,
                     bootstrap: others.clone(),
                     server: true,
+                    overwritable: true,
                     clients: 1,
                     ..DhtConfig::default()
                 };
@@ -122,10 +138,9 @@ impl MainlineNet {
         MainlineNet { nodes }
     }
 
-    /// Puts any item at all nodes, without cas.
-    pub async fn put(&self, item: &Item) {
-        let addrs = self.addrs();
-        assert!(rogue::put(&addrs, item, Form::Signed).await >= addrs.len() / 2);
+    /// Puts any item at all nodes, without cas; how many took it.
+    pub async fn put(&self, item: &Item) -> usize {
+        rogue::put(&self.addrs(), item, Form::Signed).await
     }
 }
 
