@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::CashierError;
+use super::cheat::Cheat;
 use super::counter::Counter;
 use super::door::{BrokerDoor, DoorError};
 use super::handle::WalletHandle;
@@ -42,6 +43,8 @@ pub struct WalletConfig {
     pub keep: Option<Rules>,
     /// Most pages that the database may have; none: as many as the disk holds.
     pub max_pages: Option<u32>,
+    /// In what it cheats; none but in `dpay demo --cheat`.
+    pub cheat: Option<Cheat>,
 }
 
 impl WalletConfig {
@@ -56,6 +59,7 @@ impl WalletConfig {
             expects_dht: true,
             keep: Some(Rules::default()),
             max_pages: None,
+            cheat: None,
         }
     }
 
