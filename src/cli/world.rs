@@ -68,6 +68,7 @@ pub struct World {
     pub broker_key: String,
     /// Seconds by which the clocks of whatever starts from now on are ahead; DHT nodes have none.
     pub clock_offset_s: i64,
+    dht_addresses: Vec<String>,
     options: WorldOptions,
 }
 
@@ -103,6 +104,7 @@ impl World {
             broker_url: String::new(),
             broker_key: String::new(),
             clock_offset_s: 0,
+            dht_addresses: Vec::new(),
             options,
         };
         world.start_dht().await?;
@@ -121,10 +123,24 @@ impl World {
         }
     }
 
-    /// Every node is told of all others: the crate's nodes do not learn of those that only ask them.
+    /// Starts the nodes again at the addresses where they were, with nothing stored, after they were
+    /// killed.
+    ///
+    /// # Errors
+    /// When one of them does not start: somebody else may have its port.
+    pub async fn restart_dht(&mut self) -> Result<()> {
+        let addresses = self.dht_addresses.clone();
+        self.start_dht_at(&addresses).await
+    }
+
     async fn start_dht_nodes(&mut self) -> Result<()> {
-        self.dht.clear();
         let addresses = free_udp_ports(self.options.dht_nodes)?;
+        self.start_dht_at(&addresses).await
+    }
+
+    /// Every node is told of all others: the crate's nodes do not learn of those that only ask them.
+    async fn start_dht_at(&mut self, addresses: &[String]) -> Result<()> {
+        self.dht.clear();
         for (n, own) in addresses.iter().enumerate() {
             let mut args: Vec<String> = ["dht-node", "--json", "--with-parent", "--listen"]
                 .map(str::to_owned)
@@ -139,7 +155,8 @@ impl World {
         let starting = self.dht.iter_mut();
         let starting = starting.map(|node| node.wait_for("ready", READY_TIMEOUT));
         futures::future::try_join_all(starting).await?;
-        self.bootstrap = addresses.into_iter().take(3).collect();
+        self.bootstrap = addresses.iter().take(3).cloned().collect();
+        self.dht_addresses = addresses.to_vec();
         Ok(())
     }
 

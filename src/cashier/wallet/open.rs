@@ -16,6 +16,7 @@ use crate::coin::Seed;
 use crate::coin::keys::SecretKey;
 use crate::store::wallet::{SqliteOptions, SqliteStore, StoreError, WalletStore, WriterLock};
 use crate::wallet::keeping::Rules;
+use crate::wallet::reading::Born;
 use crate::wallet::receipt::Receipt;
 use crate::wallet::{
     Balance, HoldingState, JournalEntry, JournalKind, JournalLine, Limits, Origin, PinnedBroker,
@@ -188,7 +189,8 @@ impl Wallet {
             max_pages: None,
         };
         let store = SqliteStore::open(home, options).await?;
-        Ok(WalletReader { store })
+        let home = home.to_path_buf();
+        Ok(WalletReader { store, home })
     }
 }
 
@@ -196,15 +198,21 @@ impl Wallet {
 #[derive(Debug)]
 pub struct WalletReader {
     store: SqliteStore,
+    home: PathBuf,
 }
 
 impl WalletReader {
-    /// What the wallet holds, as far as it is on disk.
+    /// What the wallet holds, as far as it is on disk. Where no process has the wallet open, all that is
+    /// unsigned is of an earlier run: whoever opens it next reads its slots before it is used.
     ///
     /// # Errors
     /// What hinders reading.
     pub async fn balance(&self) -> Result<Balance, StoreError> {
-        Ok(Balance::of(&self.store.load().await?, clock::now()))
+        let mut rows = self.store.load().await?;
+        if !WriterLock::is_taken(&self.home) {
+            Born::default().mark(&mut rows);
+        }
+        Ok(Balance::of(&rows, clock::now()))
     }
 
     /// The newest `limit` lines of the journal, oldest first.
