@@ -9,7 +9,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::cashier::wallet::{
-    CashierError, Keeper, Passphrase, Wallet, WalletConfig, WalletHandle,
+    CashierError, Cheat, Keeper, Passphrase, Wallet, WalletConfig, WalletHandle,
 };
 use crate::dht::tracker::Tracker;
 use crate::dht::{DhtConfig, DhtError, DhtNode};
@@ -73,6 +73,8 @@ pub struct NodeConfig {
     pub piece_memory_bytes: u64,
     /// Where notes of verified pieces are kept for a fast start; none: files are hashed at each.
     pub resume_dir: Option<PathBuf>,
+    /// In what the wallet cheats; none but in `dpay demo --cheat`.
+    pub cheat: Option<Cheat>,
 }
 
 /// What a torrent costs and may cost.
@@ -149,6 +151,7 @@ impl Node {
         let mut wallet = WalletConfig::new(&config.home, config.broker_url.clone());
         wallet.payee_keys = config.payee_keys;
         wallet.keep = Some(config.keep);
+        wallet.cheat.clone_from(&config.cheat);
         let wallet = Wallet::open(wallet, &config.passphrase).await?;
         let mut gateway_config = GatewayConfig::new(config.listen);
         gateway_config.debts_file = Some(config.home.join(DEBTS_FILE));

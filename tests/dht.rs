@@ -178,6 +178,33 @@ async fn a_coin_opened_with_two_payees_at_once_is_never_accepted_by_both() {
 }
 
 /// Opens coins with both payees at the same moment; how many of the two accepted, per coin.
+/// As many as find room on one machine, each with a DHT client of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coin_opened_with_a_hundred_payees_at_once_is_accepted_by_one_at_most() {
+    const PAYEES: u8 = 100;
+    let net = MainlineNet::start(16).await;
+    let payees = futures::future::join_all((0..PAYEES).map(|_| client(&net, 1))).await;
+    let opening = (1..).zip(&payees);
+    let opening = opening.map(|(number, payee)| payee.accept(vec![spend(coin(9), number)]));
+    let said = futures::future::join_all(opening).await;
+    let refused = said
+        .iter()
+        .filter(|said| matches!(said.verdict, Verdict::Conflict(_)));
+    let (accepted, refused) = (count_accepted(&said), refused.count());
+    println!("{accepted} of {PAYEES} payees accepted, {refused} saw another spend");
+    assert!(accepted <= 1, "{accepted} accepted");
+    assert!(
+        refused >= usize::from(PAYEES) / 2,
+        "{refused} saw a conflict"
+    );
+    // Who asks when it is over sees that it was spent.
+    let late = client(&net, 1)
+        .await
+        .accept(vec![spend(coin(9), PAYEES + 1)])
+        .await;
+    assert!(matches!(late.verdict, Verdict::Conflict(_)), "{late:?}");
+}
+
 async fn race(first: &DhtNode, second: &DhtNode, coins: u8) -> Vec<usize> {
     let mut accepted = Vec::new();
     for number in 100..100 + coins {

@@ -7,7 +7,7 @@
 //! | `home` | the directory, readable by its owner only; the seed file in it |
 //! | `handle` | [`WalletHandle`]: what the gateway and the commands call |
 //! | `purse` | the task: one message after another, decide, write, release |
-//! | `reserving` | a holding for a channel |
+//! | `reserving`, `spending` | a holding for a channel; its one spend |
 //! | `reader`, `reading`, `slots` | reading slots before anything of an earlier run is signed for |
 //! | `redeeming` | what may be redeemed, and what waits for a reading |
 //! | `watch` | the spent list, notices of the broker, proofs of fraud |
@@ -20,10 +20,12 @@
 //! | `kept` | channels that outlive their connection |
 //! | `proofs` | proofs of fraud: checked and kept |
 //! | `checks` | what the spent list says about a path |
+//! | `cheat` | a payer that cheats, for `dpay demo --cheat` |
 //! | `keeper`, `keeping`, `chores` | the wallet's promises kept by themselves: in the DHT, and at the broker |
 
 mod answers;
 pub mod backup;
+pub mod cheat;
 pub mod checks;
 mod chores;
 pub mod counter;
@@ -44,6 +46,7 @@ mod redeeming;
 mod reserving;
 mod sealed;
 pub mod slots;
+mod spending;
 pub mod told;
 pub mod watch;
 
@@ -53,9 +56,10 @@ use crate::coin::ids::Commitment;
 use crate::store::wallet::StoreError;
 use crate::wallet::WalletError;
 
+pub use cheat::{Cheat, SpentTo, Trick, Tried};
 pub use checks::{SpentCheck, SpentCopy};
 pub use chores::{Chore, Done, PresentReport};
-pub use door::{Account, BrokerDoor, DoorError, Shown};
+pub use door::{Account, BrokerDoor, DoorError, RedeemAnswer, Shown};
 pub use handle::WalletHandle;
 pub use home::{HomeError, Passphrase};
 pub use keeper::{Keeper, Round};

@@ -1,15 +1,20 @@
 //! `dpay demo`: the whole main job on loopback, each part a child process of this same binary: a
 //! broker, DHT nodes, seeders, and a leecher that downloads from them and pays per verified piece.
 
+mod caught;
+mod cheat;
+mod stage;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
+
+use stage::Stage;
 
 use super::scratch::udp_packets_sent;
 pub(super) use super::scratch::{TempDir, write_payload};
@@ -20,8 +25,6 @@ use crate::session::log::LogBook;
 /// The sample that the demonstration downloads when no size is given.
 pub(super) const SAMPLE_NAME: &str = "lighthouse-log.txt";
 pub(super) const SAMPLE: &[u8] = include_bytes!("../../torrents/lighthouse-log.txt");
-/// Units put into the leecher's account.
-const DEPOSIT_UNITS: u64 = 200_000;
 /// How long a seeder may take to stop, closing its channels.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -47,6 +50,10 @@ pub struct DemoArgs {
     /// Keep everything below this directory instead of a temporary one
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Let the leecher cheat instead: it spends one coin with two seeders at once, and redeems another
+    /// after its channel was accepted
+    #[arg(long, conflicts_with = "ui")]
+    pub cheat: bool,
     /// Open such a world behind the node's page instead, with play money, until told to stop
     #[arg(long, conflicts_with_all = ["size_mib", "piece_kib"])]
     pub ui: bool,
@@ -167,20 +174,6 @@ fn number(value: &Value, key: &str) -> Result<u64> {
         .with_context(|| format!("no number {key} in {value}"))
 }
 
-fn sha256(path: &Path) -> Result<Vec<u8>> {
-    let mut file =
-        fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let got = std::io::Read::read(&mut file, &mut buffer)?;
-        if got == 0 {
-            return Ok(hasher.finalize().to_vec());
-        }
-        hasher.update(&buffer[..got]);
-    }
-}
-
 /// Runs the demonstration and prints what came of it.
 ///
 /// # Errors
@@ -207,6 +200,11 @@ pub async fn run(args: DemoArgs, global: &Global, book: &LogBook) -> Result<u8> 
         return super::daemon::serve(&node, global, &home, book, true).await;
     }
     let steps = Steps::new(global.json);
+    if args.cheat {
+        let report = cheat::play(&args, &root, &steps).await?;
+        drop(steps);
+        return report.show(args.keep.as_deref(), global.json);
+    }
     let report = play(&args, &root, &steps).await?;
     drop(steps);
     if global.json {
@@ -224,99 +222,33 @@ pub async fn run(args: DemoArgs, global: &Global, book: &LogBook) -> Result<u8> 
 
 pub(super) async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<DemoReport> {
     let started = Instant::now();
-    let exe = std::env::current_exe().context("cannot find this program's own file")?;
-    steps.say(format!(
-        "starting {} DHT nodes and a broker",
-        args.dht_nodes
-    ));
     let options = WorldOptions {
         dht_nodes: usize::from(args.dht_nodes),
-        hold_s: 0,
+        ..WorldOptions::default()
     };
-    let mut world = World::start(&exe, root, options).await?;
-
-    let data = root.join("seeded");
-    fs::create_dir_all(&data)?;
-    let payload = match args.size_mib {
-        Some(mib) => {
-            let path = data.join(format!("payload-{mib}-mib.bin"));
-            write_payload(&path, mib << 20)?;
-            path
-        }
-        None => {
-            let path = data.join(SAMPLE_NAME);
-            fs::write(&path, SAMPLE)?;
-            path
-        }
-    };
-    let torrent = root.join("payload.torrent");
-    let (payload_text, torrent_text) =
-        (payload.display().to_string(), torrent.display().to_string());
-    let piece_kib = args.piece_kib.or(args.size_mib.is_none().then_some(64));
-    let piece_kib = piece_kib.map(|kib| kib.to_string());
-    let mut create = vec!["create", &payload_text, "-o", &torrent_text];
-    if let Some(kib) = &piece_kib {
-        create.extend(["--piece-kib", kib]);
-    }
-    world.must("maker", &create).await?;
-
-    steps.say(format!("starting {} seeders", args.seeders));
-    let price = args.price.to_string();
-    let mut seeders = Vec::new();
-    for n in 1..=args.seeders {
-        let name = format!("seeder-{n}");
-        world.wallet(&name, 0).await?;
-        let extra = ["--price", price.as_str(), "--free", "off"];
-        let (seeder, address) = world.seeder(&name, &torrent, &data, &extra).await?;
-        seeders.push((name, seeder, address));
-    }
-    steps.say("funding the leecher's wallet".into());
-    world.wallet("leecher", DEPOSIT_UNITS).await?;
-
-    let output = root.join("downloaded");
-    let addresses: Vec<String> = seeders.iter().map(|(_, _, a)| a.clone()).collect();
-    let mut extra: Vec<&str> = vec!["--max-price", &price];
-    for address in &addresses {
-        extra.extend(["--peer", address]);
-    }
+    let mut stage = Stage::set(args, root, steps, options).await?;
     let sent_before = udp_packets_sent();
-    let leecher = world.download("leecher", &torrent_text, &output, &extra)?;
-    let done = follow(leecher, steps).await?;
+    let mut leecher = stage.leecher(args, &[])?;
+    let done = follow(&mut leecher, steps).await?;
 
     steps.say("seeders close and redeem".into());
     let mut stopped = Vec::new();
-    for (name, seeder, _) in &mut seeders {
-        let code = seeder.stop(STOP_TIMEOUT).await?;
-        ensure!(
-            code == 0,
-            "{name} stopped with code {code}: {}",
-            seeder.stderr().await
-        );
-        let line = seeder.last("stopped").cloned();
-        stopped.push(line.with_context(|| format!("{name} did not say how it stopped"))?);
+    for (name, seeder, _) in &mut stage.seeders {
+        stopped.push(stage::stop(name, seeder).await?);
     }
     let sent = udp_packets_sent().saturating_sub(sent_before);
     let lines = stopped.iter().chain([&done]);
     let wakes: u64 = lines.filter_map(|line| line["dht_wakes"].as_u64()).sum();
-    let mut report = settle(&world, args, &seeders, &stopped, &done).await?;
+    let mut report = settle(&stage.world, args, &stage.seeders, &stopped, &done).await?;
     report.udp_packets = sent.saturating_sub(wakes);
-    report.sha256_ok = match payload.file_name() {
-        Some(name) => sha256(&payload)? == sha256(&output.join(name))?,
-        None => false,
-    };
+    report.sha256_ok = stage.is_same()?;
     steps.say("stopping".into());
-    if let Some(mut broker) = world.broker.take() {
-        broker.stop(STOP_TIMEOUT).await?;
-        let stopped = broker
-            .last("stopped")
-            .context("the broker did not stop in order")?;
-        report.broker_requests = number(stopped, "requests")?;
-    }
+    report.broker_requests = stage.stop_broker().await?;
     report.wall_seconds = started.elapsed().as_secs_f64();
     Ok(report)
 }
 
-async fn follow(mut leecher: Proc, steps: &Steps) -> Result<Value> {
+async fn follow(leecher: &mut Proc, steps: &Steps) -> Result<Value> {
     let deadline = tokio::time::Instant::now() + DOWNLOAD_TIMEOUT;
     loop {
         let line = tokio::time::timeout_at(deadline, leecher.next())

@@ -44,6 +44,7 @@ pub async fn run(args: DhtCostArgs, global: &Global) -> Result<u8> {
             price: args.price,
             dht_nodes: args.dht_nodes,
             keep: None,
+            cheat: false,
             ui: false,
             web: ([127, 0, 0, 1], 0).into(),
         };

@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::node::{self, ServingArgs};
 use super::stop::Stop;
 use super::totals::{Told, Totals};
+use crate::cashier::wallet::{Cheat, Trick, Tried};
 use crate::config::Global;
 use crate::engine::{Handle, Progress, TorrentSource, TorrentState};
+use crate::gateway::GatewayEvent;
 use crate::node::{Node, Terms};
 use crate::torrent::{Magnet, Metainfo, printable};
 use crate::units::{PricePerGib, Units};
@@ -52,6 +56,9 @@ pub struct DownloadArgs {
     /// What is asked of leechers.
     #[command(flatten)]
     pub serving: ServingArgs,
+    /// Cheat those who are paid, to see what comes of it; for `dpay demo --cheat`
+    #[arg(long, value_name = "TRICK", hide = true)]
+    pub cheat: Vec<Trick>,
 }
 
 enum Ended {
@@ -68,7 +75,14 @@ pub async fn run(args: DownloadArgs, global: &Global) -> Result<u8> {
     let source = source(&args.torrent)?;
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot make the folder {}", args.output.display()))?;
-    let running = node::start(global, true, args.serving.keep).await?;
+    let (told, tried) = unbounded_channel();
+    let tricks = args.cheat.clone();
+    let cheat = (!tricks.is_empty()).then_some(Cheat { tricks, told });
+    let is_cheat = cheat.is_some();
+    let running = node::start(global, true, args.serving.keep, cheat).await?;
+    if is_cheat {
+        play(&running, tried);
+    }
     if let TorrentSource::Metainfo(metainfo) = &source
         && !agreed(&args, &running, metainfo).await?
     {
@@ -125,6 +139,28 @@ pub async fn run(args: DownloadArgs, global: &Global) -> Result<u8> {
     } else {
         super::EXIT_INTERRUPTED
     })
+}
+
+/// Lets the wallet of `running` cheat, and tells what it tries as JSON lines.
+fn play(running: &Node, mut tried: UnboundedReceiver<Tried>) {
+    let (wallet, mut events) = (running.wallet.clone(), running.gateway.events());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                tried = tried.recv() => match tried {
+                    Some(tried) => println!("{}", json!({"event": "cheat", "tried": tried})),
+                    None => return,
+                },
+                event = events.recv() => match event {
+                    Ok(GatewayEvent::PaymentAccepted { peer, by_us: false, .. }) => {
+                        let _ = wallet.accepted_by(peer.to_string()).await;
+                    }
+                    Err(RecvError::Closed) => return,
+                    _ => {}
+                },
+            }
+        }
+    });
 }
 
 fn source(text: &str) -> Result<TorrentSource> {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::totals::Totals;
 use super::wallet::PassphraseSource;
+use crate::cashier::wallet::Cheat;
 use crate::config::Global;
 use crate::engine::EngineConfig;
 use crate::gateway::FreePolicy;
@@ -35,11 +36,11 @@ pub struct ServingArgs {
     pub keep: u64,
 }
 
-/// Starts a node as the flags say.
+/// Starts a node as the flags say. `cheat` makes its wallet one that cheats.
 ///
 /// # Errors
 /// What hinders it.
-pub async fn start(global: &Global, earns: bool, keep: u64) -> Result<Node> {
+pub async fn start(global: &Global, earns: bool, keep: u64, cheat: Option<Cheat>) -> Result<Node> {
     let listen = global
         .listen
         .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)));
@@ -55,6 +56,7 @@ pub async fn start(global: &Global, earns: bool, keep: u64) -> Result<Node> {
         keep: Rules { keep: Units(keep) },
         piece_memory_bytes: EngineConfig::PIECE_MEMORY_BYTES,
         resume_dir: None,
+        cheat,
     })
     .await?;
     Ok(node)

@@ -38,7 +38,7 @@ pub async fn run(args: SeedArgs, global: &Global) -> Result<u8> {
         let metainfo = node::decode_torrent(path, &bytes)?;
         sources.push((path, metainfo));
     }
-    let running = node::start(global, true, args.serving.keep).await?;
+    let running = node::start(global, true, args.serving.keep, None).await?;
     let mut handles = Vec::new();
     for (path, metainfo) in sources {
         let terms = Terms {

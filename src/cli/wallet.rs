@@ -369,6 +369,7 @@ async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()>
     balance.broker_balance = Some(account.balance);
     balance.broker_pending = Some(account.pending);
     balance.broker_bond = Some(account.bond);
+    balance.broker_suspended = Some(account.is_suspended);
     Ok(())
 }
 

@@ -24,6 +24,8 @@ pub struct Output {
     pub code: i32,
     /// The last JSON object on standard output, or null.
     pub json: Value,
+    /// All of them.
+    pub lines: Vec<Value>,
     /// Standard error.
     pub stderr: String,
 }
@@ -35,6 +37,8 @@ pub struct WorldOptions {
     pub dht_nodes: usize,
     /// Seconds for which the broker holds redeemed units back.
     pub hold_s: u64,
+    /// Seconds between the two readings that decide a contest; none: the broker's own default.
+    pub contest_gap_s: Option<u64>,
 }
 
 impl Default for WorldOptions {
@@ -42,6 +46,7 @@ impl Default for WorldOptions {
         WorldOptions {
             dht_nodes: 16,
             hold_s: 0,
+            contest_gap_s: None,
         }
     }
 }
@@ -59,8 +64,11 @@ pub struct World {
     pub broker: Option<Proc>,
     /// Where the broker answers.
     pub broker_url: String,
+    /// The broker's key, as hex.
+    pub broker_key: String,
     /// Seconds by which the clocks of whatever starts from now on are ahead; DHT nodes have none.
     pub clock_offset_s: i64,
+    dht_addresses: Vec<String>,
     options: WorldOptions,
 }
 
@@ -94,7 +102,9 @@ impl World {
             bootstrap: Vec::new(),
             broker: None,
             broker_url: String::new(),
+            broker_key: String::new(),
             clock_offset_s: 0,
+            dht_addresses: Vec::new(),
             options,
         };
         world.start_dht().await?;
@@ -113,10 +123,24 @@ impl World {
         }
     }
 
-    /// Every node is told of all others: the crate's nodes do not learn of those that only ask them.
+    /// Starts the nodes again at the addresses where they were, with nothing stored, after they were
+    /// killed.
+    ///
+    /// # Errors
+    /// When one of them does not start: somebody else may have its port.
+    pub async fn restart_dht(&mut self) -> Result<()> {
+        let addresses = self.dht_addresses.clone();
+        self.start_dht_at(&addresses).await
+    }
+
     async fn start_dht_nodes(&mut self) -> Result<()> {
-        self.dht.clear();
         let addresses = free_udp_ports(self.options.dht_nodes)?;
+        self.start_dht_at(&addresses).await
+    }
+
+    /// Every node is told of all others: the crate's nodes do not learn of those that only ask them.
+    async fn start_dht_at(&mut self, addresses: &[String]) -> Result<()> {
+        self.dht.clear();
         for (n, own) in addresses.iter().enumerate() {
             let mut args: Vec<String> = ["dht-node", "--json", "--with-parent", "--listen"]
                 .map(str::to_owned)
@@ -131,7 +155,8 @@ impl World {
         let starting = self.dht.iter_mut();
         let starting = starting.map(|node| node.wait_for("ready", READY_TIMEOUT));
         futures::future::try_join_all(starting).await?;
-        self.bootstrap = addresses.into_iter().take(3).collect();
+        self.bootstrap = addresses.iter().take(3).cloned().collect();
+        self.dht_addresses = addresses.to_vec();
         Ok(())
     }
 
@@ -154,12 +179,16 @@ impl World {
             "--clock-offset-s".into(),
             self.clock_offset_s.to_string(),
         ];
+        if let Some(gap_s) = self.options.contest_gap_s {
+            args.extend(["--contest-gap".into(), gap_s.to_string()]);
+        }
         for address in &self.bootstrap {
             args.extend(["--dht-bootstrap".into(), address.clone()]);
         }
         let mut broker = Proc::start("broker", &self.exe, &args)?;
         let ready = broker.wait_for("ready", READY_TIMEOUT).await?;
         self.broker_url = text(&ready, "broker_url")?;
+        self.broker_key = text(&ready, "broker_key")?;
         self.broker = Some(broker);
         Ok(())
     }
@@ -200,6 +229,7 @@ impl World {
         Ok(Output {
             code,
             json: child.seen.back().cloned().unwrap_or(Value::Null),
+            lines: child.seen.iter().cloned().collect(),
             stderr: child.stderr().await,
         })
     }

@@ -1,5 +1,5 @@
-//! Who left owing us, by address prefix, for a day (`docs/protocol.md` section 7): nobody of that
-//! neighbourhood is served before its payment is accepted.
+//! Who left owing us or spent a coin twice, by address prefix, for a day (`docs/protocol.md` section 7):
+//! nobody of that neighbourhood is served before its payment is accepted.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -104,6 +104,11 @@ impl Debts {
         let (at, sum) = entry.or_insert((now, Units::ZERO));
         *at = now;
         *sum = sum.checked_add(unpaid).unwrap_or(*sum);
+    }
+
+    /// Somebody at this address spent a coin twice: remembered like one that left owing.
+    pub fn note_fraud(&mut self, now: UnixMs, address: IpAddr) {
+        self.note(now, address, Units(1), Units(1));
     }
 
     /// Whether somebody near this address left owing within a day.

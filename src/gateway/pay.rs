@@ -11,7 +11,8 @@ use super::purse::{Answer, Worker};
 use super::report::{Close, GatewayEvent};
 use crate::channel::{Kept, Payee, PayeeStatus, PayeeTerms, Payer, PayerTerms};
 use crate::coin::{ChainValue, Commitment, HoldingId};
-use crate::record::{OpenSpend, Verdict};
+use crate::dht::Acceptance;
+use crate::record::{OpenSpend, Slot, Verdict};
 use crate::units::{InfoHash, Units, UnixMs};
 use crate::wire::message::{Message, OpenedState, Recipient};
 
@@ -64,6 +65,18 @@ impl Pay {
     pub(super) fn is_decided(&self, now: UnixMs) -> bool {
         self.decided || self.payer.is_none() || now.since_ms(self.since) >= MIND_MS
     }
+}
+
+/// Whether the other item lies in the slot of a spend to us: the payer signed both. Further up the path
+/// somebody before it did.
+fn is_of_payer(
+    received: &HashMap<Commitment, (HoldingId, Box<OpenSpend>)>,
+    outcome: &Acceptance,
+) -> bool {
+    let salt = outcome.conflict.as_ref().map(|(ours, _)| ours.salt);
+    let lies_there =
+        |id: &HoldingId| salt.is_some_and(|salt| Slot::spend(id).salts().contains(&salt));
+    received.values().any(|(id, _)| lies_there(id))
 }
 
 impl Link {
@@ -248,11 +261,16 @@ impl Link {
                         by_us: true,
                         copies: outcome.per_record.iter().map(|r| r.copies).collect(),
                     }),
-                    Verdict::Conflict(_) => self.shared.tell(GatewayEvent::Conflict {
-                        items: outcome.conflict.clone().map(Box::new),
-                        info_hash,
-                        peer,
-                    }),
+                    Verdict::Conflict(_) => {
+                        if is_of_payer(&pay.received, &outcome) {
+                            self.shared.debts.borrow_mut().note_fraud(now, peer.ip());
+                        }
+                        self.shared.tell(GatewayEvent::Conflict {
+                            items: outcome.conflict.clone().map(Box::new),
+                            info_hash,
+                            peer,
+                        });
+                    }
                     Verdict::Undecided { why } => {
                         tracing::info!(%peer, ?why, "a spend stays undecided");
                     }

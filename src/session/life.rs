@@ -200,6 +200,7 @@ impl Session {
                 .map_or_else(Rules::default, |keep| Rules { keep }),
             piece_memory_bytes: u64::from(settings.node.piece_memory_mib) << 20,
             resume_dir: Some(options.home.join("resume")),
+            cheat: None,
         }
     }
 
@@ -403,6 +404,7 @@ impl Session {
             keep: Rules::default(),
             piece_memory_bytes: EngineConfig::PIECE_MEMORY_BYTES,
             resume_dir: Some(world.home().join("resume")),
+            cheat: None,
         };
         lock(&self.inner.play).world = Some(world);
         self.set_play(PlayStage::On, None);

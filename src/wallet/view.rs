@@ -144,6 +144,8 @@ pub struct Balance {
     pub broker_pending: Option<Units>,
     /// Bond at the broker, where it could be asked.
     pub broker_bond: Option<Units>,
+    /// Whether the broker has suspended the account, where it could be asked.
+    pub broker_suspended: Option<bool>,
     /// Why the broker could not be asked.
     pub broker_error: Option<String>,
 }

@@ -87,16 +87,19 @@ pub async fn seeder(
     t: &Torrent,
 ) -> (dpay::cli::world::Proc, String) {
     world.wallet(name, 0).await.expect("a wallet");
+    seed_again(world, name, t).await
+}
+
+/// One whose wallet is there already.
+async fn seed_again(
+    world: &TestWorld,
+    name: &str,
+    t: &Torrent,
+) -> (dpay::cli::world::Proc, String) {
     let price = PRICE.to_string();
-    world
-        .seeder(
-            name,
-            &t.file,
-            &t.data,
-            &["--free", "off", "--price", &price],
-        )
-        .await
-        .expect("seeds")
+    let extra = ["--free", "off", "--price", &price];
+    let started = world.seeder(name, &t.file, &t.data, &extra).await;
+    started.expect("seeds")
 }
 
 pub async fn connect(address: &str, t: &Torrent, id: u8) -> RawPeer {
@@ -334,6 +337,46 @@ async fn one_coin_is_not_accepted_by_a_second_payee_afterwards() {
     let items = seen["items"].as_array().expect("both items");
     assert_eq!(items.len(), 2, "{seen}");
     assert_ne!(items[0], items[1]);
+}
+
+#[tokio::test]
+async fn who_spent_a_coin_twice_gets_nothing_on_credit_for_a_day_and_over_restarts() {
+    let mut world = world().await;
+    let t = torrent(&world, 8 * MIB, 256).await;
+    let (_a, first) = seeder(&world, "seeder-a", &t).await;
+    let (mut b, second) = seeder(&world, "seeder-b", &t).await;
+    let money = money(&world, 5);
+    let mut to_first = connect(&first, &t, b'a').await;
+    let verdict = open(&mut to_first, &money, 0).await;
+    assert!(is_accepted(&verdict), "{verdict:?}");
+    let mut to_second = connect(&second, &t, b'b').await;
+    let verdict = open(&mut to_second, &money, 0).await;
+    assert!(matches!(verdict, Message::Refused { .. }), "{verdict:?}");
+    assert_eq!(
+        on_credit(&world, &second, &t, 6).await,
+        0,
+        "with a new coin"
+    );
+
+    assert_eq!(b.stop(LONG).await.expect("ends"), 0);
+    let (mut b, second) = seed_again(&world, "seeder-b", &t).await;
+    assert_eq!(
+        on_credit(&world, &second, &t, 7).await,
+        0,
+        "after a restart"
+    );
+    assert_eq!(b.stop(LONG).await.expect("ends"), 0);
+
+    world.world.clock_offset_s = 86_400 + 60;
+    let (_b, second) = seed_again(&world, "seeder-b", &t).await;
+    assert_eq!(on_credit(&world, &second, &t, 8).await, MIB as u64);
+}
+
+/// What a stranger gets for a proposal alone.
+async fn on_credit(world: &TestWorld, address: &str, t: &Torrent, nonce: u8) -> u64 {
+    let mut peer = connect(address, t, b'A' + nonce).await;
+    propose(&mut peer, 0, money(world, nonce).path()).await;
+    take_all(&mut peer, t, &mut 0).await
 }
 
 #[tokio::test]

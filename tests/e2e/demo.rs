@@ -79,3 +79,89 @@ fn broker_requests_do_not_grow_with_the_number_of_pieces() {
         requests(&few)
     );
 }
+
+#[test]
+fn a_payer_that_cheats_is_caught_twice_and_pays_who_lost() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let kept = dir.path().to_str().expect("UTF-8");
+    let report = demo(&["--cheat", "--json", "--keep", kept]);
+    let units = |of: &Value, key: &str| of[key].as_u64().unwrap_or_else(|| panic!("{key}: {of}"));
+    let list = |of: &Value, key: &str| of[key].as_array().expect("a list").clone();
+    let cheats = list(&report, "cheats");
+    let tricks: Vec<_> = cheats.iter().filter_map(|c| c["trick"].as_str()).collect();
+    assert_eq!(tricks, ["double-spend", "redeem-after"]);
+    for cheat in &cheats {
+        let noticed = list(cheat, "noticed");
+        let spends = list(cheat, "spends");
+        let victims: Vec<_> = spends.iter().map(|spent| &spent["seeder"]).collect();
+        assert!(!noticed.is_empty(), "{cheat}");
+        for noticed in noticed {
+            assert!(victims.contains(&&noticed["seeder"]), "{cheat}");
+            proves(&dir, &noticed, report["broker_key"].as_str().expect("hex"));
+        }
+    }
+
+    // At most one of two takes the coin that both got; what the other one served is its first window.
+    let [both, behind] = [&cheats[0], &cheats[1]];
+    let spends = list(both, "spends");
+    assert_eq!(spends.len(), 2);
+    assert_ne!(spends[0]["seeder"], spends[1]["seeder"]);
+    assert_ne!(spends[0]["spend"], spends[1]["spend"]);
+    let refused = spends.iter().filter(|s| units(s, "units_ticked") == 0);
+    assert!(refused.count() >= 1, "{both}");
+
+    // The other coin was credited whole, and ticked on.
+    assert_eq!(units(behind, "units_credited"), units(behind, "units"));
+    let behind_whom = &list(behind, "spends")[0];
+    let lost = units(behind_whom, "units_ticked");
+    assert!(lost > 0, "{behind}");
+    assert_eq!(list(behind, "noticed")[0]["by"], "broker");
+
+    let cheat = &report["cheat"];
+    assert_eq!(cheat["suspended"], true, "{report}");
+    let seeders = list(&report, "seeders");
+    for seeder in &seeders {
+        assert_eq!(units(seeder, "units_got"), units(seeder, "units_ticked"));
+        if seeder["name"] == behind_whom["seeder"] {
+            assert_eq!(units(seeder, "units_compensated"), lost, "{seeder}");
+        }
+    }
+    let sum = |key: &str| seeders.iter().map(|seeder| units(seeder, key)).sum::<u64>();
+    assert_eq!(sum("units_compensated"), units(cheat, "units_taken"));
+
+    // Every unit of the one deposit is somewhere.
+    let audit = &report["audit"];
+    assert_eq!(audit["balanced"], true, "{audit}");
+    assert_eq!(units(audit, "deposits"), units(cheat, "deposited"));
+    let [balances, pending] = ["balances", "pending"].map(|key| units(audit, key));
+    let own = units(cheat, "balance") + units(cheat, "pending");
+    assert_eq!(balances + pending, own + sum("units_got"));
+    assert_eq!(units(audit, "bonds"), units(cheat, "bond"));
+    let rest = units(audit, "bonds") + units(audit, "outstanding");
+    assert_eq!(balances + pending + rest, units(cheat, "deposited"));
+}
+
+/// A file holds against the broker's key, and not against another one or with a byte changed.
+fn proves(dir: &tempfile::TempDir, noticed: &Value, broker_key: &str) {
+    assert_eq!(noticed["verified"]["holds"], true, "{noticed}");
+    let file = dir
+        .path()
+        .join(noticed["proof_file"].as_str().expect("a name"));
+    let verify = |file: &std::path::Path, key: &str| {
+        let mut verify = Command::new(exe());
+        verify
+            .arg("verify-proof")
+            .arg(file)
+            .args(["--broker-key", key]);
+        verify.output().expect("the program starts").status.code()
+    };
+    assert_eq!(verify(&file, broker_key), Some(0));
+    let other = dpay::coin::SecretKey::from_bytes([7; 32]).public();
+    assert_eq!(verify(&file, &other.to_string()), Some(3));
+    let mut bytes = std::fs::read(&file).expect("it is kept");
+    let last = bytes.last_mut().expect("not empty");
+    *last ^= 1;
+    let forged = dir.path().join("forged.proof");
+    std::fs::write(&forged, bytes).expect("can write");
+    assert_eq!(verify(&forged, broker_key), Some(3));
+}

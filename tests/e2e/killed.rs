@@ -79,7 +79,12 @@ async fn a_payer_killed_at_any_durable_step_of_paying_goes_on_afterwards() {
 
 #[tokio::test]
 async fn a_payee_killed_at_any_durable_step_before_it_is_paid_goes_on_afterwards() {
-    let steps = ["wallet.take_keys", "wallet.certified", "wallet.record_open"];
+    let steps = [
+        "wallet.pin",
+        "wallet.take_keys",
+        "wallet.certified",
+        "wallet.record_open",
+    ];
     killed_payees(&steps, 5).await;
 }
 
@@ -87,6 +92,44 @@ async fn a_payee_killed_at_any_durable_step_before_it_is_paid_goes_on_afterwards
 async fn a_payee_killed_at_any_durable_step_of_being_paid_goes_on_afterwards() {
     let steps = ["wallet.accepted", "wallet.fix_close", "wallet.close_signed"];
     killed_payees(&steps, 5).await;
+}
+
+#[tokio::test]
+async fn a_payee_killed_when_its_close_is_put_puts_it_again_afterwards() {
+    killed_payees(&["wallet.close_put"], 5).await;
+}
+
+/// The end of a connection that nobody saw is noted at the next start.
+#[tokio::test]
+async fn a_payer_killed_while_it_notes_what_a_killed_run_left_open_goes_on_afterwards() {
+    let world = world().await;
+    let t = torrent(&world, 5 * MIB, 256).await;
+    world.wallet("seeder", 0).await.expect("a wallet");
+    let extra = ["--free", "leftover", "--price", "16000"];
+    let seeder = world.seeder("seeder", &t.file, &t.data, &extra).await;
+    let (mut seeder, address) = seeder.expect("seeds");
+    world.wallet("leecher", 200_000).await.expect("a wallet");
+    for at in ["wallet.commit", "wallet.ended.before", "wallet.ended"] {
+        let mut killed = download(&world, "leecher", &t, &address, Some(at));
+        let code = killed.finish(LONG).await.expect("ends");
+        assert_eq!(code, -1, "{at} is a step of this run: {:?}", killed.seen);
+        books_agree(&world, "leecher").await;
+        let balance = world.must("leecher", &["wallet", "balance"]).await;
+        let balance = balance.expect("a balance");
+        let locked = balance["locked_in"].as_array().expect("a list");
+        let why: Vec<_> = locked.iter().map(|line| &line["why"]).collect();
+        let noted = match at {
+            "wallet.ended" => "waiting_for_close",
+            _ => "open",
+        };
+        assert_eq!(why, [noted], "{at}: {balance}");
+    }
+    let mut again = download(&world, "leecher", &t, &address, None);
+    finish(&world, "leecher", &t, &mut again).await;
+    assert_eq!(seeder.stop(LONG).await.expect("ends"), 0);
+    redeem(&world, "seeder").await;
+    redeem(&world, "leecher").await;
+    audit(&world).await;
 }
 
 /// Long enough that ticks are written while it goes on: that happens twice a second.

@@ -2,9 +2,11 @@
 //! and real foreign clients. Tests wait for states, never for time.
 
 mod cheats;
+mod contest;
 mod demo;
 mod faults;
 mod foreign;
+mod gone;
 mod killed;
 mod passing;
 mod raw;

@@ -3,5 +3,6 @@
 
 mod house;
 mod life;
+mod proofs;
 mod trouble;
 mod unread;

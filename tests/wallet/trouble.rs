@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use dpay::broker::answer::{Notice, ProofTaken};
 use dpay::cashier::wallet::counter::Counter;
 use dpay::cashier::wallet::{
-    Account, BrokerDoor, CashierError, DoorError, HomeError, Passphrase, Shown, SpentCopy, Wallet,
-    WalletConfig,
+    Account, BrokerDoor, CashierError, DoorError, HomeError, Passphrase, RedeemAnswer, Shown,
+    SpentCopy, Wallet, WalletConfig,
 };
 use dpay::channel::NoReserve;
 use dpay::cli::wallet::{
@@ -23,7 +23,6 @@ use dpay::http::client::{KnownHolding, RecoveredPage};
 use dpay::record::{FraudProof, OpenSpend, Path, RedeemPart};
 use dpay::store::wallet::StoreError;
 use dpay::units::Units;
-use dpay::wallet::trade::Redeemed;
 use dpay::wallet::{Balance, PinnedBroker, RequestId, WalletError};
 
 use crate::house::{House, Person, TORRENT, wish};
@@ -119,7 +118,7 @@ impl BrokerDoor for Lossy {
         &self,
         request: RequestId,
         holdings: Vec<(Path, RedeemPart)>,
-    ) -> Result<(Vec<Redeemed>, Vec<u8>), DoorError> {
+    ) -> Result<RedeemAnswer, DoorError> {
         let done = self.inner.redeem(request, holdings).await?;
         lose(&self.redemptions)?;
         Ok(done)

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use dpay::cashier::wallet::Wallet;
 use dpay::record::{OpenSpend, Path};
 use dpay::units::Units;
 use dpay::wallet::{Freeze, JournalKind};
@@ -33,6 +34,41 @@ async fn pay(payer: &Person, payee: &Person) -> (OpenSpend, Path) {
         .await;
     recorded.expect("good");
     (open, path)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_that_nobody_has_open_shows_nothing_as_available() {
+    let house = House::open().await;
+    let (mut payer, mut payee) = (rich(&house).await, Person::new(&house.server.url()).await);
+    payee.until_key().await;
+    let (open, path) = pay(&payer, &payee).await;
+    let spend = open.commitment(&path.coin.id());
+    payer
+        .wallet()
+        .payer_ticks(vec![(spend, 9)])
+        .await
+        .expect("open");
+    let shown = |person: &Person| {
+        let home = person.dir.path().to_owned();
+        async move {
+            let reader = Wallet::read(&home).await.expect("is there");
+            reader.balance().await.expect("reads")
+        }
+    };
+    payer
+        .until("bought anew", |b| b.available == Units(512))
+        .await;
+    let beside = shown(&payer).await;
+    assert_eq!(beside.available, Units(512), "beside its writer");
+    payer.stop().await;
+    payee.stop().await;
+    let alone = shown(&payer).await;
+    assert_eq!((alone.available, alone.travels), (Units(0), Units(0)));
+    assert_eq!((alone.unread, alone.held), (beside.available, beside.held));
+    assert_eq!((alone.locked, alone.books.paid), (Units(55), Units(9)));
+    // A share of a channel that is not closed is no holding at all.
+    let earning = shown(&payee).await;
+    assert_eq!((earning.held, earning.earned), (Units(0), Units(0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::CashierError;
 use super::checks::SpentCopy;
-use super::door::{Account, DoorError};
+use super::door::{Account, DoorError, RedeemAnswer};
 use super::errands::{
     ACCOUNT_EVERY_MS, Errand, News, RETRY_MOST_MS, SPENT_EVERY_MS, Waiter, WaiterReply,
 };
@@ -15,7 +15,7 @@ use super::told::RedeemReport;
 use crate::clock;
 use crate::coin::certificate::CoinCertificate;
 use crate::units::{Units, UnixMs};
-use crate::wallet::trade::{self, Redeemed};
+use crate::wallet::trade;
 use crate::wallet::{
     Change, HoldingState, Origin, PinnedBroker, PurchaseState, RequestId, WalletError, keys,
 };
@@ -178,14 +178,26 @@ impl Purse {
     async fn redeemed(
         &mut self,
         request: RequestId,
-        answer: Result<(Vec<Redeemed>, Vec<u8>), DoorError>,
+        answer: Result<RedeemAnswer, DoorError>,
         now: UnixMs,
     ) {
         let errand = Errand::Redeem(request);
         self.desk.heard(errand, answer.as_ref().err(), now);
+        let proofs = match &answer {
+            Ok(answer) => answer.proofs.clone(),
+            Err(DoorError::Contested { proof, .. }) => {
+                proof.iter().map(|p| (**p).clone()).collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        for proof in &proofs {
+            self.proof_found(proof, now).await;
+        }
         match answer {
-            Ok((outcomes, text)) => {
-                let change = trade::redeemed(&self.rows, &request, &outcomes, text, now);
+            Ok(RedeemAnswer {
+                outcomes, receipt, ..
+            }) => {
+                let change = trade::redeemed(&self.rows, &request, &outcomes, receipt, now);
                 self.write_answer(change).await;
                 self.desk.account_due = Some(now);
             }

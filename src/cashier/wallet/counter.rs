@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use super::checks::SpentCopy;
-use super::door::{Account, BrokerDoor, DoorError, Shown};
+use super::door::{Account, BrokerDoor, DoorError, RedeemAnswer, Shown};
 use crate::broker::RequestId as BrokerRequestId;
 use crate::broker::answer::{AccountState, ConflictShown, ItemAnswer, Notice, ProofTaken};
 use crate::broker::spent::{Listed, SpentList};
@@ -75,6 +75,7 @@ fn account_of(state: &AccountState, terms: Option<&Terms>) -> Account {
         balance: state.balance,
         pending: state.pending,
         bond: state.bond,
+        is_suspended: state.suspended,
         hold_ms: terms.map(|terms| terms.hold_ms),
         buyable: if state.suspended {
             Units::ZERO
@@ -84,9 +85,10 @@ fn account_of(state: &AccountState, terms: Option<&Terms>) -> Account {
     }
 }
 
-/// An answer to a redemption; a contested one is no answer yet.
-fn redeemed_of(item: ItemAnswer) -> Result<Redeemed, DoorError> {
-    Ok(match item {
+/// An answer to a redemption, with what it proves; a contested one is no answer yet.
+fn redeemed_of(item: ItemAnswer) -> Result<(Redeemed, Option<FraudProof>), DoorError> {
+    let mut proof = None;
+    let outcome = match item {
         ItemAnswer::Redeemed {
             units,
             pending_until_unix_ms,
@@ -100,23 +102,27 @@ fn redeemed_of(item: ItemAnswer) -> Result<Redeemed, DoorError> {
                 pending_until_unix_ms
             },
         },
-        ItemAnswer::Refused(refusal) => Redeemed::Refused {
-            why: refusal.to_string(),
-        },
+        ItemAnswer::Refused(refusal) => {
+            let why = refusal.to_string();
+            proof = refusal.conflict.and_then(|c| proof_of(&c));
+            Redeemed::Refused { why }
+        }
         ItemAnswer::Contested {
             holding,
             decide_after_unix_ms: decide_after,
-            ..
+            conflict,
         } => {
             return Err(DoorError::Contested {
                 holding,
                 decide_after,
+                proof: conflict.and_then(|c| proof_of(&c)).map(Box::new),
             });
         }
         ItemAnswer::Presented { .. } => Redeemed::Refused {
             why: "the broker answered a redemption as if it were a presentation".to_owned(),
         },
-    })
+    };
+    Ok((outcome, proof))
 }
 
 fn shown_of(item: ItemAnswer) -> Shown {
@@ -176,15 +182,20 @@ impl BrokerDoor for Counter {
         &self,
         request: RequestId,
         holdings: Vec<(Path, RedeemPart)>,
-    ) -> Result<(Vec<Redeemed>, Vec<u8>), DoorError> {
+    ) -> Result<RedeemAnswer, DoorError> {
         let request = BrokerRequestId(request.0);
         let answered = self.client.redeem(request, holdings).await?;
-        let outcomes = answered.value.into_iter().map(redeemed_of);
-        let outcomes = outcomes.collect::<Result<Vec<_>, _>>()?;
+        let answers = answered.value.into_iter().map(redeemed_of);
+        let answers = answers.collect::<Result<Vec<_>, _>>()?;
+        let (outcomes, proofs): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
         // The receipt: 64 bytes of the broker's signature, then the text that it signed.
         let mut receipt = answered.evidence.signature.0.to_vec();
         receipt.extend_from_slice(&answered.evidence.body);
-        Ok((outcomes, receipt))
+        Ok(RedeemAnswer {
+            outcomes,
+            receipt,
+            proofs: proofs.into_iter().flatten().collect(),
+        })
     }
 
     async fn present(

@@ -33,6 +33,8 @@ pub enum DoorError {
         holding: HoldingId,
         /// When the broker can decide at the earliest.
         decide_after: UnixMs,
+        /// Both statements, where what was sent is not the one that stood first.
+        proof: Option<Box<FraudProof>>,
     },
     /// Another broker answers than the pinned one.
     #[error("the broker at {url} has the key {found}, not {pinned}")]
@@ -61,10 +63,23 @@ pub struct Account {
     pub pending: Units,
     /// Held against a double spend.
     pub bond: Units,
+    /// Whether it is suspended: it buys and withdraws nothing.
+    pub is_suspended: bool,
     /// What more could be bought now, after bond and limits.
     pub buyable: Units,
     /// How long a credit is pending, in milliseconds, where the broker said so.
     pub hold_ms: Option<u64>,
+}
+
+/// The answers to a redemption.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedeemAnswer {
+    /// What became of each holding, in their order.
+    pub outcomes: Vec<Redeemed>,
+    /// The receipt: signature and signed text.
+    pub receipt: Vec<u8>,
+    /// Both statements, for each holding that is refused because another one stands in a slot on its path.
+    pub proofs: Vec<FraudProof>,
 }
 
 /// What became of a path that was presented.
@@ -109,12 +124,12 @@ pub trait BrokerDoor: Send + Sync {
     /// Certifies holder keys.
     async fn certify(&self, keys: Vec<PublicKey>) -> Result<Vec<PseudonymCertificate>, DoorError>;
 
-    /// Redeems holdings; the answers in their order, and the receipt: signature and signed text.
+    /// Redeems holdings.
     async fn redeem(
         &self,
         request: RequestId,
         holdings: Vec<(Path, RedeemPart)>,
-    ) -> Result<(Vec<Redeemed>, Vec<u8>), DoorError>;
+    ) -> Result<RedeemAnswer, DoorError>;
 
     /// Presents paths, each with the open spend that follows it if there is one; the answers in their
     /// order.

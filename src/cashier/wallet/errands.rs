@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::CashierError;
 use super::checks::SpentCopy;
 use super::chores::PresentReport;
-use super::door::{Account, BrokerDoor, DoorError, Shown};
+use super::door::{Account, BrokerDoor, DoorError, RedeemAnswer, Shown};
 use super::purse::{Purse, give};
 use super::reader::{Job, Seen};
 use super::recovery::Recovered;
@@ -23,7 +23,7 @@ use crate::http::client::KnownHolding;
 use crate::record::{FraudProof, MAX_LINKS_REDEEM, Path};
 use crate::units::{Units, UnixMs};
 use crate::wallet::keeping::{Rules, Showing};
-use crate::wallet::trade::{self, Redeemable, Redeemed};
+use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::{
     Balance, Effect, Funds, PinnedBroker, PurchaseState, RequestId, Rows, WalletError, choose,
     keys, sign,
@@ -52,7 +52,7 @@ pub(super) enum News {
         Vec<(u32, PublicKey)>,
         Result<Vec<PseudonymCertificate>, DoorError>,
     ),
-    Redeemed(RequestId, Result<(Vec<Redeemed>, Vec<u8>), DoorError>),
+    Redeemed(RequestId, Result<RedeemAnswer, DoorError>),
     Spent(Result<Arc<dyn SpentCopy>, DoorError>),
     Recovered(Result<Box<Recovered>, DoorError>),
     Notices(Result<Vec<Notice>, DoorError>),
@@ -185,6 +185,7 @@ impl Desk {
         balance.broker_balance = self.account.map(|a| a.balance);
         balance.broker_pending = self.account.map(|a| a.pending);
         balance.broker_bond = self.account.map(|a| a.bond);
+        balance.broker_suspended = self.account.map(|a| a.is_suspended);
         let changed = self.changed.as_ref().map(ToString::to_string);
         let error = self.error.as_ref().map(ToString::to_string);
         balance.broker_error = changed.or(error).or_else(|| match self.door {

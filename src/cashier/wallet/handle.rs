@@ -8,6 +8,7 @@ use super::checks::SpentCheck;
 use super::chores::{Chore, Done, Keep, PresentReport};
 use super::purse::Ask;
 use super::slots::SlotReader;
+use super::spending::SpendTo;
 use super::told::{OpenChannels, RedeemReport, ReserveRequest};
 use crate::channel::{NoReserve, Reserved};
 use crate::coin::certificate::PseudonymCertificate;
@@ -39,9 +40,12 @@ impl WalletHandle {
         ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
     ) -> Result<T, CashierError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.asks.send(ask(reply)).await;
-        sent.map_err(|_| CashierError::Closed)?;
+        self.send(ask(reply)).await?;
         answer.await.map_err(|_| CashierError::Closed)
+    }
+
+    pub(super) async fn send(&self, ask: Ask) -> Result<(), CashierError> {
+        self.asks.send(ask).await.map_err(|_| CashierError::Closed)
     }
 
     /// The account at the broker.
@@ -67,8 +71,7 @@ impl WalletHandle {
         &self,
         slots: std::sync::Arc<dyn SlotReader>,
     ) -> Result<(), CashierError> {
-        let sent = self.asks.send(Ask::Slots(slots)).await;
-        sent.map_err(|_| CashierError::Closed)
+        self.send(Ask::Slots(slots)).await
     }
 
     /// Two items that lay in one slot: ours, and another under the same key. The proof is kept in the
@@ -77,8 +80,7 @@ impl WalletHandle {
     /// # Errors
     /// Only a closed wallet.
     pub async fn conflict_found(&self, ours: Item, other: Item) -> Result<(), CashierError> {
-        let sent = self.asks.send(Ask::Conflict(Box::new((ours, other)))).await;
-        sent.map_err(|_| CashierError::Closed)
+        self.send(Ask::Conflict(Box::new((ours, other)))).await
     }
 
     /// Promises a holding to a channel. Never waits for the broker: what is missing is bought in the
@@ -112,15 +114,14 @@ impl WalletHandle {
         info_hash: InfoHash,
         peer: String,
     ) -> Result<(OpenSpend, Chain), CashierError> {
-        self.ask(|reply| Ask::Commit {
+        let to = Box::new(SpendTo {
             holding,
             payee,
             certificate,
             info_hash,
             peer,
-            reply,
-        })
-        .await?
+        });
+        self.ask(|reply| Ask::Commit(to, reply)).await?
     }
 
     /// The open of a spend and its chain once more, unchanged: for a lost connection.
@@ -136,8 +137,7 @@ impl WalletHandle {
     /// # Errors
     /// Only a closed wallet.
     pub async fn payer_ticks(&self, ticks: Vec<(Commitment, u32)>) -> Result<(), CashierError> {
-        let sent = self.asks.send(Ask::PayerTicks(ticks)).await;
-        sent.map_err(|_| CashierError::Closed)
+        self.send(Ask::PayerTicks(ticks)).await
     }
 
     /// Notes that connections ended: what is left in their channels waits for the payees' closes.
@@ -185,8 +185,7 @@ impl WalletHandle {
     /// # Errors
     /// Only a closed wallet.
     pub async fn key_unused(&self, index: u32) -> Result<(), CashierError> {
-        let sent = self.asks.send(Ask::KeyUnused(index)).await;
-        sent.map_err(|_| CashierError::Closed)
+        self.send(Ask::KeyUnused(index)).await
     }
 
     /// Records a validly signed open, durably: its holding is never accepted with another statement.
@@ -225,8 +224,7 @@ impl WalletHandle {
         &self,
         ticks: Vec<(Commitment, u32, ChainValue)>,
     ) -> Result<(), CashierError> {
-        let sent = self.asks.send(Ask::PayeeTicks(ticks)).await;
-        sent.map_err(|_| CashierError::Closed)
+        self.send(Ask::PayeeTicks(ticks)).await
     }
 
     /// Closes a received spend at (`k`, `wk`), or at what is on disk if that is more. The row is

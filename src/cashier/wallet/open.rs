@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::CashierError;
+use super::cheat::Cheat;
 use super::counter::Counter;
 use super::door::{BrokerDoor, DoorError};
 use super::handle::WalletHandle;
@@ -15,6 +16,7 @@ use crate::coin::Seed;
 use crate::coin::keys::SecretKey;
 use crate::store::wallet::{SqliteOptions, SqliteStore, StoreError, WalletStore, WriterLock};
 use crate::wallet::keeping::Rules;
+use crate::wallet::reading::Born;
 use crate::wallet::receipt::Receipt;
 use crate::wallet::{
     Balance, HoldingState, JournalEntry, JournalKind, JournalLine, Limits, Origin, PinnedBroker,
@@ -42,6 +44,8 @@ pub struct WalletConfig {
     pub keep: Option<Rules>,
     /// Most pages that the database may have; none: as many as the disk holds.
     pub max_pages: Option<u32>,
+    /// In what it cheats; none but in `dpay demo --cheat`.
+    pub cheat: Option<Cheat>,
 }
 
 impl WalletConfig {
@@ -56,6 +60,7 @@ impl WalletConfig {
             expects_dht: true,
             keep: Some(Rules::default()),
             max_pages: None,
+            cheat: None,
         }
     }
 
@@ -184,7 +189,8 @@ impl Wallet {
             max_pages: None,
         };
         let store = SqliteStore::open(home, options).await?;
-        Ok(WalletReader { store })
+        let home = home.to_path_buf();
+        Ok(WalletReader { store, home })
     }
 }
 
@@ -192,15 +198,21 @@ impl Wallet {
 #[derive(Debug)]
 pub struct WalletReader {
     store: SqliteStore,
+    home: PathBuf,
 }
 
 impl WalletReader {
-    /// What the wallet holds, as far as it is on disk.
+    /// What the wallet holds, as far as it is on disk. Where no process has the wallet open, all that is
+    /// unsigned is of an earlier run: whoever opens it next reads its slots before it is used.
     ///
     /// # Errors
     /// What hinders reading.
     pub async fn balance(&self) -> Result<Balance, StoreError> {
-        Ok(Balance::of(&self.store.load().await?, clock::now()))
+        let mut rows = self.store.load().await?;
+        if !WriterLock::is_taken(&self.home) {
+            Born::default().mark(&mut rows);
+        }
+        Ok(Balance::of(&rows, clock::now()))
     }
 
     /// The newest `limit` lines of the journal, oldest first.

@@ -101,6 +101,9 @@ impl Purse {
         now: UnixMs,
     ) -> Outcome<PathBuf> {
         let bad = |why: &dyn std::fmt::Display| WalletError::BadProof(why.to_string());
+        if self.config.cheat.is_some() && seen.role == ConflictRole::Payer {
+            return Err(bad(&"it is our own doing").into());
+        }
         let proof = FraudProof::decode(proof).map_err(|e| bad(&e))?;
         self.keep_proof(&proof, seen, now).await
     }

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::CashierError;
+use super::cheat::Cheating;
 use super::checks::{self, SpentCheck};
 use super::chores::Keep;
 use super::door::BrokerDoor;
@@ -16,6 +17,7 @@ use super::kept::KeptAsk;
 use super::open::WalletConfig;
 use super::reader::Reader;
 use super::slots::SlotReader;
+use super::spending::SpendTo;
 use super::told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
 use super::watch::Watcher;
 use crate::cashier::kill;
@@ -25,7 +27,6 @@ use crate::coin::Seed;
 use crate::coin::certificate::PseudonymCertificate;
 use crate::coin::chain::Chain;
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
-use crate::coin::keys::PublicKey;
 use crate::record::{ClosePart, Holding, Item, OpenSpend, Path};
 use crate::store::wallet::{StoreError, WalletStore, WriterLock};
 use crate::units::{InfoHash, Units, UnixMs};
@@ -47,14 +48,7 @@ pub(super) enum Ask {
     Broker(Reply<Outcome<PinnedBroker>>),
     Reserve(ReserveRequest, Reply<Result<Reserved, NoReserve>>),
     Release(HoldingId, Reply<Outcome<()>>),
-    Commit {
-        holding: HoldingId,
-        payee: PublicKey,
-        certificate: PseudonymCertificate,
-        info_hash: InfoHash,
-        peer: String,
-        reply: Reply<Outcome<(OpenSpend, Chain)>>,
-    },
+    Commit(Box<SpendTo>, Reply<Outcome<(OpenSpend, Chain)>>),
     OpenAgain(Commitment, Reply<Outcome<(OpenSpend, Chain)>>),
     PayerTicks(Vec<(Commitment, u32)>),
     PayerEnded(Vec<Commitment>, Reply<Outcome<()>>),
@@ -77,6 +71,7 @@ pub(super) enum Ask {
     Slots(std::sync::Arc<dyn SlotReader>),
     Conflict(Box<(Item, Item)>),
     Keep(Keep),
+    AcceptedBy(String),
     Shutdown(Reply<Outcome<()>>),
 }
 
@@ -95,6 +90,7 @@ pub(super) struct Purse {
     came: BTreeMap<Commitment, (u32, ChainValue)>,
     given: BTreeMap<u32, UnixMs>,
     pub(super) keeping: Keeping,
+    pub(super) cheating: Cheating,
     _lock: WriterLock,
 }
 
@@ -120,6 +116,7 @@ impl Purse {
             came: BTreeMap::new(),
             given: BTreeMap::new(),
             keeping: Keeping::new(clock::now()),
+            cheating: Cheating::default(),
             _lock: lock,
         }
     }
@@ -273,6 +270,7 @@ impl Purse {
             Ask::Conflict(items) => self.conflict_found(&items.0, &items.1, now).await,
             Ask::Slots(slots) => self.reader.set_slots(slots),
             Ask::Keep(keep) => self.serve_keeping(keep, now).await,
+            Ask::AcceptedBy(payee) => self.redeem_accepted(&payee),
             other => self.serve_change(other, now).await,
         }
     }
@@ -280,21 +278,12 @@ impl Purse {
     /// The messages that each write one change.
     async fn serve_change(&mut self, ask: Ask, now: UnixMs) {
         match ask {
+            Ask::Release(holding, reply) if self.keeps_promise(&holding) => give(reply, Ok(())),
             Ask::Release(holding, reply) => {
                 let change = paying::release(&self.rows, &holding);
                 give(reply, self.done(change).await);
             }
-            Ask::Commit {
-                holding,
-                payee,
-                certificate,
-                info_hash,
-                peer,
-                reply,
-            } => {
-                let commit = (holding, payee, certificate, info_hash, peer);
-                give(reply, self.commit(commit, now).await);
-            }
+            Ask::Commit(to, reply) => self.serve_commit(*to, reply, now).await,
             Ask::OpenAgain(spend, reply) => give(reply, self.open_again(&spend)),
             Ask::PayerEnded(spends, reply) => {
                 let change = paying::ended(&self.rows, &spends, now);
@@ -331,64 +320,6 @@ impl Purse {
     pub(super) async fn done(&mut self, change: Result<Change, WalletError>) -> Outcome<()> {
         self.apply(change?).await?;
         Ok(())
-    }
-
-    async fn commit(
-        &mut self,
-        (holding, payee, certificate, info_hash, peer): (
-            HoldingId,
-            PublicKey,
-            PseudonymCertificate,
-            InfoHash,
-            String,
-        ),
-        now: UnixMs,
-    ) -> Outcome<(OpenSpend, Chain)> {
-        let row = self.rows.holdings.get(&holding);
-        let row = row.ok_or(WalletError::UnknownHolding(holding))?;
-        if self
-            .desk
-            .spent
-            .as_ref()
-            .is_some_and(|s| s.is_suspended(&payee))
-        {
-            return Err(WalletError::PayeeCertificate("its key is suspended").into());
-        }
-        let (draft, chain) = sign::draft_spend(&self.seed, &row.holding, payee);
-        let key_index = row.key_index;
-        let spend = draft.spend;
-        let commit = paying::Commit {
-            holding,
-            draft,
-            certificate,
-            info_hash,
-            peer,
-        };
-        self.apply(paying::commit(&self.rows, commit, now)?).await?;
-        self.keeping.diary.live.insert(spend);
-        let row = self.rows.spends.get(&spend);
-        let row = row.ok_or(WalletError::UnknownSpend(spend))?;
-        Ok((sign::sign_spend(&self.seed, key_index, row), chain))
-    }
-
-    pub(super) fn open_again(&self, spend: &Commitment) -> Outcome<(OpenSpend, Chain)> {
-        let unknown = || WalletError::UnknownSpend(*spend);
-        let row = self.rows.spends.get(spend).ok_or_else(unknown)?;
-        let holding = self.rows.holdings.get(&row.holding).ok_or_else(unknown)?;
-        let open = sign::sign_spend(&self.seed, holding.key_index, row);
-        Ok((open, sign::chain(&self.seed, &holding.holding)))
-    }
-
-    pub(super) async fn payer_closed(
-        &mut self,
-        spend: &Commitment,
-        close: &ClosePart,
-        now: UnixMs,
-    ) -> Outcome<()> {
-        self.flush().await?;
-        let (open, _) = self.open_again(spend)?;
-        let change = paying::closed(&self.rows, spend, &open, close, now);
-        self.done(change).await
     }
 
     fn check(

@@ -21,6 +21,9 @@ impl Purse {
         request: ReserveRequest,
         now: UnixMs,
     ) -> Result<Reserved, NoReserve> {
+        if let Some(again) = self.promise_again() {
+            return Ok(again);
+        }
         let wish = Wish {
             info_hash: request.info_hash,
             at_least: request.at_least,
@@ -38,6 +41,7 @@ impl Purse {
             return Err(NoReserve::NotYet);
         }
         self.apply(change).await.map_err(|_| NoReserve::NotYet)?;
+        self.promised(&row);
         Ok(Reserved {
             holding: row.holding,
             path: row.path,

@@ -233,7 +233,7 @@ impl Purse {
         self.watcher.to_tell.push(proof);
     }
 
-    async fn proof_found(&mut self, proof: &FraudProof, now: UnixMs) {
+    pub(super) async fn proof_found(&mut self, proof: &FraudProof, now: UnixMs) {
         let seen = ConflictSeen {
             role: ConflictRole::Payee,
             info_hash: None,

@@ -135,6 +135,12 @@ pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
         }
         println!("{frozen}");
     }
+    if balance.broker_suspended == Some(true) {
+        println!(
+            "the broker has suspended this account for a double spend: it buys and withdraws nothing; \
+             `dpay wallet history` says since when"
+        );
+    }
     if let Some(error) = &balance.broker_error {
         println!("balance at the broker: not known ({error})");
     }

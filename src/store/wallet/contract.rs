@@ -216,7 +216,9 @@ async fn readers_see_what_is_durable_beside_the_writer() {
 #[test]
 fn a_second_writer_is_refused_by_name() {
     let dir = tempfile::tempdir().expect("a directory");
+    assert!(!WriterLock::is_taken(dir.path()), "there is none");
     let lock = WriterLock::take(dir.path()).expect("free");
+    assert!(WriterLock::is_taken(dir.path()));
     let refused = WriterLock::take(dir.path()).expect_err("taken");
     let text = refused.to_string();
     assert!(
@@ -224,6 +226,7 @@ fn a_second_writer_is_refused_by_name() {
         "{text}"
     );
     drop(lock);
+    assert!(!WriterLock::is_taken(dir.path()));
     WriterLock::take(dir.path()).expect("free again");
 }
 

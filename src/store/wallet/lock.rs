@@ -4,10 +4,14 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use super::StoreError;
 
 const FILE: &str = "wallet.lock";
+/// How often, and how long after each other, a lock that is taken is tried again.
+const LOOKS: u32 = 4;
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Held by the one process that may write to the wallet; given back when dropped.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ impl WriterLock {
             .truncate(false)
             .open(&path)
             .map_err(fault)?;
-        match file.try_lock() {
+        match patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut by = String::new();
@@ -55,6 +59,24 @@ impl WriterLock {
         file.write_all(owner.as_bytes()).map_err(fault)?;
         Ok(WriterLock { _file: file })
     }
+
+    /// Whether a process has the lock of the wallet in `home` at this moment.
+    #[must_use]
+    pub fn is_taken(home: &Path) -> bool {
+        let file = OpenOptions::new().read(true).open(home.join(FILE));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+}
+
+/// Somebody may just be looking whether it is taken.
+fn patiently(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
+            locked => return locked,
+        }
+    }
+    file.try_lock()
 }
 
 /// The program and its subcommand, without anything that may be private.
