@@ -23,6 +23,7 @@
 //! | `cheat` | a payer that cheats, for `dpay demo --cheat` |
 //! | `keeper`, `keeping`, `chores` | the wallet's promises kept by themselves: in the DHT, and at the broker |
 
+mod ahead;
 mod answers;
 pub mod backup;
 pub mod cheat;
@@ -96,6 +97,11 @@ pub enum CashierError {
          not be read yet or holds another statement"
     )]
     Unread(Commitment),
+    /// The slot of a holding could not be read in time: signing could make a proof of fraud.
+    #[error(
+        "holding {0} is not spent: it is of an earlier run, and its slot in the DHT could not be read yet"
+    )]
+    NotRead(crate::coin::HoldingId),
     /// No certified payee key is at hand.
     #[error("no payee key certified by the broker is at hand yet")]
     NoKey,

@@ -19,6 +19,7 @@ pub mod asked;
 pub mod attribution;
 mod beat;
 pub mod blocklist;
+mod commit;
 mod content;
 mod debts;
 pub mod digest;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::commit::Commit;
 use super::shared::Command;
 use crate::cashier::wallet::{
     CashierError, ConflictRole, ReserveRequest, SpentCheck, WalletHandle,
@@ -321,22 +322,17 @@ impl Desk {
                 payee,
                 certificate,
             } => {
-                let peer = self.peer.clone();
-                let committed = wallet.commit(holding, payee, certificate, self.info_hash, peer);
-                match committed.await {
-                    Ok((open, chain)) => {
-                        let open = Box::new(open);
-                        let spend = open.commitment(&holding);
-                        self.answer(Answer::OpenDurable(channel, holding, open, chain));
-                        if self.answers.is_closed() {
-                            warn_if_failed("an end", wallet.payer_ended(vec![spend]).await);
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a holding could not be spent");
-                        self.answer(Answer::CommitFailed(channel));
-                    }
-                }
+                let commit = Commit {
+                    busy: Busy::new(&self.purse),
+                    answers: self.answers.clone(),
+                    channel,
+                    holding,
+                    payee,
+                    certificate,
+                    info_hash: self.info_hash,
+                    peer: self.peer.clone(),
+                };
+                self.purse.runtime.spawn(commit.run());
             }
             Errand::Release(holding) => {
                 warn_if_failed("a release", wallet.release(holding).await);

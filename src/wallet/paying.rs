@@ -1,7 +1,7 @@
 //! The payer's side: reserve, commit, tick, take the payee's close (`docs/protocol.md` sections 3 and 5).
 
 use super::change::{Change, Effect, JournalKind, JournalLine};
-use super::choose::{Funds, Limits, NoCoin, Wish, choose};
+use super::choose::{Funds, Limits, NoCoin, Wish, best_unread, choose};
 use super::error::WalletError;
 use super::reading::LOST_PEER;
 use super::rows::{Books, HoldingRow, HoldingState, Meta, Origin, Passing, Rows, SpendRow};
@@ -22,14 +22,40 @@ pub fn reserve(
     wish: &Wish,
     now: UnixMs,
 ) -> Result<(Change, HoldingRow), NoCoin> {
-    let mut row = choose(rows, limits, funds, wish, now)?.clone();
+    let row = choose(rows, limits, funds, wish, now)?;
+    Ok(promised(rows, row, limits, wish, now))
+}
+
+/// Promises the holding of an earlier run that suits best, though its slot is still to be read: it is
+/// committed only after that.
+#[must_use]
+pub fn reserve_unread(
+    rows: &Rows,
+    limits: &Limits,
+    funds: &Funds,
+    wish: &Wish,
+    now: UnixMs,
+) -> Option<(Change, HoldingRow)> {
+    let id = best_unread(rows, limits, funds, wish, now)?;
+    let row = rows.holdings.get(&id)?;
+    Some(promised(rows, row, limits, wish, now))
+}
+
+fn promised(
+    rows: &Rows,
+    row: &HoldingRow,
+    limits: &Limits,
+    wish: &Wish,
+    now: UnixMs,
+) -> (Change, HoldingRow) {
+    let mut row = row.clone();
     row.state = HoldingState::Reserved {
         until: now.plus_ms(limits.reserve_ms),
         info_hash: wish.info_hash,
     };
     let mut change = Change::on(rows);
     change.holdings.push(row.clone());
-    Ok((change, row))
+    (change, row)
 }
 
 /// Takes a promise back. A holding that is not reserved stays what it is.

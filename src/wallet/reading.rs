@@ -171,7 +171,8 @@ fn redeem_commitment(seed: &Seed, id: &HoldingId) -> Commitment {
 }
 
 /// Notes what a spend slot turned out to hold. `request` names the redemption that is asked for again
-/// where a redeem was found. A holding that was signed for meanwhile stays as it is.
+/// where a redeem was found. A holding that was signed for meanwhile stays as it is; a promise stands
+/// where nothing was found.
 ///
 /// # Errors
 /// An unknown holding.
@@ -184,14 +185,16 @@ pub fn found(
 ) -> Result<Change, WalletError> {
     let mut row = find(rows, id)?.clone();
     let mut change = Change::on(rows);
+    let is_promised = matches!(row.state, HoldingState::Reserved { .. });
     let is_open = matches!(
         row.state,
         HoldingState::Unread | HoldingState::Available | HoldingState::Frozen { .. }
     );
-    if !is_open {
+    if !is_open && !is_promised {
         return Ok(change);
     }
     match found {
+        Found::Clean if is_promised => return Ok(change),
         Found::Clean => {
             if let HoldingState::Frozen { .. } = row.state {
                 change.journal.push(line(&row, JournalKind::Thawed, now));

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::CashierError;
+use super::ahead::CommitReply;
 use super::handle::WalletHandle;
-use super::purse::{Ask, Outcome, Purse, Reply, give};
+use super::purse::{Ask, Purse, give};
 use super::spending::SpendTo;
 use crate::channel::Reserved;
 use crate::coin::chain::Chain;
@@ -65,8 +66,6 @@ pub struct SpentTo {
     /// The spend.
     pub spend: Commitment,
 }
-
-type CommitReply = Reply<Outcome<(OpenSpend, Chain)>>;
 
 /// How far a cheating wallet is. An honest one's stays as it begins.
 #[derive(Default)]

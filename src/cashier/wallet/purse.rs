@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::CashierError;
+use super::ahead::Ahead;
 use super::cheat::Cheating;
 use super::checks::{self, SpentCheck};
 use super::chores::Keep;
@@ -85,6 +86,7 @@ pub(super) struct Purse {
     pub(super) config: WalletConfig,
     pub(super) desk: Desk,
     pub(super) reader: Reader,
+    pub(super) ahead: Ahead,
     pub(super) watcher: Watcher,
     sent: BTreeMap<Commitment, u32>,
     came: BTreeMap<Commitment, (u32, ChainValue)>,
@@ -106,6 +108,7 @@ impl Purse {
         Purse {
             store,
             reader: Reader::new(&mut rows, config.expects_dht),
+            ahead: Ahead::new(),
             rows,
             is_doubtful: false,
             seed,
@@ -148,6 +151,7 @@ impl Purse {
                     }
                 }
             }
+            self.break_old_promises(clock::now());
             self.send_errands().await;
             self.send_readings(clock::now());
         }
@@ -281,9 +285,11 @@ impl Purse {
             Ask::Release(holding, reply) if self.keeps_promise(&holding) => give(reply, Ok(())),
             Ask::Release(holding, reply) => {
                 let change = paying::release(&self.rows, &holding);
-                give(reply, self.done(change).await);
+                let done = self.done(change).await;
+                self.break_promise(&holding);
+                give(reply, done);
             }
-            Ask::Commit(to, reply) => self.serve_commit(*to, reply, now).await,
+            Ask::Commit(to, reply) => self.commit_when_read(*to, reply, now).await,
             Ask::OpenAgain(spend, reply) => give(reply, self.open_again(&spend)),
             Ask::PayerEnded(spends, reply) => {
                 let change = paying::ended(&self.rows, &spends, now);

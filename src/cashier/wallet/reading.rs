@@ -115,7 +115,8 @@ impl Purse {
     ) -> Option<(Place, bool)> {
         match job {
             Job::Spend(id) => {
-                let row = self.rows.holdings.get(id).filter(|row| waits(row))?;
+                let is_wanted = |row: &&HoldingRow| waits(row) || self.ahead.contains_key(id);
+                let row = self.rows.holdings.get(id).filter(is_wanted)?;
                 let slot = Slot::spend(id);
                 let is_over = now.day() >= row.holding.expires.plus(SETTLE_DAYS);
                 let is_frozen = matches!(row.state, HoldingState::Frozen { .. });
@@ -139,7 +140,10 @@ impl Purse {
             false => self.reader.failures.saturating_add(1),
         };
         match job {
-            Job::Spend(id) => self.seen_spend(&id, seen, is_decided, now).await,
+            Job::Spend(id) => {
+                self.seen_spend(&id, seen, is_decided, now).await;
+                self.settle_ahead(&id, now).await;
+            }
             Job::Close(spend) => {
                 self.seen_close(&spend, &seen.reading, is_decided, now)
                     .await
@@ -222,7 +226,7 @@ impl Purse {
         let id = row.holding.id;
         self.reader.read_at.remove(&id);
         if let Some(row) = self.rows.holdings.get_mut(&id)
-            && row.state == HoldingState::Available
+            && row.is_idle(now)
         {
             row.state = HoldingState::Unread;
         }

@@ -31,16 +31,21 @@ impl Purse {
         };
         let chosen = paying::reserve(&self.rows, &self.config.limits, &self.funds(), &wish, now);
         self.look_further(&wish, chosen.as_ref().ok().map(|(_, row)| row), now);
-        let (change, row) = chosen.map_err(|no| match no {
-            NoCoin::OverBudget => NoReserve::OverBudget,
-            NoCoin::NoFunds => NoReserve::NoFunds,
-            NoCoin::NotYet => NoReserve::NotYet,
-            NoCoin::WalletLimit => NoReserve::WalletLimit,
-        })?;
-        if !self.is_read(&row, GOOD_TO_SPEND_MS, now) {
+        let (limits, funds) = (self.config.limits, self.funds());
+        let unread = || paying::reserve_unread(&self.rows, &limits, &funds, &wish, now);
+        let (change, row) = match chosen {
+            Ok(chosen) => chosen,
+            Err(NoCoin::NotYet) => unread().ok_or(NoReserve::NotYet)?,
+            Err(NoCoin::OverBudget) => return Err(NoReserve::OverBudget),
+            Err(NoCoin::NoFunds) => return Err(NoReserve::NoFunds),
+            Err(NoCoin::WalletLimit) => return Err(NoReserve::WalletLimit),
+        };
+        if !self.may_promise(&row, now) {
+            self.is_read(&row, GOOD_TO_SPEND_MS, now);
             return Err(NoReserve::NotYet);
         }
         self.apply(change).await.map_err(|_| NoReserve::NotYet)?;
+        self.read_ahead(&row, now);
         self.promised(&row);
         Ok(Reserved {
             holding: row.holding,
