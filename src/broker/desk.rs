@@ -235,21 +235,13 @@ impl<'r> Desk<'r> {
 
     /// The change that this decision wants.
     pub(super) fn finish(self) -> Change {
-        let version = |key: &RowKey| self.read.get(key).copied().unwrap_or(0);
-        let writes = self
-            .written
-            .iter()
-            .map(|(key, row)| Write {
-                version: version(key),
-                row: row.clone(),
-            })
-            .collect();
-        let conditions = self
-            .read
-            .iter()
-            .filter(|(key, _)| !self.written.contains_key(key))
-            .map(|(key, version)| (key.clone(), *version))
-            .collect();
+        let mut read = self.read;
+        let written = self.written.into_iter().map(|(key, row)| Write {
+            version: read.remove(&key).unwrap_or(0),
+            row,
+        });
+        let writes = written.collect();
+        let conditions = read.into_iter().collect();
         Change {
             conditions,
             writes,

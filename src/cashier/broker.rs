@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::broker::answer::Refusal;
 use crate::broker::change::Change;
-use crate::broker::{Broker, Call, Operated, Operation, Rows, Sealed, Stop};
+use crate::broker::{Broker, Call, Draft, Operated, Operation, Rows, Sealed, Stop};
 use crate::cashier::kill;
 use crate::coin::keys::PublicKey;
 use crate::store::broker::{BrokerStore, BrokerStoreError};
@@ -55,7 +55,7 @@ pub enum BrokerCashierError {
 }
 
 enum Job {
-    Call(Call, oneshot::Sender<Result<Sealed, BrokerCashierError>>),
+    Call(Call, oneshot::Sender<Result<Draft, BrokerCashierError>>),
     Operate(
         Operation,
         oneshot::Sender<Result<Operated, BrokerCashierError>>,
@@ -64,13 +64,14 @@ enum Job {
 
 /// A decided job: what to say once the changes are durable.
 enum Said {
-    Sealed(Sealed),
+    Draft(Draft),
     Operated(Operated),
 }
 
 /// Handle on the loop; cheap to clone. The loop ends when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct BrokerCashier {
+    broker: Arc<Broker>,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -83,15 +84,20 @@ impl BrokerCashier {
         clock: Clock,
     ) -> (Self, JoinHandle<()>) {
         let (sender, jobs) = mpsc::channel(QUEUE);
+        let cashier = BrokerCashier {
+            broker: broker.clone(),
+            jobs: sender,
+        };
         let till = Till {
             broker,
             store,
             clock,
         };
-        (BrokerCashier { jobs: sender }, tokio::spawn(till.run(jobs)))
+        (cashier, tokio::spawn(till.run(jobs)))
     }
 
     /// One request by an account. The answer, also a refusal, is signed, and what it says is durable.
+    /// It is signed here, by whoever asked, so that the loop decides the next requests meanwhile.
     ///
     /// # Errors
     /// [`BrokerCashierError`]; nothing was changed then.
@@ -99,7 +105,8 @@ impl BrokerCashier {
         let (sender, answer) = oneshot::channel();
         let sent = self.jobs.try_send(Job::Call(call, sender));
         sent.map_err(|_| BrokerCashierError::Busy)?;
-        answer.await.unwrap_or(Err(BrokerCashierError::Busy))
+        let draft = answer.await.unwrap_or(Err(BrokerCashierError::Busy))?;
+        Ok(self.broker.seal(draft))
     }
 
     /// One operation by the operator.
@@ -212,7 +219,7 @@ impl Till {
                     kill::after(STEP);
                     return Ok(said);
                 }
-                Err(BrokerStoreError::Stale(_)) if attempt < ATTEMPTS => {}
+                Err(error) if error.is_stale() && attempt < ATTEMPTS => {}
                 Err(error) => return Err(error),
             }
         }
@@ -227,8 +234,9 @@ impl Till {
     ) -> Result<Result<(Change, Said), BrokerCashierError>, BrokerStoreError> {
         loop {
             let decided = match job {
-                Job::Call(call, _) => (self.broker.decide(rows, call, now))
-                    .map(|d| (d.change, Said::Sealed(d.sealed))),
+                Job::Call(call, _) => {
+                    (self.broker.decide(rows, call, now)).map(|d| (d.change, Said::Draft(d.draft)))
+                }
                 Job::Operate(operation, _) => (self.broker.operate(rows, operation, now))
                     .map(|(change, done)| (change, Said::Operated(done))),
             };
@@ -275,21 +283,22 @@ fn answer(
     for job in batch {
         let failed = || match &failure {
             Some(BrokerStoreError::Full) => BrokerCashierError::Full,
-            Some(BrokerStoreError::Stale(_)) | None => BrokerCashierError::Busy,
+            None => BrokerCashierError::Busy,
+            Some(error) if error.is_stale() => BrokerCashierError::Busy,
             Some(error) => BrokerCashierError::Store(error.to_string()),
         };
         let word = said.next().unwrap_or_else(|| Err(failed()));
         match job {
             Job::Call(_, sender) => {
                 let _ = sender.send(word.and_then(|w| match w {
-                    Said::Sealed(sealed) => Ok(sealed),
+                    Said::Draft(draft) => Ok(draft),
                     Said::Operated(_) => Err(failed()),
                 }));
             }
             Job::Operate(_, sender) => {
                 let _ = sender.send(word.and_then(|w| match w {
                     Said::Operated(done) => Ok(done),
-                    Said::Sealed(_) => Err(failed()),
+                    Said::Draft(_) => Err(failed()),
                 }));
             }
         }

@@ -12,7 +12,7 @@ use sqlx::{
 };
 
 use super::fields::Fields;
-use super::statements::{load_rows, read_line, sql_int, write_changes};
+use super::statements::{Outcome, load_rows, read_line, sql_int};
 use super::tables;
 use super::{BrokerStore, BrokerStoreError, Identity};
 use crate::broker::audit::Auditor;
@@ -26,8 +26,11 @@ use crate::coin::keys::PublicKey;
 use crate::record::Slot;
 use crate::units::{Day, UnixMs};
 
-/// Prepared statements that a connection keeps: four sizes for each table, to read and to write.
-const STATEMENTS: usize = 256;
+/// Prepared statements that a connection keeps: five sizes for each table, to read and to write.
+const STATEMENTS: usize = 512;
+/// 64 MiB of pages in memory, and 16 MiB of log before it is worked into the file.
+const CACHES: &str =
+    "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4096; PRAGMA temp_store = MEMORY";
 /// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
 
@@ -63,10 +66,12 @@ impl SqliteBrokerStore {
             .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
+            .test_before_acquire(false)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     connection.execute("PRAGMA synchronous = FULL").await?;
                     connection.execute("PRAGMA foreign_keys = ON").await?;
+                    connection.execute(CACHES).await?;
                     if let Some(pages) = limits.max_pages {
                         let pragma = format!("PRAGMA max_page_count = {pages}");
                         connection.execute(AssertSqlSafe(pragma)).await?;
@@ -161,10 +166,15 @@ async fn commit_changes(
     connection: &mut SqliteConnection,
     changes: &[Change],
 ) -> Result<(), BrokerStoreError> {
+    let outcome = Outcome::of(changes)?;
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-    write_changes(&mut tx, changes).await?;
-    tx.commit().await?;
-    Ok(())
+    if outcome.write(&mut tx).await? {
+        tx.commit().await?;
+        return Ok(());
+    }
+    tx.rollback().await?;
+    let stale = outcome.stale(connection).await?;
+    Err(stale.map_or(BrokerStoreError::Changed, Into::into))
 }
 
 #[async_trait]
@@ -179,7 +189,7 @@ impl BrokerStore for SqliteBrokerStore {
     async fn apply(&self, changes: &[Change]) -> Result<(), BrokerStoreError> {
         let mut connection = self.pool.acquire().await?;
         let written = commit_changes(&mut connection, changes).await;
-        if matches!(&written, Err(error) if !matches!(error, BrokerStoreError::Stale(_))) {
+        if matches!(&written, Err(error) if !error.is_stale()) {
             // Where it is full SQLite rolls back by itself, and sqlx does not know: such a connection
             // cannot begin again. A new one can.
             connection.close_on_drop();
