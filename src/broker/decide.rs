@@ -144,8 +144,13 @@ impl Broker {
     pub fn decide(&self, rows: &Rows, call: &Call, now: UnixMs) -> Result<Decision, Stop> {
         let mut desk = Desk::new(rows, now);
         desk.want(&call.keys())?;
-        if let Some(known) = self.known_request(&mut desk, call)? {
-            return Ok(known);
+        match self.known_request(&mut desk, call)? {
+            Some(Ok(draft)) => {
+                let change = desk.nothing();
+                return Ok(Decision { change, draft });
+            }
+            Some(Err(refusal)) => return self.refused(desk, call, refusal),
+            None => {}
         }
         match self.act(&mut desk, call) {
             Ok(answer) => {
@@ -163,20 +168,26 @@ impl Broker {
                 let change = desk.finish();
                 Ok(Decision { change, draft })
             }
-            Err(Stop::Refused(refusal)) => self.refused(call, refusal, now),
+            Err(Stop::Refused(refusal)) => self.refused(desk, call, refusal),
             Err(stop) => Err(stop),
         }
     }
 
-    fn refused(&self, call: &Call, refusal: Refusal, now: UnixMs) -> Result<Decision, Stop> {
+    /// Nothing is written; what the refusal was decided on is among the conditions.
+    fn refused(&self, desk: Desk<'_>, call: &Call, refusal: Refusal) -> Result<Decision, Stop> {
+        let now = desk.now;
         Ok(Decision {
-            change: Change::default(),
+            change: desk.nothing(),
             draft: self.draft(&call.caller, Outcome::Refused(refusal), now)?,
         })
     }
 
     /// The same id and body: the same answer. The same id and another body: refused.
-    fn known_request(&self, desk: &mut Desk<'_>, call: &Call) -> Result<Option<Decision>, Stop> {
+    fn known_request(
+        &self,
+        desk: &mut Desk<'_>,
+        call: &Call,
+    ) -> Result<Option<Result<Draft, Refusal>>, Stop> {
         if !call.once() {
             return Ok(None);
         }
@@ -190,15 +201,12 @@ impl Broker {
                 format!("request id {} was used for another request", row.id),
                 "draw a new request id",
             );
-            return self.refused(call, refusal, desk.now).map(Some);
+            return Ok(Some(Err(refusal)));
         }
-        Ok(Some(Decision {
-            change: Change::default(),
-            draft: Draft {
-                body: row.answer,
-                refused: false,
-            },
-        }))
+        Ok(Some(Ok(Draft {
+            body: row.answer,
+            refused: false,
+        })))
     }
 
     /// Signs an answer. The same answer is always signed in the same way.
@@ -272,6 +280,18 @@ impl Call {
             self.action,
             Action::Purchase(_) | Action::Redeem(_) | Action::Withdraw { .. }
         )
+    }
+
+    /// Rows that this request most likely makes: its own, and the holder keys of coins.
+    #[must_use]
+    pub fn fresh_keys(&self) -> Vec<RowKey> {
+        let Action::Purchase(offers) = &self.action else {
+            return Vec::new();
+        };
+        let offers = offers.iter().flatten();
+        let mut keys: Vec<_> = offers.map(|offer| RowKey::Holder(offer.holder())).collect();
+        keys.push(RowKey::Request(self.caller.account, self.caller.request_id));
+        keys
     }
 
     /// The rows that follow from the request alone.

@@ -233,6 +233,14 @@ impl<'r> Desk<'r> {
         self.put(Row::Account(account))
     }
 
+    /// A change of nothing, on what was read.
+    pub(super) fn nothing(self) -> Change {
+        Change {
+            conditions: self.read.into_iter().collect(),
+            ..Change::default()
+        }
+    }
+
     /// The change that this decision wants.
     pub(super) fn finish(self) -> Change {
         let mut read = self.read;
