@@ -66,7 +66,8 @@ impl Verb {
             let places = places(rows, keys);
             format!("SELECT {what} FROM {name} WHERE {key} IN ({values}{places})")
         };
-        // The values come first in a join, and each finds its row by the key.
+        // The values come first in a join, and each finds its row by the key. What fails may leave a
+        // part done, as all is rolled back then: SQLite need not be able to undo one statement.
         match self {
             Verb::Select => within("*"),
             Verb::Find => within("COUNT(*)"),
@@ -82,7 +83,7 @@ impl Verb {
                     .map(|(n, column)| format!("{column} = v.column{n}"))
                     .collect();
                 format!(
-                    "UPDATE {name} AS t SET {} FROM (VALUES {}) AS v WHERE {}",
+                    "UPDATE OR FAIL {name} AS t SET {} FROM (VALUES {}) AS v WHERE {}",
                     set.join(", "),
                     places(rows, columns.len().saturating_add(1)),
                     as_expected(table)
@@ -90,7 +91,7 @@ impl Verb {
             }
             Verb::Insert => {
                 let places = places(rows, columns.len());
-                format!("INSERT INTO {name} ({all}) VALUES {places}")
+                format!("INSERT OR FAIL INTO {name} ({all}) VALUES {places}")
             }
         }
     }
