@@ -2,12 +2,15 @@
 //! journals sum to, what the wallets hold is what the broker has outstanding, and whatever one paid
 //! another earned.
 
+use std::time::{Duration, Instant};
+
+use dpay::broker::audit::AuditReport;
 use dpay::cashier::wallet::Wallet;
 use dpay::channel::NoReserve;
 use dpay::record::Path;
 use dpay::report::{By, Kind, Range, table};
 use dpay::units::{InfoHash, Units};
-use dpay::wallet::JournalLine;
+use dpay::wallet::{Balance, Books, JournalLine};
 
 use crate::house::{House, Person, wish};
 
@@ -16,6 +19,7 @@ const SEEDS: [u64; 4] = [1, 7, 42, 2026];
 const STEPS: u32 = 14;
 const PEOPLE: usize = 3;
 const DEPOSIT: u64 = 30_000;
+const WAIT: Duration = Duration::from_secs(30);
 const ALL: [By; 5] = [By::Day, By::Week, By::Month, By::Torrent, By::Peer];
 
 /// xorshift: the same history for the same seed.
@@ -96,7 +100,7 @@ async fn pay(payer: &Person, payee: &Person, dice: &mut Dice) -> u64 {
     let recorded = payee.wallet().record_open(path, open, torrent, from);
     recorded.await.expect("good");
     payee.wallet().accepted(spend).await.expect("known");
-    let k = u32::try_from(dice.below(holding.value.0 + 1)).expect("small");
+    let k = u32::try_from(1 + dice.below(holding.value.0)).expect("small");
     let wk = chain.reveal(k).expect("in the chain");
     payer
         .wallet()
@@ -120,49 +124,64 @@ async fn pay(payer: &Person, payee: &Person, dice: &mut Dice) -> u64 {
     u64::from(k)
 }
 
-async fn check(house: &House, people: &[Person], paid: u64, seed: u64) {
-    let mut sums = [Units(0); 3];
-    let mut outside = 0;
-    for person in people {
-        let balance = person.until("no orders", |b| b.ordered == Units(0)).await;
-        let (books, held) = (balance.books, balance.held);
-        let journal = person.wallet().history(u32::MAX).await.expect("read");
-        let journal: Vec<JournalLine> = journal.into_iter().map(|entry| entry.line).collect();
-        let reader = Wallet::read(person.dir.path()).await.expect("opens");
-        let shares = reader.redeemed_shares().await.expect("read");
-        for by in ALL {
-            let earned = table(&journal, &shares, Kind::Earnings, by, Range::default());
-            let spent = table(&journal, &shares, Kind::Spending, by, Range::default());
-            let (earned, spent) = (earned.expect("fits"), spent.expect("fits"));
-            let why = format!("seed {seed}, by {by:?}");
-            assert_eq!(earned.total.units, books.earned, "{why}");
-            assert_eq!(spent.total.units, books.paid, "{why}");
-            for report in [&earned, &spent] {
-                let lines = Units::checked_sum(report.lines.iter().map(|line| line.units));
-                assert_eq!(lines, Some(report.total.units), "{why}");
-            }
-            assert!(earned.total.redeemed <= earned.total.units, "{why}");
+/// Everybody's balance and the broker's books, once no order is under way and both say the same.
+async fn at_rest(house: &House, people: &[Person], seed: u64) -> (Vec<Balance>, AuditReport) {
+    let started = Instant::now();
+    loop {
+        let mut balances = Vec::new();
+        for person in people {
+            balances.push(person.balance().await);
         }
-        let back = |units: Units| i128::from(units.0);
-        outside += back(books.redeemed) - back(books.bought);
-        for (sum, units) in sums.iter_mut().zip([books.paid, books.earned, held]) {
+        let report = house.report().await;
+        let held = Units::checked_sum(balances.iter().map(|b| b.held)).expect("fits");
+        let is_still = balances.iter().all(|b| b.ordered == Units(0));
+        if is_still && report.outstanding == i128::from(held.0) {
+            return (balances, report);
+        }
+        assert!(
+            started.elapsed() < WAIT,
+            "seed {seed}: {held} held, {report:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn check(house: &House, people: &[Person], paid: u64, seed: u64) {
+    let (balances, report) = at_rest(house, people, seed).await;
+    assert!(report.balanced, "seed {seed}: {report:?}");
+    let mut came_back = 0;
+    let mut sums = [Units(0); 2];
+    for (person, balance) in people.iter().zip(balances) {
+        let books = balance.books;
+        agree(person, &books, seed).await;
+        came_back += i128::from(books.redeemed.0) - i128::from(books.bought.0);
+        for (sum, units) in sums.iter_mut().zip([books.paid, books.earned]) {
             *sum = sum.checked_add(units).expect("fits");
         }
     }
-    assert_eq!(sums[..2], [Units(paid); 2], "seed {seed}: paid and earned");
-    let report = house.report().await;
-    assert!(report.balanced, "seed {seed}: {report:?}");
+    assert_eq!(sums, [Units(paid); 2], "seed {seed}: paid and earned");
     let deposits = i128::from(DEPOSIT) * people.len() as i128;
     assert_eq!(report.deposits, deposits, "seed {seed}");
-    assert_eq!(
-        report.outstanding,
-        i128::from(sums[2].0),
-        "seed {seed}: held"
-    );
     let credited = report.balances + report.pending + report.bonds;
-    assert_eq!(
-        credited - deposits,
-        outside,
-        "seed {seed}: bought and redeemed"
-    );
+    assert_eq!(credited - deposits, came_back, "seed {seed}: not in coins");
+}
+
+/// Every report of a person sums to the journal, and the journal to the books.
+async fn agree(person: &Person, books: &Books, seed: u64) {
+    let journal = person.wallet().history(u32::MAX).await.expect("read");
+    let journal: Vec<JournalLine> = journal.into_iter().map(|entry| entry.line).collect();
+    let reader = Wallet::read(person.dir.path()).await.expect("opens");
+    let shares = reader.redeemed_shares().await.expect("read");
+    for by in ALL {
+        let why = format!("seed {seed}, by {by:?}");
+        let made = |kind| table(&journal, &shares, kind, by, Range::default()).expect("fits");
+        let (earned, spent) = (made(Kind::Earnings), made(Kind::Spending));
+        assert_eq!(earned.total.units, books.earned, "{why}");
+        assert_eq!(spent.total.units, books.paid, "{why}");
+        for report in [&earned, &spent] {
+            let lines = Units::checked_sum(report.lines.iter().map(|line| line.units));
+            assert_eq!(lines, Some(report.total.units), "{why}");
+        }
+        assert!(earned.total.redeemed <= earned.total.units, "{why}");
+    }
 }
