@@ -7,16 +7,14 @@ use super::answer::{
 };
 use super::ask::MAX_PAGE;
 use super::change::Ledger;
-use super::decide::{Broker, Caller, CoinOrder};
+use super::decide::{Broker, Caller};
 use super::desk::{Desk, Stop};
+use super::offers::{CoinOffer, KeyOffer};
 use super::presented::Presented;
 use super::rows::{AccountRow, CoinRow, HolderRow, HoldingState, Row, RowKey, WithdrawalRow};
-use super::terms::{MAX_BATCH, MAX_TRANSFER, Terms};
+use super::terms::{MAX_BATCH, MAX_TRANSFER};
 use super::walk::{self, Asked};
 use super::{RequestId, WithdrawalId};
-use crate::coin::certificate::{
-    COIN_LIFE_DAYS, COIN_VALUES, CoinCertificate, PseudonymCertificate,
-};
 use crate::coin::hash::tagged;
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
@@ -65,52 +63,40 @@ impl Broker {
     pub(super) fn purchase(
         &self,
         desk: &mut Desk<'_>,
-        me: &PublicKey,
-        orders: &[CoinOrder],
+        caller: &Caller,
+        offers: &[Result<CoinOffer, Refusal>],
     ) -> Result<Answer, Stop> {
+        let me = &caller.account;
         let account = active(desk, me)?;
-        batch(orders.len(), "coins")?;
+        batch(offers.len(), "coins")?;
         let mut price = Units::ZERO;
-        for order in orders {
-            if !COIN_VALUES.contains(&order.value) {
-                return Err(Stop::refuse(
-                    RefusalCode::Malformed,
-                    format!("coins of {} units are not sold", order.value),
-                    "ask for 16, 64, 256, 1024 or 4096 units",
-                ));
-            }
-            price = add(price, order.value)?;
+        for offer in offers {
+            let offer = offer.as_ref().map_err(|r| Stop::Refused(r.clone()))?;
+            price = add(price, offer.value())?;
         }
         let bond = self.terms().bond.saturating_sub(account.bond);
         self.affords(&account, price, bond)?;
         let (mine, today) = (Ledger::Balance(*me), desk.now.day());
         desk.transfer(mine, Ledger::Bond(*me), bond, "bond")?;
-        let mut coins = Vec::with_capacity(orders.len());
-        for order in orders {
-            let expires = today.plus(COIN_LIFE_DAYS);
-            claim_holder(desk, me, &order.holder, expires)?;
-            let coin = CoinCertificate::issue(
-                self.key(),
-                order.value,
-                order.holder,
-                today,
-                expires,
-                order.nonce,
-            );
-            let id = coin.id();
+        let bought = caller.request_id.to_string();
+        desk.transfer(mine, Ledger::Outstanding(*me), price, &bought)?;
+        let mut coins = Vec::with_capacity(offers.len());
+        for offer in offers.iter().flatten() {
+            let coin = self.coin_of(offer, today);
+            claim_holder(desk, me, &coin.holder, coin.expires)?;
+            let certificate = coin.encode();
             // The nonce is fresh, and so is the id; should it not be, the store refuses the change.
             desk.put_new(Row::Coin(CoinRow {
-                id,
+                id: coin.id(),
                 account: *me,
-                value: order.value,
+                value: coin.value,
                 credited: Units::ZERO,
                 contests: 0,
                 settled: false,
-                expires,
-                certificate: coin.encode().to_vec(),
+                expires: coin.expires,
+                certificate: certificate.to_vec(),
             }));
-            desk.transfer(mine, Ledger::Outstanding(*me), order.value, &id.to_string())?;
-            coins.push(hex::encode(coin.encode()));
+            coins.push(hex_of(&certificate));
         }
         Ok(Answer::Purchase {
             coins,
@@ -156,16 +142,16 @@ impl Broker {
         &self,
         desk: &mut Desk<'_>,
         me: &PublicKey,
-        holders: &[PublicKey],
+        offers: &[Result<KeyOffer, Refusal>],
     ) -> Result<Answer, Stop> {
         active(desk, me)?;
-        batch(holders.len(), "holder keys")?;
-        let expires = Terms::pseudonym_expires(desk.now.day());
-        let mut certificates = Vec::with_capacity(holders.len());
-        for holder in holders {
-            claim_holder(desk, me, holder, expires)?;
-            let certificate = PseudonymCertificate::issue(self.key(), *holder, expires);
-            certificates.push(hex::encode(certificate.encode()));
+        batch(offers.len(), "holder keys")?;
+        let mut certificates = Vec::with_capacity(offers.len());
+        for offer in offers {
+            let offer = offer.as_ref().map_err(|r| Stop::Refused(r.clone()))?;
+            let certificate = self.certificate_of(offer, desk.now.day());
+            claim_holder(desk, me, &certificate.holder, certificate.expires)?;
+            certificates.push(hex_of(&certificate.encode()));
         }
         Ok(Answer::Certificates { certificates })
     }
@@ -409,13 +395,6 @@ fn claim_holder(
     key: &PublicKey,
     expires: Day,
 ) -> Result<(), Stop> {
-    if let Err(fault) = key.check() {
-        return Err(Stop::refuse(
-            RefusalCode::HolderKey,
-            format!("holder key {key} is {fault}"),
-            "derive another holder key",
-        ));
-    }
     let expires = match desk.holder(key)? {
         Some(row) if row.account != *me => {
             return Err(Stop::refuse(
@@ -432,6 +411,14 @@ fn claim_holder(
         account: *me,
         expires,
     }))
+}
+
+/// As `hex::encode` gives it, without going through characters one by one.
+fn hex_of<const N: usize>(bytes: &[u8; N]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let text = digits.map(|digit| DIGITS[usize::from(digit)]).collect();
+    String::from_utf8(text).unwrap_or_default()
 }
 
 fn batch(count: usize, what: &str) -> Result<(), Stop> {

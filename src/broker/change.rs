@@ -1,5 +1,7 @@
 //! One decision's outcome: what it relied on, what it writes, what the journal says about it.
 
+use std::collections::HashSet;
+
 use thiserror::Error;
 
 use super::rows::{Row, RowKey, Rows, Stored};
@@ -106,6 +108,12 @@ pub struct Stale {
 }
 
 impl Change {
+    /// Whether it was decided on one of these rows and does not write it, so that nobody compares it.
+    #[must_use]
+    pub fn trusts(&self, rows: &HashSet<RowKey>) -> bool {
+        self.is_empty() && self.conditions.iter().any(|(key, _)| rows.contains(key))
+    }
+
     /// Whether there is nothing to make durable.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -4,6 +4,7 @@ use super::actions::withdrawal_id;
 use super::answer::{Answer, Envelope, Outcome, Refusal, RefusalCode};
 use super::change::Change;
 use super::desk::{Desk, Stop};
+use super::offers::{CoinOffer, KeyOffer};
 use super::presented::Presented;
 use super::recover::Found;
 use super::rows::{RequestRow, Row, RowKey, Rows};
@@ -36,26 +37,15 @@ pub struct Call {
     pub action: Action,
 }
 
-/// One coin wanted.
-#[derive(Clone, Debug)]
-pub struct CoinOrder {
-    /// Its value.
-    pub value: Units,
-    /// Its first holder's key.
-    pub holder: PublicKey,
-    /// Drawn by the broker for this coin, after the key was known.
-    pub nonce: [u8; 16],
-}
-
 /// What an account can ask for.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Its money.
     Account,
-    /// Coins for balance. Happens once per request id.
-    Purchase(Vec<CoinOrder>),
-    /// Certificates on holder keys.
-    Certify(Vec<PublicKey>),
+    /// Coins for balance; a refusal among them refuses them all. Happens once per request id.
+    Purchase(Vec<Result<CoinOffer, Refusal>>),
+    /// Certificates on holder keys; a refusal among them refuses them all.
+    Certify(Vec<Result<KeyOffer, Refusal>>),
     /// Credits for holdings; an item that failed its checks carries the refusal. Happens once per
     /// request id, and once per holding in any case.
     Redeem(Vec<Result<Presented, Refusal>>),
@@ -83,7 +73,16 @@ pub enum Action {
     },
 }
 
-/// An answer with the broker's signature, to be released once the change is durable.
+/// An answer that is not signed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// The envelope's JSON.
+    pub body: Vec<u8>,
+    /// Whether the whole request was refused.
+    pub refused: bool,
+}
+
+/// An answer with the broker's signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
     /// The envelope's JSON.
@@ -99,8 +98,8 @@ pub struct Sealed {
 pub struct Decision {
     /// To be made durable first.
     pub change: Change,
-    /// To be released then.
-    pub sealed: Sealed,
+    /// To be signed and released then.
+    pub draft: Draft,
 }
 
 /// A broker: its key and terms. It has no state of its own; that is in the rows.
@@ -145,39 +144,50 @@ impl Broker {
     pub fn decide(&self, rows: &Rows, call: &Call, now: UnixMs) -> Result<Decision, Stop> {
         let mut desk = Desk::new(rows, now);
         desk.want(&call.keys())?;
-        if let Some(known) = self.known_request(&mut desk, call)? {
-            return Ok(known);
+        match self.known_request(&mut desk, call)? {
+            Some(Ok(draft)) => {
+                let change = desk.nothing();
+                return Ok(Decision { change, draft });
+            }
+            Some(Err(refusal)) => return self.refused(desk, call, refusal),
+            None => {}
         }
         match self.act(&mut desk, call) {
             Ok(answer) => {
                 let waits = answer.waits();
-                let sealed = self.seal(&call.caller, Outcome::Answer(answer), now)?;
+                let draft = self.draft(&call.caller, Outcome::Answer(answer), now)?;
                 if call.once() && !waits {
                     desk.put(Row::Request(RequestRow {
                         account: call.caller.account,
                         id: call.caller.request_id,
                         body: call.caller.body,
-                        answer: sealed.body.clone(),
+                        answer: draft.body.clone(),
                         at: now,
                     }))?;
                 }
                 let change = desk.finish();
-                Ok(Decision { change, sealed })
+                Ok(Decision { change, draft })
             }
-            Err(Stop::Refused(refusal)) => self.refused(call, refusal, now),
+            Err(Stop::Refused(refusal)) => self.refused(desk, call, refusal),
             Err(stop) => Err(stop),
         }
     }
 
-    fn refused(&self, call: &Call, refusal: Refusal, now: UnixMs) -> Result<Decision, Stop> {
+    /// Nothing is written; what the refusal was decided on is among the conditions.
+    fn refused(&self, desk: Desk<'_>, call: &Call, refusal: Refusal) -> Result<Decision, Stop> {
+        let now = desk.now;
         Ok(Decision {
-            change: Change::default(),
-            sealed: self.seal(&call.caller, Outcome::Refused(refusal), now)?,
+            change: desk.nothing(),
+            draft: self.draft(&call.caller, Outcome::Refused(refusal), now)?,
         })
     }
 
     /// The same id and body: the same answer. The same id and another body: refused.
-    fn known_request(&self, desk: &mut Desk<'_>, call: &Call) -> Result<Option<Decision>, Stop> {
+    fn known_request(
+        &self,
+        desk: &mut Desk<'_>,
+        call: &Call,
+    ) -> Result<Option<Result<Draft, Refusal>>, Stop> {
         if !call.once() {
             return Ok(None);
         }
@@ -191,19 +201,25 @@ impl Broker {
                 format!("request id {} was used for another request", row.id),
                 "draw a new request id",
             );
-            return self.refused(call, refusal, desk.now).map(Some);
+            return Ok(Some(Err(refusal)));
         }
-        Ok(Some(Decision {
-            change: Change::default(),
-            sealed: Sealed {
-                signature: signing::sign_answer(&self.key, &row.answer),
-                body: row.answer,
-                refused: false,
-            },
-        }))
+        Ok(Some(Ok(Draft {
+            body: row.answer,
+            refused: false,
+        })))
     }
 
-    fn seal(&self, caller: &Caller, outcome: Outcome, now: UnixMs) -> Result<Sealed, Stop> {
+    /// Signs an answer. The same answer is always signed in the same way.
+    #[must_use]
+    pub fn seal(&self, draft: Draft) -> Sealed {
+        Sealed {
+            signature: signing::sign_answer(&self.key, &draft.body),
+            body: draft.body,
+            refused: draft.refused,
+        }
+    }
+
+    fn draft(&self, caller: &Caller, outcome: Outcome, now: UnixMs) -> Result<Draft, Stop> {
         let refused = matches!(outcome, Outcome::Refused(_));
         let envelope = Envelope {
             version: 1,
@@ -218,11 +234,7 @@ impl Broker {
         };
         let body = serde_json::to_vec(&envelope)
             .map_err(|e| Stop::Broken(format!("an answer that cannot be written: {e}")))?;
-        Ok(Sealed {
-            signature: signing::sign_answer(&self.key, &body),
-            body,
-            refused,
-        })
+        Ok(Draft { body, refused })
     }
 
     fn act(&self, desk: &mut Desk<'_>, call: &Call) -> Result<Answer, Stop> {
@@ -231,8 +243,8 @@ impl Broker {
             Action::Account => Ok(Answer::Account {
                 account: self.state(desk, me)?,
             }),
-            Action::Purchase(orders) => self.purchase(desk, me, orders),
-            Action::Certify(holders) => self.certify(desk, me, holders),
+            Action::Purchase(offers) => self.purchase(desk, &call.caller, offers),
+            Action::Certify(offers) => self.certify(desk, me, offers),
             Action::Redeem(items) => {
                 let items = self.walk_all(desk, me, items, true)?;
                 Ok(Answer::Redeem {
@@ -270,6 +282,18 @@ impl Call {
         )
     }
 
+    /// Rows that this request most likely makes: its own, and the holder keys of coins.
+    #[must_use]
+    pub fn fresh_keys(&self) -> Vec<RowKey> {
+        let Action::Purchase(offers) = &self.action else {
+            return Vec::new();
+        };
+        let offers = offers.iter().flatten();
+        let mut keys: Vec<_> = offers.map(|offer| RowKey::Holder(offer.holder())).collect();
+        keys.push(RowKey::Request(self.caller.account, self.caller.request_id));
+        keys
+    }
+
     /// The rows that follow from the request alone.
     #[must_use]
     pub fn keys(&self) -> Vec<RowKey> {
@@ -280,10 +304,14 @@ impl Call {
         }
         match &self.action {
             Action::Account => {}
-            Action::Purchase(orders) => {
-                keys.extend(orders.iter().map(|o| RowKey::Holder(o.holder)));
+            Action::Purchase(offers) => {
+                let offers = offers.iter().flatten();
+                keys.extend(offers.map(|offer| RowKey::Holder(offer.holder())));
             }
-            Action::Certify(holders) => keys.extend(holders.iter().map(|h| RowKey::Holder(*h))),
+            Action::Certify(offers) => {
+                let offers = offers.iter().flatten();
+                keys.extend(offers.map(|offer| RowKey::Holder(offer.holder())));
+            }
             Action::Redeem(items) | Action::Present(items) => {
                 for presented in items.iter().flatten() {
                     keys.extend(presented.keys());

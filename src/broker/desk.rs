@@ -233,23 +233,23 @@ impl<'r> Desk<'r> {
         self.put(Row::Account(account))
     }
 
+    /// A change of nothing, on what was read.
+    pub(super) fn nothing(self) -> Change {
+        Change {
+            conditions: self.read.into_iter().collect(),
+            ..Change::default()
+        }
+    }
+
     /// The change that this decision wants.
     pub(super) fn finish(self) -> Change {
-        let version = |key: &RowKey| self.read.get(key).copied().unwrap_or(0);
-        let writes = self
-            .written
-            .iter()
-            .map(|(key, row)| Write {
-                version: version(key),
-                row: row.clone(),
-            })
-            .collect();
-        let conditions = self
-            .read
-            .iter()
-            .filter(|(key, _)| !self.written.contains_key(key))
-            .map(|(key, version)| (key.clone(), *version))
-            .collect();
+        let mut read = self.read;
+        let written = self.written.into_iter().map(|(key, row)| Write {
+            version: read.remove(&key).unwrap_or(0),
+            row,
+        });
+        let writes = written.collect();
+        let conditions = read.into_iter().collect();
         Change {
             conditions,
             writes,

@@ -3,7 +3,7 @@
 //! Nothing here does IO, reads a clock or draws randomness. A request names the rows it needs
 //! (ids are positions in a coin's tree, so they follow from the path alone); [`Broker::decide`]
 //! looks at them and returns one [`Change`]: the versions it relied on, the rows to write, the
-//! journal lines, and the signed answer that may be released once the change is durable.
+//! journal lines, and the answer that may be signed and released once the change is durable.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -19,6 +19,7 @@
 //! | `verdict` | which one stands, and the tree below it built again |
 //! | `losses` | who lost by a double spend: suspension and compensation |
 //! | `settle` | what is left of a coin when its time is over |
+//! | `offers` | coins and certificates signed before a decision |
 //! | `decide`, `actions` | one request by an account; `operate`: one by the operator |
 //! | `audit` | the books, from the journal alone, against the rows |
 //! | `spent` | the spent list: chunks, index, and the look-up a payee keeps |
@@ -33,6 +34,7 @@ mod contest;
 pub mod decide;
 mod desk;
 mod losses;
+mod offers;
 pub mod operate;
 pub mod presented;
 pub mod recover;
@@ -48,8 +50,9 @@ mod walk;
 mod tests;
 
 pub use change::{Change, Stale};
-pub use decide::{Action, Broker, Call, Caller, CoinOrder, Decision, Sealed};
+pub use decide::{Action, Broker, Call, Caller, Decision, Draft, Sealed};
 pub use desk::Stop;
+pub use offers::{CoinOffer, KeyOffer};
 pub use operate::{Operated, Operation};
 pub use presented::{Presented, Tail};
 pub use rows::{RowKey, Rows};

@@ -6,6 +6,7 @@
 
 pub mod rounds;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -13,8 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::broker::answer::Refusal;
-use crate::broker::change::Change;
-use crate::broker::{Broker, Call, Operated, Operation, Rows, Sealed, Stop};
+use crate::broker::change::{Change, Stale};
+use crate::broker::rows::Stored;
+use crate::broker::{Broker, Call, Draft, Operated, Operation, RowKey, Rows, Sealed, Stop};
 use crate::cashier::kill;
 use crate::coin::keys::PublicKey;
 use crate::store::broker::{BrokerStore, BrokerStoreError};
@@ -55,7 +57,7 @@ pub enum BrokerCashierError {
 }
 
 enum Job {
-    Call(Call, oneshot::Sender<Result<Sealed, BrokerCashierError>>),
+    Call(Call, oneshot::Sender<Result<Draft, BrokerCashierError>>),
     Operate(
         Operation,
         oneshot::Sender<Result<Operated, BrokerCashierError>>,
@@ -64,13 +66,14 @@ enum Job {
 
 /// A decided job: what to say once the changes are durable.
 enum Said {
-    Sealed(Sealed),
+    Draft(Draft),
     Operated(Operated),
 }
 
 /// Handle on the loop; cheap to clone. The loop ends when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct BrokerCashier {
+    broker: Arc<Broker>,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -83,15 +86,20 @@ impl BrokerCashier {
         clock: Clock,
     ) -> (Self, JoinHandle<()>) {
         let (sender, jobs) = mpsc::channel(QUEUE);
+        let cashier = BrokerCashier {
+            broker: broker.clone(),
+            jobs: sender,
+        };
         let till = Till {
             broker,
             store,
             clock,
         };
-        (BrokerCashier { jobs: sender }, tokio::spawn(till.run(jobs)))
+        (cashier, tokio::spawn(till.run(jobs)))
     }
 
     /// One request by an account. The answer, also a refusal, is signed, and what it says is durable.
+    /// It is signed here, by whoever asked, so that the loop decides the next requests meanwhile.
     ///
     /// # Errors
     /// [`BrokerCashierError`]; nothing was changed then.
@@ -99,7 +107,8 @@ impl BrokerCashier {
         let (sender, answer) = oneshot::channel();
         let sent = self.jobs.try_send(Job::Call(call, sender));
         sent.map_err(|_| BrokerCashierError::Busy)?;
-        answer.await.unwrap_or(Err(BrokerCashierError::Busy))
+        let draft = answer.await.unwrap_or(Err(BrokerCashierError::Busy))?;
+        Ok(self.broker.seal(draft))
     }
 
     /// One operation by the operator.
@@ -187,15 +196,14 @@ impl Till {
         now: UnixMs,
     ) -> Result<Vec<Result<Said, BrokerCashierError>>, BrokerStoreError> {
         for attempt in 1.. {
-            let keys: Vec<_> = jobs.iter().flat_map(Job::keys).collect();
-            let mut rows = self.store.load(&keys).await?;
+            let mut sheet = self.sheet(jobs, attempt == 1).await?;
             let mut said = Vec::with_capacity(jobs.len());
             let mut changes = Vec::with_capacity(jobs.len());
             for job in jobs {
-                match self.decide(job, &mut rows, now).await? {
+                match self.decide(job, &mut sheet, now).await? {
                     Ok((change, word)) => {
                         if !change.is_empty() {
-                            change.apply(&mut rows)?;
+                            sheet.write(&change)?;
                             changes.push(change);
                         }
                         said.push(Ok(word));
@@ -212,33 +220,53 @@ impl Till {
                     kill::after(STEP);
                     return Ok(said);
                 }
-                Err(BrokerStoreError::Stale(_)) if attempt < ATTEMPTS => {}
+                Err(error) if error.is_stale() && attempt < ATTEMPTS => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(Vec::new())
     }
 
+    /// The rows that jobs need. Where only accounts ask, those that are most likely not there are not
+    /// looked for: if one is, the store refuses what was decided, and next time they are.
+    async fn sheet(&self, jobs: &[Job], trust: bool) -> Result<Sheet, BrokerStoreError> {
+        let mut guessed = HashSet::new();
+        if trust && jobs.iter().all(|job| matches!(job, Job::Call(..))) {
+            guessed.extend(jobs.iter().flat_map(Job::fresh_keys));
+        }
+        let mut keys: Vec<_> = jobs.iter().flat_map(Job::keys).collect();
+        keys.retain(|key| !guessed.contains(key));
+        let mut rows = self.store.load(&keys).await?;
+        for key in &guessed {
+            rows.set(key.clone(), Stored::default());
+        }
+        Ok(Sheet { rows, guessed })
+    }
+
     async fn decide(
         &self,
         job: &Job,
-        rows: &mut Rows,
+        sheet: &mut Sheet,
         now: UnixMs,
     ) -> Result<Result<(Change, Said), BrokerCashierError>, BrokerStoreError> {
         loop {
+            let rows = &sheet.rows;
             let decided = match job {
-                Job::Call(call, _) => (self.broker.decide(rows, call, now))
-                    .map(|d| (d.change, Said::Sealed(d.sealed))),
+                Job::Call(call, _) => {
+                    (self.broker.decide(rows, call, now)).map(|d| (d.change, Said::Draft(d.draft)))
+                }
                 Job::Operate(operation, _) => (self.broker.operate(rows, operation, now))
                     .map(|(change, done)| (change, Said::Operated(done))),
             };
             match decided {
-                Ok(decided) => return Ok(Ok(decided)),
-                Err(Stop::Need(keys)) => {
-                    for (key, stored) in self.store.load(&keys).await?.iter() {
-                        rows.set(key.clone(), stored.clone());
-                    }
+                // Nothing would be written, and so nothing compared.
+                Ok((change, _)) if change.trusts(&sheet.guessed) => {
+                    let keys = change.conditions.into_iter().map(|(key, _)| key);
+                    let keys: Vec<_> = keys.filter(|key| sheet.guessed.remove(key)).collect();
+                    sheet.add(&self.store.load(&keys).await?);
                 }
+                Ok(decided) => return Ok(Ok(decided)),
+                Err(Stop::Need(keys)) => sheet.add(&self.store.load(&keys).await?),
                 Err(Stop::Refused(refusal)) => {
                     return Ok(Err(BrokerCashierError::Refused(refusal)));
                 }
@@ -251,8 +279,39 @@ impl Till {
     }
 }
 
+/// The rows that jobs are decided on.
+struct Sheet {
+    rows: Rows,
+    /// Those of them that were not looked for.
+    guessed: HashSet<RowKey>,
+}
+
+impl Sheet {
+    /// What a job of the batch wrote is no guess any more.
+    fn write(&mut self, change: &Change) -> Result<(), Stale> {
+        change.apply(&mut self.rows)?;
+        for write in &change.writes {
+            self.guessed.remove(&write.row.key());
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, loaded: &Rows) {
+        for (key, stored) in loaded.iter() {
+            self.rows.set(key.clone(), stored.clone());
+        }
+    }
+}
+
 impl Job {
-    fn keys(&self) -> Vec<crate::broker::RowKey> {
+    fn fresh_keys(&self) -> Vec<RowKey> {
+        match self {
+            Job::Call(call, _) => call.fresh_keys(),
+            Job::Operate(..) => Vec::new(),
+        }
+    }
+
+    fn keys(&self) -> Vec<RowKey> {
         match self {
             Job::Call(call, _) => call.keys(),
             Job::Operate(operation, _) => operation.keys(),
@@ -275,21 +334,22 @@ fn answer(
     for job in batch {
         let failed = || match &failure {
             Some(BrokerStoreError::Full) => BrokerCashierError::Full,
-            Some(BrokerStoreError::Stale(_)) | None => BrokerCashierError::Busy,
+            None => BrokerCashierError::Busy,
+            Some(error) if error.is_stale() => BrokerCashierError::Busy,
             Some(error) => BrokerCashierError::Store(error.to_string()),
         };
         let word = said.next().unwrap_or_else(|| Err(failed()));
         match job {
             Job::Call(_, sender) => {
                 let _ = sender.send(word.and_then(|w| match w {
-                    Said::Sealed(sealed) => Ok(sealed),
+                    Said::Draft(draft) => Ok(draft),
                     Said::Operated(_) => Err(failed()),
                 }));
             }
             Job::Operate(_, sender) => {
                 let _ = sender.send(word.and_then(|w| match w {
                     Said::Operated(done) => Ok(done),
-                    Said::Sealed(_) => Err(failed()),
+                    Said::Draft(_) => Err(failed()),
                 }));
             }
         }

@@ -1,8 +1,11 @@
 //! `dpay bench`: speed as ratios, measured in one run on one machine, in alternating pairs.
 
 pub mod broker;
+mod client;
+mod compared;
 mod figures;
 mod first_byte;
+mod idle;
 mod pair;
 mod plain;
 mod swarm;
@@ -35,6 +38,8 @@ pub enum BenchCommand {
     DoubleSpend(super::double_spend::DoubleSpendArgs),
     /// What payments cost the DHT: packets a channel and a paid GiB
     DhtCost(super::dht_cost::DhtCostArgs),
+    /// A node that seeds many torrents while nobody wants them: CPU and memory
+    Idle(idle::IdleArgs),
     /// One side of a plain librqbit pair
     #[command(hide = true)]
     PlainPeer(plain::PlainArgs),
@@ -64,6 +69,7 @@ pub async fn run(command: BenchCommand, global: &Global) -> Result<u8> {
         BenchCommand::Broker(args) => broker::run(&args, global.json).await,
         BenchCommand::DoubleSpend(args) => super::double_spend::run(args, global).await,
         BenchCommand::DhtCost(args) => super::dht_cost::run(args, global).await,
+        BenchCommand::Idle(args) => idle::run(&args, global.json).await,
         BenchCommand::PlainPeer(args) => plain::run(args).await,
     }
 }

@@ -72,27 +72,8 @@ enum Command {
     Download(download::DownloadArgs),
     /// Seed torrents and be paid
     Seed(seed::SeedArgs),
-    /// Add torrents to the running node
-    Add(remote::AddArgs),
-    /// List the running node's torrents
-    List,
-    /// Pause torrents of the running node
-    Pause(remote::WhichArgs),
-    /// Resume torrents of the running node
-    Resume(remote::WhichArgs),
-    /// Take torrents out of the running node
-    Remove(remote::RemoveArgs),
-    /// Show a torrent's files, and choose those to download
-    Files(remote::FilesArgs),
-    /// Show and set how fast the running node may be
-    Limit(remote::LimitArgs),
-    /// Open the running node's page in a browser, logged in
-    Open,
-    /// Show and change the node's settings
-    #[command(subcommand)]
-    Config(settings::ConfigCommand),
-    /// Show what was earned and spent
-    Report(report::ReportArgs),
+    #[command(flatten)]
+    Remote(RemoteCommand),
     /// Make a .torrent file
     Create(create::CreateArgs),
     /// Make and use a wallet
@@ -114,6 +95,32 @@ enum Command {
     Man(service::ManArgs),
     #[command(hide = true)]
     DhtNode,
+}
+
+/// Commands about a node that may be running.
+#[derive(Debug, Subcommand)]
+enum RemoteCommand {
+    /// Add torrents to the running node
+    Add(remote::AddArgs),
+    /// List the running node's torrents
+    List,
+    /// Pause torrents of the running node
+    Pause(remote::WhichArgs),
+    /// Resume torrents of the running node
+    Resume(remote::WhichArgs),
+    /// Take torrents out of the running node
+    Remove(remote::RemoveArgs),
+    /// Show a torrent's files, and choose those to download
+    Files(remote::FilesArgs),
+    /// Show and set how fast the running node may be
+    Limit(remote::LimitArgs),
+    /// Open the running node's page in a browser, logged in
+    Open,
+    /// Show and change the node's settings
+    #[command(subcommand)]
+    Config(settings::ConfigCommand),
+    /// Show what was earned and spent
+    Report(report::ReportArgs),
 }
 
 /// Parses the command line, runs it, prints the error chain.
@@ -168,34 +175,32 @@ async fn run(cli: Cli, book: LogBook) -> Result<u8> {
         Command::Broker(command) => run_broker(command, &global).await,
         Command::VerifyProof(args) => verify_proof::run(&args, global.json),
         Command::Bench(command) => bench::run(command, &global).await,
+        Command::Service(args) => Ok(service::unit(args)),
+        Command::Completions(args) => Ok(service::completions(args)),
+        Command::Man(args) => service::man(&args),
         Command::DhtNode => dht_node::run(&global).await,
-        other => run_remote(other, &global).await,
+        Command::Remote(command) => run_remote(command, &global).await,
     }
 }
 
-/// Commands about a node that may be running.
-async fn run_remote(command: Command, global: &Global) -> Result<u8> {
+async fn run_remote(command: RemoteCommand, global: &Global) -> Result<u8> {
     match command {
-        Command::Add(args) => remote::add(args, global).await,
-        Command::List => remote::list(global).await,
-        Command::Pause(which) => remote::act(Action::Pause, &which, global).await,
-        Command::Resume(which) => remote::act(Action::Resume, &which, global).await,
-        Command::Remove(args) => {
+        RemoteCommand::Add(args) => remote::add(args, global).await,
+        RemoteCommand::List => remote::list(global).await,
+        RemoteCommand::Pause(which) => remote::act(Action::Pause, &which, global).await,
+        RemoteCommand::Resume(which) => remote::act(Action::Resume, &which, global).await,
+        RemoteCommand::Remove(args) => {
             let action = match args.data {
                 true => Action::RemoveWithData,
                 false => Action::Remove,
             };
             remote::act(action, &args.which, global).await
         }
-        Command::Files(args) => remote::files(args, global).await,
-        Command::Limit(args) => remote::limit(args, global).await,
-        Command::Open => remote::open(global).await,
-        Command::Config(command) => settings::run(command, global).await,
-        Command::Report(args) => report::run(args, global).await,
-        Command::Service(args) => Ok(service::unit(args)),
-        Command::Completions(args) => Ok(service::completions(args)),
-        Command::Man(args) => service::man(&args),
-        _ => unreachable!("every other command is run above"),
+        RemoteCommand::Files(args) => remote::files(args, global).await,
+        RemoteCommand::Limit(args) => remote::limit(args, global).await,
+        RemoteCommand::Open => remote::open(global).await,
+        RemoteCommand::Config(command) => settings::run(command, global).await,
+        RemoteCommand::Report(args) => report::run(args, global).await,
     }
 }
 

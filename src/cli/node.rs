@@ -93,12 +93,22 @@ pub fn process_cpu_ms(pid: &str) -> u64 {
 /// The most memory that a process had, in KiB; 0 where the system does not tell.
 #[must_use]
 pub fn process_peak_kib(pid: &str) -> u64 {
+    status_kib(pid, "VmHWM:")
+}
+
+/// The memory that a process has, in KiB; 0 where the system does not tell.
+#[must_use]
+pub fn process_kib(pid: &str) -> u64 {
+    status_kib(pid, "VmRSS:")
+}
+
+fn status_kib(pid: &str, what: &str) -> u64 {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
         return 0;
     };
     status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .find_map(|line| line.strip_prefix(what))
         .and_then(|rest| rest.split_whitespace().next())
         .and_then(|number| number.parse().ok())
         .unwrap_or(0)

@@ -48,35 +48,49 @@ impl PublicKey {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self) -> Result<(), KeyFault> {
-        self.verifying().map(|_| ())
+        self.valid().map(|_| ())
     }
 
-    fn verifying(&self) -> Result<VerifyingKey, KeyFault> {
+    /// The key's point, for many signatures by one key.
+    ///
+    /// # Errors
+    /// What is wrong with the key.
+    pub fn valid(&self) -> Result<ValidKey, KeyFault> {
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| KeyFault::NotAPoint)?;
-        if key.to_edwards().compress().to_bytes() != self.0 {
+        if !self.is_canonical() {
             return Err(KeyFault::NotCanonical);
         }
         if key.is_weak() {
             return Err(KeyFault::SmallOrder);
         }
-        Ok(key)
+        Ok(ValidKey(key))
+    }
+
+    /// Whether the bytes, which decode to a point, are how that point is encoded: y is below
+    /// p = 2^255 - 19, and the sign of x = 0, which is so for y = 1 and y = -1 alone, is not negative.
+    fn is_canonical(&self) -> bool {
+        let (low, high) = (self.0[0], self.0[31]);
+        let middle = |byte: u8| self.0[1..31].iter().all(|b| *b == byte);
+        let near_p = high & 0x7f == 0x7f && middle(0xff);
+        let negative = high & 0x80 != 0;
+        let one = low == 1 && high & 0x7f == 0 && middle(0);
+        let minus_one = low == 0xec && near_p;
+        !(near_p && low >= 0xed) && !(negative && (one || minus_one))
     }
 
     /// Strict validity: the key is valid, S < L, R is canonical and not of small order, and the
     /// equation holds without a cofactor.
     #[must_use]
     pub fn verify_strict(&self, message: &[u8], signature: &Signature) -> bool {
-        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        // R is compared as bytes with the encoding of the point it must be, so it is canonical.
-        self.verifying()
-            .is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
+        self.valid()
+            .is_ok_and(|key| key.verify_strict(message, signature))
     }
 
     /// Whether the message is signed at all: the key is valid and the equation holds once S is
     /// reduced mod L, whatever R is. For items from the DHT and for evidence, never for payment.
     #[must_use]
     pub fn verify_signed(&self, message: &[u8], signature: &Signature) -> bool {
-        let Ok(key) = self.verifying() else {
+        let Ok(ValidKey(key)) = self.valid() else {
             return false;
         };
         let (Some(r_bytes), Some(s_bytes)) = (
@@ -95,6 +109,20 @@ impl PublicKey {
         hash.update(message);
         let h = Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
         EdwardsPoint::vartime_double_scalar_mul_basepoint(&h, &-key.to_edwards(), &s) == r
+    }
+}
+
+/// A public key that was checked, as a point.
+#[derive(Clone, Copy, Debug)]
+pub struct ValidKey(VerifyingKey);
+
+impl ValidKey {
+    /// As [`PublicKey::verify_strict`].
+    #[must_use]
+    pub fn verify_strict(&self, message: &[u8], signature: &Signature) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        // R is compared as bytes with the encoding of the point it must be, so it is canonical.
+        self.0.verify_strict(message, &signature).is_ok()
     }
 }
 
@@ -166,6 +194,35 @@ mod tests {
         identity[0] = 1;
         identity[31] = 0x80;
         assert_eq!(PublicKey(identity).check(), Err(KeyFault::NotCanonical));
+    }
+
+    #[test]
+    fn a_key_is_canonical_where_its_point_is_encoded_like_that() {
+        let mut near = vec![[0u8; 32], [0xff; 32]];
+        for low in 0..=255u8 {
+            for (middle, high) in [
+                (0u8, 0u8),
+                (0, 0x80),
+                (0xff, 0x7f),
+                (0xff, 0xff),
+                (0xff, 0x7e),
+            ] {
+                let mut bytes = [middle; 32];
+                (bytes[0], bytes[31]) = (low, high);
+                near.push(bytes);
+            }
+        }
+        let drawn = (0..500u32).map(|n| Sha512::digest(n.to_be_bytes())[..32].try_into().unwrap());
+        let mut refused = 0;
+        for bytes in near.into_iter().chain(drawn) {
+            let Ok(key) = VerifyingKey::from_bytes(&bytes) else {
+                continue;
+            };
+            let canonical = key.to_edwards().compress().to_bytes() == bytes;
+            assert_eq!(PublicKey(bytes).is_canonical(), canonical, "{bytes:02x?}");
+            refused += u32::from(!canonical);
+        }
+        assert!(refused > 20, "only {refused} of them are not canonical");
     }
 
     #[test]

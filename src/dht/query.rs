@@ -1,4 +1,4 @@
-//! The query of a tracker's announce (BEP 3), as an engine sends it: `info_hash` and `event`, taken
+//! The query of a tracker's announce (BEP 3), as an engine sends it: `info_hash`, `event` and `left`, taken
 //! from percent-encoded bytes. Pure, and bounded.
 
 use crate::units::InfoHash;
@@ -12,6 +12,8 @@ pub(super) struct Announce {
     pub(super) info_hash: InfoHash,
     /// The engine stops the torrent: no peers wanted.
     pub(super) stopped: bool,
+    /// It has all that it wants: it needs no peers, only to be found.
+    pub(super) seeding: bool,
 }
 
 /// Reads an announce.
@@ -23,7 +25,7 @@ pub(super) fn parse(query: &str) -> Result<Announce, &'static str> {
         return Err("the query is longer than 2048 bytes");
     }
     let mut info_hash = None;
-    let mut stopped = false;
+    let (mut stopped, mut seeding) = (false, false);
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match name {
@@ -34,11 +36,16 @@ pub(super) fn parse(query: &str) -> Result<Announce, &'static str> {
                 info_hash = Some(hash);
             }
             "event" => stopped = value == "stopped",
+            "left" => seeding = value == "0",
             _ => {}
         }
     }
     let info_hash = info_hash.ok_or("info_hash is missing")?;
-    Ok(Announce { info_hash, stopped })
+    Ok(Announce {
+        info_hash,
+        stopped,
+        seeding,
+    })
 }
 
 /// The bytes behind `%xx`; `+` stands for a space as in forms. None for a `%` without two digits.
@@ -75,7 +82,9 @@ mod tests {
             .expect("hex");
         let announce = parse(query).expect("reads");
         assert_eq!(announce.info_hash, hash);
-        assert!(!announce.stopped);
+        assert!(!announce.stopped && announce.seeding);
+        let more = parse(&query.replace("left=0", "left=10")).expect("reads");
+        assert!(!more.seeding);
         assert!(parse(&format!("event=stopped&{query}")).is_ok());
     }
 
@@ -103,7 +112,9 @@ mod tests {
                 }
             }
             let announce = parse(&format!("port=1&info_hash={text}"));
-            prop_assert_eq!(announce, Ok(Announce { info_hash: InfoHash(bytes), stopped: false }));
+            let info_hash = InfoHash(bytes);
+            let wanted = Announce { info_hash, stopped: false, seeding: false };
+            prop_assert_eq!(announce, Ok(wanted));
         }
 
         #[test]

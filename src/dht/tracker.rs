@@ -3,7 +3,7 @@
 //!
 //! An announce starts a look-up unless one runs, and is answered as soon as the first peers are
 //! found; the look-up goes on, announces this machine's gateway and keeps what it found for the
-//! next announce. The path holds a random token, so other programs on this machine cannot ask.
+//! next announce. What is seeded asks only as often as it has to be announced. The path holds a random token, so other programs on this machine cannot ask.
 //! **Private torrents are refused** (BEP 27): the engine would hand them to any tracker it has.
 
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ const FIRST_PEERS_LIMIT: Duration = Duration::from_secs(3);
 /// After the first peers, a moment for those that come right behind.
 const GATHER: Duration = Duration::from_millis(30);
 /// Torrents remembered; the one not asked for longest goes first.
-const MAX_TORRENTS: usize = 1000;
+const MAX_TORRENTS: usize = 10_000;
 /// Peers remembered per torrent.
 const MAX_PEERS: usize = 500;
 /// Peers in one answer.
@@ -43,6 +43,8 @@ const MAX_PEERS_ANSWERED: usize = 200;
 const PEER_LIFE_MS: u64 = 30 * 60_000;
 /// Between announcements of one torrent, in milliseconds; nodes forget after some 30 minutes.
 const ANNOUNCE_EVERY_MS: u64 = 10 * 60_000;
+/// What is seeded is announced at most this much later, each at another time, in milliseconds.
+const SPREAD_MS: u64 = 5 * 60_000;
 
 /// Says whether a torrent is known to be private.
 pub type IsPrivate = Arc<dyn Fn(&InfoHash) -> bool + Send + Sync>;
@@ -156,7 +158,12 @@ async fn answer(desk: &Arc<Desk>, announce: Announce) -> Vec<u8> {
     }
     if announce.stopped {
         desk.torrents.lock().remove(&info_hash);
-        return success(&[]);
+        return success(&[], INTERVAL_S);
+    }
+    if announce.seeding
+        && let Some(rest_s) = desk.rest_s(&info_hash)
+    {
+        return success(&desk.peers(&info_hash), rest_s);
     }
     let mut progress = desk.look(info_hash);
     let first = progress.wait_for(|progress| *progress != Progress::Looking);
@@ -167,10 +174,22 @@ async fn answer(desk: &Arc<Desk>, announce: Announce) -> Vec<u8> {
     if found {
         tokio::time::sleep(GATHER).await;
     }
-    success(&desk.peers(&info_hash))
+    let peers = desk.peers(&info_hash);
+    success(&peers, interval_s(&peers))
 }
 
 impl Desk {
+    /// Seconds until a torrent that was announced of late is to be announced again.
+    fn rest_s(&self, info_hash: &InfoHash) -> Option<u32> {
+        let now = clock::now();
+        let mut torrents = self.torrents.lock();
+        let torrent = torrents.get_mut(info_hash)?;
+        torrent.asked = now;
+        let due = torrent.announced?.plus_ms(ANNOUNCE_EVERY_MS);
+        let spread = SPREAD_MS * u64::from(random::bytes::<1>()[0]) / 256;
+        (due > now).then(|| u32::try_from((due.since_ms(now) + spread) / 1000).unwrap_or(u32::MAX))
+    }
+
     /// Starts a look-up unless one runs, and says how to follow it.
     fn look(self: &Arc<Self>, info_hash: InfoHash) -> watch::Receiver<Progress> {
         let now = clock::now();
@@ -294,12 +313,15 @@ fn make_room(torrents: &mut HashMap<InfoHash, Torrent>) {
     }
 }
 
-fn success(peers: &[SocketAddrV4]) -> Vec<u8> {
-    let interval_s = if peers.is_empty() {
+fn interval_s(peers: &[SocketAddrV4]) -> u32 {
+    if peers.is_empty() {
         INTERVAL_WITHOUT_PEERS_S
     } else {
         INTERVAL_S
-    };
+    }
+}
+
+fn success(peers: &[SocketAddrV4], interval_s: u32) -> Vec<u8> {
     let length = peers.len() * 6;
     let mut body = format!("d8:intervali{interval_s}e5:peers{length}:").into_bytes();
     for peer in peers {
@@ -322,10 +344,10 @@ mod tests {
     fn answers_are_compact_and_ask_again_soon_without_peers() {
         let peer: SocketAddrV4 = "127.0.0.1:258".parse().expect("address");
         assert_eq!(
-            success(&[peer]),
+            success(&[peer], interval_s(&[peer])),
             b"d8:intervali30e5:peers6:\x7f\0\0\x01\x01\x02e"
         );
-        assert_eq!(success(&[]), b"d8:intervali5e5:peers0:e");
+        assert_eq!(success(&[], interval_s(&[])), b"d8:intervali5e5:peers0:e");
         assert_eq!(failure("no"), b"d14:failure reason2:noe");
     }
 }

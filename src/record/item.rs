@@ -154,11 +154,14 @@ impl SignedRecord {
     /// The first place whose signature is not strictly valid.
     #[must_use]
     pub fn first_bad_place(&self) -> Option<u8> {
+        let Ok(signer) = self.signer.valid() else {
+            return Some(0);
+        };
         (0u8..)
             .zip(&self.signatures)
             .find(|(place, signature)| {
                 let message = signable(&self.slot.salt(*place), SEQ, self.value.as_bencoded());
-                !self.signer.verify_strict(&message, signature)
+                !signer.verify_strict(&message, signature)
             })
             .map(|(place, _)| place)
     }

@@ -71,7 +71,7 @@ impl Session {
         if is_watched || moves || beats % LOOK_EVERY == 1 {
             self.look_at_wallet(run).await;
         }
-        run.turn_day(clock::now().day());
+        run.turn_day(&self.settings(), clock::now().day()).await;
         self.keep_budgets(run, was_stopped).await;
         self.pulse(pulse);
         if beats.is_multiple_of(SAVE_EVERY) {

@@ -81,6 +81,15 @@ impl SpentBook {
         }
     }
 
+    /// The most that may ever have been paid; none: there is no budget.
+    pub fn most(&self, settings: &Settings) -> Option<Units> {
+        let spending = &settings.spending;
+        let up_to = |from: Units, budget: Option<Units>| from.checked_add(budget?);
+        let day = up_to(self.at_day, spending.budget_day);
+        let total = up_to(self.at_total, spending.budget_total);
+        day.into_iter().chain(total).min()
+    }
+
     /// The budget that is used up, if one is: its name and limit.
     pub fn stopped(&self, settings: &Settings, paid: Units) -> Option<(&'static str, Units)> {
         let used_up = |line: BudgetLine| line.limit.filter(|_| line.left == Some(Units::ZERO));
@@ -107,11 +116,27 @@ pub(super) fn stopped_words(which: &str, limit: Units) -> String {
 
 impl Running {
     /// Begins a new day where there is one.
-    pub fn turn_day(&self, today: Day) {
+    pub async fn turn_day(&self, settings: &Settings, today: Day) {
         let paid = lock(&self.balance).books.paid;
-        let mut spent = lock(&self.spent);
-        if spent.turn(today, paid) {
-            spent.write(&self.home);
+        let is_new = {
+            let mut spent = lock(&self.spent);
+            let is_new = spent.turn(today, paid);
+            if is_new {
+                spent.write(&self.home);
+            }
+            is_new
+        };
+        if is_new {
+            self.hold_budgets(settings).await;
+        }
+    }
+
+    /// Tells the wallet how far the budgets for all go: it gives nothing beyond, whatever torrent it is
+    /// for, so that they hold to the unit. (A channel of yesterday may still cost what is in it today.)
+    pub async fn hold_budgets(&self, settings: &Settings) {
+        let most = lock(&self.spent).most(settings);
+        if let Err(error) = self.node.wallet.pay_up_to(most).await {
+            tracing::warn!("the wallet was not told of the budgets: {error}");
         }
     }
 
@@ -167,12 +192,14 @@ mod tests {
         assert!(!book.turn(Day(1), Units(1050)));
         book.at_total = Units(1000);
         assert_eq!(book.left(&settings, Units(1040)), Some(Units(60)));
+        assert_eq!(book.most(&settings), Some(Units(1100)));
         assert_eq!(
             book.stopped(&settings, Units(1100)),
             Some(("day", Units(100)))
         );
         assert!(book.turn(Day(2), Units(1100)));
         assert_eq!(book.left(&settings, Units(1100)), Some(Units(50)));
+        assert_eq!(book.most(&settings), Some(Units(1150)));
         assert_eq!(
             book.stopped(&settings, Units(1150)),
             Some(("total", Units(150)))
@@ -180,6 +207,7 @@ mod tests {
         settings.spending.budget_total = None;
         settings.spending.budget_day = None;
         assert_eq!(book.left(&settings, Units(9999)), None);
+        assert_eq!(book.most(&settings), None);
         assert_eq!(book.stopped(&settings, Units(9999)), None);
     }
 }

@@ -211,6 +211,7 @@ impl Session {
                 Ok(run) => {
                     let run = Arc::new(run);
                     run.apply_limits(&self.settings());
+                    run.hold_budgets(&self.settings()).await;
                     self.set_life(Life::Running(Arc::clone(&run)));
                     self.tell(Event::Reload);
                     run.begin(self);

@@ -200,6 +200,7 @@ impl Session {
             if before.spending.budget_total != after.spending.budget_total {
                 run.restart_total_budget().await;
             }
+            run.hold_budgets(after).await;
         }
         if before.broker.url != after.broker.url || self.has_failed() {
             self.restart();

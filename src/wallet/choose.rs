@@ -24,6 +24,8 @@ pub struct Limits {
     pub at_hand: usize,
     /// How long a reservation lasts without a commit, in milliseconds.
     pub reserve_ms: u64,
+    /// The most that may ever have been paid, open channels counted in full; none: whatever there is.
+    pub pay_up_to: Option<Units>,
 }
 
 impl Default for Limits {
@@ -32,6 +34,7 @@ impl Default for Limits {
             channels: 32,
             at_hand: 8,
             reserve_ms: 120_000,
+            pay_up_to: None,
         }
     }
 }
@@ -63,7 +66,7 @@ pub struct Funds {
 /// Why no holding is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoCoin {
-    /// What the torrent's budget leaves is less than the wish.
+    /// What the torrent's budget, or one for all torrents, leaves is less than the wish.
     OverBudget,
     /// Nothing that fits, and nothing to buy it with or nobody to buy it from.
     NoFunds,
@@ -178,6 +181,9 @@ fn room(
         Some(budget) => budget.saturating_sub(rows.committed(&wish.info_hash, now)),
         None => Units(u64::MAX),
     };
+    let budget_rest = limits.pay_up_to.map_or(budget_rest, |most| {
+        budget_rest.min(most.saturating_sub(rows.committed_in_all(now)))
+    });
     let least = wish.at_least.max(Units(1));
     if budget_rest < least {
         return Err(NoCoin::OverBudget);
@@ -230,7 +236,7 @@ pub fn choose<'a>(
     }
     let sold = |value: &u64| Units(*value) >= least && Units(*value) <= most;
     if !SIZES.iter().any(sold) {
-        let over_budget = rows.budgets.contains_key(&wish.info_hash);
+        let over_budget = limits.pay_up_to.is_some() || rows.budgets.contains_key(&wish.info_hash);
         return Err(if over_budget {
             NoCoin::OverBudget
         } else {

@@ -4,7 +4,7 @@ use super::fixture::{NOW, RICH, Side, TORRENT, broker, wish};
 use super::*;
 use crate::coin::certificate::PseudonymCertificate;
 use crate::coin::keys::SecretKey;
-use crate::units::{Units, UnixMs};
+use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::rows::ReceivedState;
 use crate::wallet::trade::{Redeemable, Redeemed};
 
@@ -58,6 +58,33 @@ fn a_budget_holds_over_all_channels_and_caps_the_coin() {
     assert_eq!(third, Err(NoCoin::NotYet), "16 of the 20 that are left");
     assert_eq!(fourth, Err(NoCoin::OverBudget));
     assert!(side.rows.committed(&TORRENT, NOW) <= Units(100));
+}
+
+#[test]
+fn what_may_be_paid_in_all_holds_over_torrents_with_open_channels_in_full() {
+    let mut side = Side::new(1);
+    side.buy(&[16, 64, 64, 256], NOW);
+    let limits = Limits {
+        pay_up_to: Some(Units(100)),
+        ..Limits::default()
+    };
+    let mut given = Vec::new();
+    for torrent in 1..=4 {
+        let wish = Wish {
+            info_hash: InfoHash([torrent; 20]),
+            ..wish(1, 256)
+        };
+        match paying::reserve(&side.rows, &limits, &RICH, &wish, NOW) {
+            Ok((change, row)) => {
+                given.push(Ok(row.holding.value.0));
+                side.write(change);
+            }
+            Err(why) => given.push(Err(why)),
+        }
+    }
+    assert_eq!(given[..2], [Ok(64), Ok(16)]);
+    assert!(given[2..].iter().all(Result::is_err), "{given:?}");
+    assert_eq!(side.rows.committed_in_all(NOW), Units(80));
 }
 
 #[test]

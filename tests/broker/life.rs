@@ -3,7 +3,9 @@
 use dpay::broker::answer::{HoldingStatus, ItemAnswer, RefusalCode};
 use dpay::broker::spent::{Listed, SpentList};
 use dpay::broker::{RequestId, Terms};
+use dpay::coin::CoinCertificate;
 use dpay::http::broker::RateLimit;
+use dpay::http::client::ClientError;
 use dpay::record::{FraudProof, Slot};
 use dpay::store::broker::SqliteLimits;
 use dpay::units::Units;
@@ -112,6 +114,38 @@ async fn the_same_request_and_the_same_statement_count_once() {
     assert_eq!(alice.redeem(2, &coin).await, first);
     assert_eq!(alice.redeem(3, &coin).await, first);
     assert_eq!(alice.money().await, (5_000 - 1_000 - 256, 256));
+}
+
+#[tokio::test]
+async fn requests_decided_together_are_answered_and_refused_each_by_itself() {
+    let house = House::open().await;
+    let [alice, bob, carol, dave] = [1, 2, 3, 4].map(|n| house.person(n));
+    house.deposit(&alice, 9_000, "alice").await;
+    house.deposit(&bob, 9_000, "bob").await;
+    house.deposit(&carol, 1_064, "carol").await;
+    let (hers, last) = (alice.buy(1, 64).await, carol.buy(3, 64).await);
+    assert_eq!(carol.money().await, (0, 0));
+    let stolen = vec![(Units(16), alice.key.public())];
+    let poor = vec![(Units(16), dave.key.public())];
+    // Answered before, and with nothing left to buy it again; another's key; no money; a new one.
+    let (again, same, stolen, poor, new) = tokio::join!(
+        alice.buy(1, 64),
+        carol.buy(3, 64),
+        bob.client.purchase(RequestId([2; 16]), stolen),
+        dave.client.purchase(RequestId([4; 16]), poor),
+        bob.buy(5, 16),
+    );
+    assert_eq!((again, same), (hers, last));
+    let code = |refused: Result<Vec<CoinCertificate>, ClientError>| {
+        refused.unwrap_err().refusal().unwrap().code
+    };
+    assert_eq!(code(stolen), RefusalCode::HolderKey);
+    assert_eq!(code(poor), RefusalCode::Balance);
+    assert_eq!(new.coin.value, Units(16));
+    assert_eq!(alice.money().await, (9_000 - 1_000 - 64, 0));
+    assert_eq!(bob.money().await, (9_000 - 1_000 - 16, 0));
+    let report = house.audit().await;
+    assert!(report.balanced, "{:?}", report.faults);
 }
 
 #[tokio::test]

@@ -226,13 +226,14 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 /// Announces as an engine does; the body, empty unless the status is 200.
-pub async fn announce(url: &str, info_hash: &InfoHash) -> Vec<u8> {
+pub async fn announce(url: &str, info_hash: &InfoHash, left: u64) -> Vec<u8> {
     let escaped: String = info_hash
         .0
         .iter()
         .map(|byte| format!("%{byte:02X}"))
         .collect();
-    let query = format!("info_hash={escaped}&peer_id=-xx-&port=1&left=1&compact=1&event=started");
+    let query =
+        format!("info_hash={escaped}&peer_id=-xx-&port=1&left={left}&compact=1&event=started");
     let response = reqwest::get(format!("{url}?{query}"))
         .await
         .expect("an answer");

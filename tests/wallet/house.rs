@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use dpay::broker::audit::Auditor;
+use dpay::broker::audit::{AuditReport, Auditor};
 use dpay::broker::{Broker, Operation, Terms};
 use dpay::cashier::wallet::{
     Passphrase, Reading, ReserveRequest, SlotReader, Wallet, WalletConfig, WalletHandle, home,
@@ -16,7 +16,9 @@ use dpay::clock;
 use dpay::coin::keys::{PublicKey, SecretKey};
 use dpay::http::broker::{BrokerServer, RateLimit};
 use dpay::record::{SignedRecord, Slot};
-use dpay::store::broker::{BrokerStore, MemoryBrokerStore};
+use dpay::store::broker::{
+    BrokerStore, Identity, MemoryBrokerStore, SqliteBrokerStore, SqliteLimits,
+};
 use dpay::units::{InfoHash, Units};
 use dpay::wallet::Balance;
 use tempfile::TempDir;
@@ -26,9 +28,11 @@ pub const TORRENT: InfoHash = InfoHash([7; 20]);
 /// A broker that runs.
 pub struct House {
     pub server: BrokerServer,
-    store: Arc<MemoryBrokerStore>,
+    store: Arc<dyn BrokerStore>,
     key: SecretKey,
     terms: Terms,
+    /// Where the books are, if on disk.
+    dir: Option<TempDir>,
 }
 
 impl House {
@@ -38,19 +42,46 @@ impl House {
 
     /// At this address, with the key that this number makes.
     pub async fn at(address: SocketAddr, key: u8) -> House {
-        let terms = Terms {
-            bond: Units(20_000),
-            hold_ms: 0,
-            ..Terms::default()
+        let (key, terms) = (SecretKey::from_bytes([key; 32]), terms());
+        House::on(
+            address,
+            key,
+            terms,
+            Arc::new(MemoryBrokerStore::new()),
+            None,
+        )
+        .await
+    }
+
+    /// With its books in a database, which goes with the house.
+    pub async fn on_sqlite() -> House {
+        let (key, terms) = (SecretKey::from_bytes([1; 32]), terms());
+        let dir = tempfile::tempdir().expect("a directory");
+        let identity = Identity {
+            broker: key.public(),
+            currency: None,
         };
-        let key = SecretKey::from_bytes([key; 32]);
-        let store = Arc::new(MemoryBrokerStore::new());
+        let path = dir.path().join("broker.sqlite");
+        let store = SqliteBrokerStore::open(&path, &identity, SqliteLimits::default()).await;
+        let store = Arc::new(store.expect("opens"));
+        let address = "127.0.0.1:0".parse().expect("an address");
+        House::on(address, key, terms, store, Some(dir)).await
+    }
+
+    async fn on(
+        address: SocketAddr,
+        key: SecretKey,
+        terms: Terms,
+        store: Arc<dyn BrokerStore>,
+        dir: Option<TempDir>,
+    ) -> House {
         let server = serve(address, &key, &terms, store.clone()).await;
         House {
             server,
             store,
             key,
             terms,
+            dir,
         }
     }
 
@@ -63,6 +94,7 @@ impl House {
             store: self.store,
             key: self.key,
             terms: self.terms,
+            dir: self.dir,
         }
     }
 
@@ -78,19 +110,26 @@ impl House {
 
     /// Not a unit is missing.
     pub async fn audit(&self) {
+        let report = self.report().await;
+        assert!(report.balanced, "{report:?}");
+    }
+
+    /// The books.
+    pub async fn report(&self) -> AuditReport {
         let mut auditor = Auditor::default();
         self.store.audit(&mut auditor).await.expect("read");
-        let report = auditor.finish();
-        assert!(report.balanced, "{report:?}");
+        auditor.finish()
     }
 }
 
 /// A broker that does not run.
 pub struct Closed {
     pub address: SocketAddr,
-    store: Arc<MemoryBrokerStore>,
+    store: Arc<dyn BrokerStore>,
     key: SecretKey,
     terms: Terms,
+    /// Where the books are, if on disk.
+    dir: Option<TempDir>,
 }
 
 impl Closed {
@@ -101,7 +140,16 @@ impl Closed {
             store: self.store,
             key: self.key,
             terms: self.terms,
+            dir: self.dir,
         }
+    }
+}
+
+fn terms() -> Terms {
+    Terms {
+        bond: Units(20_000),
+        hold_ms: 0,
+        ..Terms::default()
     }
 }
 
@@ -109,7 +157,7 @@ async fn serve(
     address: SocketAddr,
     key: &SecretKey,
     terms: &Terms,
-    store: Arc<MemoryBrokerStore>,
+    store: Arc<dyn BrokerStore>,
 ) -> BrokerServer {
     let broker = Arc::new(Broker::new(key.clone(), terms.clone()));
     let limit = RateLimit {

@@ -8,8 +8,8 @@ use crate::broker::cases::{ContestRow, Reading};
 use crate::broker::change::{Change, JournalLine};
 use crate::broker::rows::{Row, RowKey, Rows};
 use crate::broker::{
-    Action, BodyHash, Broker, Call, Caller, CoinOrder, Operated, Operation, Presented, RequestId,
-    Sealed, Stop, Tail, Terms, WithdrawalId, signing,
+    Action, BodyHash, Broker, Call, Caller, Operated, Operation, Presented, RequestId, Sealed,
+    Stop, Tail, Terms, WithdrawalId, signing,
 };
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::RecordKey;
@@ -121,7 +121,7 @@ impl Book {
         let decide = |rows: &Rows| self.broker.decide(rows, &call, self.now);
         let decision = self.loaded(call.keys(), decide).unwrap();
         self.take(decision.change);
-        let sealed = decision.sealed;
+        let sealed = self.broker.seal(decision.draft);
         let key = self.broker.public();
         assert!(signing::answer_is_signed(
             &key,
@@ -166,12 +166,7 @@ impl Book {
     pub(super) fn buy(&mut self, who: Person, value: u64) -> Result<Held, Refusal> {
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&self.requests.to_be_bytes());
-        let order = CoinOrder {
-            value: Units(value),
-            holder: who.key().public(),
-            nonce,
-        };
-        match self.ask(who, Action::Purchase(vec![order]))? {
+        match self.ask(who, self.purchase(who, value, nonce))? {
             Answer::Purchase { coins, .. } => {
                 let coin = CoinCertificate::decode(&hex::decode(&coins[0]).unwrap()).unwrap();
                 let path = Path {
@@ -182,6 +177,16 @@ impl Book {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    pub(super) fn purchase(&self, who: Person, value: u64, nonce: [u8; 16]) -> Action {
+        let (holder, today) = (who.key().public(), self.now.day());
+        let offer = self.broker.offer_coin(Units(value), holder, nonce, today);
+        Action::Purchase(vec![offer])
+    }
+
+    pub(super) fn certify(&self, key: PublicKey) -> Action {
+        Action::Certify(vec![self.broker.offer_key(key, self.now.day())])
     }
 
     fn certificate(&self, who: Person) -> PseudonymCertificate {

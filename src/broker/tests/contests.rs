@@ -20,7 +20,7 @@ fn book() -> Book {
     book.deposit(ALICE, 9_000);
     for who in [BOB, CAROL, DAVE] {
         let key = who.key().public();
-        book.ask(who, Action::Certify(vec![key])).unwrap();
+        book.ask(who, book.certify(key)).unwrap();
     }
     book
 }

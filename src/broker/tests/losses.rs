@@ -21,7 +21,7 @@ fn book(money: u64) -> Book {
     book.deposit(ALICE, money);
     for who in [BOB, CAROL] {
         let key = who.key().public();
-        book.ask(who, Action::Certify(vec![key])).unwrap();
+        book.ask(who, book.certify(key)).unwrap();
     }
     book
 }
@@ -68,7 +68,7 @@ fn who_lost_is_paid_from_the_balance_of_the_one_who_signed_twice() {
             ..
         }
     )));
-    for action in [Action::Certify(vec![ALICE.key().public()]), withdraw(1)] {
+    for action in [book.certify(ALICE.key().public()), withdraw(1)] {
         let refusal = book.ask(ALICE, action).unwrap_err();
         assert_eq!(refusal.code, RefusalCode::Suspended);
     }
@@ -122,8 +122,7 @@ fn an_unpaid_loss_is_paid_as_soon_as_there_is_money() {
     let mut book = Book::new(HOLD_MS, 64);
     book.deposit(ALICE, 128);
     for who in [BOB, CAROL] {
-        book.ask(who, Action::Certify(vec![who.key().public()]))
-            .unwrap();
+        book.ask(who, book.certify(who.key().public())).unwrap();
     }
     let coin = book.buy(ALICE, 64).unwrap();
     // Bob is paid with a share of Carol's coin, and signs two closes; he has no money at all.

@@ -2,9 +2,11 @@
 
 use super::book::{Book, Person, outcome};
 use crate::broker::answer::{Answer, HoldingStatus, ItemAnswer, Refusal, RefusalCode};
-use crate::broker::{Action, CoinOrder, Operated, Operation, Presented, Stop, Tail};
+use crate::broker::{Action, Operated, Operation, Presented, Stop, Tail, Terms};
 use crate::coin::SecretKey;
-use crate::coin::certificate::{COIN_LIFE_DAYS, CoinCertificate, REDEEM_GRACE_DAYS};
+use crate::coin::certificate::{
+    COIN_LIFE_DAYS, CoinCertificate, PseudonymCertificate, REDEEM_GRACE_DAYS,
+};
 use crate::record::{FraudProof, Path};
 use crate::units::{Day, Units, UnixMs};
 
@@ -238,20 +240,40 @@ fn a_purchase_that_the_balance_does_not_cover_says_how_much_is_missing() {
 #[test]
 fn a_request_id_buys_once_and_is_good_for_one_body_only() {
     let mut book = book();
-    let order = |nonce| {
-        Action::Purchase(vec![CoinOrder {
-            value: Units(64),
-            holder: ALICE.key().public(),
-            nonce: [nonce; 16],
-        }])
-    };
+    let [one, two, three] = [1, 2, 3].map(|nonce| book.purchase(ALICE, 64, [nonce; 16]));
     let id = book.next_id();
-    let first = book.sealed(ALICE, id, 1, order(1));
+    let first = book.sealed(ALICE, id, 1, one);
     book.now = book.now.plus_ms(5_000);
-    assert_eq!(book.sealed(ALICE, id, 1, order(2)), first);
-    let other = outcome(&book.sealed(ALICE, id, 2, order(3))).unwrap_err();
+    assert_eq!(book.sealed(ALICE, id, 1, two), first);
+    let other = outcome(&book.sealed(ALICE, id, 2, three)).unwrap_err();
     assert_eq!(other.code, RefusalCode::RequestId);
     assert_eq!(book.money(ALICE).0, 9_000 - 1_000 - 64);
+}
+
+#[test]
+fn a_coin_offered_before_midnight_is_sold_with_the_date_of_its_sale() {
+    let mut book = book();
+    let offer = book.purchase(ALICE, 64, [1; 16]);
+    let certify = book.certify(BOB.key().public());
+    book.now = book.now.plus_ms(11 * 86_400_000);
+    let Answer::Purchase { coins, .. } = book.ask(ALICE, offer).unwrap() else {
+        panic!("no coin");
+    };
+    let coin = CoinCertificate::decode(&hex::decode(&coins[0]).unwrap()).unwrap();
+    assert_eq!(coin.issued, book.now.day());
+    let broker = book.broker.public();
+    coin.check(&|key| *key == broker, Some((coin.issued, 29)))
+        .unwrap();
+    let Answer::Certificates { certificates } = book.ask(BOB, certify).unwrap() else {
+        panic!("no certificate");
+    };
+    let bytes = hex::decode(&certificates[0]).unwrap();
+    let certificate = PseudonymCertificate::decode(&bytes).unwrap();
+    assert!(certificate.verify());
+    assert_eq!(
+        certificate.expires,
+        Terms::pseudonym_expires(book.now.day())
+    );
 }
 
 #[test]
@@ -290,7 +312,7 @@ fn a_suspended_account_redeems_but_does_not_buy_certify_or_withdraw() {
         book.buy(ALICE, 64).unwrap_err().code,
         RefusalCode::Suspended
     );
-    let certify = Action::Certify(vec![ALICE.key().public()]);
+    let certify = book.certify(ALICE.key().public());
     assert_eq!(
         book.ask(ALICE, certify).unwrap_err().code,
         RefusalCode::Suspended
@@ -310,12 +332,12 @@ fn a_suspended_account_redeems_but_does_not_buy_certify_or_withdraw() {
 #[test]
 fn a_holder_key_belongs_to_the_first_account_that_names_it() {
     let mut book = book();
-    let certify = || Action::Certify(vec![BOB.key().public()]);
-    book.ask(BOB, certify()).unwrap();
-    book.ask(BOB, certify()).unwrap();
-    let refusal = book.ask(CAROL, certify()).unwrap_err();
+    let certify = book.certify(BOB.key().public());
+    book.ask(BOB, certify.clone()).unwrap();
+    book.ask(BOB, certify.clone()).unwrap();
+    let refusal = book.ask(CAROL, certify).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::HolderKey);
-    let weak = Action::Certify(vec![crate::coin::PublicKey([0; 32])]);
+    let weak = book.certify(crate::coin::PublicKey([0; 32]));
     assert_eq!(
         book.ask(CAROL, weak).unwrap_err().code,
         RefusalCode::HolderKey

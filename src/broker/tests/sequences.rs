@@ -185,7 +185,7 @@ proptest! {
         let (mut pool, mut seen) = (Vec::new(), Seen::default());
         for who in (0..4).map(Person) {
             book.deposit(who, 3_000);
-            book.ask(who, Action::Certify(vec![who.key().public()])).unwrap();
+            book.ask(who, book.certify(who.key().public())).unwrap();
         }
         for step in steps {
             let shown = format!("{step:?}");

@@ -19,7 +19,7 @@ fn book() -> Book {
     book.deposit(ALICE, 20_000);
     for n in 0..4 {
         let key = Person(n).key().public();
-        book.ask(Person(n), Action::Certify(vec![key])).unwrap();
+        book.ask(Person(n), book.certify(key)).unwrap();
     }
     book
 }

@@ -273,6 +273,15 @@ impl WalletHandle {
             .await?
     }
 
+    /// Sets or lifts, until the wallet is closed, the most that may ever have been paid, as its books
+    /// count it. What open channels could still cost counts, so that it holds to the unit.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn pay_up_to(&self, most: Option<Units>) -> Result<(), CashierError> {
+        self.ask(|reply| Ask::PayUpTo(most, reply)).await
+    }
+
     /// What the wallet holds, with what the broker said last.
     ///
     /// # Errors

@@ -65,6 +65,7 @@ pub(super) enum Ask {
     OpenChannels(Reply<OpenChannels>),
     Kept(KeptAsk),
     SetBudget(InfoHash, Option<Units>, Reply<Outcome<()>>),
+    PayUpTo(Option<Units>, Reply<()>),
     Balance(Reply<Balance>),
     History(u32, Reply<Outcome<Vec<JournalEntry>>>),
     Buy(Units, Reply<Outcome<Vec<Units>>>),
@@ -313,6 +314,10 @@ impl Purse {
             }
             Ask::Close(spend, k, wk, reply) => {
                 self.close_when_read(spend, (k, wk), reply).await;
+            }
+            Ask::PayUpTo(most, reply) => {
+                self.config.limits.pay_up_to = most;
+                give(reply, ());
             }
             Ask::SetBudget(info_hash, budget, reply) => {
                 let mut change = Change::on(&self.rows);

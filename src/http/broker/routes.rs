@@ -28,7 +28,7 @@ use crate::broker::signing::{
     request_hash, sign_answer,
 };
 use crate::broker::terms::{Info, MAX_BATCH};
-use crate::broker::{Action, Call, Caller, CoinOrder, Presented, RequestId, Sealed, Tail};
+use crate::broker::{Action, Broker, Call, Caller, Presented, RequestId, Sealed, Tail};
 use crate::coin::keys::{PublicKey, Signature};
 use crate::random;
 use crate::record::{FraudProof, OpenSpend, RedeemPart, Slot};
@@ -254,7 +254,7 @@ fn at_most(count: usize) -> Api<()> {
     ))
 }
 
-/// What is asked for, with every signature in it checked.
+/// What is asked for, with every signature in it checked and every certificate signed.
 async fn parse(shared: &Arc<Shared>, caller: &Caller, body: Bytes) -> Api<Action> {
     Ok(match caller.route.as_str() {
         ask::ACCOUNT => {
@@ -264,24 +264,31 @@ async fn parse(shared: &Arc<Shared>, caller: &Caller, body: Bytes) -> Api<Action
         ask::PURCHASE => {
             let ask: AskPurchase = json(&body)?;
             at_most(ask.coins.len())?;
-            let order = |coin: ask::AskCoin| CoinOrder {
-                value: coin.value,
-                holder: coin.holder,
-                nonce: random::bytes(),
-            };
-            Action::Purchase(ask.coins.into_iter().map(order).collect())
+            let today = (shared.clock)().day();
+            let offers = checked(shared, move |broker| {
+                let offer = |coin: &ask::AskCoin| {
+                    broker.offer_coin(coin.value, coin.holder, random::bytes(), today)
+                };
+                ask.coins.iter().map(offer).collect()
+            });
+            Action::Purchase(offers.await?)
         }
         ask::CERTIFICATES => {
             let ask: AskCertificates = json(&body)?;
             at_most(ask.holders.len())?;
-            Action::Certify(ask.holders)
+            let today = (shared.clock)().day();
+            let offers = checked(shared, move |broker| {
+                let offer = |holder: &PublicKey| broker.offer_key(*holder, today);
+                ask.holders.iter().map(offer).collect()
+            });
+            Action::Certify(offers.await?)
         }
         ask::REDEEM => {
             let ask: AskRedeem = json(&body)?;
             at_most(ask.items.len())?;
             let items = checked(shared, move |broker| {
                 let check = |item: &ask::AskRedeemItem| {
-                    Presented::read(broker, &item.path, || {
+                    Presented::read(&broker.public(), &item.path, || {
                         RedeemPart::decode(&item.redeem).map(Tail::Redeem)
                     })
                 };
@@ -294,9 +301,11 @@ async fn parse(shared: &Arc<Shared>, caller: &Caller, body: Bytes) -> Api<Action
             at_most(ask.items.len())?;
             let items = checked(shared, move |broker| {
                 let check = |item: &ask::AskPresentItem| {
-                    Presented::read(broker, &item.path, || match item.open.as_slice() {
-                        [] => Ok(Tail::None),
-                        open => OpenSpend::decode(open).map(Tail::Open),
+                    Presented::read(&broker.public(), &item.path, || {
+                        match item.open.as_slice() {
+                            [] => Ok(Tail::None),
+                            open => OpenSpend::decode(open).map(Tail::Open),
+                        }
                     })
                 };
                 ask.items.iter().map(check).collect()
@@ -364,14 +373,14 @@ async fn find_page(shared: &Shared, caller: &Caller, ask: &AskRecover) -> Api<Fo
     }
 }
 
-/// Checks signatures off the event loop, a few requests at a time.
-async fn checked(
+/// Checks and makes signatures off the event loop, a few requests at a time.
+async fn checked<T: Send + 'static>(
     shared: &Arc<Shared>,
-    check: impl FnOnce(&PublicKey) -> Vec<Result<Presented, Refusal>> + Send + 'static,
-) -> Api<Vec<Result<Presented, Refusal>>> {
+    check: impl FnOnce(&Broker) -> T + Send + 'static,
+) -> Api<T> {
     let permit = shared.checkers.acquire().await;
     let _permit = permit.map_err(|_| ApiError::busy())?;
-    let broker = shared.broker.public();
+    let broker = shared.broker.clone();
     let done = tokio::task::spawn_blocking(move || check(&broker)).await;
     done.map_err(|_| ApiError::busy())
 }

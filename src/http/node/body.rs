@@ -1,7 +1,8 @@
-//! Bodies of requests: JSON and nothing else, of bounded length.
+//! What comes with a request: bodies, JSON and nothing else, of bounded length; queries; parts of paths.
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
+use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::error::Refused;
@@ -46,6 +47,42 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             ))
         })
     }
+}
+
+/// A query that fits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asked<T>, Refused> {
+        let query = Query::try_from_uri(&parts.uri);
+        let query = query.map_err(|rejection| unfit(rejection.body_text()));
+        query.map(|Query(query)| Asked(query))
+    }
+}
+
+/// Parts of the path that fit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named<T>, Refused> {
+        let path = Path::from_request_parts(parts, state).await;
+        let path = path.map_err(|rejection| unfit(rejection.body_text()));
+        path.map(|Path(path)| Named(path))
+    }
+}
+
+fn unfit(what: String) -> Refused {
+    Refused(Problem::new(
+        ProblemCode::BadRequest,
+        what,
+        "see /api/v1/openapi.json",
+    ))
 }
 
 /// What is said of another content type.

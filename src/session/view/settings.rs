@@ -39,10 +39,8 @@ pub struct Setting {
     /// What its value is.
     pub kind: SettingKind,
     /// The value.
-    #[schema(value_type = Object)]
     pub value: serde_json::Value,
     /// The value that it has unless set.
-    #[schema(value_type = Object)]
     pub default: serde_json::Value,
     /// What it does, in English.
     pub help: String,

@@ -37,6 +37,9 @@ pub enum BrokerStoreError {
     /// A row changed meanwhile: load and decide again.
     #[error(transparent)]
     Stale(#[from] Stale),
+    /// As before, but the row is again as it was expected: load and decide again.
+    #[error("a row changed twice while a change was applied")]
+    Changed,
     /// The disk, or the size set for the database, is full.
     #[error("the broker's store is full; free some disk space, nothing was lost")]
     Full,
@@ -72,6 +75,14 @@ pub enum BrokerStoreError {
         /// Asked for.
         wanted: String,
     },
+}
+
+impl BrokerStoreError {
+    /// Whether to load and decide again.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        matches!(self, BrokerStoreError::Stale(_) | BrokerStoreError::Changed)
+    }
 }
 
 impl From<sqlx::Error> for BrokerStoreError {
@@ -110,7 +121,7 @@ pub trait BrokerStore: Send + Sync {
     /// Applies all changes in order and makes them durable, or none.
     ///
     /// # Errors
-    /// [`BrokerStoreError::Stale`] if a row is not what a change was decided on,
+    /// [`BrokerStoreError::is_stale`] if a row is not what a change was decided on,
     /// [`BrokerStoreError::Full`] if there is no room.
     async fn apply(&self, changes: &[Change]) -> Result<(), BrokerStoreError>;
 

@@ -1,4 +1,5 @@
-//! The broker's rows in SQLite: WAL, synchronous=FULL, one immediate transaction per batch.
+//! The broker's rows in SQLite: WAL, synchronous=FULL, one immediate transaction per batch, on one
+//! connection that writes and several that read.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use sqlx::{
 };
 
 use super::fields::Fields;
-use super::statements::{load_rows, read_line, sql_int, write_changes};
+use super::statements::{Outcome, load_rows, read_line, sql_int};
 use super::tables;
 use super::{BrokerStore, BrokerStoreError, Identity};
 use crate::broker::audit::Auditor;
@@ -26,8 +27,13 @@ use crate::coin::keys::PublicKey;
 use crate::record::Slot;
 use crate::units::{Day, UnixMs};
 
-/// Prepared statements that a connection keeps: four sizes for each table, to read and to write.
-const STATEMENTS: usize = 256;
+/// Prepared statements that a connection keeps: five sizes for each table, to read and to write.
+const STATEMENTS: usize = 512;
+/// 64 MiB of pages in memory, and 64 MiB of log before it is worked into the file.
+const CACHES: &str =
+    "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 16384; PRAGMA temp_store = MEMORY";
+/// Connections that read beside the one that writes.
+const READERS: u32 = 4;
 /// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
 
@@ -41,7 +47,11 @@ pub struct SqliteLimits {
 /// A broker's database file.
 #[derive(Clone, Debug)]
 pub struct SqliteBrokerStore {
+    /// For whoever only looks.
     pool: SqlitePool,
+    /// The one connection that writes. It reads what the cashier decides on too: the pages that it wrote
+    /// are still in its memory, while any other connection has to read them again.
+    writer: SqlitePool,
 }
 
 impl SqliteBrokerStore {
@@ -61,24 +71,29 @@ impl SqliteBrokerStore {
             .journal_mode(SqliteJournalMode::Wal)
             .statement_cache_capacity(STATEMENTS)
             .busy_timeout(Duration::from_secs(10));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
+        let pools = SqlitePoolOptions::new()
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     connection.execute("PRAGMA synchronous = FULL").await?;
                     connection.execute("PRAGMA foreign_keys = ON").await?;
+                    connection.execute(CACHES).await?;
                     if let Some(pages) = limits.max_pages {
                         let pragma = format!("PRAGMA max_page_count = {pages}");
                         connection.execute(AssertSqlSafe(pragma)).await?;
                     }
                     Ok(())
                 })
-            })
-            .connect_with(options)
-            .await?;
-        refuse_older(&pool).await?;
-        migrator().run(&pool).await?;
-        let store = SqliteBrokerStore { pool };
+            });
+        let one = pools.clone().max_connections(1);
+        let writer = one.connect_with(options.clone()).await?;
+        refuse_older(&writer).await?;
+        migrator().run(&writer).await?;
+        let readers = pools.max_connections(READERS);
+        let pool = readers.connect_lazy_with(options);
+        let store = SqliteBrokerStore { pool, writer };
         store.identify(identity).await?;
         Ok(store)
     }
@@ -86,6 +101,7 @@ impl SqliteBrokerStore {
     /// Closes the file once everything running on it is done.
     pub async fn close(&self) {
         self.pool.close().await;
+        self.writer.close().await;
     }
 
     /// Currency and units per credit, as the database was made with.
@@ -161,25 +177,33 @@ async fn commit_changes(
     connection: &mut SqliteConnection,
     changes: &[Change],
 ) -> Result<(), BrokerStoreError> {
+    let outcome = Outcome::of(changes)?;
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-    write_changes(&mut tx, changes).await?;
-    tx.commit().await?;
-    Ok(())
+    if outcome.write(&mut tx).await? {
+        tx.commit().await?;
+        return Ok(());
+    }
+    tx.rollback().await?;
+    let stale = outcome.stale(connection).await?;
+    Err(stale.map_or(BrokerStoreError::Changed, Into::into))
 }
 
 #[async_trait]
 impl BrokerStore for SqliteBrokerStore {
     async fn load(&self, keys: &[RowKey]) -> Result<Rows, BrokerStoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = match self.writer.try_begin().await? {
+            Some(tx) => tx,
+            None => self.pool.begin().await?,
+        };
         let rows = load_rows(&mut tx, keys).await?;
         tx.commit().await?;
         Ok(rows)
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<(), BrokerStoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.writer.acquire().await?;
         let written = commit_changes(&mut connection, changes).await;
-        if matches!(&written, Err(error) if !matches!(error, BrokerStoreError::Stale(_))) {
+        if matches!(&written, Err(error) if !error.is_stale()) {
             // Where it is full SQLite rolls back by itself, and sqlx does not know: such a connection
             // cannot begin again. A new one can.
             connection.close_on_drop();

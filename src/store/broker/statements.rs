@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
 
 use super::BrokerStoreError;
 use super::fields::Fields;
 use super::tables::{Cell, JOURNAL, Table, key_cells, rest_cells};
-use crate::broker::change::{Change, JournalLine, Ledger};
+use crate::broker::change::{Change, JournalLine, Ledger, Stale};
 use crate::broker::rows::{RowKey, Rows, Stored};
 use crate::coin::keys::PublicKey;
 
 /// Rows of one statement: few sizes, so that few statements are prepared and kept.
-const SIZES: [usize; 4] = [64, 16, 4, 1];
+const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// A number as SQL has it; one that does not fit is later than any other.
 pub(super) fn sql_int(number: u64) -> i64 {
@@ -35,84 +35,160 @@ fn bind<'q>(
     }
 }
 
-/// Cells of many rows, by table.
-type Groups = BTreeMap<&'static str, (&'static Table, Vec<Vec<Cell>>)>;
-
-fn group(groups: &mut Groups, table: &'static Table, cells: Vec<Cell>) {
-    let group = groups.entry(table.name).or_insert((table, Vec::new()));
-    group.1.push(cells);
+/// What a statement does with rows; they are done in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verb {
+    /// Reads them.
+    Select,
+    /// Counts those that are there with the version that is expected.
+    Match,
+    /// Counts those that are there at all.
+    Find,
+    /// Replaces those that are there with the version that is expected.
+    Update,
+    /// Adds them. Fails if one is there.
+    Insert,
 }
 
-/// Cuts rows into parts of the sizes above.
-fn parts(mut rows: Vec<Vec<Cell>>) -> Vec<Vec<Vec<Cell>>> {
-    let mut parts = Vec::new();
-    while !rows.is_empty() {
-        let fits = SIZES.into_iter().find(|size| *size <= rows.len());
-        let rest = rows.split_off(fits.unwrap_or(rows.len()));
-        parts.push(std::mem::replace(&mut rows, rest));
-    }
-    parts
-}
-
-/// `($1, $2), ($3, $4)`; one column goes without brackets of its own.
-fn places(rows: usize, columns: usize, bare: bool) -> String {
-    let mut text = String::with_capacity(rows.saturating_mul(columns).saturating_mul(6));
-    let mut n = 0usize;
-    for row in 0..rows {
-        if row > 0 {
-            text.push_str(", ");
-        }
-        if !bare {
-            text.push('(');
-        }
-        for column in 0..columns {
-            n = n.saturating_add(1);
-            if column > 0 {
-                text.push_str(", ");
+impl Verb {
+    /// A statement about so many rows of a table. Places have no numbers, so that each is bound without
+    /// a search for its name.
+    fn sql(self, table: &Table, rows: usize) -> String {
+        let (name, keys) = (table.name, table.key.len());
+        let columns = columns(table);
+        let all = columns.join(", ");
+        let key = match table.key {
+            [key] => (*key).to_owned(),
+            keys => format!("({})", keys.join(", ")),
+        };
+        let within = |what: &str| {
+            let values = if keys == 1 { "" } else { "VALUES " };
+            let places = places(rows, keys);
+            format!("SELECT {what} FROM {name} WHERE {key} IN ({values}{places})")
+        };
+        // The values come first in a join, and each finds its row by the key. What fails may leave a
+        // part done, as all is rolled back then: SQLite need not be able to undo one statement.
+        match self {
+            Verb::Select => within("*"),
+            Verb::Find => within("COUNT(*)"),
+            Verb::Match => format!(
+                "SELECT COUNT(*) FROM (VALUES {}) AS v CROSS JOIN {name} AS t ON {}",
+                places(rows, keys.saturating_add(1)),
+                as_expected(table)
+            ),
+            Verb::Update => {
+                let written = columns.iter().skip(keys);
+                let from = keys.saturating_add(2)..;
+                let set: Vec<String> = (from.zip(written))
+                    .map(|(n, column)| format!("{column} = v.column{n}"))
+                    .collect();
+                format!(
+                    "UPDATE OR FAIL {name} AS t SET {} FROM (VALUES {}) AS v WHERE {}",
+                    set.join(", "),
+                    places(rows, columns.len().saturating_add(1)),
+                    as_expected(table)
+                )
             }
-            text.push('$');
-            text.push_str(&n.to_string());
+            Verb::Insert => {
+                let places = places(rows, columns.len());
+                format!("INSERT OR FAIL INTO {name} ({all}) VALUES {places}")
+            }
         }
-        if !bare {
-            text.push(')');
-        }
-    }
-    text
-}
-
-fn select_sql(table: &Table, rows: usize) -> String {
-    match table.key {
-        [key] => format!(
-            "SELECT * FROM {} WHERE {key} IN ({})",
-            table.name,
-            places(rows, 1, true)
-        ),
-        keys => format!(
-            "SELECT * FROM {} WHERE ({}) IN (VALUES {})",
-            table.name,
-            keys.join(", "),
-            places(rows, keys.len(), false)
-        ),
     }
 }
 
-fn upsert_sql(table: &Table, rows: usize) -> String {
-    let mut columns = table.key.to_vec();
-    columns.push("version");
-    columns.extend(table.rest);
-    let set: Vec<String> = columns
-        .iter()
-        .skip(table.key.len())
-        .map(|name| format!("{name} = excluded.{name}"))
+/// Columns in the order in which they are written: key, version, the rest.
+fn columns(table: &Table) -> Vec<&'static str> {
+    let version = (!table.key.is_empty()).then_some("version");
+    let key = table.key.iter().copied();
+    key.chain(version)
+        .chain(table.rest.iter().copied())
+        .collect()
+}
+
+/// Whether a row `t` has the key, and then the version, with which the values `v` begin.
+fn as_expected(table: &Table) -> String {
+    let expected = table.key.iter().copied().chain(["version"]);
+    let same: Vec<String> = (1..)
+        .zip(expected)
+        .map(|(n, column)| format!("t.{column} = v.column{n}"))
         .collect();
-    format!(
-        "INSERT INTO {} ({}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {}",
-        table.name,
-        columns.join(", "),
-        places(rows, columns.len(), false),
-        table.key.join(", "),
-        set.join(", ")
-    )
+    same.join(" AND ")
+}
+
+/// `(?, ?), (?, ?)`; one column goes without brackets of its own.
+fn places(rows: usize, columns: usize) -> String {
+    let row = vec!["?"; columns].join(", ");
+    let row = if columns == 1 {
+        row
+    } else {
+        format!("({row})")
+    };
+    vec![row; rows].join(", ")
+}
+
+/// Cells of many rows, by what is done with them and by table.
+#[derive(Default)]
+struct Groups(BTreeMap<(Verb, &'static str), (&'static Table, Vec<Vec<Cell>>)>);
+
+/// Some rows of one statement.
+struct Part {
+    verb: Verb,
+    table: &'static Table,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Groups {
+    fn add(&mut self, verb: Verb, table: &'static Table, cells: Vec<Cell>) {
+        let group = self.0.entry((verb, table.name));
+        group.or_insert((table, Vec::new())).1.push(cells);
+    }
+
+    /// Cut into parts of the sizes above.
+    fn parts(self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for ((verb, _), (table, mut rest)) in self.0 {
+            while !rest.is_empty() {
+                let fits = SIZES.into_iter().find(|size| *size <= rest.len());
+                let after = rest.split_off(fits.unwrap_or(rest.len()));
+                let rows = std::mem::replace(&mut rest, after);
+                parts.push(Part { verb, table, rows });
+            }
+        }
+        parts
+    }
+}
+
+impl Part {
+    fn query(self) -> Query<'static, Sqlite, SqliteArguments> {
+        let sql = self.verb.sql(self.table, self.rows.len());
+        let query = sqlx::query(AssertSqlSafe(sql));
+        self.rows.into_iter().flatten().fold(query, bind)
+    }
+
+    /// Does it, and says whether the rows were as expected.
+    async fn done(self, connection: &mut SqliteConnection) -> Result<bool, BrokerStoreError> {
+        let (verb, rows) = (self.verb, self.rows.len() as u64);
+        let query = self.query();
+        Ok(match verb {
+            Verb::Select => true,
+            Verb::Match | Verb::Find => {
+                let count: i64 = query.fetch_one(connection).await?.try_get(0)?;
+                count
+                    == if verb == Verb::Match {
+                        sql_int(rows)
+                    } else {
+                        0
+                    }
+            }
+            Verb::Update => query.execute(connection).await?.rows_affected() == rows,
+            Verb::Insert => match query.execute(connection).await {
+                Ok(_) => true,
+                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => false,
+                Err(error) => return Err(error.into()),
+            },
+        })
+    }
 }
 
 /// The rows with these keys; absent ones with version 0.
@@ -121,92 +197,109 @@ pub(super) async fn load_rows(
     keys: impl IntoIterator<Item = &RowKey>,
 ) -> Result<Rows, BrokerStoreError> {
     let mut rows = Rows::default();
-    let mut groups = Groups::new();
+    let mut groups = Groups::default();
     for key in keys {
         if rows.get(key).is_none() {
             rows.set(key.clone(), Stored::default());
             let (table, cells) = key_cells(key);
-            group(&mut groups, table, cells);
+            groups.add(Verb::Select, table, cells);
         }
     }
-    for (table, cells) in groups.into_values() {
-        for part in parts(cells) {
-            let sql = select_sql(table, part.len());
-            let query = sqlx::query(AssertSqlSafe(sql));
-            let query = part.into_iter().flatten().fold(query, bind);
-            for found in query.fetch_all(&mut *connection).await? {
-                let fields = Fields::new(table.name, &found);
-                let (version, row) = (fields.int("version")?, fields.row()?);
-                let stored = Stored {
-                    version,
-                    row: Some(row.clone()),
-                };
-                rows.set(row.key(), stored);
-            }
+    for part in groups.parts() {
+        let table = part.table.name;
+        for found in part.query().fetch_all(&mut *connection).await? {
+            let fields = Fields::new(table, &found);
+            let (version, row) = (fields.int("version")?, fields.row()?);
+            let (key, row) = (row.key(), Some(row));
+            rows.set(key, Stored { version, row });
         }
     }
     Ok(rows)
 }
 
-/// Applies changes to the rows as they are now, all or none. Call it in a transaction that nobody
-/// else writes beside.
-pub(super) async fn write_changes(
-    connection: &mut SqliteConnection,
-    changes: &[Change],
-) -> Result<(), BrokerStoreError> {
-    let read = changes
-        .iter()
-        .flat_map(|c| c.conditions.iter().map(|(k, _)| k.clone()));
-    let written: Vec<RowKey> = changes
-        .iter()
-        .flat_map(|c| c.writes.iter().map(|write| write.row.key()))
-        .collect();
-    let keys: Vec<RowKey> = read.chain(written.iter().cloned()).collect();
-    let mut rows = load_rows(connection, &keys).await?;
-    for change in changes {
-        change.apply(&mut rows)?;
-    }
-    let mut groups = Groups::new();
-    let mut done = std::collections::HashSet::with_capacity(written.len());
-    for key in &written {
-        let Some(stored) = rows.get(key).filter(|_| done.insert(key)) else {
-            continue;
-        };
-        let Some(row) = &stored.row else { continue };
-        let (table, mut cells) = key_cells(key);
-        cells.push(Cell::Int(sql_int(stored.version)));
-        cells.extend(rest_cells(row));
-        group(&mut groups, table, cells);
-    }
-    for (table, cells) in groups.into_values() {
-        for part in parts(cells) {
-            let sql = upsert_sql(table, part.len());
-            execute(connection, sql, part).await?;
-        }
-    }
-    let lines = changes.iter().flat_map(|change| &change.journal);
-    for part in parts(lines.map(line_cells).collect()) {
-        let columns = JOURNAL.rest;
-        let sql = format!(
-            "INSERT INTO {} ({}) VALUES {}",
-            JOURNAL.name,
-            columns.join(", "),
-            places(part.len(), columns.len(), false)
-        );
-        execute(connection, sql, part).await?;
-    }
-    Ok(())
+/// What a batch of changes makes of the rows it touches.
+pub(super) struct Outcome<'c> {
+    changes: &'c [Change],
+    /// The version that each row must have before.
+    before: Vec<(RowKey, u64)>,
+    /// What each row is afterwards; nothing: it was only looked at.
+    after: Rows,
 }
 
-async fn execute(
-    connection: &mut SqliteConnection,
-    sql: String,
-    rows: Vec<Vec<Cell>>,
-) -> Result<(), BrokerStoreError> {
-    let query = sqlx::query(AssertSqlSafe(sql));
-    let query = rows.into_iter().flatten().fold(query, bind);
-    query.execute(connection).await?;
-    Ok(())
+impl<'c> Outcome<'c> {
+    /// The changes in order, each on what those before it made.
+    pub(super) fn of(changes: &'c [Change]) -> Result<Self, Stale> {
+        let (mut before, mut after) = (Vec::new(), Rows::default());
+        for change in changes {
+            let written = change.writes.iter().map(|w| (w.row.key(), w.version));
+            for (key, version) in change.conditions.iter().cloned().chain(written) {
+                if after.get(&key).is_none() {
+                    after.set(key.clone(), Stored { version, row: None });
+                    before.push((key, version));
+                }
+            }
+            change.apply(&mut after)?;
+        }
+        Ok(Outcome {
+            changes,
+            before,
+            after,
+        })
+    }
+
+    /// Writes rows and journal, and says whether all rows were as expected; if not, roll back. Call it
+    /// in a transaction that nobody else writes beside.
+    ///
+    /// What writes compares too, so nothing is read before: rows that must be absent are inserted,
+    /// which fails if they are there.
+    pub(super) async fn write(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> Result<bool, BrokerStoreError> {
+        let mut groups = Groups::default();
+        for (key, expected) in &self.before {
+            let (table, mut cells) = key_cells(key);
+            let stored = self.after.get(key);
+            let row = stored.and_then(|s| Some((s.version, s.row.as_ref()?)));
+            let verb = match (row.is_some(), *expected) {
+                (true, 0) => Verb::Insert,
+                (true, _) => Verb::Update,
+                (false, 0) => Verb::Find,
+                (false, _) => Verb::Match,
+            };
+            if matches!(verb, Verb::Update | Verb::Match) {
+                cells.push(Cell::Int(sql_int(*expected)));
+            }
+            if let Some((version, row)) = row {
+                cells.push(Cell::Int(sql_int(version)));
+                cells.extend(rest_cells(row));
+            }
+            groups.add(verb, table, cells);
+        }
+        for line in self.changes.iter().flat_map(|change| &change.journal) {
+            groups.add(Verb::Insert, &JOURNAL, line_cells(line));
+        }
+        for part in groups.parts() {
+            if !part.done(connection).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The first row that is not as expected.
+    pub(super) async fn stale(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Option<Stale>, BrokerStoreError> {
+        let rows = load_rows(connection, self.before.iter().map(|(key, _)| key)).await?;
+        let mut before = self.before.iter();
+        let stale =
+            before.find(|(key, version)| rows.get(key).map(|s| s.version) != Some(*version));
+        Ok(stale
+            .cloned()
+            .map(|(key, expected)| Stale { key, expected }))
+    }
 }
 
 fn line_cells(line: &JournalLine) -> Vec<Cell> {

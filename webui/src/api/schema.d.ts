@@ -1355,7 +1355,7 @@ export interface components {
             /** @description For a choice, the words. */
             choices: string[];
             /** @description The value that it has unless set. */
-            default: Record<string, never>;
+            default: unknown;
             /** @description What it does, in English. */
             help: string;
             /** @description Its name, `section.name`, as in the file and in `dpay config`. */
@@ -1365,7 +1365,7 @@ export interface components {
             /** @description Whether it takes effect only when the node is started anew. */
             restart: boolean;
             /** @description The value. */
-            value: Record<string, never>;
+            value: unknown;
         };
         /**
          * @description What a setting's value is.

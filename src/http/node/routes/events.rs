@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response, sse};
 use futures::StreamExt;
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use super::Answer;
 use crate::http::node::App;
+use crate::http::node::body::Asked;
 use crate::http::node::error::Refused;
 use crate::session::view::event::{Event, Log, Notices};
 use crate::session::view::{Problem, SpeedHistory};
@@ -76,7 +77,7 @@ struct LogQuery {
 
 /// The end of the log.
 #[utoipa::path(get, path = "/logs", tag = "events", params(LogQuery), responses((status = 200, body = Log), (status = "default", body = Problem)))]
-async fn logs(State(app): State<App>, Query(query): Query<LogQuery>) -> Answer<Log> {
+async fn logs(State(app): State<App>, Asked(query): Asked<LogQuery>) -> Answer<Log> {
     let limit = query.limit.unwrap_or(500).clamp(1, 2000);
     let lines = app
         .session

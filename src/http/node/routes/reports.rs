@@ -1,7 +1,7 @@
 //! Earnings and spending.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use super::Answer;
 use crate::http::node::App;
+use crate::http::node::body::{Asked, Named};
 use crate::http::node::error::Refused;
 use crate::report::{By, Kind};
 use crate::session::view::Problem;
@@ -40,8 +41,8 @@ struct ReportQuery {
 #[utoipa::path(get, path = "/reports/{kind}", tag = "reports", params(("kind" = Kind, Path), ReportQuery), responses((status = 200, body = Report), (status = "default", body = Problem)))]
 async fn report(
     State(app): State<App>,
-    Path(kind): Path<Kind>,
-    Query(query): Query<ReportQuery>,
+    Named(kind): Named<Kind>,
+    Asked(query): Asked<ReportQuery>,
 ) -> Answer<Report> {
     let (since, until) = (query.since.as_deref(), query.until.as_deref());
     Ok(Json(
@@ -53,8 +54,8 @@ async fn report(
 #[utoipa::path(get, path = "/reports/{kind}/csv", tag = "reports", params(("kind" = Kind, Path), ReportQuery), responses((status = 200, body = String, content_type = "text/csv"), (status = "default", body = Problem)))]
 async fn csv(
     State(app): State<App>,
-    Path(kind): Path<Kind>,
-    Query(query): Query<ReportQuery>,
+    Named(kind): Named<Kind>,
+    Asked(query): Asked<ReportQuery>,
 ) -> Result<Response, Refused> {
     let (since, until) = (query.since.as_deref(), query.until.as_deref());
     let text = app.session.report_csv(kind, query.by, since, until).await?;
@@ -88,8 +89,8 @@ struct ReceiptsQuery {
 #[utoipa::path(get, path = "/reports/{kind}/receipts", tag = "reports", params(("kind" = Kind, Path), ReceiptsQuery), responses((status = 200, body = ReportReceipts), (status = "default", body = Problem)))]
 async fn receipts(
     State(app): State<App>,
-    Path(kind): Path<Kind>,
-    Query(query): Query<ReceiptsQuery>,
+    Named(kind): Named<Kind>,
+    Asked(query): Asked<ReceiptsQuery>,
 ) -> Answer<ReportReceipts> {
     let (since, until) = (query.since.as_deref(), query.until.as_deref());
     let behind = app

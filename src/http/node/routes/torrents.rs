@@ -1,7 +1,7 @@
 //! Torrents: list, add, estimate, terms, files, pieces, peers, channels, trackers, log.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::Answer;
 use crate::http::node::App;
-use crate::http::node::body::Body;
+use crate::http::node::body::{Body, Named};
 use crate::http::node::error::{Hash, Refused, hash};
 use crate::session::view::event::Log;
 use crate::session::view::{
@@ -96,7 +96,7 @@ async fn choose_files(
 #[utoipa::path(get, path = "/torrents/{info_hash}/files/{index}/stream", tag = "torrents", params(("info_hash" = String, Path), ("index" = u32, Path)), responses((status = 200, description = "The whole file", content_type = "application/octet-stream"), (status = 206, description = "The range asked for", content_type = "application/octet-stream"), (status = "default", body = Problem)))]
 async fn stream(
     State(app): State<App>,
-    Path((text, index)): Path<(String, u32)>,
+    Named((text, index)): Named<(String, u32)>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let content = app.session.content(hash(&text)?, index).await?;

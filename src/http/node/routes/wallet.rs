@@ -1,7 +1,7 @@
 //! The wallet, what may be spent, the broker.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::Answer;
 use crate::http::node::App;
-use crate::http::node::body::Body;
+use crate::http::node::body::{Asked, Body, Named};
 use crate::session::view::{
     Bought, BrokerChange, BrokerView, BuyRequest, ChannelRow, DONE, Done, History, PassphraseGiven,
     Problem, Receipt, RedeemRequest, Redeemed, SpendingView, WalletInit, WalletView, Words,
@@ -74,14 +74,14 @@ struct HistoryQuery {
 
 /// What was bought, paid, earned and redeemed.
 #[utoipa::path(get, path = "/wallet/history", tag = "wallet", params(HistoryQuery), responses((status = 200, body = History), (status = "default", body = Problem)))]
-async fn history(State(app): State<App>, Query(query): Query<HistoryQuery>) -> Answer<History> {
+async fn history(State(app): State<App>, Asked(query): Asked<HistoryQuery>) -> Answer<History> {
     let (limit, skip) = (query.limit.unwrap_or(100), query.skip.unwrap_or(0));
     Ok(Json(app.session.history(limit, skip).await?))
 }
 
 /// A receipt.
 #[utoipa::path(get, path = "/wallet/receipts/{reference}", tag = "wallet", params(("reference" = String, Path)), responses((status = 200, body = Receipt), (status = "default", body = Problem)))]
-async fn receipt(State(app): State<App>, Path(reference): Path<String>) -> Answer<Receipt> {
+async fn receipt(State(app): State<App>, Named(reference): Named<String>) -> Answer<Receipt> {
     Ok(Json(app.session.receipt(&reference).await?))
 }
 
