@@ -39,6 +39,7 @@ pub mod socks;
 mod stream;
 pub mod terms;
 mod thread;
+pub mod throttle;
 mod wants;
 
 use std::io;
@@ -54,6 +55,7 @@ pub use purse::Payments;
 pub use report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot};
 pub use shared::ContentReader;
 pub use terms::{FreePolicy, GatewayConfig, TorrentTerms};
+pub use throttle::Limits;
 
 use crate::cashier::wallet::CashierError;
 use crate::engine::PieceSink;
@@ -188,6 +190,11 @@ impl Gateway {
     /// Sets a torrent's terms, also of one that is running.
     pub fn set_torrent(&self, info_hash: InfoHash, terms: TorrentTerms) {
         let _ = self.orders.send(Order::SetTorrent(info_hash, terms));
+    }
+
+    /// Sets a torrent's limits on speed, also of one that is running.
+    pub fn set_limits(&self, info_hash: InfoHash, limits: Limits) {
+        let _ = self.orders.send(Order::SetLimits(info_hash, limits));
     }
 
     /// Forgets a torrent; its connections are the engine's to close.

@@ -80,6 +80,8 @@ pub struct PeerSnapshot {
     pub inbound: bool,
     /// Whether the peer speaks `dp_pay`.
     pub dp_pay: bool,
+    /// Pieces that the peer has, as it says.
+    pub pieces_have: u32,
     /// Payload received of blocks that were asked for.
     pub down_bytes: u64,
     /// Payload sent.
