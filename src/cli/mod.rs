@@ -80,6 +80,8 @@ enum Command {
     Pause(remote::WhichArgs),
     /// Resume torrents of the running node
     Resume(remote::WhichArgs),
+    /// Look anew at what the running node has of torrents on the disk
+    Recheck(remote::WhichArgs),
     /// Take torrents out of the running node
     Remove(remote::RemoveArgs),
     /// Show a torrent's files, and choose those to download
@@ -180,6 +182,7 @@ async fn run_remote(command: Command, global: &Global) -> Result<u8> {
         Command::List => remote::list(global).await,
         Command::Pause(which) => remote::act(Action::Pause, &which, global).await,
         Command::Resume(which) => remote::act(Action::Resume, &which, global).await,
+        Command::Recheck(which) => remote::act(Action::Recheck, &which, global).await,
         Command::Remove(args) => {
             let action = match args.data {
                 true => Action::RemoveWithData,
@@ -234,10 +237,13 @@ fn log(global: &Global, book: Option<LogBook>) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .with_filter(filter);
+    let trackers = book.as_ref().map(|book| book.trackers.clone());
+    let trackers = trackers.map(|trackers| trackers.clone().with_filter(trackers));
     let kept = book.map(|book| book.clone().with_filter(book));
     let _ = tracing_subscriber::registry()
         .with(printed)
         .with(kept)
+        .with(trackers)
         .try_init();
 }
 

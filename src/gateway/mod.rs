@@ -8,8 +8,8 @@
 //!
 //! It has a thread and a single-threaded runtime of its own, as the engine's workers block in place.
 //! One task a connection (`stream`) moves bytes; what it does with them is decided without IO in
-//! [`link`] and its parts: requests [`hold`]-ed or asked again ([`asked`]), blocks noted
-//! ([`attribution`]), free peers given leftovers ([`free`]).
+//! [`link`] and its parts: requests [`hold`]-ed, made to wait ([`throttle`]) or asked again
+//! ([`asked`]), blocks noted ([`attribution`]), free peers given leftovers ([`free`]).
 //!
 //! **What this does not keep out:** the engine's own listener on loopback takes connections from any
 //! user of this machine, who can so download without paying, or seed without being paid.
@@ -52,7 +52,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use content::content_of;
 pub use purse::Payments;
-pub use report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot};
+pub use report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot, Why};
 pub use shared::ContentReader;
 pub use terms::{FreePolicy, GatewayConfig, TorrentTerms};
 pub use throttle::Limits;
