@@ -108,6 +108,8 @@ enum RemoteCommand {
     Pause(remote::WhichArgs),
     /// Resume torrents of the running node
     Resume(remote::WhichArgs),
+    /// Look anew at what the running node has of torrents on the disk
+    Recheck(remote::WhichArgs),
     /// Take torrents out of the running node
     Remove(remote::RemoveArgs),
     /// Show a torrent's files, and choose those to download
@@ -189,6 +191,7 @@ async fn run_remote(command: RemoteCommand, global: &Global) -> Result<u8> {
         RemoteCommand::List => remote::list(global).await,
         RemoteCommand::Pause(which) => remote::act(Action::Pause, &which, global).await,
         RemoteCommand::Resume(which) => remote::act(Action::Resume, &which, global).await,
+        RemoteCommand::Recheck(which) => remote::act(Action::Recheck, &which, global).await,
         RemoteCommand::Remove(args) => {
             let action = match args.data {
                 true => Action::RemoveWithData,
@@ -239,10 +242,13 @@ fn log(global: &Global, book: Option<LogBook>) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .with_filter(filter);
+    let trackers = book.as_ref().map(|book| book.trackers.clone());
+    let trackers = trackers.map(|trackers| trackers.clone().with_filter(trackers));
     let kept = book.map(|book| book.clone().with_filter(book));
     let _ = tracing_subscriber::registry()
         .with(printed)
         .with(kept)
+        .with(trackers)
         .try_init();
 }
 

@@ -13,15 +13,16 @@ use super::demo::{SAMPLE, SAMPLE_NAME, TempDir, write_payload};
 use super::node::{decode_torrent, read_torrent};
 use super::world::{Proc, World, WorldOptions};
 use crate::session::play::{PlayWorld, Player};
-use crate::session::view::PlaySample;
+use crate::session::view::{PlaySample, Saying};
 use crate::torrent::Magnet;
 
 const SEEDERS: usize = 3;
 const DHT_NODES: usize = 12;
 /// Units in the player's account.
 const PLAY_UNITS: u64 = 500_000;
-/// Units per GiB that seeders ask: a few hundred units for the larger sample.
-const PRICE: &str = "8192";
+/// Units per GiB that seeders ask: some hundred units for the larger sample, and no more than a new
+/// node pays.
+const PRICE: &str = "4000";
 /// Name and size in MiB of the larger sample.
 const LARGER: (&str, u64) = ("play-film.bin", 96);
 const READY: Duration = Duration::from_secs(60);
@@ -35,7 +36,7 @@ pub struct LoopbackPlayer {}
 impl Player for LoopbackPlayer {
     async fn make(
         &self,
-        say: &(dyn Fn(String) + Send + Sync),
+        say: &(dyn Fn(Saying) + Send + Sync),
     ) -> Result<Arc<dyn PlayWorld>, String> {
         let made = Loopback::make(say).await;
         made.map(|world| Arc::new(world) as Arc<dyn PlayWorld>)
@@ -53,16 +54,20 @@ struct Loopback {
 }
 
 impl Loopback {
-    async fn make(say: &(dyn Fn(String) + Send + Sync)) -> Result<Loopback> {
+    async fn make(say: &(dyn Fn(Saying) + Send + Sync)) -> Result<Loopback> {
         let dir = TempDir::within(None)?;
         let exe = std::env::current_exe().context("cannot find this program's own file")?;
-        say(format!("starting {DHT_NODES} DHT nodes and a broker"));
+        say(Saying::new(
+            "play_world",
+            format!("starting {DHT_NODES} DHT nodes and a broker"),
+            &[("n", DHT_NODES.to_string())],
+        ));
         let options = WorldOptions {
             dht_nodes: DHT_NODES,
             ..WorldOptions::default()
         };
         let world = World::start(&exe, &dir.path, options).await?;
-        say("making two samples".to_owned());
+        say(Saying::new("play_samples", "making two samples", &[]));
         let data = dir.path.join("seeded");
         std::fs::create_dir_all(&data)?;
         std::fs::write(data.join(SAMPLE_NAME), SAMPLE)?;
@@ -78,12 +83,18 @@ impl Loopback {
         let mut seeders = Vec::new();
         let mut addresses = Vec::new();
         for n in 1..=SEEDERS {
-            say(format!("starting seeder {n} of {SEEDERS}"));
+            let values = [("n", n.to_string()), ("all", SEEDERS.to_string())];
+            let text = format!("starting seeder {n} of {SEEDERS}");
+            say(Saying::new("play_seeder", text, &values));
             let (seeder, address) = seeder(&world, n, &torrents, &data).await?;
             seeders.push(seeder);
             addresses.push(address);
         }
-        say("filling a wallet with play money".to_owned());
+        say(Saying::new(
+            "play_wallet",
+            "filling a wallet with play money",
+            &[],
+        ));
         world.wallet("player", PLAY_UNITS).await?;
         let samples = torrents.iter().map(|torrent| sample(torrent, &addresses));
         Ok(Loopback {
@@ -172,5 +183,17 @@ impl PlayWorld for Loopback {
         {
             tracing::warn!("the broker of the play world: {error:#}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PRICE;
+    use crate::config::Settings;
+
+    #[test]
+    fn a_new_node_pays_what_the_seeders_of_the_play_world_ask() {
+        let price: u32 = PRICE.parse().expect("a number");
+        assert!(price <= Settings::default().spending.max_price.get());
     }
 }

@@ -1,4 +1,4 @@
-//! Commands that talk to a running node: add, list, pause, resume, remove, files, limit, open.
+//! Commands that talk to a running node: add, list, pause, resume, recheck, remove, files, limit, open.
 
 use std::path::Path;
 
@@ -90,9 +90,12 @@ pub struct FilesArgs {
     pub all: bool,
 }
 
-/// Limits on speed, of all torrents together.
+/// Limits on speed: of the torrents that are named, or of all together.
 #[derive(Debug, clap::Args)]
 pub struct LimitArgs {
+    /// Info hashes, their beginnings, or names; none: the limit for all torrents together
+    #[arg(value_name = "TORRENT")]
+    pub torrents: Vec<String>,
     /// Most payload coming in, in bytes a second, or "none"
     #[arg(long, value_name = "BYTES_PER_S|none")]
     pub down: Option<String>,
@@ -331,6 +334,9 @@ pub async fn files(args: FilesArgs, global: &Global) -> Result<u8> {
 /// Limits that are none, or no running node.
 pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
     let node = node(global).await?;
+    if !args.torrents.is_empty() {
+        return limit_torrents(&node, &args, global).await;
+    }
     let mut change = serde_json::Map::new();
     for (key, text) in [
         ("limits.download_bytes_per_s", &args.down),
@@ -354,14 +360,55 @@ pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
         value("limits.download_bytes_per_s"),
         value("limits.upload_bytes_per_s"),
     );
-    let shown = |value: &Value| match value.as_u64() {
-        Some(speed) => format!("{speed} bytes/s"),
-        None => "no limit".to_owned(),
-    };
     let line = json!({ "download_bytes_per_s": down, "upload_bytes_per_s": up });
     super::say(global.json, &line, || {
-        format!("down: {}, up: {}", shown(&down), shown(&up))
+        format!("down: {}, up: {}", speed(&down), speed(&up))
     });
+    Ok(super::EXIT_DONE)
+}
+
+fn speed(value: &Value) -> String {
+    match value.as_u64() {
+        Some(speed) => format!("{speed} bytes/s"),
+        None => "no limit".to_owned(),
+    }
+}
+
+/// Shows the limits of some torrents, changed first where there is something to change.
+async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) -> Result<u8> {
+    let change_of = |key: &str, text: &Option<String>| -> Result<Option<u32>> {
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let value = crate::config::keys::parse(key, text)?;
+        let bytes = value.as_u64().unwrap_or(0);
+        Ok(Some(
+            u32::try_from(bytes).context("that is beyond 4 GB a second")?,
+        ))
+    };
+    let change = TermsChange {
+        download_bytes_per_s: change_of("limits.download_bytes_per_s", &args.down)?,
+        upload_bytes_per_s: change_of("limits.upload_bytes_per_s", &args.up)?,
+        ..TermsChange::default()
+    };
+    for hash in which(node, &args.torrents).await? {
+        if change != TermsChange::default() {
+            let path = format!("/torrents/{hash}/terms");
+            let _: Value = node.change(Method::PATCH, &path, &change).await?;
+        }
+        let detail: Value = node.get(&format!("/torrents/{hash}")).await?;
+        let terms = &detail["terms"];
+        let (down, up) = (&terms["download_bytes_per_s"], &terms["upload_bytes_per_s"]);
+        let line = json!({
+            "info_hash": hash,
+            "download_bytes_per_s": down,
+            "upload_bytes_per_s": up,
+        });
+        super::say(global.json, &line, || {
+            let name = printable(detail["row"]["name"].as_str().unwrap_or_default());
+            format!("{name}: down: {}, up: {}", speed(down), speed(up))
+        });
+    }
     Ok(super::EXIT_DONE)
 }
 

@@ -189,7 +189,7 @@ fn told(event: &GatewayEvent) -> Option<Told> {
             info_hash,
             peer,
             why,
-        } => free(info_hash, *peer, why),
+        } => free(info_hash, *peer, &why.to_string()),
         GatewayEvent::Conflict {
             info_hash,
             peer,

@@ -16,6 +16,7 @@ mod ranges;
 mod session;
 mod storage;
 mod threads;
+pub mod trackers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use control::{Brief, FileBytes};
 pub use handle::{Handle, Progress, TorrentState, delete_content};
 pub use memory::MemoryUse;
 pub use session::Engine;
+pub use trackers::{TrackerBook, TrackerWord};
 
 use crate::torrent::{MagnetError, Metainfo, MetainfoError};
 use crate::units::{InfoHash, PieceIndex};

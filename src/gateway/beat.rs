@@ -5,6 +5,7 @@ use super::hold::Account;
 use super::link::{Link, PeerKind};
 use super::report::Close;
 use super::shared::Command;
+use super::throttle::Way;
 use crate::units::UnixMs;
 use crate::wire::frame::{self, CHOKE, KEEP_ALIVE, UNCHOKE};
 
@@ -229,10 +230,14 @@ impl Link {
     /// Lets held requests through to the engine as far as the peer may have the blocks.
     pub fn let_requests_through(&mut self, now: UnixMs) {
         while let Some(block) = self.hold.first() {
+            if !self.shared.may_move(now, self.info_hash(), Way::Up) {
+                break;
+            }
             let bytes = u64::from(block.length_bytes);
             let Some(account) = self.account_for(now, bytes) else {
                 break;
             };
+            self.shared.moves(now, self.info_hash(), Way::Up, block);
             let Some(block) = self.hold.admit(account) else {
                 break;
             };

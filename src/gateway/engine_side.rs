@@ -3,10 +3,11 @@
 use super::hold::Account;
 use super::link::Link;
 use super::report::Close;
+use super::throttle::Way;
 use super::wants::Bits;
 use crate::units::UnixMs;
 use crate::wire::extended::{DP_PAY, ExtendedHandshake};
-use crate::wire::frame::{self, Handshake, Kind, Part, Raw};
+use crate::wire::frame::{self, Block, Handshake, Kind, Part, Raw};
 
 impl Link {
     /// Bytes came from our engine.
@@ -56,12 +57,11 @@ impl Link {
     fn engine_frame(&mut self, now: UnixMs, kind: Kind, raw: &Raw<'_>) -> Result<(), Close> {
         match kind {
             Kind::Request(block) => {
-                if !self.asking.is_empty() || !self.may_ask(now) || !self.may_begin(block.piece) {
+                if !self.asking.is_empty() || !self.may_ask(now) || !self.may_ask_for(now, block) {
                     self.asking.push_back(block);
                     return Ok(());
                 }
-                self.begun.insert(block.piece);
-                self.asked.ask(block);
+                self.ask(now, block);
             }
             Kind::Cancel(block) => {
                 if let Some(at) = self.asking.iter().position(|waits| *waits == block) {
@@ -113,14 +113,25 @@ impl Link {
             return;
         }
         for block in std::mem::take(&mut self.asking) {
-            if !self.may_begin(block.piece) {
+            if !self.may_ask_for(now, block) {
                 self.asking.push_back(block);
                 continue;
             }
-            self.begun.insert(block.piece);
-            self.asked.ask(block);
+            self.ask(now, block);
             self.to_peer.inject(&frame::request(block));
         }
+    }
+
+    /// Whether a block may be asked for now, by what may be begun and by the torrent's limit.
+    fn may_ask_for(&mut self, now: UnixMs, block: Block) -> bool {
+        self.shared.may_move(now, self.info_hash(), Way::Down) && self.may_begin(block.piece)
+    }
+
+    /// A block is asked for.
+    fn ask(&mut self, now: UnixMs, block: Block) {
+        self.shared.moves(now, self.info_hash(), Way::Down, block);
+        self.begun.insert(block.piece);
+        self.asked.ask(block);
     }
 
     /// Whether a block of this piece may be asked for: a peer that is paid is asked for no more pieces

@@ -4,7 +4,7 @@
 use super::link::Link;
 use super::pay::Pay;
 use super::purse::Errand;
-use super::report::GatewayEvent;
+use super::report::{GatewayEvent, Why};
 use crate::cashier::wallet::{ConflictRole, ReserveRequest};
 use crate::channel::{FreeReason, NoReserve, PayeeAction, PayerAction};
 use crate::coin::{ChainValue, Commitment};
@@ -110,7 +110,7 @@ impl Link {
 
     fn tell_free(&self, info_hash: InfoHash, reason: FreeReason) {
         let peer = self.address;
-        self.snapshot.borrow_mut().why = Some(reason.to_string());
+        self.snapshot.borrow_mut().why = Some(Why::Free(reason));
         self.shared.tell(match reason {
             FreeReason::Price { asked, limit } => GatewayEvent::PriceAboveLimit {
                 info_hash,
@@ -124,7 +124,7 @@ impl Link {
             other => GatewayEvent::GoesFree {
                 info_hash,
                 peer,
-                why: other.to_string(),
+                why: other,
             },
         });
     }

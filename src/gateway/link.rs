@@ -294,10 +294,14 @@ impl Link {
             Kind::Unknown(_) => return Ok(()),
             Kind::Interested => self.peer_wants = true,
             Kind::NotInterested => self.peer_wants = false,
-            Kind::Have(piece) => self.peer_has.add(piece),
+            Kind::Have(piece) => {
+                self.peer_has.add(piece);
+                self.snapshot.borrow_mut().pieces_have = self.peer_has.count();
+            }
             Kind::Bitfield => {
                 self.peer_has
                     .add_all(raw.bytes.get(5..).unwrap_or_default());
+                self.snapshot.borrow_mut().pieces_have = self.peer_has.count();
                 self.pay_verified(now, 0);
             }
             Kind::KeepAlive | Kind::Extended(_) => {}

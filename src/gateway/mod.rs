@@ -8,8 +8,8 @@
 //!
 //! It has a thread and a single-threaded runtime of its own, as the engine's workers block in place.
 //! One task a connection (`stream`) moves bytes; what it does with them is decided without IO in
-//! [`link`] and its parts: requests [`hold`]-ed or asked again ([`asked`]), blocks noted
-//! ([`attribution`]), free peers given leftovers ([`free`]).
+//! [`link`] and its parts: requests [`hold`]-ed, made to wait ([`throttle`]) or asked again
+//! ([`asked`]), blocks noted ([`attribution`]), free peers given leftovers ([`free`]).
 //!
 //! **What this does not keep out:** the engine's own listener on loopback takes connections from any
 //! user of this machine, who can so download without paying, or seed without being paid.
@@ -40,6 +40,7 @@ pub mod socks;
 mod stream;
 pub mod terms;
 mod thread;
+pub mod throttle;
 mod wants;
 
 use std::io;
@@ -52,9 +53,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use content::content_of;
 pub use purse::Payments;
-pub use report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot};
+pub use report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot, Why};
 pub use shared::ContentReader;
 pub use terms::{FreePolicy, GatewayConfig, TorrentTerms};
+pub use throttle::Limits;
 
 use crate::cashier::wallet::CashierError;
 use crate::engine::PieceSink;
@@ -189,6 +191,11 @@ impl Gateway {
     /// Sets a torrent's terms, also of one that is running.
     pub fn set_torrent(&self, info_hash: InfoHash, terms: TorrentTerms) {
         let _ = self.orders.send(Order::SetTorrent(info_hash, terms));
+    }
+
+    /// Sets a torrent's limits on speed, also of one that is running.
+    pub fn set_limits(&self, info_hash: InfoHash, limits: Limits) {
+        let _ = self.orders.send(Order::SetLimits(info_hash, limits));
     }
 
     /// Forgets a torrent; its connections are the engine's to close.

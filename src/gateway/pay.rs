@@ -8,12 +8,13 @@ use std::collections::HashMap;
 
 use super::link::Link;
 use super::purse::{Answer, Worker};
-use super::report::{Close, GatewayEvent};
+use super::report::{Close, GatewayEvent, Why};
 use crate::channel::{Kept, Payee, PayeeStatus, PayeeTerms, Payer, PayerTerms};
 use crate::coin::{ChainValue, Commitment, HoldingId};
 use crate::dht::Acceptance;
 use crate::record::{OpenSpend, Slot, Verdict};
 use crate::units::{InfoHash, Units, UnixMs};
+use crate::wire::codes::WaitReason;
 use crate::wire::message::{Message, OpenedState, Recipient};
 
 /// Our requests wait no longer than this for the payer to make up its mind.
@@ -192,9 +193,10 @@ impl Link {
             self.snapshot.borrow_mut().price = Some(offer.price);
         }
         if let Message::Due(due) = message {
-            let why = (due.why != crate::wire::message::WaitReason::None)
-                .then(|| format!("the seeder waits for: {}", due.why));
-            self.snapshot.borrow_mut().why = why;
+            self.note_due(due.why);
+        }
+        if let Message::Opened { .. } = message {
+            self.snapshot.borrow_mut().why = None;
         }
         if let Some(acceptance_ms) = accepted_ms {
             self.shared.tell(GatewayEvent::PaymentAccepted {
@@ -208,6 +210,17 @@ impl Link {
         match fault {
             Some(fault) => Err(Close::Payment(fault.to_string())),
             None => Ok(()),
+        }
+    }
+
+    /// Why the seeder waits; that it is not paid, and why, says more than that it waits for an offer.
+    fn note_due(&self, reason: WaitReason) {
+        let mut snapshot = self.snapshot.borrow_mut();
+        let is_free = matches!(snapshot.why, Some(Why::Free(_)));
+        match reason {
+            WaitReason::None | WaitReason::Propose if is_free => {}
+            WaitReason::None => snapshot.why = None,
+            reason => snapshot.why = Some(Why::SeederWaits(reason)),
         }
     }
 

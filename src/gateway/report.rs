@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
+use crate::channel::FreeReason;
 use crate::coin::Commitment;
 use crate::record::{Item, PLACES};
 use crate::units::{InfoHash, PricePerGib, Units};
+use crate::wire::codes::WaitReason;
 use crate::wire::frame::{FrameError, PeerId};
 
 /// Why a connection ended.
@@ -61,6 +63,17 @@ pub enum Close {
     Stopped,
 }
 
+/// Why a peer makes us wait, or is not paid.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Why {
+    /// It holds our requests back, and says why.
+    #[error("the seeder waits for: {0}")]
+    SeederWaits(WaitReason),
+    /// It is used without being paid.
+    #[error("{0}")]
+    Free(FreeReason),
+}
+
 /// How one peer stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerSnapshot {
@@ -80,6 +93,8 @@ pub struct PeerSnapshot {
     pub inbound: bool,
     /// Whether the peer speaks `dp_pay`.
     pub dp_pay: bool,
+    /// Pieces that the peer has, as it says.
+    pub pieces_have: u32,
     /// Payload received of blocks that were asked for.
     pub down_bytes: u64,
     /// Payload sent.
@@ -100,8 +115,8 @@ pub struct PeerSnapshot {
     pub held_requests: u64,
     /// Bytes the peer may have before it pays more.
     pub window_bytes: u64,
-    /// Why we hold requests back, or the peer said it does.
-    pub why: Option<String>,
+    /// Why the peer holds requests back, or is not paid.
+    pub why: Option<Why>,
     /// Channels on which we pay, accepted or on their way.
     pub paying: usize,
     /// Units left on them.
@@ -182,7 +197,7 @@ pub enum GatewayEvent {
         /// The seeder.
         peer: SocketAddr,
         /// Why.
-        why: String,
+        why: FreeReason,
     },
     /// A double spend was seen on a connection.
     Conflict {

@@ -19,6 +19,7 @@ use super::purse::{Answer, Purse};
 use super::report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot};
 use super::shelf::{Place, Shelf, Taken};
 use super::terms::{FreePolicy, TorrentTerms};
+use super::throttle::{Throttle, Way};
 use super::wants::Bits;
 use crate::coin::{ChainValue, Commitment};
 use crate::dht::WatchConflict;
@@ -26,7 +27,7 @@ use crate::record::Item;
 use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::PinnedBroker;
 use crate::wire::codes::RefuseReason;
-use crate::wire::frame::PeerId;
+use crate::wire::frame::{Block, PeerId};
 
 /// Two peers that dial each other at once do so within this time.
 const CROSSING_MS: u64 = 1_000;
@@ -107,6 +108,8 @@ pub struct Torrent {
     pub have: Bits,
     /// Reads verified content in doubt.
     pub content: Option<ContentReader>,
+    /// How fast it may be.
+    pub throttle: Throttle,
 }
 
 /// Ticks that the wallet has not heard of yet.
@@ -185,6 +188,23 @@ impl Shared {
     #[must_use]
     pub fn terms(&self, info_hash: InfoHash) -> Option<TorrentTerms> {
         self.torrents.borrow().get(&info_hash)?.terms
+    }
+
+    /// Whether a torrent's limit lets a block move now.
+    #[must_use]
+    pub fn may_move(&self, now: UnixMs, info_hash: Option<InfoHash>, way: Way) -> bool {
+        let torrents = self.torrents.borrow();
+        let torrent = info_hash.and_then(|info_hash| torrents.get(&info_hash));
+        torrent.is_none_or(|torrent| torrent.throttle.is_open(now, way))
+    }
+
+    /// A block of a torrent moves.
+    pub fn moves(&self, now: UnixMs, info_hash: Option<InfoHash>, way: Way, block: Block) {
+        let mut torrents = self.torrents.borrow_mut();
+        if let Some(torrent) = info_hash.and_then(|info_hash| torrents.get_mut(&info_hash)) {
+            let bytes = u64::from(block.length_bytes);
+            torrent.throttle.count(now, way, bytes);
+        }
     }
 
     /// Whom this torrent serves for nothing.

@@ -20,6 +20,7 @@ use super::shared::{Command, ContentReader, Shared};
 use super::shelf::Shelf;
 use super::socks::Login;
 use super::terms::{GatewayConfig, TorrentTerms};
+use super::throttle::Limits;
 use super::{doors, output};
 use crate::coin::Commitment;
 use crate::dht::WatchConflict;
@@ -36,6 +37,7 @@ pub enum Order {
     Piece(PieceEvent),
     EngineListen(SocketAddr),
     SetTorrent(InfoHash, TorrentTerms),
+    SetLimits(InfoHash, Limits),
     RemoveTorrent(InfoHash),
     Content(InfoHash, ContentReader),
     Snapshot(oneshot::Sender<Vec<PeerSnapshot>>),
@@ -138,6 +140,12 @@ fn obey(shared: &Rc<Shared>, order: Order) {
         Order::SetTorrent(info_hash, terms) => {
             let mut torrents = shared.torrents.borrow_mut();
             torrents.entry(info_hash).or_default().terms = Some(terms);
+            drop(torrents);
+            look(shared);
+        }
+        Order::SetLimits(info_hash, limits) => {
+            let mut torrents = shared.torrents.borrow_mut();
+            torrents.entry(info_hash).or_default().throttle.set(limits);
             drop(torrents);
             look(shared);
         }

@@ -5,7 +5,7 @@ const MAX_PIECES: u32 = 1 << 21;
 
 /// A set of pieces as a bitfield (BEP 3), growing as needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bits(Vec<u8>);
+pub struct Bits(Vec<u8>, u32);
 
 impl Bits {
     /// Adds all pieces of a `bitfield` message's payload.
@@ -14,6 +14,7 @@ impl Bits {
             self.0.resize(bitfield.len(), 0);
         }
         for (own, more) in self.0.iter_mut().zip(bitfield) {
+            self.1 = self.1.saturating_add((more & !*own).count_ones());
             *own |= more;
         }
     }
@@ -27,9 +28,17 @@ impl Bits {
         if self.0.len() <= byte {
             self.0.resize(byte + 1, 0);
         }
-        if let Some(byte) = self.0.get_mut(byte) {
-            *byte |= 0x80 >> (piece % 8);
+        let bit = 0x80 >> (piece % 8);
+        if let Some(byte) = self.0.get_mut(byte).filter(|byte| **byte & bit == 0) {
+            *byte |= bit;
+            self.1 = self.1.saturating_add(1);
         }
+    }
+
+    /// How many pieces are in the set.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.1
     }
 
     /// Whether a piece is in the set.
@@ -90,6 +99,10 @@ mod tests {
         assert_eq!(bits, Bits::default());
         bits.add(17);
         assert!(bits.contains(17) && !bits.contains(16) && !bits.contains(u32::MAX));
+        assert_eq!(bits.count(), 1);
+        bits.add(17);
+        bits.add_all(&[0x80, 0, 0x60]);
+        assert_eq!(bits.count(), 3);
         assert_eq!(bits.bytes_beyond(&Bits::default(), 0, 0), 0);
     }
 }

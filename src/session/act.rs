@@ -34,6 +34,7 @@ impl Session {
             let done = match request.action {
                 Action::Pause => self.pause(&run, hash).await,
                 Action::Resume => self.resume(&run, hash).await,
+                Action::Recheck => self.recheck(&run, hash).await,
                 Action::Remove => self.remove(&run, hash, false).await,
                 Action::RemoveWithData => self.remove(&run, hash, true).await,
                 Action::Confirm => self.confirm(&run, hash, true).await,
@@ -105,6 +106,44 @@ impl Session {
         }
     }
 
+    /// Forgets what was verified and looks at the files anew; one that is paused is paused again
+    /// afterwards.
+    async fn recheck(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        if run.entry(hash)?.saved.size_bytes == 0 {
+            return Err(Problem::new(
+                ProblemCode::Conflict,
+                "the metadata of this torrent is not known yet",
+                "wait until a peer gives it",
+            ));
+        }
+        // What the engine noted of its pieces goes with it.
+        if run.entry(hash)?.handle.is_none() {
+            self.wake(run, hash).await?;
+        }
+        self.let_go(run, hash).await?;
+        let paused = run.change(hash, |entry| {
+            entry.saved.completed = None;
+            entry.saved.have_bytes = 0;
+            entry.saved.paused
+        })?;
+        self.wake(run, hash).await?;
+        let handle = run.entry(hash)?.handle;
+        if let (true, Some(handle)) = (paused, handle) {
+            let run = Arc::downgrade(run);
+            tokio::spawn(async move {
+                let checked = handle.wait_checked().await;
+                let still_paused = run
+                    .upgrade()
+                    .and_then(|run| run.entry(hash).ok())
+                    .is_some_and(|entry| entry.saved.paused);
+                if checked.is_ok() && still_paused {
+                    let _ = handle.pause().await;
+                }
+            });
+        }
+        Ok(())
+    }
+
     async fn remove(&self, run: &Arc<Running>, hash: InfoHash, data: bool) -> Result<(), Problem> {
         let entry = run.entry(hash)?;
         let metainfo = run.metainfo(hash);
@@ -115,6 +154,7 @@ impl Session {
         }
         lock(&run.torrents).remove(&hash);
         run.shelf.remove(hash);
+        self.book().trackers.forget(hash);
         self.tell(Event::Torrents {
             changed: Vec::new(),
             removed: vec![hash],

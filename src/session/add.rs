@@ -63,8 +63,19 @@ fn terms(settings: &Settings, change: &TermsChange, automatic: bool) -> Terms {
             Free::Leftover => FreeService::Leftover,
             Free::On => FreeService::On,
         },
+        download_bytes_per_s: None,
+        upload_bytes_per_s: None,
     };
     changed(terms, change)
+}
+
+/// A limit with a change, where 0 lifts it.
+fn lifted(limit: Option<u32>, change: Option<u32>) -> Option<u32> {
+    match change {
+        Some(0) => None,
+        Some(change) => Some(change),
+        None => limit,
+    }
 }
 
 /// Terms with a change.
@@ -80,6 +91,8 @@ pub(super) fn changed(terms: Terms, change: &TermsChange) -> Terms {
         earns: change.earns.unwrap_or(terms.earns),
         price: change.price.unwrap_or(terms.price),
         free: change.free.unwrap_or(terms.free),
+        download_bytes_per_s: lifted(terms.download_bytes_per_s, change.download_bytes_per_s),
+        upload_bytes_per_s: lifted(terms.upload_bytes_per_s, change.upload_bytes_per_s),
     }
 }
 

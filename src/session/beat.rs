@@ -10,11 +10,11 @@ use super::budget::stopped_words;
 use super::entry::{Entry, row_of};
 use super::run::{Running, SeenPeer};
 use super::view::event::{Level, NoticeCode};
-use super::view::{Event, Pulse, SeenPrice, State, TorrentRow};
+use super::view::{Event, Pulse, Saying, SeenPrice, State, TorrentRow};
 use super::{Session, lock};
 use crate::clock;
 use crate::engine::{Brief, TorrentState};
-use crate::gateway::{GatewayEvent, PeerSnapshot};
+use crate::gateway::{PeerSnapshot, Why};
 use crate::torrent::printable;
 use crate::units::{InfoHash, PricePerGib, Units};
 
@@ -32,7 +32,9 @@ struct OfPeers {
     sellers: u32,
     peers: u32,
     paying_price: Option<PricePerGib>,
-    why: Option<String>,
+    why: Option<Why>,
+    /// How many pieces each has.
+    pieces_have: Vec<u32>,
 }
 
 impl Session {
@@ -92,6 +94,7 @@ impl Session {
         let snapshots = run.node.gateway.snapshot().await;
         let mut pulse = Pulse {
             at: clock::now(),
+            dht_nodes: *lock(&run.dht_nodes),
             ..Pulse::default()
         };
         let mut now: HashMap<u64, SeenPeer> = HashMap::with_capacity(snapshots.len());
@@ -124,105 +127,6 @@ impl Session {
         }
         *peers = now;
         pulse
-    }
-
-    /// Notes what an event tells.
-    fn hear(&self, run: &Running, event: &GatewayEvent) {
-        let note = |level, text: String, hash: Option<InfoHash>| {
-            self.book().note(level, "dpay::gateway", text, hash);
-        };
-        match event {
-            GatewayEvent::Closed {
-                info_hash,
-                peer,
-                why,
-                last,
-            } => {
-                run.account(last);
-                lock(&run.peers).remove(&last.connection);
-                note(tracing::Level::INFO, format!("{peer}: {why}"), *info_hash);
-            }
-            GatewayEvent::Connected {
-                info_hash,
-                peer,
-                inbound,
-            } => {
-                let who = if *inbound { "dialled us" } else { "answers" };
-                note(
-                    tracing::Level::INFO,
-                    format!("{peer} {who}"),
-                    Some(*info_hash),
-                );
-            }
-            GatewayEvent::PaymentAccepted {
-                info_hash,
-                peer,
-                acceptance_ms,
-                by_us,
-                ..
-            } => {
-                let who = if *by_us { "from" } else { "by" };
-                let text = format!("payment accepted {who} {peer} after {acceptance_ms} ms");
-                note(tracing::Level::INFO, text, Some(*info_hash));
-            }
-            other => self.hear_trouble(other),
-        }
-    }
-
-    fn hear_trouble(&self, event: &GatewayEvent) {
-        match event {
-            GatewayEvent::BudgetUsedUp { info_hash, peer } => self.notice(
-                Level::Warning,
-                NoticeCode::BudgetReached,
-                format!("the torrent's budget is used up: {peer} is used without being paid"),
-                &[("which", "torrent".to_owned()), ("peer", peer.to_string())],
-                Some(*info_hash),
-            ),
-            GatewayEvent::PriceAboveLimit {
-                info_hash,
-                peer,
-                asked,
-                limit,
-            } => self.notice(
-                Level::Info,
-                NoticeCode::PriceAboveLimit,
-                format!("{peer} asks {asked} units per GiB, more than the limit of {limit}"),
-                &[
-                    ("peer", peer.to_string()),
-                    ("asked", asked.to_string()),
-                    ("limit", limit.to_string()),
-                ],
-                Some(*info_hash),
-            ),
-            GatewayEvent::GoesFree {
-                info_hash,
-                peer,
-                why,
-            } => self.notice(
-                Level::Info,
-                NoticeCode::GoesFree,
-                format!("{peer} is used without being paid: {}", printable(why)),
-                &[("peer", peer.to_string()), ("why", why.clone())],
-                Some(*info_hash),
-            ),
-            GatewayEvent::Conflict {
-                info_hash, peer, ..
-            } => self.notice(
-                Level::Error,
-                NoticeCode::DoubleSpend,
-                format!("{peer} has spent a coin twice: it is not taken"),
-                &[("peer", peer.to_string())],
-                Some(*info_hash),
-            ),
-            GatewayEvent::Garbage { info_hash, peer } => self.notice(
-                Level::Warning,
-                NoticeCode::Garbage,
-                format!("{peer} sent garbage and is blocked"),
-                &[("peer", peer.to_string())],
-                Some(*info_hash),
-            ),
-            _ => {}
-        }
     }
 
     /// Makes the rows anew, and tells of those that changed.
@@ -317,7 +221,7 @@ impl Session {
 
 /// What moved on a connection.
 #[derive(Clone, Copy, Debug, Default)]
-struct Moved {
+pub(super) struct Moved {
     down: u64,
     up: u64,
     paid: Units,
@@ -330,7 +234,7 @@ fn add(sum: &mut Units, units: Units) {
 
 impl Running {
     /// Adds what moved on a connection since it was last seen to its torrent.
-    fn account(&self, snapshot: &PeerSnapshot) -> Moved {
+    pub(super) fn account(&self, snapshot: &PeerSnapshot) -> Moved {
         let peers = lock(&self.peers);
         let last = peers.get(&snapshot.connection).map(|seen| &seen.snapshot);
         let none = PeerSnapshot::default();
@@ -345,7 +249,9 @@ impl Running {
         let Some(hash) = snapshot.info_hash else {
             return moved;
         };
-        lock(&self.traffic).add(clock::now().day(), hash, moved.down, moved.up);
+        let address = snapshot.address.filter(|_| snapshot.dp_pay);
+        let peer = address.map(|address| address.ip());
+        lock(&self.traffic).add(clock::now().day(), hash, peer, moved.down, moved.up);
         if let Some(entry) = lock(&self.torrents).get_mut(&hash) {
             entry.saved.down_bytes += moved.down;
             entry.saved.up_bytes += moved.up;
@@ -389,9 +295,8 @@ fn gather(peers: &HashMap<u64, SeenPeer>) -> HashMap<InfoHash, OfPeers> {
         if peer.paying > 0 {
             of.paying_price = of.paying_price.max(peer.price);
         }
-        if of.why.is_none() {
-            of.why.clone_from(&peer.why);
-        }
+        of.why = of.why.or(peer.why);
+        of.pieces_have.push(peer.pieces_have);
     }
     all
 }
@@ -431,6 +336,7 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
         (_, wanted) => (brief.bytes_have as f64 / wanted as f64).min(1.0),
     };
     fill_speeds(&mut row, &brief, of_peers);
+    row.seeds = seeds(entry, of_peers);
     row.units_paid = entry.units_paid;
     row.units_earned = entry.units_earned;
     row
@@ -439,14 +345,25 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
 fn state_of(entry: &Entry, state: &TorrentState) -> State {
     match state {
         TorrentState::Failed(_) => State::Failed,
+        TorrentState::Checking => State::Checking,
         _ if entry.saved.paused => State::Paused,
         TorrentState::FetchingMetadata => State::FetchingMetadata,
         _ if entry.saved.asking => State::Asking,
-        TorrentState::Checking => State::Checking,
         TorrentState::Downloading => State::Downloading,
         TorrentState::Seeding => State::Seeding,
         TorrentState::Paused => State::Paused,
     }
+}
+
+/// Peers that have all of it, as they say.
+fn seeds(entry: &Entry, of_peers: Option<&OfPeers>) -> u32 {
+    let Some(of) = of_peers else {
+        return 0;
+    };
+    let metainfo = entry.handle.as_ref().and_then(|handle| handle.metainfo());
+    let pieces = metainfo.map_or(u32::MAX, |metainfo| metainfo.piece_count());
+    let whole = of.pieces_have.iter().filter(|have| **have >= pieces);
+    u32::try_from(whole.count()).unwrap_or(u32::MAX)
 }
 
 fn fill_speeds(row: &mut TorrentRow, brief: &Brief, of_peers: Option<&OfPeers>) {
@@ -462,10 +379,10 @@ fn fill_speeds(row: &mut TorrentRow, brief: &Brief, of_peers: Option<&OfPeers>) 
         row.sellers = of.sellers;
         row.paying_price = of.paying_price;
         if row.state == State::Downloading && brief.download_bytes_per_s == 0 {
-            row.waits.clone_from(&of.why);
+            row.waits = of.why.map(Saying::from);
         }
     }
     if row.state == State::Downloading && row.peers == 0 {
-        row.waits = Some("no peers yet".to_owned());
+        row.waits = Some(Saying::new("no_peers", "no peers yet", &[]));
     }
 }

@@ -171,11 +171,7 @@ impl Session {
         let range = Range::parse(since, until).map_err(|error| report_problem(&error))?;
         let table = self.table(&run, kind, by, range).await?;
         let bytes = lock(&run.traffic).by_key(kind, by, range);
-        let of_key = |key: &str| {
-            bytes
-                .as_ref()
-                .map(|bytes| bytes.get(key).copied().unwrap_or(0))
-        };
+        let of_key = |key: &str| Some(bytes.get(key).copied().unwrap_or(0));
         let row = |line: &report::Line, label: String, bytes: Option<u64>| ReportRow {
             key: line.key.clone(),
             label,
@@ -186,7 +182,7 @@ impl Session {
         };
         let rows = table.lines.iter();
         let rows = rows.map(|line| row(line, run.label(by, &line.key), of_key(&line.key)));
-        let sum = bytes.as_ref().map(|bytes| bytes.values().sum());
+        let sum = Some(bytes.values().sum());
         let broker = self.broker().await;
         let balance = lock(&run.balance).clone();
         let held = balance.earned.checked_add(balance.earning);
@@ -218,12 +214,9 @@ impl Session {
         let range = Range::parse(since, until).map_err(|error| report_problem(&error))?;
         let table = self.table(&run, kind, by, range).await?;
         let bytes = lock(&run.traffic).by_key(kind, by, range);
-        let of_key = |key: &str| {
-            let bytes = bytes.as_ref()?;
-            match key {
-                "" if by != By::Torrent => Some(bytes.values().sum()),
-                key => Some(bytes.get(key).copied().unwrap_or(0)),
-            }
+        let of_key = |key: &str| match key {
+            "" if by != By::Torrent => Some(bytes.values().sum()),
+            key => Some(bytes.get(key).copied().unwrap_or(0)),
         };
         Ok(report::csv(&table, |key| run.label(by, key), of_key))
     }

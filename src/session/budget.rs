@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::run::Running;
-use super::view::{BudgetLine, SpendingView, TorrentBudget};
+use super::view::{BudgetLine, Saying, SpendingView, TorrentBudget};
 use super::{Session, lock};
 use crate::config::{Settings, write_private};
 use crate::units::{Day, Units};
@@ -173,7 +173,11 @@ impl Session {
             day: spent.day(&settings, paid),
             total: spent.total(&settings, paid),
             torrents: torrents.collect(),
-            stopped: stopped.map(|(which, limit)| stopped_words(which, limit)),
+            stopped: stopped.map(|(which, limit)| {
+                let values = [("limit", limit.to_string())];
+                let code = format!("budget_{which}");
+                Saying::new(&code, stopped_words(which, limit), &values)
+            }),
         })
     }
 }

@@ -169,11 +169,12 @@ impl Session {
     pub fn peers(&self, hash: InfoHash) -> Result<Vec<PeerRow>, Problem> {
         let run = self.running()?;
         run.entry(hash)?;
+        let pieces = run.metainfo(hash).map_or(0, |known| known.piece_count());
         let peers = lock(&run.peers);
         let mut rows: Vec<PeerRow> = peers
             .values()
             .filter(|peer| !peer.is_gone && peer.snapshot.info_hash == Some(hash))
-            .map(peer_row)
+            .map(|peer| peer_row(peer, pieces))
             .collect();
         rows.sort_by_key(|row| row.connection);
         Ok(rows)
@@ -235,20 +236,38 @@ impl Session {
             ),
             (None, None) => Vec::new(),
         };
-        let rows = tiers.iter().zip(0u32..).flat_map(|(tier, number)| {
-            tier.iter().map(move |url| TrackerRow {
+        let runs = entry.handle.is_some() && !entry.saved.paused;
+        let words = &self.book().trackers;
+        let row = |url: &String, tier: u32| {
+            let word = words.word(hash, url).filter(|_| runs).unwrap_or_default();
+            TrackerRow {
                 url: Some(url.clone()),
-                tier: number,
+                tier,
                 dht: false,
-            })
-        });
-        let mut rows: Vec<TrackerRow> = rows.collect();
+                works: word.at.map(|_| word.error.is_none()),
+                error: word.error,
+                peers: word.peers,
+                heard: word.at,
+                next: word.next,
+            }
+        };
+        let row = &row;
+        let rows = tiers.iter().zip(0u32..);
+        let mut rows: Vec<TrackerRow> = rows
+            .flat_map(|(tier, number)| tier.iter().map(move |url| row(url, number)))
+            .collect();
         if !entry.saved.private {
             let tier = u32::try_from(tiers.len()).unwrap_or(u32::MAX);
+            let nodes = *lock(&run.dht_nodes);
             rows.push(TrackerRow {
                 url: None,
                 tier,
                 dht: true,
+                works: nodes.map(|nodes| nodes > 0),
+                error: None,
+                peers: nodes,
+                heard: None,
+                next: None,
             });
         }
         Ok(rows)
@@ -349,7 +368,7 @@ fn known(run: &Running, hash: InfoHash) -> Result<std::sync::Arc<Metainfo>, Prob
     })
 }
 
-fn peer_row(seen: &SeenPeer) -> PeerRow {
+fn peer_row(seen: &SeenPeer, pieces: u32) -> PeerRow {
     let peer = &seen.snapshot;
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     PeerRow {
@@ -360,6 +379,10 @@ fn peer_row(seen: &SeenPeer) -> PeerRow {
         client: peer.client.clone(),
         transport: Transport::Tcp,
         inbound: peer.inbound,
+        progress: match pieces {
+            0 => 0.0,
+            pieces => (f64::from(peer.pieces_have) / f64::from(pieces)).min(1.0),
+        },
         dp_pay: peer.dp_pay,
         down_bytes_per_s: seen.down_bytes_per_s,
         up_bytes_per_s: seen.up_bytes_per_s,
@@ -373,7 +396,7 @@ fn peer_row(seen: &SeenPeer) -> PeerRow {
         units_owed: peer.owed,
         window_bytes: peer.window_bytes,
         held_requests: peer.held_requests,
-        waits: peer.why.clone(),
+        waits: peer.why.map(Into::into),
         paying_channels: count(peer.paying),
         units_left: peer.left,
         earning_channels: count(peer.earning),

@@ -75,6 +75,8 @@ pub(super) struct Entry {
     pub row: TorrentRow,
     /// Whether `saved` differs from its file.
     pub unsaved: bool,
+    /// The budget that was told to be used up: once for each.
+    pub told_budget: Option<Units>,
     /// Prices that peers have offered, by address.
     pub prices: Vec<super::view::SeenPrice>,
 }
@@ -91,6 +93,7 @@ impl Entry {
             units_earned: Units::ZERO,
             row,
             unsaved: false,
+            told_budget: None,
             prices: Vec::new(),
         }
     }
@@ -132,6 +135,7 @@ pub(super) fn row_of(saved: &Saved) -> TorrentRow {
         eta_s: None,
         sellers: 0,
         peers: 0,
+        seeds: 0,
         peers_seen: 0,
         paying_price: None,
         price: saved.terms.price,

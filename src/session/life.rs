@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::play::PlayWorld;
 use super::run::Running;
 use super::view::{
-    Event, Money, NodeView, PassphraseGiven, PlayStage, PlayView, Problem, ProblemCode, Stage,
-    WalletInit, Words,
+    Event, Money, NodeView, PassphraseGiven, PlayStage, PlayView, Problem, ProblemCode, Saying,
+    Stage, WalletInit, Words,
 };
 use super::{Session, lock};
 use crate::cashier::wallet::{Passphrase, Wallet, home};
@@ -350,7 +350,7 @@ impl Session {
         lock(&self.inner.play).view()
     }
 
-    fn set_play(&self, stage: PlayStage, note: Option<String>) {
+    fn set_play(&self, stage: PlayStage, note: Option<Saying>) {
         let mut play = lock(&self.inner.play);
         play.stage = stage;
         play.note = note;
@@ -371,12 +371,19 @@ impl Session {
                 "leave it first, or wait",
             ));
         }
-        self.set_play(PlayStage::Starting, Some("starting".to_owned()));
+        self.set_play(
+            PlayStage::Starting,
+            Some(Saying::new("play_starting", "starting", &[])),
+        );
         let session = self.clone();
         tokio::spawn(async move {
             let _turn = session.inner.turning.lock().await;
             if let Err(error) = session.enter_play().await {
-                session.set_play(PlayStage::Failed, Some(error));
+                let values = [("error", error.clone())];
+                session.set_play(
+                    PlayStage::Failed,
+                    Some(Saying::new("play_failed", error, &values)),
+                );
             }
         });
         Ok(self.play_view())
@@ -390,7 +397,7 @@ impl Session {
             .clone()
             .ok_or("nothing makes play worlds here")?;
         let teller = self.clone();
-        let say = move |text: String| teller.set_play(PlayStage::Starting, Some(text));
+        let say = move |doing: Saying| teller.set_play(PlayStage::Starting, Some(doing));
         let world: Arc<dyn PlayWorld> = player.make(&say).await?;
         self.take_down().await;
         self.set_life(Life::Starting);
@@ -426,7 +433,10 @@ impl Session {
                 "there is nothing to leave",
             ));
         }
-        self.set_play(PlayStage::Stopping, Some("stopping".to_owned()));
+        self.set_play(
+            PlayStage::Stopping,
+            Some(Saying::new("play_stopping", "stopping", &[])),
+        );
         let session = self.clone();
         tokio::spawn(async move {
             let turn = session.inner.turning.lock().await;

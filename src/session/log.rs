@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::layer::{Context, Filter, Layer};
@@ -15,6 +16,7 @@ use tracing_subscriber::layer::{Context, Filter, Layer};
 use super::view::LogLine;
 use crate::clock;
 use crate::config::settings::LogLevel;
+use crate::engine::TrackerBook;
 use crate::units::InfoHash;
 
 /// Lines kept in memory.
@@ -32,6 +34,8 @@ struct Lines {
 #[derive(Clone, Debug, Default)]
 pub struct LogBook {
     inner: Arc<Inner>,
+    /// What trackers answered, which is heard where logs are.
+    pub trackers: TrackerBook,
 }
 
 #[derive(Debug, Default)]
@@ -184,6 +188,19 @@ impl<S> Filter<S> for LogBook {
         let own = meta.target().starts_with("dpay");
         let most = self.inner.level.load(Ordering::Relaxed);
         rank(*meta.level()) <= if own { most } else { most.min(1) }
+    }
+
+    fn callsite_enabled(&self, meta: &'static Metadata<'static>) -> Interest {
+        // What is never kept need not be asked about each time.
+        let least = if meta.target().starts_with("dpay") {
+            3
+        } else {
+            1
+        };
+        match rank(*meta.level()) <= least && *meta.level() != Level::TRACE {
+            true => Interest::sometimes(),
+            false => Interest::never(),
+        }
     }
 
     fn max_level_hint(&self) -> Option<tracing_subscriber::filter::LevelFilter> {

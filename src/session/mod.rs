@@ -7,7 +7,7 @@
 //! | `run` | a running node and its torrents |
 //! | `entry` | a torrent and its file |
 //! | `add`, `act`, `details` | adding torrents, doing things with them, looking at one |
-//! | `beat` | once a second: what moved, rows, pulses, budgets, events |
+//! | `beat`, `hear` | once a second: what moved, rows, pulses, budgets; what the gateway tells |
 //! | `budget` | what may be spent in a day and in all |
 //! | `traffic` | bytes by day and torrent, for reports |
 //! | `money`, `books` | the wallet; history and reports |
@@ -22,6 +22,7 @@ mod budget;
 mod details;
 mod entry;
 mod fetch;
+mod hear;
 mod life;
 pub mod log;
 mod money;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::view::{
-    Bought, BrokerChange, BrokerView, BuyRequest, CoinCount, Locked, PassphraseGiven, Problem,
-    ProblemCode, RedeemRequest, Redeemed, SettingsChange, WalletView, Words, WordsTried, WordsTry,
+    Bought, BrokerChange, BrokerView, BuyRequest, CoinCount, Expiry, Locked, PassphraseGiven,
+    Problem, ProblemCode, RedeemRequest, Redeemed, SettingsChange, WalletView, Words, WordsTried,
+    WordsTry,
 };
 use super::{Session, lock};
 use crate::cashier::wallet::{CashierError, HomeError, home};
@@ -62,6 +63,7 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
             .map_or_else(String::new, |account| account.to_string()),
         has_passphrase,
         available: balance.available,
+        is_low: false,
         in_flight: sum(&[
             balance.reserved,
             balance.ordered,
@@ -77,6 +79,9 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
         pending_until: balance.pending_until,
         frozen: sum(&[balance.refused, balance.frozen]),
         held: balance.held,
+        next_expiry: balance
+            .next_expiry
+            .map(|(day, units)| Expiry { day, units }),
         coins: balance
             .coins
             .iter()
@@ -105,14 +110,17 @@ fn locked(line: &crate::wallet::LockedLine) -> Locked {
         peer: line.peer.clone(),
         info_hash: line.info_hash,
         since: line.since,
-        why: line.why.text().to_owned(),
+        why: line.why.name().to_owned(),
         until: line.until,
     }
 }
 
 impl Session {
     pub(super) fn wallet_view(&self, home: &std::path::Path, balance: &Balance) -> WalletView {
-        view(balance, home::needs_passphrase(home).unwrap_or(false))
+        WalletView {
+            is_low: self.is_low(balance),
+            ..view(balance, home::needs_passphrase(home).unwrap_or(false))
+        }
     }
 
     /// What the wallet holds.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::view::{PlaySample, PlayStage, PlayView};
+use super::view::{PlaySample, PlayStage, PlayView, Saying};
 
 /// A play world that stands.
 #[async_trait]
@@ -32,14 +32,14 @@ pub trait Player: Send + Sync {
     /// What did not start, in words.
     async fn make(
         &self,
-        say: &(dyn Fn(String) + Send + Sync),
+        say: &(dyn Fn(Saying) + Send + Sync),
     ) -> Result<Arc<dyn PlayWorld>, String>;
 }
 
 /// How far the play world is.
 pub(super) struct State {
     pub stage: PlayStage,
-    pub note: Option<String>,
+    pub note: Option<Saying>,
     pub world: Option<Arc<dyn PlayWorld>>,
 }
 

@@ -11,7 +11,9 @@ use super::run::Running;
 use super::view::event::{Level, NoticeCode};
 use super::view::{AddRequest, Problem};
 use super::{Session, lock};
-use crate::units::Units;
+use crate::clock;
+use crate::units::{Day, Units};
+use crate::wallet::Balance;
 
 /// How often rules are looked at.
 const RULES_EVERY: Duration = Duration::from_secs(20);
@@ -21,6 +23,8 @@ const FAILED_LOOKS: u32 = 15;
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// Largest file in the watch folder that is looked into.
 const MAX_WATCHED_BYTES: u64 = 32 << 20;
+/// Coins that expire within so many days are told.
+const EXPIRY_DAYS: u32 = 7;
 /// Less room than this on the disk is told.
 const LOW_DISK_BYTES: u64 = 1 << 30;
 
@@ -28,6 +32,8 @@ const LOW_DISK_BYTES: u64 = 1 << 30;
 struct Told {
     low_balance: bool,
     low_disk: bool,
+    /// The day of expiry that was told.
+    expiring: Option<Day>,
     wait: u32,
 }
 
@@ -74,16 +80,20 @@ impl Session {
         Ok(())
     }
 
+    /// Whether less is left to pay with, here and at the broker, than the setting says.
+    pub(super) fn is_low(&self, balance: &Balance) -> bool {
+        let settings = self.settings();
+        let least = settings.rules.low_balance;
+        settings.spending.pays
+            && balance.broker.is_some()
+            && balance.available < least
+            && balance.broker_balance.is_none_or(|units| units < least)
+    }
+
     /// Tells what runs low, once until it is mended.
     fn warn(&self, run: &Running, told: &mut Told) {
         let balance = lock(&run.balance).clone();
-        let settings = self.settings();
-        let low = settings.spending.pays
-            && balance.broker.is_some()
-            && balance.available < settings.rules.low_balance
-            && balance
-                .broker_balance
-                .is_none_or(|units| units < settings.rules.low_balance);
+        let low = self.is_low(&balance);
         if low && !told.low_balance {
             let units = balance.available;
             let text = format!(
@@ -93,6 +103,7 @@ impl Session {
             self.notice(Level::Warning, NoticeCode::LowBalance, text, &values, None);
         }
         told.low_balance = low;
+        self.warn_of_expiry(balance.next_expiry, told);
         let folder = self.downloads_folder();
         let free = super::details::free_bytes(&folder);
         let low = free.is_some_and(|free| free < LOW_DISK_BYTES);
@@ -104,6 +115,23 @@ impl Session {
             self.notice(Level::Warning, NoticeCode::DiskLow, text, &values, None);
         }
         told.low_disk = low;
+    }
+
+    fn warn_of_expiry(&self, next: Option<(Day, Units)>, told: &mut Told) {
+        let soon = clock::now().day().plus(EXPIRY_DAYS);
+        let Some((day, units)) = next.filter(|(day, _)| *day <= soon) else {
+            return;
+        };
+        if told.expiring.replace(day) == Some(day) {
+            return;
+        }
+        let date = crate::report::date(day);
+        let text = format!(
+            "{units} units in coins expire on {date}: they are redeemed by themselves before, as \
+             long as the node runs and the broker answers"
+        );
+        let values = [("units", units.to_string()), ("day", day.0.to_string())];
+        self.notice(Level::Info, NoticeCode::Expiring, text, &values, None);
     }
 
     /// Adds what appears in the watch folder, until it is dropped.

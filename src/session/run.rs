@@ -12,11 +12,14 @@ use super::traffic::Traffic;
 use super::view::{Problem, ProblemCode};
 use super::{Session, lock};
 use crate::config::Settings;
-use crate::gateway::PeerSnapshot;
+use crate::gateway::{Limits, PeerSnapshot};
 use crate::node::{CLOSE_DEADLINE, Node};
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, Units};
 use crate::wallet::{Balance, JournalKind};
+
+/// Between counts of the DHT's nodes.
+const COUNT_DHT_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// A node that runs, with what is known of its torrents.
 pub(super) struct Running {
@@ -30,6 +33,8 @@ pub(super) struct Running {
     pub balance: Mutex<Balance>,
     /// Peers as they were last seen, with their speeds, by connection.
     pub peers: Mutex<HashMap<u64, SeenPeer>>,
+    /// Nodes known to the DHT, when it was last asked.
+    pub dht_nodes: Mutex<Option<u32>>,
     /// Held while what moved is added up, so that nothing is counted twice.
     pub measuring: tokio::sync::Mutex<()>,
     /// Ends the tasks.
@@ -66,6 +71,7 @@ impl Running {
             balance: Mutex::new(balance),
             torrents: Mutex::new(torrents.collect()),
             peers: Mutex::default(),
+            dht_nodes: Mutex::default(),
             measuring: tokio::sync::Mutex::new(()),
             over: CancellationToken::new(),
             node,
@@ -142,6 +148,7 @@ impl Running {
                     session.beat(&run),
                     session.keep_rules(&run),
                     session.watch_folder(&run),
+                    run.count_dht(),
                 );
             };
             tokio::select! {
@@ -149,6 +156,15 @@ impl Running {
                 () = over.cancelled() => {}
             }
         });
+    }
+
+    /// Counts the DHT's nodes now and then.
+    async fn count_dht(&self) {
+        loop {
+            let known = self.node.dht.known_nodes().await;
+            *lock(&self.dht_nodes) = u32::try_from(known).ok();
+            tokio::time::sleep(COUNT_DHT_EVERY).await;
+        }
     }
 
     /// Closes channels, writes everything, stops the engine and the wallet.
@@ -234,6 +250,13 @@ impl Running {
         let Some(metainfo) = entry.handle.as_ref().and_then(|handle| handle.metainfo()) else {
             return Ok(());
         };
+        self.node.gateway.set_limits(
+            hash,
+            Limits {
+                down_bytes_per_s: entry.saved.terms.download_bytes_per_s,
+                up_bytes_per_s: entry.saved.terms.upload_bytes_per_s,
+            },
+        );
         let may_pay = !entry.saved.asking && self.may_pay(settings);
         let mut terms = node_terms(&entry.saved.terms, may_pay);
         terms.budget = self.share_of_budget(settings, &entry);
@@ -257,7 +280,7 @@ impl Running {
     }
 
     /// The torrent's own budget, and no more than its part of what the budgets for all leave.
-    fn share_of_budget(&self, settings: &Settings, entry: &Entry) -> Option<Units> {
+    pub fn share_of_budget(&self, settings: &Settings, entry: &Entry) -> Option<Units> {
         let own = entry.saved.terms.budget;
         let paid = lock(&self.balance).books.paid;
         let Some(left) = lock(&self.spent).left(settings, paid) else {

@@ -1,7 +1,8 @@
-//! Bytes sent and received, by day and torrent, to be compared with what was earned and paid. Kept
+//! Bytes sent and received, by day and torrent, and by day and peer, to be compared with what was earned and paid. Kept
 //! in `traffic.json`; a crash loses half a minute of it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -12,17 +13,30 @@ use crate::units::{Day, InfoHash};
 
 const FILE: &str = "traffic.json";
 
-/// Bytes of one torrent on one day.
+/// Peers noted of one day; what more there are is not in reports by peer.
+const MOST_PEERS: usize = 5_000;
+
+/// Bytes of one torrent, or of one peer, on one day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Bytes {
     down: u64,
     up: u64,
 }
 
-/// Bytes by day and torrent.
+impl Bytes {
+    fn add(&mut self, down: u64, up: u64) {
+        self.down = self.down.saturating_add(down);
+        self.up = self.up.saturating_add(up);
+    }
+}
+
+/// Bytes by day and torrent, and by day and peer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Traffic {
     days: BTreeMap<u32, BTreeMap<String, Bytes>>,
+    /// Of peers that speak `dp_pay`, by address without port.
+    #[serde(default)]
+    peers: BTreeMap<u32, BTreeMap<String, Bytes>>,
     #[serde(skip)]
     unsaved: bool,
 }
@@ -43,35 +57,36 @@ impl Traffic {
         Ok(())
     }
 
-    /// Notes bytes.
-    pub fn add(&mut self, day: Day, hash: InfoHash, down: u64, up: u64) {
+    /// Notes bytes; `peer` where it speaks `dp_pay`.
+    pub fn add(&mut self, day: Day, hash: InfoHash, peer: Option<IpAddr>, down: u64, up: u64) {
         if down == 0 && up == 0 {
             return;
         }
-        let bytes = self
-            .days
-            .entry(day.0)
-            .or_default()
-            .entry(hash.to_string())
-            .or_default();
-        bytes.down = bytes.down.saturating_add(down);
-        bytes.up = bytes.up.saturating_add(up);
+        let torrents = self.days.entry(day.0).or_default();
+        torrents.entry(hash.to_string()).or_default().add(down, up);
+        if let Some(peer) = peer.map(|peer| peer.to_string()) {
+            let peers = self.peers.entry(day.0).or_default();
+            if peers.len() < MOST_PEERS || peers.contains_key(&peer) {
+                peers.entry(peer).or_default().add(down, up);
+            }
+        }
         self.unsaved = true;
     }
 
-    /// Bytes by the keys of a report; none where it is by peer, which is not noted.
-    pub fn by_key(&self, kind: Kind, by: By, range: Range) -> Option<BTreeMap<String, u64>> {
-        if by == By::Peer {
-            return None;
-        }
+    /// Bytes by the keys of a report.
+    pub fn by_key(&self, kind: Kind, by: By, range: Range) -> BTreeMap<String, u64> {
         let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-        for (day, torrents) in &self.days {
+        let days = match by {
+            By::Peer => &self.peers,
+            _ => &self.days,
+        };
+        for (day, parts) in days {
             if !range.holds(Day(*day)) {
                 continue;
             }
-            for (hash, bytes) in torrents {
+            for (part, bytes) in parts {
                 let key = match by {
-                    By::Torrent => hash.clone(),
+                    By::Torrent | By::Peer => part.clone(),
                     by => report::key_of_day(Day(*day), by),
                 };
                 let amount = match kind {
@@ -82,6 +97,40 @@ impl Traffic {
                 *sum = sum.saturating_add(amount);
             }
         }
-        Some(sums)
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_by_torrent_and_by_peer_have_their_own_sums() {
+        let mut traffic = Traffic::default();
+        let hash = |byte: u8| InfoHash([byte; 20]);
+        let peer = |last: u8| Some(IpAddr::from([10, 0, 0, last]));
+        traffic.add(Day(1), hash(1), peer(1), 10, 1);
+        traffic.add(Day(1), hash(2), peer(1), 20, 2);
+        traffic.add(Day(2), hash(1), peer(2), 40, 4);
+        traffic.add(Day(2), hash(1), None, 80, 8);
+        let all = Range::default();
+        let up = traffic.by_key(Kind::Earnings, By::Peer, all);
+        let wanted = [("10.0.0.1", 3u64), ("10.0.0.2", 4)];
+        assert_eq!(up, wanted.map(|(key, sum)| (key.to_owned(), sum)).into());
+        let down = traffic.by_key(Kind::Spending, By::Torrent, all);
+        assert_eq!(down.values().copied().collect::<Vec<_>>(), [130, 20]);
+        let first = Range {
+            since: None,
+            until: Some(Day(1)),
+        };
+        let down = traffic.by_key(Kind::Spending, By::Day, first);
+        assert_eq!(down.values().sum::<u64>(), 30);
+    }
+
+    #[test]
+    fn what_was_written_before_peers_were_noted_is_read() {
+        let read: Traffic = serde_json::from_str(r#"{"days":{}}"#).expect("is read");
+        assert_eq!(read, Traffic::default());
     }
 }

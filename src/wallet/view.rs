@@ -21,6 +21,15 @@ pub enum LockReason {
 }
 
 impl LockReason {
+    /// For programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            LockReason::Open => "open",
+            LockReason::WaitingForClose => "waiting_for_close",
+        }
+    }
+
     /// For people.
     #[must_use]
     pub const fn text(self) -> &'static str {
@@ -91,6 +100,8 @@ pub struct Balance {
     pub account: Option<PublicKey>,
     /// Coins that channels can be opened with.
     pub available: Units,
+    /// The first day on which coins at hand expire, and what of them does.
+    pub next_expiry: Option<(Day, Units)>,
     /// Number of available coins by value, ascending.
     pub coins: Vec<(Units, u32)>,
     /// Coins promised to channels that are being opened.
@@ -186,6 +197,7 @@ impl Balance {
                 (HoldingState::Available, Origin::Bought) => {
                     add(&mut self.available, value);
                     count(&mut self.coins, value);
+                    self.note_expiry(row.holding.expires, value);
                 }
                 (HoldingState::Available, Origin::Change) => add(&mut self.change, value),
                 (HoldingState::Available, Origin::Earned) => add(&mut self.earned, value),
@@ -221,6 +233,17 @@ impl Balance {
                 }
             }
         }
+    }
+
+    fn note_expiry(&mut self, day: Day, value: Units) {
+        self.next_expiry = match self.next_expiry {
+            Some((first, units)) if first < day => Some((first, units)),
+            Some((first, mut units)) if first == day => {
+                add(&mut units, value);
+                Some((first, units))
+            }
+            _ => Some((day, value)),
+        };
     }
 
     fn add_pending(&mut self, units: Units, until: UnixMs) {
@@ -271,5 +294,26 @@ fn count(coins: &mut Vec<(Units, u32)>, value: Units) {
     match coins.iter_mut().find(|(v, _)| *v == value) {
         Some((_, number)) => *number = number.saturating_add(1),
         None => coins.push((value, 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{NOW, Side};
+    use super::*;
+
+    #[test]
+    fn the_first_day_of_expiry_is_told_with_all_that_expires_on_it() {
+        let mut side = Side::new(1);
+        assert_eq!(Balance::of(&side.rows, NOW).next_expiry, None);
+        side.buy(&[64, 16, 16], NOW);
+        let soon = NOW.day().plus(3);
+        for row in side.rows.holdings.values_mut() {
+            if row.holding.value == Units(16) {
+                row.holding.expires = soon;
+            }
+        }
+        let next = Balance::of(&side.rows, NOW).next_expiry;
+        assert_eq!(next, Some((soon, Units(32))));
     }
 }

@@ -77,6 +77,29 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
         "{spent} {wallet}"
     );
     assert_eq!(spent["rows"][0]["label"], world.name.as_str());
+    let by_peer = get(&node, "/reports/spending?by=peer").await;
+    assert_eq!(by_peer["rows"][0]["units"], paid, "{by_peer}");
+    let came = by_peer["rows"][0]["bytes"].as_u64().expect("noted");
+    assert!(came >= 3 << 20, "{by_peer}");
+
+    // Checked anew while it is paused: it stays so, and has what is there.
+    for action in ["pause", "recheck"] {
+        let asked = json!({ "action": action, "info_hashes": [hash] });
+        let done = post(&node, "/torrents/actions", asked).await;
+        assert_eq!(done["done"][0], hash.as_str(), "{done}");
+    }
+    wait(&node, "/torrents", |list| {
+        let row = row(list, &hash);
+        row["state"] == "paused" && row["have_bytes"] == 3 << 20
+    })
+    .await;
+    let limits = json!({ "upload_bytes_per_s": 100_000 });
+    let path = format!("/torrents/{hash}/terms");
+    let terms = send(&node, Method::PATCH, &path, limits).await;
+    assert_eq!(terms["upload_bytes_per_s"], 100_000, "{terms}");
+    let lifted = json!({ "upload_bytes_per_s": 0 });
+    let terms = send(&node, Method::PATCH, &path, lifted).await;
+    assert_eq!(terms["upload_bytes_per_s"], Value::Null, "{terms}");
     let path = format!("/reports/spending/receipts?by=torrent&key={hash}");
     let receipts = get(&node, &path).await;
     assert_eq!(receipts["units"], spent["total"]["units"]);

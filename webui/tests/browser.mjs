@@ -1,14 +1,12 @@
 // Debian's Chromium, a page of the node in it, and what every page is held to.
 import assert from 'node:assert/strict';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
 const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-/** Where screenshots go, if they are asked for. */
-const screenshots = process.env.DPAY_SCREENSHOTS ? path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../docs/screenshots') : null;
 
 export function launch() {
   return chromium.launch({
@@ -21,6 +19,7 @@ export function launch() {
 export async function context(browser, { width = 1280, height = 800, dark = false, language = 'en-GB' } = {}) {
   const made = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? 'dark' : 'light', locale: language, reducedMotion: 'reduce' });
   made.setDefaultTimeout(30_000);
+  if (process.env.DPAY_DIST) await fromDist(made);
   made.problems = [];
   made.on('page', (page) => {
     page.on('pageerror', (error) => made.problems.push(String(error)));
@@ -33,6 +32,17 @@ export async function context(browser, { width = 1280, height = 800, dark = fals
     });
   });
   return made;
+}
+
+/** The page as it lies in `dist`, not as the binary carries it: for work on the page. */
+async function fromDist(made) {
+  const dist = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../dist');
+  const types = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.html': 'text/html' };
+  await made.route((url) => !url.pathname.startsWith('/api/'), async (route) => {
+    const { pathname } = new URL(route.request().url());
+    const name = pathname === '/' ? 'index.html' : pathname.slice(1);
+    await route.fulfill({ body: await readFile(path.join(dist, name)), contentType: types[path.extname(name)] });
+  });
 }
 
 /** No rule of axe-core is broken, in what is on the page now. */
@@ -52,10 +62,9 @@ export async function fits(page, what) {
   assert.ok(wide <= inner, `${what} is ${wide} px wide in a window of ${inner} px`);
 }
 
-export async function shot(page, name) {
-  if (!screenshots) return;
-  await mkdir(screenshots, { recursive: true });
-  await page.screenshot({ path: path.join(screenshots, `${name}.png`) });
+/** Nothing on the page is still being asked for. */
+export function loaded(page) {
+  return until('nothing loading', async () => (await page.getByText(/^(Loading…|불러오는 중…)$/).count()) === 0);
 }
 
 /** Asks until `check` gives something; `what` names it in the failure. */

@@ -1,8 +1,11 @@
 // The page as a person uses it: a real node, a real swarm on loopback, Debian's Chromium.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { cp, open, readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import path from 'node:path';
 import test, { after, before } from 'node:test';
-import { accessible, context, fits, launch, shot, until } from './browser.mjs';
+import { accessible, context, fits, launch, loaded, until } from './browser.mjs';
+import { asker } from './showcase.mjs';
 import { World } from './world.mjs';
 
 const price = 16_384;
@@ -12,19 +15,23 @@ let node;
 let page;
 let film;
 let sample;
+/** As large and as dear as the film; nobody but the node has it. */
+let play;
 let seller;
 const tab = (name) => page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name, exact: true });
-const api = (path, data, method = 'POST') => page.evaluate(async ([path, data, method]) => {
-  const answer = await fetch(`api/v1${path}`, data === undefined ? {} : { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(data) });
-  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
-  return answer.json();
-}, [path, data, method]);
+const api = (...request) => asker(page)(...request);
 const row = async (hash) => (await api('/torrents')).torrents.find((one) => one.info_hash === hash);
+/** The 24 words, once they are on the page. */
+async function shownWords() {
+  const items = page.getByRole('list', { name: 'The words of the wallet' }).getByRole('listitem');
+  await items.nth(23).waitFor();
+  return (await items.allInnerTexts()).map((text) => text.replace(/[^a-z]/g, ''));
+}
 const number = (text) => Number(text.replaceAll(/[^\d]/g, ''));
 
 before(async () => {
   world = await World.start();
-  [sample, film] = [await world.payload('sample.bin', 4 << 20), await world.payload('film.bin', 24 << 20)];
+  [sample, film, play] = [await world.payload('sample.bin', 4 << 20), await world.payload('film.bin', 24 << 20), await world.payload('play-of-the-year.bin', 24 << 20)];
   seller = await world.seeder('seller', sample, price);
   film.seeder = await world.seeder('film-seller', film, price);
   node = await world.node('user');
@@ -41,7 +48,6 @@ test('first run: from nothing to a paid download and its receipt', { timeout: 30
   await page.goto(node.login_url);
   await page.getByRole('heading', { name: 'Welcome to DPay' }).waitFor();
   await accessible(page, 'the welcome page');
-  await shot(page, 'welcome');
   await page.getByRole('button', { name: /^Make a wallet/ }).click();
 
   await page.getByLabel('Broker’s address').fill('http://127.0.0.1:9');
@@ -54,10 +60,7 @@ test('first run: from nothing to a paid download and its receipt', { timeout: 30
   await page.getByRole('button', { name: 'Next' }).click();
 
   await page.getByRole('button', { name: 'Make the wallet' }).click();
-  const list = page.getByRole('list', { name: 'The words of the wallet' });
-  await list.waitFor();
-  const words = (await list.getByRole('listitem').allInnerTexts()).map((text) => text.replace(/[^a-z]/g, ''));
-  assert.equal(words.length, 24);
+  const words = await shownWords();
   await accessible(page, 'the words');
   await page.getByRole('button', { name: 'I have written them down' }).click();
   const asked = page.getByRole('textbox', { name: /^Word \d+/ });
@@ -92,7 +95,6 @@ test('first run: from nothing to a paid download and its receipt', { timeout: 30
   const dialog = page.getByRole('dialog', { name: 'sample.bin' });
   await dialog.getByText('1 seller').waitFor({ timeout: 60_000 });
   await accessible(page, 'the estimate');
-  await shot(page, 'estimate');
   await dialog.getByRole('button', { name: 'Download', exact: true }).click();
 
   await until('the sample', async () => (await row(sample.info_hash))?.state === 'seeding');
@@ -102,15 +104,40 @@ test('first run: from nothing to a paid download and its receipt', { timeout: 30
   await page.getByRole('region', { name: 'History' }).getByRole('link', { name: /Paid/ }).first().click();
   await page.getByRole('dialog', { name: 'Receipt' }).getByText('sample.bin').first().waitFor();
   await accessible(page, 'a receipt');
-  await shot(page, 'receipt');
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click();
+});
+
+test('nothing read: from an empty home to a paid sample and its receipt within two minutes', { timeout: 180_000 }, async () => {
+  const fresh = await world.node('newcomer');
+  const begun = performance.now();
+  const made = await context(browser);
+  const visitor = await made.newPage();
+  await visitor.goto(fresh.login_url);
+  await visitor.getByRole('button', { name: /^Try it first/ }).click();
+  const playing = visitor.getByRole('region', { name: 'You are playing' });
+  await playing.waitFor({ timeout: 90_000 });
+  await accessible(visitor, 'the play world');
+  await playing.getByRole('button', { name: 'Download' }).first().click();
+  await visitor.getByRole('dialog').getByText('3 sellers').waitFor();
+  await visitor.getByRole('dialog').getByRole('button', { name: 'Download', exact: true }).click();
+  await visitor.getByRole('status').getByText(/is complete/).waitFor({ timeout: 60_000 });
+  await visitor.getByRole('link', { name: 'Overview', exact: true }).click();
+  await playing.getByRole('link', { name: /units paid: the receipts/ }).click();
+  await visitor.getByRole('dialog').getByRole('link', { name: /^Paid/ }).first().click();
+  await visitor.getByRole('dialog', { name: 'Receipt' }).getByText('lighthouse-log.txt').first().waitFor();
+  const took_s = (performance.now() - begun) / 1000;
+  console.log(`from an empty home to a receipt: ${took_s.toFixed(1)} s`);
+  assert.ok(took_s < 120);
+  assert.deepEqual(made.problems, []);
+  await made.close();
+  await fresh.part.stop();
 });
 
 test('the backup is shown and tried at once', { timeout: 60_000 }, async () => {
   await tab('Wallet').click();
   await page.getByRole('button', { name: 'Backup' }).click();
   await page.getByRole('button', { name: 'Show the words' }).click();
-  const words = (await page.getByRole('list', { name: 'The words of the wallet' }).getByRole('listitem').allInnerTexts()).map((text) => text.replace(/[^a-z]/g, ''));
+  const words = await shownWords();
   await page.getByRole('button', { name: 'I have written them down' }).click();
   await page.getByLabel('The 24 words, in order').fill(words.join(' '));
   await page.getByRole('button', { name: 'Try them' }).click();
@@ -144,21 +171,20 @@ test('a restart in the middle: the page comes back and the download ends', { tim
   await page.goto(node.login_url);
   await until('the film in the list', () => row(film.info_hash));
   await page.goto(`${node.url}/#/torrents/${film.info_hash}`);
-  await page.getByRole('button', { name: 'Price and budget' }).last().click();
+  await page.getByRole('button', { name: 'Price, budget and speed' }).last().click();
   await page.getByLabel('Budget for this torrent').fill('');
   await accessible(page, 'the terms dialog');
   await page.getByRole('button', { name: 'Save' }).click();
   await until('the film', async () => (await row(film.info_hash))?.state === 'seeding', 150_000);
 });
 
-test('what was earned is the same on the page, in the CSV and in the wallet', { timeout: 180_000 }, async () => {
+test('what was earned is the same on the page, in the CSV, in the wallet and in the broker’s books', { timeout: 180_000 }, async () => {
   // The node alone has it now, and gives it to nobody for nothing.
   await seller.part.stop();
   await api(`/torrents/${sample.info_hash}/terms`, { free: 'off' }, 'PATCH');
   const listen = (await api('/node')).listen;
-  const account = (await world.run('buyer', 'wallet', 'init', '--no-passphrase', '--broker', world.brokerUrl)).account;
-  await world.deposit(account, 300_000);
-  await world.run('buyer', 'download', sample.torrent, '-o', world.home('buyer-downloads'), '--yes', '--max-price', '65536', '--peer', listen);
+  await world.wallet('buyer', 300_000);
+  await world.download('buyer', sample.torrent, listen);
   await until('the last tick', async () => (await api('/wallet')).total_earned > 0 && (await api('/wallet')).earning === 0);
   await tab('Earnings').click();
   const total = page.getByRole('row', { name: /^Total/ }).getByRole('cell').first();
@@ -170,10 +196,94 @@ test('what was earned is the same on the page, in the CSV and in the wallet', { 
   assert.ok(column >= 0, `columns of the CSV: ${head}`);
   const rows = lines.filter((cells) => /^\d{4}-/.test(cells[0]));
   assert.equal(rows.reduce((sum, cells) => sum + Number(cells[column]), 0), total_earned);
+  // The broker's books: what it credits for the shares is what was earned.
+  const before = (await api('/wallet')).broker_balance;
+  await page.goto(`${node.url}/#/wallet?do=redeem`);
+  await page.getByRole('dialog').getByRole('button', { name: 'Redeem' }).click();
+  await page.getByText(/^Redeemed [\d,]+ units/).first().waitFor();
+  await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click();
+  const redeemed = (await api('/reports/earnings?by=day')).total.redeemed;
+  assert.equal(redeemed, total_earned);
+  const credited = (await api('/wallet/history?limit=50')).lines.filter((line) => line.kind === 'redeemed').reduce((sum, line) => sum + line.units, 0);
+  await until('the credit', async () => (await api('/wallet')).broker_balance === before + credited);
+  assert.ok(credited >= total_earned, `${credited} units credited, ${total_earned} earned`);
+  assert.equal((await world.run('broker', 'broker', 'audit')).balanced, true);
+  await tab('Earnings').click();
   await page.getByRole('table').getByRole('button').first().click();
   await page.getByRole('dialog').getByText(`${total_earned} units in all`).waitFor();
   await accessible(page, 'the receipts of a day');
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+  await api('/settings', { 'rules.low_balance': 1_000_000 }, 'PATCH');
+  await tab('Wallet').click();
+  await page.reload();
+  await page.getByRole('main').getByText(/units are left to pay with/).waitFor();
+  await api('/settings', { 'rules.low_balance': null }, 'PATCH');
+});
+
+test('a coin that is spent twice is caught, told and not taken', { timeout: 180_000 }, async () => {
+  const { listen } = await api('/node');
+  await api('/torrents', { source: { file: await world.torrentBase64(play) }, folder: play.data, confirmed: true, terms: { price, free: 'off' } });
+  await until('the play', async () => (await row(play.info_hash))?.state === 'seeding');
+  // Two copies of one wallet with nothing left to buy from (the rest is the bond): they choose the same coin. The
+  // second spends it before it can know that the first did.
+  await world.wallet('cheat', 100_640);
+  await world.run('cheat', 'wallet', 'buy', '640', '--broker', world.brokerUrl);
+  await cp(world.home('cheat'), world.home('copy'), { recursive: true });
+  const copy = await world.node('copy', '--broker', world.brokerUrl);
+  await until('the copy', async () => (await world.ask('copy', copy.url, '/wallet')).available === 640);
+  const before = (await api('/wallet')).total_earned;
+  await world.ask('copy', copy.url, '/settings', { 'spending.max_price': 65_536 }, 'PATCH');
+  const cheat = world.startDownload('cheat', film.torrent, film.seeder.listen);
+  await cheat.event('accepted');
+  await world.ask('copy', copy.url, '/torrents', { source: { file: await world.torrentBase64(play) }, peers: [listen], confirmed: true });
+  await page.getByText(/was spent twice/).first().waitFor({ timeout: 90_000 });
+  await page.getByRole('button', { name: /^Notices/ }).click();
+  await page.getByRole('region', { name: 'Notices' }).getByText('Double spend caught').first().waitFor();
+  await page.keyboard.press('Escape');
+  assert.equal((await api('/wallet')).total_earned, before, 'nothing is earned by a coin that was spent before');
+  await Promise.all([copy.part.stop(), cheat.ended]);
+});
+
+test('a torrent has limits on its speed: set in the dialog, and held', { timeout: 120_000 }, async () => {
+  await page.goto(`${node.url}/#/torrents/${play.info_hash}`);
+  await page.getByRole('button', { name: 'Price, budget and speed' }).last().click();
+  await page.getByLabel('Upload at most').fill('6144');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('Saved for 1 torrent').waitFor();
+  const { terms } = await api(`/torrents/${play.info_hash}`);
+  assert.deepEqual([terms.upload_bytes_per_s, terms.download_bytes_per_s ?? null], [6 << 20, null]);
+  await page.getByText('∞ down, 6.00 MiB/s up').waitFor();
+  await world.wallet('slow-buyer', 300_000);
+  const done = await world.download('slow-buyer', play.torrent, (await api('/node')).listen);
+  // 24 MiB at 6 MiB/s, less the burst.
+  assert.ok(done.wall_seconds >= 3.5 && done.wall_seconds < 30, `24 MiB took ${done.wall_seconds} s`);
+  await api(`/torrents/${play.info_hash}/terms`, { upload_bytes_per_s: 0 }, 'PATCH');
+});
+
+test('trackers say how they are, and files are checked anew', { timeout: 120_000 }, async () => {
+  const tracker = createServer((_, answer) => answer.end('d8:intervali60e5:peers0:e'));
+  await new Promise((listens) => tracker.listen(0, '127.0.0.1', listens));
+  const url = `http://127.0.0.1:${tracker.address().port}/announce`;
+  const album = await world.payload('album.flac', 1 << 20, '--tracker', url, '--tracker', 'http://127.0.0.1:9/announce');
+  await api('/torrents', { source: { file: await world.torrentBase64(album) }, folder: album.data, confirmed: true });
+  await page.goto(`${node.url}/#/torrents/${album.info_hash}?tab=trackers`);
+  const state = (address) => page.getByRole('row').filter({ hasText: address });
+  await state(url).getByText('Works').waitFor({ timeout: 60_000 });
+  await state('127.0.0.1:9/').getByText('No answer').waitFor({ timeout: 60_000 });
+  await state('Distributed hash table').getByText(/^\d+ nodes known$/).waitFor();
+  await accessible(page, 'the trackers');
+  tracker.close();
+
+  await until('the album', async () => (await row(album.info_hash))?.state === 'seeding');
+  const file = await open(path.join(album.data, album.name), 'r+');
+  await file.write('not what it was', 100_000);
+  await file.close();
+  await page.getByRole('button', { name: 'Check files' }).click();
+  await until('the damage', async () => {
+    const { state, have_bytes } = await row(album.info_hash);
+    return state === 'downloading' && have_bytes === (1 << 20) - (64 << 10);
+  });
+  await api('/torrents/actions', { action: 'remove', info_hashes: [album.info_hash] });
 });
 
 test('with the keyboard only: find, open, pause, resume, remove, add', { timeout: 90_000 }, async () => {
@@ -237,10 +347,9 @@ for (const [mode, look] of Object.entries({
     for (const [name, hash] of Object.entries(all)) {
       await other.goto(`${node.url}/${hash}`);
       await other.locator('main h1').first().waitFor({ state: 'attached' });
-      await until('nothing loading', async () => (await other.getByText(/^(Loading…|불러오는 중…)$/).count()) === 0);
+      await loaded(other);
       await fits(other, `${name} (${mode})`);
       await accessible(other, `${name} (${mode})`);
-      if (mode !== 'phone-dark-ko' || name === 'home') await shot(other, `${name}-${mode}`);
     }
     assert.deepEqual(made.problems, []);
     await made.close();

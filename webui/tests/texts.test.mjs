@@ -32,6 +32,24 @@ test('Korean is Korean', () => {
   assert.deepEqual(same.filter((key) => !may.has(key)), []);
 });
 
+test('whatever the node may say has words in every language', () => {
+  const { schemas } = JSON.parse(read('../docs/openapi.json')).components;
+  const codes = (name) => schemas[name].oneOf?.map((one) => one.enum[0]) ?? schemas[name].enum;
+  const wire = read('../src/wire/codes.rs');
+  const words = (name) => [...wire.slice(wire.indexOf(`    ${name} {`)).split('}')[0].matchAll(/= "(\w+)"/g)].map((match) => match[1]);
+  const reasons = [...read('../src/session/view/saying.rs').matchAll(/(?:=> |\(|return \()"(\w+)"/g)].map((match) => match[1]);
+  const wanted = [
+    ...codes('NoticeCode').flatMap((code) => [`notice.${code}`, `notice_title.${code}`]),
+    ...codes('ProblemCode').map((code) => `problem.${code}`),
+    ...codes('State').map((code) => `state.${code}`),
+    ...words('RefuseReason').map((word) => `refuse.${word}`),
+    ...words('WaitReason').filter((word) => word !== 'no').map((word) => `saying.waits_${word}`),
+    ...reasons.filter((word) => !['asked', 'limit', 'reason'].includes(word)).map((word) => `saying.${word}`),
+  ];
+  assert.ok(wanted.length > 70, `${wanted.length} texts`);
+  assert.deepEqual(wanted.filter((key) => !(key in languages.en)), []);
+});
+
 test('the bundle weighs at most 120 kB gzipped and asks nobody else', () => {
   let sum = 0;
   for (const name of readdirSync(new URL('dist', here), { recursive: true })) {

@@ -1,7 +1,7 @@
 // A real world on loopback: DHT nodes, a broker, seeders and a node, each a process of the built binary.
 import { spawn, execFile } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { mkdtemp, rm, writeFile, mkdir } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile, mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -64,9 +64,12 @@ async function freeUdp(count) {
 
 export class World {
   parts = [];
+  /** Seconds by which the clocks of whatever starts from now on are ahead. */
+  clockOffset = 0;
 
-  static async start({ dhtNodes = 10 } = {}) {
+  static async start({ dhtNodes = 10, clockOffset = 0 } = {}) {
     const world = new World();
+    world.clockOffset = clockOffset;
     world.dir = await mkdtemp(path.join(tmpdir(), 'dpay-page-'));
     const addresses = await freeUdp(dhtNodes);
     for (const own of addresses) {
@@ -75,9 +78,20 @@ export class World {
     }
     await Promise.all(world.parts.map((part) => part.event('ready')));
     world.bootstrap = addresses.slice(0, 3);
-    const broker = world.start(['broker', 'run', '--json', '--with-parent', '--home', world.home('broker'), '--listen', '127.0.0.1:0', '--hold', '0']);
-    world.brokerUrl = (await broker.event('ready')).broker_url;
+    await world.startBroker('127.0.0.1:0');
     return world;
+  }
+
+  async startBroker(listen) {
+    this.broker = this.start(['broker', 'run', '--json', '--with-parent', '--home', this.home('broker'), '--listen', listen, '--hold', '0', `--clock-offset-s=${this.clockOffset}`]);
+    this.brokerUrl = (await this.broker.event('ready')).broker_url;
+  }
+
+  /** The broker goes on at another moment. */
+  async travel(clockOffset) {
+    await this.broker.stop();
+    this.clockOffset = clockOffset;
+    await this.startBroker(new URL(this.brokerUrl).host);
   }
 
   home(name) {
@@ -92,7 +106,7 @@ export class World {
 
   /** The options that tell a command of `name` where everything is. */
   global(name) {
-    return ['--json', '--home', this.home(name), '--listen', '127.0.0.1:0', ...this.bootstrap.flatMap((address) => ['--dht-bootstrap', address])];
+    return ['--json', '--home', this.home(name), '--listen', '127.0.0.1:0', `--clock-offset-s=${this.clockOffset}`, ...this.bootstrap.flatMap((address) => ['--dht-bootstrap', address])];
   }
 
   async run(name, ...args) {
@@ -106,7 +120,7 @@ export class World {
   }
 
   /** Bytes that do not repeat, as a file of its own with a torrent beside it. */
-  async payload(name, bytes) {
+  async payload(name, bytes, ...more) {
     const data = path.join(this.dir, 'data');
     await mkdir(data, { recursive: true });
     const words = new BigUint64Array(bytes / 8);
@@ -119,15 +133,50 @@ export class World {
     }
     await writeFile(path.join(data, name), words);
     const torrent = path.join(this.dir, `${name}.torrent`);
-    const made = await this.run('maker', 'create', path.join(data, name), '-o', torrent, '--piece-kib', '64');
+    const made = await this.run('maker', 'create', path.join(data, name), '-o', torrent, '--piece-kib', '64', ...more);
     return { name, data, torrent, info_hash: made.info_hash };
   }
 
-  /** A seeder that takes payment, and its address. */
-  async seeder(name, payload, price) {
+  async torrentBase64(payload) {
+    return (await readFile(payload.torrent)).toString('base64');
+  }
+
+  /** A seeder of one payload or more that takes payment, and nothing else; at price 0 it serves everybody. Its address. */
+  async seeder(name, payloads, price) {
+    const all = [payloads].flat();
     await this.run(name, 'wallet', 'init', '--no-passphrase', '--broker', this.brokerUrl);
-    const part = this.start(['seed', payload.torrent, '--data', payload.data, '--price', String(price), '--free', 'off', '--broker', this.brokerUrl, '--with-parent', ...this.global(name)]);
+    const terms = price > 0 ? ['--price', String(price), '--free', 'off'] : ['--free', 'on'];
+    const part = this.start(['seed', ...all.map((one) => one.torrent), '--data', all[0].data, ...terms, '--broker', this.brokerUrl, '--with-parent', ...this.global(name)]);
     return { part, listen: (await part.event('ready')).listen };
+  }
+
+  /** A wallet with so many units in its account. */
+  async wallet(name, units) {
+    const { account } = await this.run(name, 'wallet', 'init', '--no-passphrase');
+    await this.deposit(account, units);
+  }
+
+  #downloading(name, torrent, peer) {
+    return ['download', torrent, '-o', this.home(`${name}-downloads`), '--yes', '--max-price', '65536', '--peer', peer, '--broker', this.brokerUrl];
+  }
+
+  /** A download that pays whoever asks, from one peer. */
+  download(name, torrent, peer) {
+    return this.run(name, ...this.#downloading(name, torrent, peer));
+  }
+
+  /** The same, not waited for. */
+  startDownload(name, torrent, peer) {
+    return this.start([...this.#downloading(name, torrent, peer), ...this.global(name)]);
+  }
+
+  /** Asks a node's API as a program does. */
+  async ask(name, url, where, data, method = 'POST') {
+    const token = (await readFile(path.join(this.home(name), 'api.token'), 'utf8')).trim();
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const answer = await fetch(`${url}/api/v1${where}`, data === undefined ? { headers } : { method, headers, body: JSON.stringify(data) });
+    if (!answer.ok) throw new Error(`${where}: ${answer.status} ${await answer.text()}`);
+    return answer.json();
   }
 
   /** The node whose page is driven. */

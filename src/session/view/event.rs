@@ -66,19 +66,19 @@ pub enum NoticeCode {
     Finished,
     /// A torrent failed. `name`, `error`.
     TorrentFailed,
-    /// A budget is used up. `which`: torrent, day or total; `limit`.
+    /// A budget is used up; for a torrent once. `which`: torrent, day or total; `limit`.
     BudgetReached,
     /// A torrent waits for a yes. `name`, `units`.
     Asks,
     /// A seeder asks more than may be paid. `peer`, `asked`, `limit`.
     PriceAboveLimit,
-    /// A seeder is used without being paid. `peer`, `why`.
+    /// A seeder is used without being paid. `peer`, `why` in English, `code` and its values.
     GoesFree,
     /// A double spend was caught. `peer`.
     DoubleSpend,
     /// A peer sent garbage and is blocked. `peer`.
     Garbage,
-    /// Coins expire soon. `units`, `date`.
+    /// Coins expire soon. `units`, `day` (counted from 1970-01-01).
     Expiring,
     /// Little is left to pay with. `units`.
     LowBalance,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Saying;
 use crate::units::{Day, InfoHash, Units, UnixMs};
 
 /// What the wallet holds, by what can be done with it.
@@ -14,6 +15,8 @@ pub struct WalletView {
     pub has_passphrase: bool,
     /// Coins that channels can be opened with.
     pub available: Units,
+    /// Whether less is left to pay with, here and at the broker, than the setting `rules.low_balance`.
+    pub is_low: bool,
     /// Promised to channels that are being opened, ordered, or asked to be redeemed: on its way.
     pub in_flight: Units,
     /// In channels: each line says with whom, why and until when.
@@ -34,6 +37,8 @@ pub struct WalletView {
     pub frozen: Units,
     /// All that the wallet itself holds.
     pub held: Units,
+    /// What of the coins at hand expires first; redeemed by itself before, while the node runs.
+    pub next_expiry: Option<Expiry>,
     /// Coins at hand by value.
     pub coins: Vec<CoinCount>,
     /// Balance at the broker; none where it does not answer.
@@ -54,6 +59,15 @@ pub struct WalletView {
     pub total_paid: Units,
     /// Redeemed since the wallet began.
     pub total_redeemed: Units,
+}
+
+/// Coins that expire on one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Expiry {
+    /// The day.
+    pub day: Day,
+    /// What they are worth.
+    pub units: Units,
 }
 
 /// Coins of one value.
@@ -80,7 +94,7 @@ pub struct Locked {
     pub info_hash: InfoHash,
     /// Since when.
     pub since: UnixMs,
-    /// Why, in words.
+    /// Why: open, or waiting_for_close.
     pub why: String,
     /// When it resolves by itself at the latest.
     pub until: Day,
@@ -273,7 +287,7 @@ pub struct SpendingView {
     /// Torrents that have paid or have a budget of their own.
     pub torrents: Vec<TorrentBudget>,
     /// Why nothing is paid at the moment, where a budget is used up.
-    pub stopped: Option<String>,
+    pub stopped: Option<Saying>,
 }
 
 /// A torrent's budget.

@@ -92,7 +92,7 @@ pub struct PlayView {
     /// How far it is.
     pub stage: PlayStage,
     /// What is being done, or why it failed.
-    pub note: Option<String>,
+    pub note: Option<super::Saying>,
     /// Torrents whose seeders are in it, to be added: magnet links with their peers.
     pub samples: Vec<PlaySample>,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Saying;
 use crate::units::{Day, InfoHash, PricePerGib, Units, UnixMs};
 
 /// What a torrent is doing.
@@ -67,6 +68,8 @@ pub struct TorrentRow {
     pub sellers: u32,
     /// Connected peers.
     pub peers: u32,
+    /// Connected peers that have all of it.
+    pub seeds: u32,
     /// Peers ever heard of since it was started.
     pub peers_seen: u32,
     /// The highest price that is being paid to a peer now.
@@ -81,8 +84,8 @@ pub struct TorrentRow {
     pub budget: Option<Units>,
     /// Whether seeders are paid for it.
     pub pays: bool,
-    /// Why it waits, in words, where it does.
-    pub waits: Option<String>,
+    /// Why it waits, where it does.
+    pub waits: Option<Saying>,
     /// Payload received, ever.
     pub downloaded_bytes: u64,
     /// Payload sent, ever.
@@ -146,6 +149,12 @@ pub struct Terms {
     pub price: PricePerGib,
     /// Whom to serve for nothing.
     pub free: FreeService,
+    /// The most payload a second that may come in; the limit for all torrents holds besides.
+    #[serde(default)]
+    pub download_bytes_per_s: Option<u32>,
+    /// The most payload a second that may go out; the limit for all torrents holds besides.
+    #[serde(default)]
+    pub upload_bytes_per_s: Option<u32>,
 }
 
 /// Changes to a torrent's terms; what is left out stays.
@@ -164,6 +173,10 @@ pub struct TermsChange {
     pub price: Option<PricePerGib>,
     /// Whom to serve for nothing.
     pub free: Option<FreeService>,
+    /// The most payload a second that may come in; 0 lifts the limit.
+    pub download_bytes_per_s: Option<u32>,
+    /// The most payload a second that may go out; 0 lifts the limit.
+    pub upload_bytes_per_s: Option<u32>,
 }
 
 /// Where a torrent is to come from; exactly one field is given.
@@ -272,6 +285,8 @@ pub enum Action {
     Pause,
     /// Go on; after a failure too.
     Resume,
+    /// Look anew at what is on the disk.
+    Recheck,
     /// Take out of the list; files stay.
     Remove,
     /// Take out of the list and delete its files.
@@ -367,6 +382,8 @@ pub struct PeerRow {
     pub transport: Transport,
     /// Whether it dialled us.
     pub inbound: bool,
+    /// From 0 to 1: the part of the torrent that it has, as it says.
+    pub progress: f64,
     /// Whether it speaks `dp_pay`.
     pub dp_pay: bool,
     /// Coming in.
@@ -393,8 +410,8 @@ pub struct PeerRow {
     pub window_bytes: u64,
     /// Its requests that are held back.
     pub held_requests: u64,
-    /// Why it waits, or makes us wait, in words.
-    pub waits: Option<String>,
+    /// Why it makes us wait, or is not paid.
+    pub waits: Option<Saying>,
     /// Channels on which we pay it.
     pub paying_channels: u32,
     /// Units left on them.
@@ -447,4 +464,14 @@ pub struct TrackerRow {
     pub tier: u32,
     /// Whether it is the DHT; private torrents have none.
     pub dht: bool,
+    /// Whether it has answered; none: it was not heard of yet, or the torrent does not run.
+    pub works: Option<bool>,
+    /// Why it gave nothing, in its words or the system's. From strangers.
+    pub error: Option<String>,
+    /// Peers in its last answer, or nodes known to the DHT; none where it is not known.
+    pub peers: Option<u32>,
+    /// When it was last heard, or given up on for the moment.
+    pub heard: Option<UnixMs>,
+    /// When it is asked again.
+    pub next: Option<UnixMs>,
 }

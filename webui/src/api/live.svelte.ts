@@ -2,7 +2,7 @@
 import { api } from './client';
 import { session } from './session.svelte';
 import { tellDesktop } from '../lib/desktop.svelte';
-import { said } from '../lib/notice';
+import { said } from '../lib/saying';
 import { toast } from '../lib/toast.svelte';
 import { adding } from '../torrents/add.svelte';
 import type { Currency } from '../lib/format';

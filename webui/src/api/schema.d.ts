@@ -655,7 +655,7 @@ export interface components {
          * @description What to do with torrents.
          * @enum {string}
          */
-        Action: "pause" | "resume" | "remove" | "remove_with_data" | "confirm" | "free_only";
+        Action: "pause" | "resume" | "recheck" | "remove" | "remove_with_data" | "confirm" | "free_only";
         /** @description Why something was not done. */
         ActionFailure: {
             /** @description With which torrent. */
@@ -868,6 +868,13 @@ export interface components {
             /** @enum {string} */
             type: "reload";
         };
+        /** @description Coins that expire on one day. */
+        Expiry: {
+            /** @description The day. */
+            day: components["schemas"]["Day"];
+            /** @description What they are worth. */
+            units: components["schemas"]["Units"];
+        };
         /** @description A name and its value. */
         Fact: {
             /** @description What. */
@@ -960,7 +967,7 @@ export interface components {
             units: components["schemas"]["Units"];
             /** @description When it resolves by itself at the latest. */
             until: components["schemas"]["Day"];
-            /** @description Why, in words. */
+            /** @description Why: open, or waiting_for_close. */
             why: string;
         };
         /** @description The end of the log. */
@@ -1130,6 +1137,11 @@ export interface components {
              */
             paying_channels: number;
             price?: null | components["schemas"]["PricePerGib"];
+            /**
+             * Format: double
+             * @description From 0 to 1: the part of the torrent that it has, as it says.
+             */
+            progress: number;
             /** @description What carries the connection. */
             transport: components["schemas"]["Transport"];
             /** @description Earned from it on this connection. */
@@ -1155,8 +1167,7 @@ export interface components {
              * @description Received payload that turned out intact.
              */
             verified_bytes: number;
-            /** @description Why it waits, or makes us wait, in words. */
-            waits?: string | null;
+            waits?: null | components["schemas"]["Saying"];
             /**
              * Format: int64
              * @description Bytes it may have before it pays more.
@@ -1197,8 +1208,7 @@ export interface components {
         PlayStage: "unavailable" | "off" | "starting" | "on" | "stopping" | "failed";
         /** @description The play world: a broker, DHT nodes and seeders on loopback, and a wallet with play money. */
         PlayView: {
-            /** @description What is being done, or why it failed. */
-            note?: string | null;
+            note?: null | components["schemas"]["Saying"];
             /** @description Torrents whose seeders are in it, to be added: magnet links with their peers. */
             samples: components["schemas"]["PlaySample"][];
             /** @description How far it is. */
@@ -1341,6 +1351,17 @@ export interface components {
             /** @description Earned or paid. */
             units: components["schemas"]["Units"];
         };
+        /** @description A sentence: `text` is English; `code` and `values` are what it is made of. */
+        Saying: {
+            /** @description Which sentence. */
+            code: string;
+            /** @description The sentence in English. */
+            text: string;
+            /** @description The values in it. */
+            values: {
+                [key: string]: string;
+            };
+        };
         /** @description A price that a peer offered. */
         SeenPrice: {
             /** @description What it calls itself. From strangers. */
@@ -1404,8 +1425,7 @@ export interface components {
         SpendingView: {
             /** @description Today, by UTC. */
             day: components["schemas"]["BudgetLine"];
-            /** @description Why nothing is paid at the moment, where a budget is used up. */
-            stopped?: string | null;
+            stopped?: null | components["schemas"]["Saying"];
             /** @description Torrents that have paid or have a budget of their own. */
             torrents: components["schemas"]["TorrentBudget"][];
             /** @description Since the budget for all was set. */
@@ -1424,6 +1444,11 @@ export interface components {
         /** @description What a torrent costs and may cost. */
         Terms: {
             budget?: null | components["schemas"]["Units"];
+            /**
+             * Format: int32
+             * @description The most payload a second that may come in; the limit for all torrents holds besides.
+             */
+            download_bytes_per_s?: number | null;
             /** @description Whether leechers may pay us. */
             earns: boolean;
             /** @description Whom to serve for nothing. */
@@ -1434,10 +1459,20 @@ export interface components {
             pays: boolean;
             /** @description The price asked of leechers. */
             price: components["schemas"]["PricePerGib"];
+            /**
+             * Format: int32
+             * @description The most payload a second that may go out; the limit for all torrents holds besides.
+             */
+            upload_bytes_per_s?: number | null;
         };
         /** @description Changes to a torrent's terms; what is left out stays. */
         TermsChange: {
             budget?: null | components["schemas"]["Units"];
+            /**
+             * Format: int32
+             * @description The most payload a second that may come in; 0 lifts the limit.
+             */
+            download_bytes_per_s?: number | null;
             /** @description Whether leechers may pay us. */
             earns?: boolean | null;
             free?: null | components["schemas"]["FreeService"];
@@ -1445,6 +1480,11 @@ export interface components {
             /** @description Whether seeders are paid. */
             pays?: boolean | null;
             price?: null | components["schemas"]["PricePerGib"];
+            /**
+             * Format: int32
+             * @description The most payload a second that may go out; 0 lifts the limit.
+             */
+            upload_bytes_per_s?: number | null;
         };
         /** @description A torrent's budget. */
         TorrentBudget: {
@@ -1555,6 +1595,11 @@ export interface components {
             progress: number;
             /**
              * Format: int32
+             * @description Connected peers that have all of it.
+             */
+            seeds: number;
+            /**
+             * Format: int32
              * @description Connected peers that offer the torrent for a price.
              */
             sellers: number;
@@ -1579,8 +1624,7 @@ export interface components {
              * @description Payload sent, ever.
              */
             uploaded_bytes: number;
-            /** @description Why it waits, in words, where it does. */
-            waits?: string | null;
+            waits?: null | components["schemas"]["Saying"];
             /**
              * Format: int64
              * @description Length of the wanted files.
@@ -1591,6 +1635,15 @@ export interface components {
         TrackerRow: {
             /** @description Whether it is the DHT; private torrents have none. */
             dht: boolean;
+            /** @description Why it gave nothing, in its words or the system's. From strangers. */
+            error?: string | null;
+            heard?: null | components["schemas"]["UnixMs"];
+            next?: null | components["schemas"]["UnixMs"];
+            /**
+             * Format: int32
+             * @description Peers in its last answer, or nodes known to the DHT; none where it is not known.
+             */
+            peers?: number | null;
             /**
              * Format: int32
              * @description Its tier, from 0; the DHT stands behind all.
@@ -1598,6 +1651,8 @@ export interface components {
             tier: number;
             /** @description Its address; none for the DHT. From strangers. */
             url?: string | null;
+            /** @description Whether it has answered; none: it was not heard of yet, or the torrent does not run. */
+            works?: boolean | null;
         };
         /**
          * @description What carries a connection.
@@ -1650,10 +1705,13 @@ export interface components {
             held: components["schemas"]["Units"];
             /** @description Promised to channels that are being opened, ordered, or asked to be redeemed: on its way. */
             in_flight: components["schemas"]["Units"];
+            /** @description Whether less is left to pay with, here and at the broker, than the setting `rules.low_balance`. */
+            is_low: boolean;
             /** @description In channels: each line says with whom, why and until when. */
             locked: components["schemas"]["Units"];
             /** @description Each of these channels. */
             locked_in: components["schemas"]["Locked"][];
+            next_expiry?: null | components["schemas"]["Expiry"];
             /** @description Redeemed within the broker's hold. */
             pending: components["schemas"]["Units"];
             pending_until?: null | components["schemas"]["UnixMs"];

@@ -1,6 +1,7 @@
 // One JSON file a language; English names the keys. `{name}` is filled in, `{n|one|many}` chooses by number.
 import en from './en.json';
 import ko from './ko.json';
+import type { TimeWords } from '../lib/format';
 
 export type Key = keyof typeof en;
 export type Language = 'en' | 'ko';
@@ -47,4 +48,9 @@ export function has(key: string): key is Key {
 export function word(prefix: string, code: string): string {
   const key = `${prefix}.${code}`;
   return has(key) ? t(key) : code.replaceAll('_', ' ');
+}
+
+/** A span of time in the chosen language. */
+export function timeWords(): TimeWords {
+  return [t('time.d'), t('time.h'), t('time.min'), t('time.s')];
 }

@@ -1,7 +1,7 @@
 // Notices on the desktop, for whoever asked for them, while the page is out of sight.
 import type { Notice } from '../api/types';
 import { word } from '../i18n/index.svelte';
-import { said } from './notice';
+import { said } from './saying';
 
 const possible = 'Notification' in window;
 const state = $state({ permission: possible ? Notification.permission : 'denied' });

@@ -24,19 +24,33 @@ export function speed(bytesPerSecond: number): string {
   return bytesPerSecond < 1 ? '–' : `${bytes(bytesPerSecond)}/s`;
 }
 
+/** The language as the person's region writes it: "en" is "en-GB" where the browser says so. */
+function regional(language: string): string {
+  const wanted = typeof navigator === 'undefined' ? [] : navigator.languages;
+  return wanted.find((one) => one === language || one.startsWith(`${language}-`)) ?? language;
+}
+const made = new Map<string, Intl.NumberFormat>();
+/** Making one takes longer than using it a thousand times. */
+function number(locale: string, options?: Intl.NumberFormatOptions): Intl.NumberFormat {
+  const key = `${locale} ${JSON.stringify(options)}`;
+  const found = made.get(key) ?? new Intl.NumberFormat(regional(locale), options);
+  made.set(key, found);
+  return found;
+}
+
 export function count(value: number, locale: string): string {
-  return new Intl.NumberFormat(locale).format(value);
+  return number(locale).format(value);
 }
 
 /** For the narrow header: whole up to six digits, "1.2M" beyond. */
 export function brief(value: number, locale: string): string {
-  return value < 1e6 ? count(value, locale) : new Intl.NumberFormat(locale, { notation: 'compact', maximumFractionDigits: 2 }).format(value);
+  return value < 1e6 ? count(value, locale) : number(locale, { notation: 'compact', maximumFractionDigits: 2 }).format(value);
 }
 
 /** Units in a broker's currency: as many decimals as one unit needs, at most six, and no more zeros than two. */
 export function credits(units: number, currency: Currency, locale: string): string {
   const decimals = Math.min(6, Math.max(2, Math.ceil(Math.log10(Math.max(1, currency.units_per_credit)))));
-  const format = new Intl.NumberFormat(locale, { minimumFractionDigits: 2, maximumFractionDigits: decimals });
+  const format = number(locale, { minimumFractionDigits: 2, maximumFractionDigits: decimals });
   return `${format.format(units / currency.units_per_credit)} ${currency.name}`;
 }
 
@@ -49,32 +63,36 @@ export function percent(part: number, whole: number): string {
   return `${shown} %`;
 }
 
+/** Days, hours, minutes, seconds. */
+export type TimeWords = readonly [string, string, string, string];
+
 /** "2 h 5 min"; the two largest parts. `-` where nobody knows. */
-export function duration(seconds: number | null | undefined): string {
+export function duration(seconds: number | null | undefined, words: TimeWords = ['{n} d', '{n} h', '{n} min', '{n} s']): string {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return '–';
   const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  if (s < 86_400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
   const days = Math.floor(s / 86_400);
-  return days > 999 ? '–' : `${days} d ${Math.floor((s % 86_400) / 3600)} h`;
+  if (days > 999) return '–';
+  const parts = [days, Math.floor((s % 86_400) / 3600), Math.floor((s % 3600) / 60), s % 60];
+  const first = parts.findIndex((part) => part > 0);
+  if (first < 0) return (words[3]).replace('{n}', '0');
+  return parts.slice(first, first + 2).map((part, i) => (words[first + i] ?? '').replace('{n}', String(part))).join(' ');
 }
 
 export function dateTime(unixMs: number, locale: string): string {
-  return new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'short' }).format(unixMs);
+  return new Intl.DateTimeFormat(regional(locale), { dateStyle: 'medium', timeStyle: 'short' }).format(unixMs);
 }
 
 export function date(unixMs: number, locale: string): string {
-  return new Intl.DateTimeFormat(locale, { dateStyle: 'medium' }).format(unixMs);
+  return new Intl.DateTimeFormat(regional(locale), { dateStyle: 'medium' }).format(unixMs);
 }
 
 export function time(unixMs: number, locale: string): string {
-  return new Intl.DateTimeFormat(locale, { timeStyle: 'medium' }).format(unixMs);
+  return new Intl.DateTimeFormat(regional(locale), { timeStyle: 'medium' }).format(unixMs);
 }
 
 /** A day counted from 1970-01-01, as the protocol counts. */
 export function day(days: number, locale: string): string {
-  return new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeZone: 'UTC' }).format(days * 86_400_000);
+  return new Intl.DateTimeFormat(regional(locale), { dateStyle: 'medium', timeZone: 'UTC' }).format(days * 86_400_000);
 }
 
 /** Long hex, shortened in the middle. */

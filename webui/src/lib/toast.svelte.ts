@@ -1,5 +1,8 @@
 // Short messages at the edge of the page: read out politely, gone by themselves unless they are errors.
 
+import type { ApiError } from '../api/client';
+import { refusal } from './saying';
+
 export interface Toast {
   id: number;
   text: string;
@@ -23,4 +26,10 @@ export function toast(text: string, tone: Toast['tone'] = 'good', more: { hint?:
   const id = next++;
   state.toasts = [...state.toasts.slice(-3), { id, text, tone, ...more }];
   if (tone !== 'bad') setTimeout(() => dismiss(id), 7000);
+}
+
+/** Tells what the node refused. */
+export function toastProblem(error: ApiError): void {
+  const { text, hint } = refusal(error);
+  toast(text, 'bad', hint ? { hint } : {});
 }

@@ -1,0 +1,41 @@
+// What the node says, in the chosen language; its own English where there are no words for it.
+import type { ApiError } from '../api/client';
+import type { Notice, Saying } from '../api/types';
+import { has, language, t, word } from '../i18n/index.svelte';
+import { bytes, count, day } from './format';
+
+const amounts = ['units', 'limit', 'asked'];
+
+function filled(key: string, given: Record<string, string>, english: string): string {
+  if (!has(key)) return english;
+  const values: Record<string, string> = { ...given };
+  for (const name of amounts) {
+    const value = Number(values[name]);
+    if (values[name] !== undefined && Number.isFinite(value)) values[name] = count(value, language());
+  }
+  if (values['free_bytes'] !== undefined) values['free_bytes'] = bytes(Number(values['free_bytes']));
+  if (values['which'] !== undefined) values['which'] = word('budget_of', values['which']);
+  if (values['reason'] !== undefined) values['reason'] = word('refuse', values['reason']);
+  if (values['day'] !== undefined) values['date'] = day(Number(values['day']), language());
+  const text = t(key, values);
+  // A value that the sentence needs and the node did not send: the node's own sentence then.
+  return /\{\w+\}/.test(text) ? english : text;
+}
+
+export function say(saying: Saying): string {
+  return filled(`saying.${saying.code}`, saying.values, saying.text);
+}
+
+export function said(notice: Notice): string {
+  const { why, code } = notice.values;
+  const values = why !== undefined && code !== undefined ? { ...notice.values, why: filled(`saying.${code}`, notice.values, why) } : notice.values;
+  return filled(`notice.${notice.code}`, values, notice.text);
+}
+
+/** A refusal: what happened, and what to do. Other languages have a sentence for its kind; the node's words follow. */
+export function refusal(error: ApiError): { text: string; hint?: string } {
+  const key = `problem.${error.code}`;
+  if (error.status === 0) return { text: t('error.unreachable'), hint: t('error.unreachable_hint') };
+  if (language() === 'en' || !has(key)) return { text: error.message, ...(error.hint ? { hint: error.hint } : {}) };
+  return { text: t(key), hint: error.hint ? `${error.message} – ${error.hint}` : error.message };
+}
