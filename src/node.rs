@@ -29,6 +29,8 @@ const SETTLE_DHT: Duration = Duration::from_secs(30);
 
 /// In the home: who left owing us, by address prefix.
 const DEBTS_FILE: &str = "debts";
+/// Likewise: which payees are not paid for a while.
+const AVOIDED_FILE: &str = "avoided";
 
 /// Why a node did not start, or did not take a torrent.
 #[derive(Debug, Error)]
@@ -155,6 +157,7 @@ impl Node {
         let wallet = Wallet::open(wallet, &config.passphrase).await?;
         let mut gateway_config = GatewayConfig::new(config.listen);
         gateway_config.debts_file = Some(config.home.join(DEBTS_FILE));
+        gateway_config.avoided_file = Some(config.home.join(AVOIDED_FILE));
         let gateway = Gateway::start(&gateway_config)?;
         let port = gateway.listen_addr().port();
         let dht = start_dht(&config, port).await?;

@@ -62,7 +62,8 @@ impl Link {
                 pay.worker.send(Errand::PayerResumed(spend));
             }
             PayerAction::Avoid { reason } => {
-                self.shared.avoid(now, self.peer_name(), reason);
+                let mut avoided = self.shared.avoided.borrow_mut();
+                avoided.note(now, self.peer_name(), reason);
             }
             PayerAction::Conflict { proof } => {
                 let role = ConflictRole::Payer;

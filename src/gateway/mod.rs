@@ -17,6 +17,7 @@
 mod account;
 pub mod asked;
 pub mod attribution;
+mod avoided;
 mod beat;
 pub mod blocklist;
 mod commit;

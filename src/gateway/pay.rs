@@ -106,7 +106,7 @@ impl Link {
                 broker: broker.key,
                 is_known_payee: false,
                 recalls: true,
-                is_avoided: self.shared.avoids(now, &self.peer_name()),
+                is_avoided: (self.shared.avoided.borrow()).contains(now, &self.peer_name()),
             };
             Payer::new(terms, now)
         });

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc};
 
 use super::attribution::{Attribution, ConnectionId, Verdict};
+use super::avoided::Avoided;
 use super::blocklist::BlockList;
 use super::debts::Debts;
 use super::digest::{Digest, DigestKey, Digester};
@@ -26,7 +27,6 @@ use crate::dht::WatchConflict;
 use crate::record::Item;
 use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::PinnedBroker;
-use crate::wire::codes::RefuseReason;
 use crate::wire::frame::{Block, PeerId};
 
 /// Two peers that dial each other at once do so within this time.
@@ -35,13 +35,6 @@ const CROSSING_MS: u64 = 1_000;
 const STALE_MS: u64 = 30_000;
 /// Own peer ids remembered; an engine has one a session.
 const MAX_OWN_IDS: usize = 16;
-
-/// A payee that showed a conflict is not paid for so long.
-const AVOIDED_CONFLICT_MS: u64 = 24 * 3_600_000;
-/// One that refused spends otherwise, for so long.
-const AVOIDED_MS: u64 = 10 * 60_000;
-/// Payees avoided at once, at most.
-const MAX_AVOIDED: usize = 1_000;
 
 /// Ended connections remembered.
 const MAX_DEPARTED: usize = 256;
@@ -160,7 +153,7 @@ pub struct Shared {
     /// Who left owing.
     pub debts: RefCell<Debts>,
     /// Payees that are not paid until then, by address.
-    pub avoided: RefCell<HashMap<String, UnixMs>>,
+    pub avoided: RefCell<Avoided>,
     /// Where each open spend is.
     pub shelf: RefCell<Shelf>,
     /// Our spends that are on no connection and without a close.
@@ -300,26 +293,6 @@ impl Shared {
             }
         }
         self.carry_out(now, info_hash, verdict);
-    }
-
-    /// A payee is not paid for a while: a day after a conflict, ten minutes after anything else.
-    pub fn avoid(&self, now: UnixMs, peer: String, reason: RefuseReason) {
-        let ms = match reason {
-            RefuseReason::Conflict => AVOIDED_CONFLICT_MS,
-            _ => AVOIDED_MS,
-        };
-        let mut avoided = self.avoided.borrow_mut();
-        avoided.retain(|_, until| *until > now);
-        if avoided.len() < MAX_AVOIDED {
-            avoided.insert(peer, now.plus_ms(ms));
-        }
-    }
-
-    /// Whether a payee is not paid at present.
-    #[must_use]
-    pub fn avoids(&self, now: UnixMs, peer: &str) -> bool {
-        let avoided = self.avoided.borrow();
-        avoided.get(peer).is_some_and(|until| *until > now)
     }
 
     /// Takes a spend to us up on a connection's channel; `None` where another connection has it. That

@@ -23,6 +23,8 @@ pub struct GatewayConfig {
     pub keep_ms: u64,
     /// Where it is written down who left owing, for the next run; none: nowhere.
     pub debts_file: Option<PathBuf>,
+    /// Where it is written down which payees are not paid for a while; none: nowhere.
+    pub avoided_file: Option<PathBuf>,
 }
 
 impl GatewayConfig {
@@ -36,6 +38,7 @@ impl GatewayConfig {
             default_free: FreePolicy::Leftover,
             keep_ms: IDLE_MS,
             debts_file: None,
+            avoided_file: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use super::avoided::Avoided;
 use super::debts::Debts;
 use super::digest::DigestKey;
 use super::free::TICK_MS;
@@ -99,7 +100,7 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
         ticks: RefCell::default(),
         provisional: Cell::new(0),
         debts: RefCell::new(Debts::load(config.debts_file, clock::now())),
-        avoided: RefCell::default(),
+        avoided: RefCell::new(Avoided::load(config.avoided_file)),
         shelf: RefCell::new(Shelf::new(config.keep_ms)),
         open_spends: RefCell::default(),
         departed: RefCell::default(),

@@ -12,6 +12,7 @@ use dpay::store::broker::BrokerHome;
 use dpay::units::{Day, PricePerGib, Units};
 use dpay::wire::codes::{OpenedState, RefuseReason};
 use dpay::wire::message::Message;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::raw::{BLOCK_BYTES, Event, RawPeer};
@@ -370,6 +371,38 @@ async fn who_spent_a_coin_twice_gets_nothing_on_credit_for_a_day_and_over_restar
     world.world.clock_offset_s = 86_400 + 60;
     let (_b, second) = seed_again(&world, "seeder-b", &t).await;
     assert_eq!(on_credit(&world, &second, &t, 8).await, MIB as u64);
+}
+
+/// By a real payer, which notes it whoever was at fault: a payee that refuses a spend uses up a link of
+/// the coin's path.
+#[tokio::test]
+async fn a_payee_that_refused_for_a_conflict_is_not_paid_after_a_restart_either() {
+    let world = world().await;
+    let t = torrent(&world, 16 * MIB, 64).await;
+    let (_a, first) = seeder(&world, "seeder-a", &t).await;
+    let (_b, second) = seeder(&world, "seeder-b", &t).await;
+    world.wallet("leecher", 200_000).await.expect("a wallet");
+    let torrent = t.file.to_str().expect("UTF-8");
+    let start = |out: &str, more: &[&str]| {
+        let mut extra = vec!["--peer", &first, "--peer", &second];
+        extra.extend(more);
+        let leecher = world.download("leecher", torrent, &world.dir.path().join(out), &extra);
+        leecher.expect("starts")
+    };
+    let mut cheat = start("out-1", &["--cheat", "double-spend"]);
+    let refused = |line: &Value| {
+        let why = line["why"].as_str().unwrap_or_default();
+        line["event"] == "free" && why.contains("conflict")
+    };
+    let refused = cheat.wait_until("a refusal", LONG, refused).await;
+    let refused = refused.expect("one of them sees both");
+    cheat.kill().await;
+    let mut honest = start("out-2", &[]);
+    let avoided = |line: &Value| line["event"] == "free" && line["peer"] == refused["peer"];
+    let avoided = honest.wait_until("that it is avoided", LONG, avoided).await;
+    let avoided = avoided.expect("it is not paid again");
+    let why = avoided["why"].as_str().expect("a reason");
+    assert!(why.contains("before"), "{avoided}");
 }
 
 /// What a stranger gets for a proposal alone.

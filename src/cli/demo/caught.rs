@@ -120,7 +120,8 @@ impl CheatReport {
         if json {
             println!("{}", serde_json::to_string(self)?);
         } else {
-            println!("{}\n{}", self.tricks(), self.outcomes());
+            self.print_tricks();
+            println!("{}", self.outcomes());
             self.print_sums(keep);
         }
         Ok(if self.is_good() {
@@ -130,34 +131,29 @@ impl CheatReport {
         })
     }
 
-    fn tricks(&self) -> Table {
-        let mut table = Table::new();
-        table.set_header(["tried", "noticed by", "how", "after", "proof", "verified"]);
+    fn print_tricks(&self) {
         for row in &self.cheats {
-            let mut tried = Some(words(row));
+            println!("{}", words(row));
+            let mut table = Table::new();
+            table.set_header(["noticed by", "what it saw", "after", "proof", "verified"]);
             for noticed in &row.noticed {
-                table.add_row([
-                    tried.take().unwrap_or_default(),
-                    noticed.seeder.clone(),
-                    match noticed.by {
-                        "dht" => "the other spend lay in the DHT".to_owned(),
-                        _ => "the broker showed the redemption".to_owned(),
-                    },
-                    format!("{} ms", noticed.after_ms),
-                    noticed.proof_file.clone(),
-                    if noticed.holds() {
-                        "holds"
-                    } else {
-                        "DOES NOT HOLD"
-                    }
-                    .to_owned(),
-                ]);
+                let saw = match noticed.by {
+                    "dht" => "the other spend, in the DHT",
+                    _ => "the redemption, by the broker",
+                };
+                let (_, file) = noticed.proof_file.rsplit_once('/').unwrap_or_default();
+                let verified = match noticed.holds() {
+                    true => "holds",
+                    false => "DOES NOT HOLD",
+                };
+                let after = format!("{} ms", noticed.after_ms);
+                table.add_row([&noticed.seeder, saw, &after, file, verified]);
             }
-            if let Some(tried) = tried {
-                table.add_row([tried, "NOBODY".to_owned()]);
+            if row.noticed.is_empty() {
+                table.add_row(["NOBODY"]);
             }
+            println!("{table}");
         }
-        table
     }
 
     fn outcomes(&self) -> Table {
@@ -207,7 +203,7 @@ impl CheatReport {
         println!("time                {:.1} s", self.wall_seconds);
         match keep {
             Some(dir) => println!(
-                "check a proof       dpay verify-proof {}/PROOF --broker-key {}",
+                "check a proof       dpay verify-proof {}/SEEDER/proofs/PROOF --broker-key {}",
                 dir.display(),
                 self.broker_key
             ),
@@ -225,8 +221,9 @@ fn words(row: &TrickRow) -> String {
     let with = names.join(" and ");
     match row.trick {
         Trick::DoubleSpend => format!("a coin of {} spent to {with} at once", row.units),
-        Trick::RedeemAfter => {
-            format!("a coin of {} redeemed after {with} accepted it", row.units)
-        }
+        Trick::RedeemAfter => format!(
+            "a coin of {} redeemed after {with} accepted it, and credited with {}",
+            row.units, row.units_credited
+        ),
     }
 }
