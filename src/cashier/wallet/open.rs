@@ -15,8 +15,8 @@ use super::purse::Purse;
 use crate::coin::Seed;
 use crate::coin::keys::SecretKey;
 use crate::store::wallet::{SqliteOptions, SqliteStore, StoreError, WalletStore, WriterLock};
+use crate::units::Units;
 use crate::wallet::keeping::Rules;
-use crate::wallet::reading::Born;
 use crate::wallet::receipt::Receipt;
 use crate::wallet::{
     Balance, HoldingState, JournalEntry, JournalKind, JournalLine, Limits, Origin, PinnedBroker,
@@ -202,17 +202,21 @@ pub struct WalletReader {
 }
 
 impl WalletReader {
-    /// What the wallet holds, as far as it is on disk. Where no process has the wallet open, all that is
-    /// unsigned is of an earlier run: whoever opens it next reads its slots before it is used.
+    /// What the wallet holds, as far as it is on disk. Where no process has the wallet open, nothing is
+    /// available: whoever opens it next reads the slots of its coins before they are used.
     ///
     /// # Errors
     /// What hinders reading.
     pub async fn balance(&self) -> Result<Balance, StoreError> {
-        let mut rows = self.store.load().await?;
+        let mut balance = Balance::of(&self.store.load().await?, clock::now());
         if !WriterLock::is_taken(&self.home) {
-            Born::default().mark(&mut rows);
+            let unread = balance.unread.checked_add(balance.available);
+            balance.unread = unread.unwrap_or(balance.unread);
+            balance.available = Units::ZERO;
+            balance.travels = Units::ZERO;
+            balance.coins.clear();
         }
-        Ok(Balance::of(&rows, clock::now()))
+        Ok(balance)
     }
 
     /// The newest `limit` lines of the journal, oldest first.
