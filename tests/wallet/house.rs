@@ -175,11 +175,16 @@ pub struct Slots {
     pub items: Mutex<Vec<SignedRecord>>,
     /// No node answers.
     pub is_silent: AtomicBool,
+    /// Answers come only when this is over.
+    pub is_slow: AtomicBool,
 }
 
 #[async_trait]
 impl SlotReader for Slots {
     async fn read(&self, key: &PublicKey, slot: &Slot) -> Reading {
+        while self.is_slow.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         if self.is_silent.load(Ordering::Relaxed) {
             return Reading::default();
         }

@@ -1,6 +1,7 @@
 //! Wallets against a real broker on loopback: a payment from deposit to redemption with a restart at
 //! each step, and everything that may go wrong around it.
 
+mod ahead;
 mod books;
 mod house;
 mod life;
