@@ -213,14 +213,12 @@ impl Link {
         }
     }
 
-    /// Why the seeder waits; that it is not paid, and why, says more than that it waits for an offer.
+    /// Why the seeder waits. That it is not paid, and why, says more, until a payment is opened again.
     fn note_due(&self, reason: WaitReason) {
         let mut snapshot = self.snapshot.borrow_mut();
-        let is_free = matches!(snapshot.why, Some(Why::Free(_)));
-        match reason {
-            WaitReason::None | WaitReason::Propose if is_free => {}
-            WaitReason::None => snapshot.why = None,
-            reason => snapshot.why = Some(Why::SeederWaits(reason)),
+        if !matches!(snapshot.why, Some(Why::Free(_))) {
+            let waits = reason != WaitReason::None;
+            snapshot.why = waits.then_some(Why::SeederWaits(reason));
         }
     }
 

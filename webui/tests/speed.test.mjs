@@ -64,7 +64,7 @@ test(`a list of ${torrents} torrents`, { timeout: 600_000 }, async () => {
     await api('/torrents', { source: { file: await world.torrentBase64(moving) }, peers: [seller.listen], confirmed: true });
     const row = async () => (await api('/torrents')).torrents.find((one) => one.info_hash === moving.info_hash);
     await until('something that moves', async () => (await row()).have_bytes > 0);
-    await page.getByRole('row').filter({ hasText: moving.name }).getByText('Downloading').waitFor();
+    await page.getByRole('row').filter({ hasText: moving.name }).getByText('Downloading').first().waitFor();
 
     const client = await page.context().newCDPSession(page);
     await client.send('Performance.enable');
