@@ -183,11 +183,9 @@ fn free_policy(word: &str) -> Result<FreePolicy, String> {
 /// What a person may spend, in words.
 #[must_use]
 pub fn balance_words(balance: &Balance) -> String {
+    let coins = balance.at_hand();
     match balance.broker_balance {
-        Some(units) => format!(
-            "you have {} units in coins and {units} at the broker",
-            balance.available
-        ),
-        None => format!("you have {} units in coins", balance.available),
+        Some(units) => format!("you have {coins} units in coins and {units} at the broker"),
+        None => format!("you have {coins} units in coins"),
     }
 }

@@ -432,7 +432,7 @@ impl Session {
             .flatten()
             .fold(most, |most, left| most.min(*left));
         let money = balance
-            .available
+            .at_hand()
             .0
             .saturating_add(balance.broker_balance.map_or(0, |b| b.0));
         let priced = prices.len();
@@ -452,7 +452,7 @@ impl Session {
                 .saturating_sub(u32::try_from(priced).unwrap_or(0)),
             most_units: most,
             max_price: terms.max_price,
-            available_units: balance.available,
+            available_units: balance.at_hand(),
             buyable_units: balance.broker_balance,
             torrent_budget_left: own_left,
             day_budget_left: day_left,

@@ -66,7 +66,7 @@ impl Session {
     async fn trade(&self, run: &Running) -> Result<(), Problem> {
         let rules = self.settings().rules;
         let balance = lock(&run.balance).clone();
-        let at_hand = balance.available.0.saturating_add(balance.ordered.0);
+        let at_hand = balance.at_hand().0.saturating_add(balance.ordered.0);
         if let Some(below) = rules.buy_below
             && at_hand < below.0
         {
@@ -86,7 +86,7 @@ impl Session {
         let least = settings.rules.low_balance;
         settings.spending.pays
             && balance.broker.is_some()
-            && balance.available < least
+            && balance.at_hand() < least
             && balance.broker_balance.is_none_or(|units| units < least)
     }
 
@@ -95,7 +95,7 @@ impl Session {
         let balance = lock(&run.balance).clone();
         let low = self.is_low(&balance);
         if low && !told.low_balance {
-            let units = balance.available;
+            let units = balance.at_hand();
             let text = format!(
                 "only {units} units are left to pay with: buy more, or deposit at the broker"
             );

@@ -162,6 +162,14 @@ pub struct Balance {
 }
 
 impl Balance {
+    /// What there is to pay with: what is available, and what an earlier run left, which is read before
+    /// it is used.
+    #[must_use]
+    pub fn at_hand(&self) -> Units {
+        let sum = self.available.checked_add(self.unread);
+        sum.unwrap_or(self.available)
+    }
+
     /// The balance that `rows` show at `now`, without what only the broker knows.
     #[must_use]
     pub fn of(rows: &Rows, now: UnixMs) -> Balance {

@@ -109,8 +109,9 @@ async fn one(bench: &Bench, way: Way, rtt_ms: u64) -> Result<f64> {
     let first = tokio::time::timeout(LIMIT, relay.first_block.recv()).await;
     let first = first.with_context(|| format!("{way:?}: no block came"))?;
     let first = first.context("the relay has ended")?;
-    leecher.wait_for("complete", LIMIT).await?;
-    leecher.kill().await;
+    // To its end, so that its channels are closed: the next round takes none of them up again.
+    leecher.wait_for("done", LIMIT).await?;
+    leecher.finish(LIMIT).await?;
     drop(relay);
     let code = seeder.stop(LIMIT).await?;
     ensure!(code == 0, "the seeder failed: {}", seeder.stderr().await);
