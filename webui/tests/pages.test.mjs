@@ -169,7 +169,7 @@ test('a restart in the middle: the page comes back and the download ends', { tim
   await page.getByText('The connection to the node broke.').waitFor({ timeout: 30_000 });
   node = await world.node('user');
   await page.goto(node.login_url);
-  await until('the film in the list', () => row(film.info_hash));
+  await until('the film and its seller', async () => (await row(film.info_hash))?.sellers === 1);
   await page.goto(`${node.url}/#/torrents/${film.info_hash}`);
   await page.getByRole('button', { name: 'Price, budget and speed' }).last().click();
   await page.getByLabel('Budget for this torrent').fill('');
@@ -224,16 +224,18 @@ test('a coin that is spent twice is caught, told and not taken', { timeout: 180_
   const { listen } = await api('/node');
   await api('/torrents', { source: { file: await world.torrentBase64(play) }, folder: play.data, confirmed: true, terms: { price, free: 'off' } });
   await until('the play', async () => (await row(play.info_hash))?.state === 'seeding');
-  // Two copies of one wallet with nothing left to buy from (the rest is the bond): they choose the same coin. The
-  // second spends it before it can know that the first did.
-  await world.wallet('cheat', 100_640);
-  await world.run('cheat', 'wallet', 'buy', '640', '--broker', world.brokerUrl);
+  // Two copies of a wallet that has one coin and nothing to buy another from (the rest is the bond). The second
+  // spends it before it can know that the first did.
+  const clip = await world.payload('clip.bin', 2 << 20);
+  const other = await world.seeder('clip-seller', clip, price);
+  await world.wallet('cheat', 100_064);
+  await world.run('cheat', 'wallet', 'buy', '64', '--broker', world.brokerUrl);
   await cp(world.home('cheat'), world.home('copy'), { recursive: true });
   const copy = await world.node('copy', '--broker', world.brokerUrl);
-  await until('the copy', async () => (await world.ask('copy', copy.url, '/wallet')).available === 640);
+  await until('the copy', async () => (await world.ask('copy', copy.url, '/wallet')).available === 64);
   const before = (await api('/wallet')).total_earned;
   await world.ask('copy', copy.url, '/settings', { 'spending.max_price': 65_536 }, 'PATCH');
-  const cheat = world.startDownload('cheat', film.torrent, film.seeder.listen);
+  const cheat = world.startDownload('cheat', clip.torrent, other.listen);
   await cheat.event('accepted');
   await world.ask('copy', copy.url, '/torrents', { source: { file: await world.torrentBase64(play) }, peers: [listen], confirmed: true });
   await page.getByText(/was spent twice/).first().waitFor({ timeout: 90_000 });
