@@ -182,6 +182,18 @@ impl Session {
         }
     }
 
+    /// Tells, once a day, that a budget for all is used up.
+    pub(super) fn tell_budget_of_all(&self, run: &Running, which: &'static str, limit: Units) {
+        let told = (clock::now().day(), which, limit);
+        if lock(&run.told_budget).replace(told) == Some(told) {
+            return;
+        }
+        let values = [("which", which.to_owned()), ("limit", limit.to_string())];
+        let text = format!("{}: nothing more is paid", stopped_words(which, limit));
+        let code = NoticeCode::BudgetReached;
+        self.notice(Level::Warning, code, text, &values, None);
+    }
+
     /// Stops paying where a budget for all is used up, and begins again where it is not.
     async fn keep_budgets(&self, run: &Arc<Running>, was_stopped: &mut bool) {
         let settings = self.settings();
@@ -192,15 +204,7 @@ impl Session {
         }
         *was_stopped = stopped.is_some();
         if let Some((which, limit)) = stopped {
-            let values = [("which", which.to_owned()), ("limit", limit.to_string())];
-            let text = format!("{}: nothing more is paid", stopped_words(which, limit));
-            self.notice(
-                Level::Warning,
-                NoticeCode::BudgetReached,
-                text,
-                &values,
-                None,
-            );
+            self.tell_budget_of_all(run, which, limit);
         }
         let active: Vec<InfoHash> = {
             let torrents = lock(&run.torrents);

@@ -90,6 +90,17 @@ impl SpentBook {
         day.into_iter().chain(total).min()
     }
 
+    /// The budget that leaves least, if there is one: its name and limit.
+    pub fn least_left(&self, settings: &Settings, paid: Units) -> Option<(&'static str, Units)> {
+        let (day, total) = (self.day(settings, paid), self.total(settings, paid));
+        let named = [("day", day), ("total", total)];
+        let lines = named
+            .iter()
+            .filter_map(|(name, line)| Some((line.left?, *name, line.limit?)));
+        let least = lines.min_by_key(|(left, ..)| *left);
+        least.map(|(_, name, limit)| (name, limit))
+    }
+
     /// The budget that is used up, if one is: its name and limit.
     pub fn stopped(&self, settings: &Settings, paid: Units) -> Option<(&'static str, Units)> {
         let used_up = |line: BudgetLine| line.limit.filter(|_| line.left == Some(Units::ZERO));

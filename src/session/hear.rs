@@ -105,15 +105,20 @@ impl Session {
         }
     }
 
-    /// Once for each budget of a torrent's own: every seeder finds it used up. What is for all torrents
-    /// together is told once for all.
+    /// Once for each budget of a torrent's own, and once for those of all torrents together: every seeder
+    /// finds them used up, as soon as what is left is less than a coin.
     fn budget_used_up(&self, run: &Running, hash: InfoHash) {
         let Ok(entry) = run.entry(hash) else {
             return;
         };
         let own = entry.saved.terms.budget;
-        let Some(limit) = own.filter(|_| run.share_of_budget(&self.settings(), &entry) == own)
-        else {
+        let settings = self.settings();
+        let Some(limit) = own.filter(|_| run.share_of_budget(&settings, &entry) == own) else {
+            let paid = lock(&run.balance).books.paid;
+            let least = lock(&run.spent).least_left(&settings, paid);
+            if let Some((which, limit)) = least {
+                self.tell_budget_of_all(run, which, limit);
+            }
             return;
         };
         let mut torrents = lock(&run.torrents);

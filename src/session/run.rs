@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::gateway::{Limits, PeerSnapshot};
 use crate::node::{CLOSE_DEADLINE, Node};
 use crate::torrent::Metainfo;
-use crate::units::{InfoHash, Units};
+use crate::units::{Day, InfoHash, Units};
 use crate::wallet::{Balance, JournalKind};
 
 /// Between counts of the DHT's nodes.
@@ -33,6 +33,8 @@ pub(super) struct Running {
     pub balance: Mutex<Balance>,
     /// Peers as they were last seen, with their speeds, by connection.
     pub peers: Mutex<HashMap<u64, SeenPeer>>,
+    /// The budget for all that was last told to be used up: the day, its name, its limit.
+    pub told_budget: Mutex<Option<(Day, &'static str, Units)>>,
     /// Nodes known to the DHT, when it was last asked.
     pub dht_nodes: Mutex<Option<u32>>,
     /// Held while what moved is added up, so that nothing is counted twice.
@@ -71,6 +73,7 @@ impl Running {
             balance: Mutex::new(balance),
             torrents: Mutex::new(torrents.collect()),
             peers: Mutex::default(),
+            told_budget: Mutex::default(),
             dht_nodes: Mutex::default(),
             measuring: tokio::sync::Mutex::new(()),
             over: CancellationToken::new(),

@@ -172,6 +172,12 @@ impl Desk {
         }
     }
 
+    /// Money is wanted and not there: the account is looked at soon, as a deposit may have come.
+    pub(super) fn hope_for_deposit(&mut self, now: UnixMs) {
+        let soon = now.plus_ms(ACCOUNT_EVERY_MS);
+        self.account_due = Some(self.account_due.map_or(soon, |due| due.min(soon)));
+    }
+
     /// Notes that a coin of this size was missed.
     pub(super) fn want(&mut self, size: Units, now: UnixMs) {
         self.wanted.insert(size, now);

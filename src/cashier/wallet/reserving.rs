@@ -37,7 +37,10 @@ impl Purse {
             Ok(chosen) => chosen,
             Err(NoCoin::NotYet) => unread().ok_or(NoReserve::NotYet)?,
             Err(NoCoin::OverBudget) => return Err(NoReserve::OverBudget),
-            Err(NoCoin::NoFunds) => return Err(NoReserve::NoFunds),
+            Err(NoCoin::NoFunds) => {
+                self.desk.hope_for_deposit(now);
+                return Err(NoReserve::NoFunds);
+            }
             Err(NoCoin::WalletLimit) => return Err(NoReserve::WalletLimit),
         };
         if !self.may_promise(&row, now) {

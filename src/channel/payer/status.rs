@@ -53,8 +53,9 @@ impl FreeReason {
     const fn retry_ms(self) -> Option<u64> {
         match self {
             FreeReason::Wallet(NoReserve::NotYet) => Some(NOT_YET_MOST_MS),
-            FreeReason::Wallet(NoReserve::WalletLimit | NoReserve::OverBudget) => Some(10_000),
-            FreeReason::Wallet(NoReserve::NoFunds) => Some(30_000),
+            FreeReason::Wallet(
+                NoReserve::WalletLimit | NoReserve::OverBudget | NoReserve::NoFunds,
+            ) => Some(10_000),
             FreeReason::NoSpend | FreeReason::NoWallet => Some(30_000),
             FreeReason::NoAnswer | FreeReason::NoService => Some(60_000),
             FreeReason::Refused(reason) => match reason {
