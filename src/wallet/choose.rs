@@ -106,6 +106,21 @@ pub fn exposed(rows: &Rows, now: UnixMs) -> (usize, Units) {
     (amounts.len(), sum)
 }
 
+impl Rows {
+    /// What was ever paid and may yet be: ticks, and what is left of open channels and reserved.
+    #[must_use]
+    pub fn committed_in_all(&self, now: UnixMs) -> Units {
+        let reserved = self.holdings.values().filter_map(|row| match row.state {
+            HoldingState::Reserved { until, .. } if now < until => Some(row.holding.value),
+            _ => None,
+        });
+        let open = self.open_spends();
+        let left = open.map(|row| row.value.saturating_sub(Units(u64::from(row.last_k))));
+        let sum = Units::checked_sum(reserved.chain(left).chain([self.meta.books.paid]));
+        sum.unwrap_or(Units(u64::MAX))
+    }
+}
+
 /// What the wallet limits leave for one more channel; `None` where there may be none.
 fn limit_rest(rows: &Rows, limits: &Limits, funds: &Funds, now: UnixMs) -> Option<Units> {
     let (channels, locked) = exposed(rows, now);

@@ -496,17 +496,4 @@ impl Rows {
             });
         Units::checked_sum(reserved.chain(spent)).unwrap_or(Units(u64::MAX))
     }
-
-    /// What was ever paid and may yet be: ticks, and what is left of open channels and reserved.
-    #[must_use]
-    pub fn committed_in_all(&self, now: UnixMs) -> Units {
-        let reserved = self.holdings.values().filter_map(|row| match row.state {
-            HoldingState::Reserved { until, .. } if now < until => Some(row.holding.value),
-            _ => None,
-        });
-        let open = self.open_spends();
-        let left = open.map(|row| row.value.saturating_sub(Units(u64::from(row.last_k))));
-        let sum = Units::checked_sum(reserved.chain(left).chain([self.meta.books.paid]));
-        sum.unwrap_or(Units(u64::MAX))
-    }
 }
