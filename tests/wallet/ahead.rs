@@ -78,7 +78,7 @@ async fn what_was_promised_and_turns_out_to_be_spent_is_not_spent_again() {
     // The other copy of the wallet spends all that it has, this coin too.
     let mut is_spent = false;
     while let Ok(reserved) = payer.wallet().reserve(wish(2, 64)).await {
-        let (open, _) = spend(&payer, &reserved, key.clone())
+        let (open, _) = spend(&payer, &reserved, key)
             .await
             .expect("ends")
             .expect("read");
@@ -117,7 +117,7 @@ async fn a_promise_that_is_given_back_or_cannot_be_read_leaves_the_coin() {
     assert_eq!(payer.balance().await.unread, Units(512));
 
     let reserved = payer.reserve(wish(2, 64)).await.expect("promised");
-    let spending = spend(&payer, &reserved, certificate.clone());
+    let spending = spend(&payer, &reserved, certificate);
     let refused = spending.await.expect("ends by itself");
     assert!(
         matches!(refused, Err(CashierError::NotRead(_))),

@@ -129,7 +129,10 @@ fn places(rows: usize, columns: usize) -> String {
 
 /// Cells of many rows, by what is done with them and by table.
 #[derive(Default)]
-struct Groups(BTreeMap<(Verb, &'static str), (&'static Table, Vec<Vec<Cell>>)>);
+struct Groups(BTreeMap<(Verb, &'static str), Group>);
+
+/// A table, and the rows that one statement writes to it.
+type Group = (&'static Table, Vec<Vec<Cell>>);
 
 /// Some rows of one statement.
 struct Part {
