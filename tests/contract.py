@@ -24,7 +24,9 @@ CONFIG = '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx",
 
 
 def main(dpay: str, schemathesis: str) -> int:
-    description = pathlib.Path(__file__).parent.parent / "docs" / "openapi.json"
+    # It works in a folder of its own.
+    description = pathlib.Path(__file__).absolute().parent.parent / "docs" / "openapi.json"
+    schemathesis = pathlib.Path(schemathesis).absolute()
     with tempfile.TemporaryDirectory(prefix="dpay-contract") as folder:
         root = pathlib.Path(folder)
         home, config = root / "home", root / "schemathesis.toml"
@@ -48,7 +50,7 @@ def main(dpay: str, schemathesis: str) -> int:
                 + ["--phases", "examples,coverage,fuzzing", "--max-time", str(SECONDS)]
                 + ["--seed", "1", "--warnings", "off", "--request-timeout", "10", "--no-color"],
                 cwd=root,
-                timeout=SECONDS + 20,
+                timeout=SECONDS + 80,
             )
             if node.poll() is not None:
                 print(f"the node ended with code {node.returncode}", file=sys.stderr)
