@@ -13,7 +13,9 @@ use crate::cashier::wallet::{
 };
 use crate::dht::tracker::Tracker;
 use crate::dht::{DhtConfig, DhtError, DhtNode};
-use crate::engine::{AddTorrent, Engine, EngineConfig, EngineError, Handle, TorrentSource};
+use crate::engine::{
+    AddTorrent, Engine, EngineConfig, EngineError, Handle, RestTimes, TorrentSource,
+};
 use crate::gateway::{
     FreePolicy, Gateway, GatewayConfig, GatewayError, Payments, TorrentTerms, content_of,
 };
@@ -178,8 +180,10 @@ impl Node {
         engine.trackers = vec![tracker.url().to_owned()];
         engine.piece_memory_bytes = config.piece_memory_bytes;
         engine.resume_dir.clone_from(&config.resume_dir);
+        engine.rest = Some(RestTimes::default());
         let engine = Engine::start(engine).await?;
         gateway.set_engine_listen(engine.listen_addr());
+        gateway.set_waker(engine.waker());
         Ok(Node {
             _keeper: Keeper::start(wallet.clone(), dht.clone()),
             wallet,

@@ -90,6 +90,7 @@ impl Handle {
         if self.pieces_have().is_none() {
             return Err(EngineError::NotYet(self.info_hash()));
         }
+        self.wake().await;
         let chosen = session.update_only_files(&ready.managed, files).await;
         chosen.map_err(|error| self.stopped(&error))
     }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::EngineError;
 use super::ledger::Ledger;
+use super::rest::Rest;
 use super::threads::Threads;
 use crate::torrent::{Metainfo, PieceSet};
 use crate::units::InfoHash;
@@ -95,6 +96,7 @@ pub struct Handle {
     /// `None` in plain mode.
     pub(super) threads: Option<Arc<Threads>>,
     pub(super) stage: Arc<watch::Sender<Stage>>,
+    pub(super) rest: Arc<Rest>,
 }
 
 impl Handle {
@@ -197,6 +199,7 @@ impl Handle {
                 let error = self.check_running(ready).err();
                 TorrentState::Failed(error.map_or_else(String::new, |e| e.to_string()))
             }
+            TorrentStatsState::Paused if self.rest.is_resting() => TorrentState::Seeding,
             TorrentStatsState::Paused | TorrentStatsState::Initializing { paused: true } => {
                 TorrentState::Paused
             }
@@ -263,6 +266,7 @@ impl Handle {
     /// failed.
     pub async fn pause(&self) -> Result<(), EngineError> {
         let (session, ready) = self.parts()?;
+        let _turn = self.rest.end().await;
         if ready.managed.is_paused() {
             return Ok(());
         }
@@ -276,6 +280,7 @@ impl Handle {
     /// As [`Handle::pause`].
     pub async fn resume(&self) -> Result<(), EngineError> {
         let (session, ready) = self.parts()?;
+        let _turn = self.rest.end().await;
         let failed = ready
             .managed
             .with_state(|s| matches!(s, ManagedTorrentState::Error(_)));
@@ -283,12 +288,21 @@ impl Handle {
             return Ok(());
         }
         requeue(&session, &ready).await;
+        let resumed = self.start(session, ready).await;
+        resumed.map_err(|error| self.stopped(&error))
+    }
+
+    /// Has librqbit run it.
+    pub(super) async fn start(
+        &self,
+        session: Arc<Session>,
+        ready: Arc<Ready>,
+    ) -> anyhow::Result<()> {
         let unpausing = async move { session.unpause(&ready.managed).await };
-        let resumed = match &self.threads {
+        match &self.threads {
             Some(threads) => threads.torrents(unpausing).await,
             None => unpausing.await,
-        };
-        resumed.map_err(|error| self.stopped(&error))
+        }
     }
 
     pub(super) fn parts(&self) -> Result<(Arc<Session>, Arc<Ready>), EngineError> {

@@ -13,6 +13,7 @@ mod ledger;
 mod map;
 mod memory;
 mod ranges;
+mod rest;
 mod session;
 mod storage;
 mod threads;
@@ -27,6 +28,7 @@ use thiserror::Error;
 pub use control::{Brief, FileBytes};
 pub use handle::{Handle, Progress, TorrentState, delete_content};
 pub use memory::MemoryUse;
+pub use rest::{RestTimes, Waker, Waking};
 pub use session::Engine;
 pub use trackers::{TrackerBook, TrackerWord};
 
@@ -81,6 +83,9 @@ pub struct EngineConfig {
     /// Where notes of verified pieces are kept, so that files are not hashed anew at the next start;
     /// none keeps no notes.
     pub resume_dir: Option<PathBuf>,
+    /// Seeds without connections rest until somebody comes; whoever takes connections for the engine
+    /// must wake them ([`Engine::waker`]). None: they run all the time.
+    pub rest: Option<RestTimes>,
 }
 
 impl EngineConfig {
@@ -111,6 +116,7 @@ impl EngineConfig {
             on_piece: Arc::new(|_| {}),
             plain: true,
             resume_dir: None,
+            rest: None,
         }
     }
 }

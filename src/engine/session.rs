@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use super::handle::{self, Handle, Ready, Stage};
 use super::memory::{Budget, MemoryUse};
+use super::rest::{self, Rest};
 use super::storage::{Ledgers, PieceStorageFactory};
 use super::threads::{CHECKS, Threads};
 use super::{AddTorrent, EngineConfig, EngineError, TorrentSource};
@@ -44,14 +45,14 @@ pub struct Engine {
     peer_id: [u8; 20],
 }
 
-struct Inner {
+pub(super) struct Inner {
     session: Arc<Session>,
     trackers: Vec<String>,
     budget: Arc<Budget>,
     ledgers: Ledgers,
     /// `None` in plain mode.
     threads: Option<Arc<Threads>>,
-    torrents: Mutex<HashMap<InfoHash, Handle>>,
+    pub(super) torrents: Mutex<HashMap<InfoHash, Handle>>,
 }
 
 impl Engine {
@@ -92,7 +93,7 @@ impl Engine {
             None => start.await,
         };
         let session = started.map_err(|error| failed(format!("{error:#}")))?;
-        Ok(Engine {
+        let engine = Engine {
             listen_addr: session.listen_addr().unwrap_or(listen),
             peer_id: peer_id.0,
             inner: Arc::new(Inner {
@@ -103,7 +104,15 @@ impl Engine {
                 threads: threads.map(Arc::new),
                 torrents: Mutex::default(),
             }),
-        })
+        };
+        if let Some(times) = config.rest {
+            tokio::spawn(rest::look_after(engine.weak(), times));
+        }
+        Ok(engine)
+    }
+
+    pub(super) fn weak(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.inner)
     }
 
     /// Where it listens for peers.
@@ -178,6 +187,7 @@ impl Engine {
             session: Arc::downgrade(&self.inner.session),
             threads: self.inner.threads.clone(),
             stage: Arc::new(watch::Sender::new(Stage::Fetching)),
+            rest: Arc::new(Rest::default()),
         };
         torrents.insert(info_hash, handle.clone());
         (handle, true)
@@ -202,6 +212,7 @@ impl Engine {
     pub async fn remove(&self, info_hash: InfoHash, delete: bool) -> Result<(), EngineError> {
         let removed = self.inner.torrents.lock().remove(&info_hash);
         let handle = removed.ok_or(EngineError::Gone(info_hash))?;
+        let _turn = handle.rest.end().await;
         let Stage::Ready(ready) = handle.stage.send_replace(Stage::Gone) else {
             return Ok(());
         };

@@ -226,6 +226,10 @@ async fn reach_engine(link: &mut Link, peer: &TcpStream) -> Result<TcpStream, Cl
     let Some(address) = link.shared.engine_listen.get() else {
         return Err(failed("engine", io::ErrorKind::NotConnected.into()));
     };
+    let waker = link.shared.waker.borrow().clone();
+    if let (Some(wake), Some(info_hash)) = (waker, link.info_hash()) {
+        wake(info_hash).await;
+    }
     let engine = patient(TcpStream::connect(address)).await;
     let engine = engine.map_err(|e| failed("engine", e))?;
     engine.set_nodelay(true).map_err(|e| failed("engine", e))?;

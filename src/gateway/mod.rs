@@ -60,7 +60,7 @@ pub use terms::{FreePolicy, GatewayConfig, TorrentTerms};
 pub use throttle::Limits;
 
 use crate::cashier::wallet::CashierError;
-use crate::engine::PieceSink;
+use crate::engine::{PieceSink, Waker};
 use crate::random;
 use crate::units::InfoHash;
 use thread::Order;
@@ -140,6 +140,11 @@ impl Gateway {
     /// Where our engine listens on loopback.
     pub fn set_engine_listen(&self, address: SocketAddr) {
         let _ = self.orders.send(Order::EngineListen(address));
+    }
+
+    /// How a torrent of our engine that rests is woken, before the engine is given a peer for it.
+    pub fn set_waker(&self, waker: Waker) {
+        let _ = self.orders.send(Order::Waker(waker));
     }
 
     /// Brings in wallet and DHT, and takes up the channels that an earlier run left open: from now on `dp_pay` is spoken on new connections. To be called

@@ -24,6 +24,7 @@ use super::throttle::{Throttle, Way};
 use super::wants::Bits;
 use crate::coin::{ChainValue, Commitment};
 use crate::dht::WatchConflict;
+use crate::engine::Waker;
 use crate::record::Item;
 use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::PinnedBroker;
@@ -130,6 +131,8 @@ pub struct Shared {
     pub pool: Pool,
     /// Our engine's listener.
     pub engine_listen: Cell<Option<SocketAddr>>,
+    /// Wakes torrents of our engine that rest.
+    pub waker: RefCell<Option<Waker>>,
     /// Where strangers reach us.
     pub listen: SocketAddr,
     /// The port peers are told.

@@ -25,7 +25,7 @@ use super::throttle::Limits;
 use super::{doors, output};
 use crate::coin::Commitment;
 use crate::dht::WatchConflict;
-use crate::engine::PieceEvent;
+use crate::engine::{PieceEvent, Waker};
 use crate::units::InfoHash;
 use crate::wallet::PinnedBroker;
 use crate::{clock, random};
@@ -37,6 +37,7 @@ const CLOSE_LOOK: Duration = Duration::from_millis(50);
 pub enum Order {
     Piece(PieceEvent),
     EngineListen(SocketAddr),
+    Waker(Waker),
     SetTorrent(InfoHash, TorrentTerms),
     SetLimits(InfoHash, Limits),
     RemoveTorrent(InfoHash),
@@ -89,6 +90,7 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
         digest_key: DigestKey::new(&random::bytes()),
         pool: output::Pool::default(),
         engine_listen: Cell::new(config.engine_listen),
+        waker: RefCell::default(),
         listen: start.listen,
         advertised_port: config.advertised_port.unwrap_or(start.listen.port()),
         default_free: config.default_free,
@@ -138,6 +140,7 @@ fn obey(shared: &Rc<Shared>, order: Order) {
             shared.piece_failed(info_hash, piece.0);
         }
         Order::EngineListen(address) => shared.engine_listen.set(Some(address)),
+        Order::Waker(waker) => *shared.waker.borrow_mut() = Some(waker),
         Order::SetTorrent(info_hash, terms) => {
             let mut torrents = shared.torrents.borrow_mut();
             torrents.entry(info_hash).or_default().terms = Some(terms);

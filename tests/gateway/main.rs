@@ -3,5 +3,6 @@
 mod pay;
 mod plumbing;
 mod raw;
+mod rest;
 mod resume;
 mod support;

@@ -10,7 +10,7 @@ use dpay::broker::{Broker, Operation, Terms};
 use dpay::cashier::wallet::{Passphrase, Wallet, WalletConfig, WalletHandle};
 use dpay::coin::SecretKey;
 use dpay::dht::{DhtConfig, DhtNode, run_nodes};
-use dpay::engine::{AddTorrent, Engine, EngineConfig, Handle, TorrentSource};
+use dpay::engine::{AddTorrent, Engine, EngineConfig, Handle, RestTimes, TorrentSource};
 use dpay::gateway::{FreePolicy, Gateway, GatewayConfig, Payments, TorrentTerms};
 use dpay::http::broker::{BrokerServer, RateLimit};
 use dpay::store::broker::MemoryBrokerStore;
@@ -33,26 +33,34 @@ pub struct Node {
 
 /// One without payment.
 pub async fn node() -> Node {
-    node_with(GatewayConfig::new(LOOPBACK), None, None).await
+    node_with(GatewayConfig::new(LOOPBACK), None, None, None).await
+}
+
+/// One without payment whose seeds rest.
+pub async fn resting_node(times: RestTimes) -> Node {
+    node_with(GatewayConfig::new(LOOPBACK), None, None, Some(times)).await
 }
 
 async fn node_with(
     config: GatewayConfig,
     payments: Option<Payments>,
     home: Option<TempDir>,
+    rest: Option<RestTimes>,
 ) -> Node {
     let gateway = Gateway::start(&config).expect("starts");
     let wallet = payments.as_ref().map(|p| p.wallet.clone());
     if let Some(payments) = payments {
         gateway.enable_payments(payments);
     }
-    let config = EngineConfig::behind_gateway(
+    let mut config = EngineConfig::behind_gateway(
         gateway.listen_addr().port(),
         gateway.socks_url().to_owned(),
         gateway.on_piece(),
     );
+    config.rest = rest;
     let engine = Engine::start(config).await.expect("starts");
     gateway.set_engine_listen(engine.listen_addr());
+    gateway.set_waker(engine.waker());
     let dir = tempfile::tempdir().expect("makes a folder");
     Node {
         engine,
@@ -200,7 +208,7 @@ impl World {
             wallet,
             dht: Some(dht),
         };
-        node_with(config, Some(payments), Some(home)).await
+        node_with(config, Some(payments), Some(home), None).await
     }
 }
 

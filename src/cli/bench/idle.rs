@@ -1,4 +1,5 @@
-//! `dpay bench idle`: what a node with many seeding torrents costs while nobody wants anything of it.
+//! `dpay bench idle`: what a node with many seeding torrents costs while nobody wants anything of it,
+//! once they rest.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
