@@ -12,16 +12,20 @@ use tokio::sync::mpsc;
 
 use super::link::Link;
 use super::report::{Close, GatewayEvent};
-use super::shared::{Handle, OpenedBy, Shared};
+use super::shared::{Command, Handle, OpenedBy, Shared};
 use super::socks::{self, Login, Reply};
 use super::stream;
 use crate::clock;
-use crate::wire::frame::PROTOCOL;
+use crate::units::InfoHash;
+use crate::wire::frame::{Handshake, PROTOCOL};
 
 /// Greeting, dialling and handshake may each take so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Inbound connections that have not shaken hands yet, at most.
 const MAX_STRANGERS: usize = 256;
+/// How long a connection that our engine hung up may go on settling when it dials the same peer again,
+/// in milliseconds.
+const SETTLE_MS: u64 = 3_000;
 /// A pause after the system refused to accept, out of file descriptors for example.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 
@@ -82,6 +86,9 @@ async fn let_out(
         tokio::io::copy_bidirectional(&mut client, &mut target).await?;
         return Ok(());
     }
+    if let Some(info_hash) = handshake_of(&client).await {
+        outlive_old(&shared, address, info_hash).await;
+    }
     carry(shared, OpenedBy::Us, address, target, Some(client)).await;
     Ok(())
 }
@@ -120,6 +127,19 @@ async fn opens_with_handshake(client: &TcpStream, target: &TcpStream) -> io::Res
     }
 }
 
+/// Our engine dials a peer again: it has hung up an earlier connection to it, which may still stand to
+/// settle payments. The peer would refuse this one as a second, and the engine try again a minute later.
+/// So the earlier one has a moment to end, and is ended then; what it left open is resumed here.
+async fn outlive_old(shared: &Shared, address: SocketAddr, info_hash: InfoHash) {
+    let began = clock::now();
+    while let Some(old) = shared.dialled(address, info_hash) {
+        if clock::now().since_ms(began) >= SETTLE_MS {
+            let _ = old.send(Command::Close(Close::ByEngine));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Lets peers in, for ever.
 pub async fn serve_peers(shared: Rc<Shared>, listener: TcpListener) {
     let strangers = Rc::new(tokio::sync::Semaphore::new(MAX_STRANGERS));
@@ -138,7 +158,7 @@ pub async fn serve_peers(shared: Rc<Shared>, listener: TcpListener) {
         let (shared, strangers) = (Rc::clone(&shared), Rc::clone(&strangers));
         tokio::task::spawn_local(async move {
             let permit = strangers.acquire().await;
-            if peer.set_nodelay(true).is_err() || !has_handshake(&peer).await {
+            if peer.set_nodelay(true).is_err() || handshake_of(&peer).await.is_none() {
                 return;
             }
             drop(permit);
@@ -147,8 +167,8 @@ pub async fn serve_peers(shared: Rc<Shared>, listener: TcpListener) {
     }
 }
 
-/// Waits until a peer has sent its whole handshake, without taking it.
-async fn has_handshake(peer: &TcpStream) -> bool {
+/// Waits until a peer has sent its whole handshake, without taking it; says of which torrent.
+async fn handshake_of(peer: &TcpStream) -> Option<InfoHash> {
     let wait = async {
         let mut head = [0u8; crate::wire::frame::HANDSHAKE_BYTES];
         loop {
@@ -156,15 +176,16 @@ async fn has_handshake(peer: &TcpStream) -> bool {
             let seen = peer.peek(&mut head).await?;
             let name = seen.min(PROTOCOL.len());
             if seen == 0 || head[..name] != PROTOCOL[..name] {
-                return Ok(false);
+                return Ok(None);
             }
             if seen == head.len() {
-                return Ok(true);
+                let shaken = Handshake::decode(&head).ok();
+                return Ok(shaken.map(|handshake| handshake.info_hash));
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    patient(wait).await.unwrap_or(false)
+    patient(wait).await.ok().flatten()
 }
 
 /// A connection from its first byte to its last. Without `engine`, our engine is dialled once the

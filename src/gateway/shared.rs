@@ -263,6 +263,23 @@ impl Shared {
         Ok(())
     }
 
+    /// The connection that our engine opened to a peer for a torrent.
+    pub fn dialled(
+        &self,
+        address: SocketAddr,
+        info_hash: InfoHash,
+    ) -> Option<mpsc::UnboundedSender<Command>> {
+        let connections = self.connections.borrow();
+        let is_it = |handle: &&Handle| {
+            let snapshot = handle.snapshot.borrow();
+            handle.opened_by == OpenedBy::Us
+                && snapshot.address == Some(address)
+                && snapshot.info_hash == Some(info_hash)
+        };
+        let found = connections.values().find(is_it);
+        found.map(|handle| handle.commands.clone())
+    }
+
     /// Whether a standing connection gives way to a new one of the same peer.
     fn gives_way(&self, now: UnixMs, old: &Handle, new: OpenedBy, peer_id: PeerId) -> bool {
         if old.lingers.get() || now.since_ms(old.heard_at.get()) >= STALE_MS {

@@ -70,3 +70,30 @@ async fn a_channel_without_its_payer_is_kept_and_closed_when_its_payee_stops() {
     within(40, seeder.gateway.close_all(Duration::from_secs(30))).await;
     assert_eq!(open_at(&wallet).await, 0, "closed and put");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_dialled_again_while_its_channel_is_settled_is_there_at_once() {
+    let world = World::new().await;
+    let seeder = world.node(0).await;
+    let leecher = world.node(200_000).await;
+    let wallet = leecher.wallet.clone().expect("a wallet");
+    wallet.buy(Units(1024)).await.expect("buys");
+    let metainfo = make(seeder.dir.path(), "file.bin", 256, 200_000_000);
+    seeder.add(&metainfo, &[], FreePolicy::Off).await;
+    let peers = [seeder.gateway.listen_addr()];
+    let handle = leecher.add(&metainfo, &peers, FreePolicy::On).await;
+    // In every state that a channel goes through: offered, proposed, open, accepted.
+    for after_ms in [0, 5, 20, 60, 120, 250, 500, 1_000] {
+        let is_connected = async {
+            while handle.progress().peers_live == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // librqbit would try again after ten seconds, then after a minute.
+        within(6, is_connected).await;
+        tokio::time::sleep(Duration::from_millis(after_ms)).await;
+        handle.pause().await.expect("pauses");
+        handle.resume().await.expect("resumes");
+    }
+    within(60, handle.wait_finished()).await.expect("finishes");
+}
