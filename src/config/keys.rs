@@ -168,7 +168,7 @@ pub const KEYS: &[Key] = &[
         Kind::Units,
         "How many units are bought then",
     ),
-    at_start(
+    key(
         "rules.redeem_from",
         Kind::Units,
         "So many earned units and change are kept to pay with, and what is beyond is redeemed (unless set: 1024)",

@@ -194,10 +194,7 @@ impl Session {
             },
             min_answers: options.min_answers,
             payee_keys: PAYEE_KEYS,
-            keep: settings
-                .rules
-                .redeem_from
-                .map_or_else(Rules::default, |keep| Rules { keep }),
+            keep: redeem_rules(&settings),
             piece_memory_bytes: u64::from(settings.node.piece_memory_mib) << 20,
             resume_dir: Some(options.home.join("resume")),
             cheat: None,
@@ -452,6 +449,12 @@ impl Session {
         });
         Ok(self.play_view())
     }
+}
+
+/// What is redeemed by itself.
+pub(super) fn redeem_rules(settings: &crate::config::Settings) -> Rules {
+    let keep = settings.rules.redeem_from;
+    keep.map_or_else(Rules::default, |keep| Rules { keep })
 }
 
 /// A passphrase as given: none, or text that is not empty.

@@ -202,6 +202,9 @@ impl Session {
                 run.restart_total_budget().await;
             }
             run.hold_budgets(after).await;
+            if before.rules.redeem_from != after.rules.redeem_from {
+                run.apply_redeem_rule(after).await;
+            }
         }
         if before.broker.url != after.broker.url || self.has_failed() {
             self.restart();

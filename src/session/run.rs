@@ -140,6 +140,14 @@ impl Running {
             .set_limits(limits.download_bytes_per_s, limits.upload_bytes_per_s);
     }
 
+    /// Has the wallet redeem by the rule of the settings.
+    pub async fn apply_redeem_rule(&self, settings: &Settings) {
+        let rules = super::life::redeem_rules(settings);
+        if let Err(error) = self.node.wallet.redeem_by(rules).await {
+            tracing::warn!("the wallet was not told what to redeem by itself: {error}");
+        }
+    }
+
     /// Starts the torrents that were not paused, and the tasks of a running node.
     pub fn begin(self: &Arc<Self>, session: &Session) {
         let (run, session) = (Arc::clone(self), session.clone());

@@ -1,5 +1,7 @@
 //! What a download needs and loses in the middle: the DHT, and a clock that is right.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::relay::Relay;
@@ -43,6 +45,12 @@ async fn all_is_back(world: &TestWorld, deposited: u64) {
     audit(world).await;
 }
 
+/// How long the DHT stays away once the download is done: `DPAY_DHT_GONE_S` seconds, or not longer.
+fn gone() -> Duration {
+    let seconds = std::env::var("DPAY_DHT_GONE_S").map_or(0, |s| s.parse().expect("seconds"));
+    Duration::from_secs(seconds)
+}
+
 #[tokio::test]
 async fn a_dht_that_goes_in_the_middle_stops_no_download_and_keeps_no_unit() {
     let mut world = world().await;
@@ -68,6 +76,7 @@ async fn a_dht_that_goes_in_the_middle_stops_no_download_and_keeps_no_unit() {
     same(&t.payload, &out.join(&t.name));
     let paid = units(&done, "units_paid");
     assert!(paid > 0, "{done}");
+    tokio::time::sleep(gone()).await;
     assert_eq!(seeder.stop(LONG).await.expect("ends"), 0);
     let stopped = seeder.last("stopped").expect("says so");
     assert_eq!(units(stopped, "units_earned"), paid, "{stopped}");

@@ -4,6 +4,7 @@ use dpay::cashier::wallet::SpentCheck;
 use dpay::channel::NoReserve;
 use dpay::record::Path;
 use dpay::units::Units;
+use dpay::wallet::keeping::Rules;
 use dpay::wallet::{JournalKind, LockReason};
 use dpay::wire::message::RefuseReason;
 
@@ -143,8 +144,14 @@ async fn redeem_and_count(house: &House, payer: Person, mut payee: Person) {
     payee.restart().await;
     let nothing = payee.wallet().redeem_all().await.expect("answered");
     assert_eq!(nothing.credited, Units(0));
+    // Change, by a rule that is set while the wallet is open, a day later.
+    dpay::clock::shift(24 * 3600 + 60);
+    let rules = Rules { keep: Units::ZERO };
+    payer.wallet().redeem_by(rules).await.expect("open");
+    let redeemed = payer.until("redeemed", |b| b.books.redeemed == Units(39));
+    redeemed.await;
     let rest = payer.wallet().redeem_all().await.expect("answered");
-    assert_eq!((rest.earned, rest.change), (Units(0), Units(39)));
+    assert_eq!((rest.earned, rest.change), (Units(0), Units(0)));
     assert_eq!(rest.refused, []);
     let balance = payer.balance().await;
     assert_eq!(balance.held, Units(0));

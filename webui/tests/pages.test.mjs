@@ -262,6 +262,28 @@ test('a torrent has limits on its speed: set in the dialog, and held', { timeout
   await api(`/torrents/${play.info_hash}/terms`, { upload_bytes_per_s: 0 }, 'PATCH');
 });
 
+test('a disk that is full is told where one looks, and the download goes on once there is room', { timeout: 180_000 }, async () => {
+  const gift = await world.payload('gift.bin', 4 << 20);
+  const giver = await world.seeder('giver', gift, 0);
+  await world.wallet('cramped', 0);
+  const cramped = await world.nodeOnSmallDisk('cramped', 6, '--broker', world.brokerUrl);
+  const made = await context(browser);
+  const visitor = await made.newPage();
+  await visitor.goto(cramped.login_url);
+  await visitor.getByRole('link', { name: 'Torrents', exact: true }).click();
+  await world.ask('cramped', cramped.url, '/torrents', { source: { file: await world.torrentBase64(gift) }, peers: [giver.listen], confirmed: true });
+  const line = visitor.getByRole('row').filter({ hasText: 'gift.bin' });
+  await line.getByText(/No space left/).waitFor({ timeout: 60_000 });
+  await line.getByText(/resume/).waitFor();
+  await accessible(visitor, 'a torrent that failed');
+  await cramped.makeRoom();
+  await line.click();
+  await visitor.getByRole('button', { name: 'Resume' }).first().click();
+  await line.getByText('seeding', { exact: false }).waitFor({ timeout: 60_000 });
+  await made.close();
+  await Promise.all([cramped.part.stop(), giver.part.stop()]);
+});
+
 test('trackers say how they are, and files are checked anew', { timeout: 120_000 }, async () => {
   const tracker = createServer((_, answer) => answer.end('d8:intervali60e5:peers0:e'));
   await new Promise((listens) => tracker.listen(0, '127.0.0.1', listens));

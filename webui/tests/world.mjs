@@ -14,12 +14,14 @@ const run = promisify(execFile);
 
 /** A child that prints JSON lines and stops when its standard input closes. */
 export class Part {
-  constructor(args) {
+  /** `within`: the command, and its first arguments, that runs the program. */
+  constructor(args, within = []) {
     this.args = args;
     this.seen = [];
     this.waiting = [];
     this.errors = '';
-    this.child = spawn(binary, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    const [command, ...rest] = [...within, binary, ...args];
+    this.child = spawn(command, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
     this.ended = new Promise((resolve) => this.child.once('exit', resolve));
     this.child.stderr.on('data', (data) => (this.errors = (this.errors + data).slice(-8000)));
     createInterface({ input: this.child.stdout }).on('line', (line) => {
@@ -98,8 +100,8 @@ export class World {
     return path.join(this.dir, name);
   }
 
-  start(args) {
-    const part = new Part(args);
+  start(args, within) {
+    const part = new Part(args, within);
     this.parts.push(part);
     return part;
   }
@@ -179,10 +181,28 @@ export class World {
     return answer.json();
   }
 
+  #node(name, extra, within) {
+    return this.start(['node', '--web', '127.0.0.1:0', '--downloads', path.join(this.dir, `${name}-downloads`), '--with-parent', ...this.global(name), ...extra], within);
+  }
+
   /** The node whose page is driven. */
   async node(name, ...extra) {
-    const part = this.start(['node', '--web', '127.0.0.1:0', '--downloads', path.join(this.dir, `${name}-downloads`), '--with-parent', ...this.global(name), ...extra]);
+    const part = this.#node(name, extra);
     return { part, ...(await part.event('ready')) };
+  }
+
+  /**
+   * A node whose downloads go to a disk of so many MiB of its own, but for the last of which it is full. `makeRoom` empties it.
+   */
+  async nodeOnSmallDisk(name, mib, ...extra) {
+    const disk = path.join(this.dir, `${name}-downloads`);
+    await mkdir(disk, { recursive: true });
+    const filler = path.join(disk, 'filler');
+    // In a mount namespace of its own, where an ordinary user may mount.
+    const script = `mount -t tmpfs -o size=${mib}m tmpfs "$0" && head -c ${mib - 1}M /dev/zero > "$0/filler" && exec "$@"`;
+    const part = this.#node(name, extra, ['unshare', '--map-root-user', '--mount', 'sh', '-c', script, disk]);
+    const ready = await part.event('ready');
+    return { part, ...ready, makeRoom: () => rm(`/proc/${part.child.pid}/root${filler}`) };
   }
 
   async end() {

@@ -85,6 +85,8 @@ pub(super) enum Keep {
     Done(Done, oneshot::Sender<Result<bool, CashierError>>),
     Meet(oneshot::Sender<Result<(), CashierError>>),
     Present(oneshot::Sender<Result<PresentReport, CashierError>>),
+    /// What is redeemed without being asked for from now on.
+    By(Rules, oneshot::Sender<()>),
     RedeemDue(Rules, oneshot::Sender<Result<RedeemReport, CashierError>>),
     Receipts(String, oneshot::Sender<Result<Vec<Receipt>, CashierError>>),
 }

@@ -367,6 +367,14 @@ impl WalletHandle {
         self.ask(|reply| Ask::Keep(Keep::Present(reply))).await?
     }
 
+    /// Redeems by itself what `rules` say, from now on.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn redeem_by(&self, rules: Rules) -> Result<(), CashierError> {
+        self.ask(|reply| Ask::Keep(Keep::By(rules, reply))).await
+    }
+
     /// Redeems at once what `rules` say is to be redeemed.
     ///
     /// # Errors

@@ -79,6 +79,12 @@ impl Purse {
             }
             Keep::Meet(reply) => self.park(Parked::Meet(reply)).await,
             Keep::Present(reply) => self.park(Parked::Present(reply)).await,
+            Keep::By(rules, reply) => {
+                self.config.keep = Some(rules);
+                // Looked at by the new rule at once.
+                self.keeping.looked = UnixMs(0);
+                give(reply, ());
+            }
             Keep::RedeemDue(rules, reply) => self.park(Parked::RedeemDue(rules, reply)).await,
         }
     }

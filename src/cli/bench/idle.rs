@@ -11,6 +11,7 @@ use crate::cli::demo::TempDir;
 use crate::cli::node::{process_cpu_ms, process_kib};
 use crate::cli::world::{Proc, World, WorldOptions};
 use crate::cli::{EXIT_DONE, say};
+use crate::engine::RestTimes;
 use crate::http::node::client::NodeClient;
 use crate::random;
 use crate::session::view::{State, TorrentList};
@@ -32,7 +33,7 @@ pub struct IdleArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub torrents: u32,
     /// Seconds to measure
-    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=7200))]
     pub seconds: u64,
     /// Print the node's process id and go on measuring until interrupted, for a profiler
     #[arg(long)]
@@ -123,8 +124,9 @@ fn make(data: &Path, n: usize) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Until two steps in a row cost about the same.
+/// Until all torrents may be at rest and two steps in a row cost about the same.
 async fn wait_for_rest(pid: &str) -> Result<()> {
+    tokio::time::sleep(RestTimes::default().after + STEP).await;
     let rest = async {
         let mut last = u64::MAX;
         loop {
