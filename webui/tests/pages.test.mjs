@@ -265,11 +265,13 @@ test('a torrent has limits on its speed: set in the dialog, and held', { timeout
 test('a disk that is full is told where one looks, and the download goes on once there is room', { timeout: 180_000 }, async () => {
   const gift = await world.payload('gift.bin', 4 << 20);
   const giver = await world.seeder('giver', gift, 0);
-  await world.wallet('cramped', 0);
+  await world.wallet('cramped', 64);
   const cramped = await world.nodeOnSmallDisk('cramped', 6, '--broker', world.brokerUrl);
   const made = await context(browser);
   const visitor = await made.newPage();
   await visitor.goto(cramped.login_url);
+  await visitor.getByText('1.00 MiB free on disk').waitFor();
+  await visitor.getByRole('button', { name: 'Put the guide away' }).click();
   await visitor.getByRole('link', { name: 'Torrents', exact: true }).click();
   await world.ask('cramped', cramped.url, '/torrents', { source: { file: await world.torrentBase64(gift) }, peers: [giver.listen], confirmed: true });
   const line = visitor.getByRole('row').filter({ hasText: 'gift.bin' });
@@ -279,7 +281,7 @@ test('a disk that is full is told where one looks, and the download goes on once
   await cramped.makeRoom();
   await line.click();
   await visitor.getByRole('button', { name: 'Resume' }).first().click();
-  await line.getByText('seeding', { exact: false }).waitFor({ timeout: 60_000 });
+  await line.getByText('Seeding').first().waitFor({ timeout: 60_000 });
   await made.close();
   await Promise.all([cramped.part.stop(), giver.part.stop()]);
 });
