@@ -1,8 +1,10 @@
 //! Choosing files, streaming one, limits on speed.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::num::NonZeroU32;
 
+use librqbit::ManagedTorrentState;
 use tokio::io::{AsyncRead, AsyncSeek};
 
 use super::handle::Handle;
@@ -31,6 +33,8 @@ pub struct Brief {
     pub peers_live: u32,
     /// Peers ever heard of since the torrent was last started.
     pub peers_seen: u32,
+    /// What the system refused, where that is why it failed.
+    pub refused: Option<ErrorKind>,
 }
 
 impl Handle {
@@ -45,6 +49,7 @@ impl Handle {
             upload_bytes_per_s: 0,
             peers_live: 0,
             peers_seen: 0,
+            refused: None,
         };
         let ready = match self.ready() {
             Ok(ready) => ready,
@@ -56,6 +61,13 @@ impl Handle {
         };
         let stats = ready.managed.stats();
         brief.state = self.state_of(&ready, &stats);
+        brief.refused = ready.managed.with_state(|state| match state {
+            ManagedTorrentState::Error(error) => error
+                .chain()
+                .find_map(|cause| cause.downcast_ref::<std::io::Error>())
+                .map(std::io::Error::kind),
+            _ => None,
+        });
         brief.bytes_have = stats.progress_bytes;
         brief.bytes_wanted = stats.total_bytes;
         if let Some(live) = stats.live {

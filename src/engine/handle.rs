@@ -195,9 +195,14 @@ impl Handle {
     pub(super) fn state_of(&self, ready: &Ready, stats: &TorrentStats) -> TorrentState {
         match stats.state {
             TorrentStatsState::Error => {
-                // Not librqbit's text, which may hold a backtrace.
-                let error = self.check_running(ready).err();
-                TorrentState::Failed(error.map_or_else(String::new, |e| e.to_string()))
+                // Not librqbit's text, which may hold a backtrace. Which torrent, is known here.
+                TorrentState::Failed(match self.check_running(ready) {
+                    Err(EngineError::Stopped { reason, .. }) => {
+                        format!("{reason}; mend it and resume the torrent")
+                    }
+                    Err(error) => error.to_string(),
+                    Ok(()) => String::new(),
+                })
             }
             TorrentStatsState::Paused if self.rest.is_resting() => TorrentState::Seeding,
             TorrentStatsState::Paused | TorrentStatsState::Initializing { paused: true } => {
@@ -329,9 +334,16 @@ impl Handle {
     }
 
     pub(super) fn stopped(&self, error: &anyhow::Error) -> EngineError {
+        // What is to be mended first, where it happened behind.
+        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let reason = match causes.split_last() {
+            Some((cause, [])) => cause.clone(),
+            Some((cause, wheres)) => format!("{cause} ({})", wheres.join(": ")),
+            None => String::new(),
+        };
         EngineError::Stopped {
             info_hash: self.info_hash,
-            reason: format!("{error:#}"),
+            reason,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Once a second: what moved since, the rows of torrents, pulses, budgets, and what to tell of it.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -329,6 +330,7 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
     row.have_bytes = brief.bytes_have;
     if let TorrentState::Failed(error) = &brief.state {
         row.error = Some(error.clone());
+        row.waits = brief.refused.and_then(what_to_mend);
     }
     let wanted = entry.saved.wanted_bytes;
     if brief.state == TorrentState::Seeding && state == State::Seeding && row.completed.is_none() {
@@ -344,6 +346,23 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
     row.units_paid = entry.units_paid;
     row.units_earned = entry.units_earned;
     row
+}
+
+/// What a person mends when the system refused something.
+fn what_to_mend(refused: ErrorKind) -> Option<Saying> {
+    let (code, text) = match refused {
+        ErrorKind::StorageFull => ("disk_full", "the disk is full: make room, then resume"),
+        ErrorKind::PermissionDenied => (
+            "not_permitted",
+            "its files may not be written: let the node write to its folder, then resume",
+        ),
+        ErrorKind::NotFound => (
+            "file_gone",
+            "a file is gone: put it back, or check the files and download it anew",
+        ),
+        _ => return None,
+    };
+    Some(Saying::new(code, text, &[]))
 }
 
 fn state_of(entry: &Entry, state: &TorrentState) -> State {
