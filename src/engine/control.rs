@@ -113,6 +113,7 @@ impl Handle {
     /// As [`Handle::choose_files`].
     pub async fn stream(&self, file: usize) -> Result<Box<dyn FileBytes>, EngineError> {
         let (_, ready) = self.parts()?;
+        self.wake().await;
         let stream = ready.managed.clone().stream(file).await;
         Ok(Box::new(stream.map_err(|error| self.stopped(&error))?))
     }
