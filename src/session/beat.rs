@@ -351,14 +351,14 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
 /// What a person mends when the system refused something.
 fn what_to_mend(refused: ErrorKind) -> Option<Saying> {
     let (code, text) = match refused {
-        ErrorKind::StorageFull => ("disk_full", "the disk is full: make room, then resume"),
+        ErrorKind::StorageFull => ("disk_full", "disk full: make room, then resume"),
         ErrorKind::PermissionDenied => (
             "not_permitted",
-            "its files may not be written: let the node write to its folder, then resume",
+            "may not write in its folder: allow it, then resume",
         ),
         ErrorKind::NotFound => (
             "file_gone",
-            "a file is gone: put it back, or check the files and download it anew",
+            "a file is gone: put it back, or check the files",
         ),
         _ => return None,
     };

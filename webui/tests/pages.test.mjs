@@ -275,7 +275,7 @@ test('a disk that is full is told where one looks, and the download goes on once
   await visitor.getByRole('link', { name: 'Torrents', exact: true }).click();
   await world.ask('cramped', cramped.url, '/torrents', { source: { file: await world.torrentBase64(gift) }, peers: [giver.listen], confirmed: true });
   const line = visitor.getByRole('row').filter({ hasText: 'gift.bin' });
-  const told = line.getByText('the disk is full: make room, then resume');
+  const told = line.getByText('disk full: make room, then resume');
   await told.waitFor({ timeout: 60_000 });
   const isWhole = (element) => element.scrollWidth <= element.clientWidth;
   assert.ok(await told.evaluate(isWhole), 'what to do is cut off');
