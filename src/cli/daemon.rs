@@ -11,7 +11,7 @@ use super::play::LoopbackPlayer;
 use super::stop::Stop;
 use super::wallet::PassphraseSource;
 use crate::cashier::wallet::home;
-use crate::config::Global;
+use crate::config::{Global, prepare_folder};
 use crate::http::node::NodeServer;
 use crate::session::log::LogBook;
 use crate::session::{Options, Session};
@@ -71,17 +71,21 @@ pub async fn serve(
         true => PassphraseSource::choose(global.passphrase_file.clone()).given()?,
         false => None,
     };
+    let downloads = args.downloads.as_deref();
+    let downloads = downloads.map(std::path::absolute).transpose()?;
+    if let Some(folder) = &downloads {
+        prepare_folder(folder).with_context(|| {
+            let folder = folder.display();
+            format!("downloads cannot go to {folder}; choose another folder, or let the node write there")
+        })?;
+    }
     let session = Session::start(Options {
         home: home.to_path_buf(),
         passphrase,
         listen: global.listen,
         bootstrap: global.dht_bootstrap.clone(),
         broker_url: global.broker.clone(),
-        downloads: args
-            .downloads
-            .as_deref()
-            .map(std::path::absolute)
-            .transpose()?,
+        downloads,
         min_answers: global.dht_min_answers,
         book: book.clone(),
         player: Some(Arc::new(LoopbackPlayer::default())),

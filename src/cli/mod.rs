@@ -177,7 +177,7 @@ async fn run(cli: Cli, book: LogBook) -> Result<u8> {
         Command::Broker(command) => run_broker(command, &global).await,
         Command::VerifyProof(args) => verify_proof::run(&args, global.json),
         Command::Bench(command) => bench::run(command, &global).await,
-        Command::Service(args) => Ok(service::unit(args)),
+        Command::Service(args) => service::unit(args, &global),
         Command::Completions(args) => Ok(service::completions(args)),
         Command::Man(args) => service::man(&args),
         Command::DhtNode => dht_node::run(&global).await,

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::config::Global;
 use crate::http::node::client::NodeClient;
 use crate::session::view::{
-    Action, ActionRequest, ActionResult, AddRequest, Added, Done, FileChoice, FileRow, LoginCode,
-    Source, TermsChange, TorrentList, TorrentRow,
+    Action, ActionRequest, ActionResult, AddRequest, Added, Done, Estimate, FileChoice, FileRow,
+    LoginCode, Source, State, TermsChange, TorrentList, TorrentRow,
 };
 use crate::torrent::printable;
 use crate::units::{InfoHash, PricePerGib, Units};
@@ -169,16 +169,69 @@ pub async fn add(args: AddArgs, global: &Global) -> Result<u8> {
             peers: args.peers.clone(),
         };
         let added: Added = node.change(Method::POST, "/torrents", &request).await?;
-        super::say(global.json, &serde_json::to_value(&added)?, || {
+        let asks = asks(&node, &args, &added).await?;
+        let mut line = serde_json::to_value(&added)?;
+        line["asks"] = json!(asks);
+        super::say(global.json, &line, || {
             let how = if added.already {
                 "is there already"
             } else {
                 "added"
             };
-            format!("{how}: {} ({})", printable(&added.name), added.info_hash)
+            let asks =
+                asks.map_or_else(String::new, |asks| format!("; {}", question(&asks, &added)));
+            format!(
+                "{how}: {} ({}){asks}",
+                printable(&added.name),
+                added.info_hash
+            )
         });
     }
     Ok(super::EXIT_DONE)
+}
+
+/// What it may cost, where it waits for a yes. One that was there already gets the answer that was given.
+async fn asks(node: &NodeClient, args: &AddArgs, added: &Added) -> Result<Option<Estimate>> {
+    let hash = added.info_hash;
+    let is_asking = async || {
+        let rows = rows(node).await?;
+        let mut rows = rows.iter();
+        Ok::<_, anyhow::Error>(rows.any(|r| r.info_hash == hash && r.state == State::Asking))
+    };
+    if !is_asking().await? {
+        return Ok(None);
+    }
+    let answer = match (args.yes, args.free_only) {
+        (_, true) => Some(Action::FreeOnly),
+        (true, false) => Some(Action::Confirm),
+        (false, false) => None,
+    };
+    if let Some(action) = answer.filter(|_| added.already) {
+        let request = ActionRequest {
+            action,
+            info_hashes: vec![hash],
+        };
+        let result: ActionResult = node
+            .change(Method::POST, "/torrents/actions", &request)
+            .await?;
+        if let Some(failure) = result.failed.first() {
+            bail!("{}", failure.problem);
+        }
+        return Ok(None);
+    }
+    Ok(Some(node.get(&format!("/torrents/{hash}/estimate")).await?))
+}
+
+fn question(asks: &Estimate, added: &Added) -> String {
+    let expected = asks.expected_units.map_or_else(
+        || "no price is known yet".to_owned(),
+        |units| format!("{units} units are expected"),
+    );
+    format!(
+        "it waits for a yes: {expected}, {} at your highest price. Say yes with: dpay add --yes {}; or take from free \
+         peers only with --free-only",
+        asks.most_units, added.info_hash
+    )
 }
 
 async fn rows(node: &NodeClient) -> Result<Vec<TorrentRow>> {

@@ -73,7 +73,7 @@ pub async fn run(args: ReportArgs, global: &Global) -> Result<u8> {
             };
             let table = report::table(&journal, &redeemed, args.kind, args.by, range)?;
             if args.csv {
-                print!("{}", report::csv(&table, str::to_owned, |_| None));
+                print!("{}", report::csv(&table, str::to_owned, |_| None, None));
                 return Ok(super::EXIT_DONE);
             }
             let balance = reader.balance().await?;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 
+use crate::config::Global;
+
 /// Unit of a node, for a user's own systemd.
 const NODE_UNIT: &str = include_str!("../../docs/dpay-node.service");
 /// Unit of a broker, for the system's.
@@ -43,16 +45,26 @@ pub struct ManArgs {
     pub folder: PathBuf,
 }
 
-/// Prints a unit.
-pub fn unit(args: ServiceArgs) -> u8 {
-    print!(
-        "{}",
-        match args.unit {
-            Unit::Node => NODE_UNIT,
-            Unit::Broker => BROKER_UNIT,
+/// Prints a unit; a node's for the home that is named.
+///
+/// # Errors
+/// A home that has no absolute path.
+pub fn unit(args: ServiceArgs, global: &Global) -> Result<u8> {
+    let unit = match (args.unit, &global.home) {
+        (Unit::Node, Some(home)) => {
+            let home = std::path::absolute(home)?.display().to_string();
+            NODE_UNIT
+                .replace("dpay node\n", &format!("dpay node --home \"{home}\"\n"))
+                .replace(
+                    "ReadWritePaths=%h",
+                    &format!("ReadWritePaths=%h \"-{home}\""),
+                )
         }
-    );
-    super::EXIT_DONE
+        (Unit::Node, None) => NODE_UNIT.to_owned(),
+        (Unit::Broker, _) => BROKER_UNIT.to_owned(),
+    };
+    print!("{unit}");
+    Ok(super::EXIT_DONE)
 }
 
 /// Prints completions.

@@ -266,11 +266,25 @@ pub fn set<'a>(
         now = serde_json::from_value(all).map_err(|error| SettingsError::Value {
             key: name.to_owned(),
             value: given.to_string(),
-            reason: error.to_string(),
+            reason: shape(name).unwrap_or_else(|| error.to_string()),
         })?;
     }
     check(&now)?;
     Ok(now)
+}
+
+/// What a value of this setting looks like, where that helps.
+fn shape(name: &str) -> Option<String> {
+    let form = match find(name)?.kind {
+        Kind::Bool => "give true or false",
+        Kind::Units => "give a whole number of units, or none",
+        Kind::Price => "give 16 to 65536 units per GiB",
+        Kind::Speed => "give a whole number of bytes a second, at most 4294967295, or none",
+        Kind::Number => "give a whole number",
+        Kind::Address => "give ADDRESS:PORT, as in 127.0.0.1:7979",
+        _ => return None,
+    };
+    Some(form.to_owned())
 }
 
 /// A value from the command line: JSON where it is JSON of the setting's kind, else text.

@@ -87,6 +87,18 @@ impl Global {
     }
 }
 
+/// Makes a folder where there is none, and sees whether files can be made in it.
+///
+/// # Errors
+/// What the system says where they cannot.
+pub fn prepare_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let name = format!(".dpay-{}", hex::encode(crate::random::bytes::<8>()));
+    let path = folder.join(name);
+    std::fs::File::create_new(&path)?;
+    std::fs::remove_file(path)
+}
+
 /// Writes a file anew for its owner only: whole, or not at all.
 ///
 /// # Errors

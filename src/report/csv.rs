@@ -18,11 +18,12 @@ fn cell(text: &str) -> String {
 }
 
 /// The table as CSV, a line a row and the sum last. `label` gives each key its name for people;
-/// `bytes` what was transferred under it, where that was noted.
+/// `bytes` what was transferred under it, and `total_bytes` in all, where that was noted.
 pub fn csv(
     table: &Table,
     label: impl Fn(&str) -> String,
     bytes: impl Fn(&str) -> Option<u64>,
+    total_bytes: Option<u64>,
 ) -> String {
     let head = match table.kind {
         Kind::Earnings => [
@@ -51,10 +52,10 @@ pub fn csv(
         out.push_str("\r\n");
     };
     row(head.map(str::to_owned));
-    let sum = std::iter::once((&table.total, "total".to_owned()));
-    let lines = table.lines.iter().map(|line| (line, label(&line.key)));
-    for (line, name) in lines.chain(sum) {
-        let bytes = bytes(&line.key).map_or_else(String::new, |bytes| bytes.to_string());
+    let sum = std::iter::once((&table.total, "total".to_owned(), total_bytes));
+    let lines = (table.lines.iter()).map(|line| (line, label(&line.key), bytes(&line.key)));
+    for (line, name, bytes) in lines.chain(sum) {
+        let bytes = bytes.map_or_else(String::new, |bytes| bytes.to_string());
         row([
             cell(&line.key),
             cell(&name),
@@ -99,7 +100,7 @@ mod tests {
             ("a,b", "\"a,b\""),
             ("plain name", "plain name"),
         ] {
-            let text = csv(&table, |_| name.to_owned(), |_| None);
+            let text = csv(&table, |_| name.to_owned(), |_| None, None);
             let second = text.split("\r\n").nth(1).expect("a line");
             assert_eq!(second, format!("a,{cell},7,0,1,"), "{name}");
         }

@@ -54,7 +54,9 @@ proptest! {
                         .sum();
                     prop_assert_eq!(line.units, Units(behind), "line {}", line.key.clone());
                 }
-                let csv = csv(&table, str::to_owned, |_| None);
+                let csv = csv(&table, str::to_owned, |_| None, Some(12_345));
+                let last = csv.lines().last().expect("the sum");
+                prop_assert!(last.ends_with(",12345"), "{}", last);
                 let column = csv.lines().skip(1).filter_map(|row| row.split(',').nth(2));
                 let numbers: Vec<u64> = column.filter_map(|cell| cell.parse().ok()).collect();
                 prop_assert_eq!(numbers.iter().sum::<u64>(), 2 * sum);

@@ -124,6 +124,7 @@ impl Session {
         let paused = run.change(hash, |entry| {
             entry.saved.completed = None;
             entry.saved.have_bytes = 0;
+            entry.down_at_check = entry.saved.down_bytes;
             entry.saved.paused
         })?;
         self.wake(run, hash).await?;

@@ -426,7 +426,8 @@ impl Session {
         let day_left = spent.day(&settings, paid).left;
         let total_left = spent.total(&settings, paid).left;
         let lefts = [own_left, day_left, total_left];
-        let most = terms.max_price.due(missing);
+        let rounded = u64::from(missing > 0);
+        let most = Units(terms.max_price.due(missing).0.saturating_add(rounded));
         let most = lefts
             .iter()
             .flatten()

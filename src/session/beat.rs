@@ -76,7 +76,14 @@ impl Session {
         }
         run.turn_day(&self.settings(), clock::now().day()).await;
         self.keep_budgets(run, was_stopped).await;
-        self.pulse(pulse);
+        let moved = std::mem::take(&mut *lock(&run.moved));
+        self.pulse(Pulse {
+            down_bytes_per_s: moved.down,
+            up_bytes_per_s: moved.up,
+            units_paid_per_s: moved.paid,
+            units_earned_per_s: moved.earned,
+            ..pulse
+        });
         if beats.is_multiple_of(SAVE_EVERY) {
             run.save();
         }
@@ -89,7 +96,7 @@ impl Session {
         self.look_at_wallet(run).await;
     }
 
-    /// Adds up what went through the gateway since the last look.
+    /// Adds up what went through the gateway since the last look; the pulse has who is there.
     async fn measure(&self, run: &Running) -> Pulse {
         let _one = run.measuring.lock().await;
         let snapshots = run.node.gateway.snapshot().await;
@@ -104,10 +111,6 @@ impl Session {
                 pulse.peers += 1;
             }
             let moved = run.account(&snapshot);
-            pulse.down_bytes_per_s += moved.down;
-            pulse.up_bytes_per_s += moved.up;
-            add(&mut pulse.units_paid_per_s, moved.paid);
-            add(&mut pulse.units_earned_per_s, moved.earned);
             let seen = SeenPeer {
                 down_bytes_per_s: moved.down,
                 up_bytes_per_s: moved.up,
@@ -141,7 +144,7 @@ impl Session {
             if row.completed.is_some() && entry.saved.completed.is_none() {
                 entry.saved.completed = row.completed;
                 entry.unsaved = true;
-                if entry.saved.down_bytes > 0 {
+                if entry.saved.down_bytes > entry.down_at_check {
                     finished.push((*hash, entry.saved.name.clone()));
                 }
             }
@@ -233,12 +236,21 @@ pub(super) struct Moved {
     earned: Units,
 }
 
+impl Moved {
+    fn add(&mut self, more: Moved) {
+        self.down = self.down.saturating_add(more.down);
+        self.up = self.up.saturating_add(more.up);
+        add(&mut self.paid, more.paid);
+        add(&mut self.earned, more.earned);
+    }
+}
+
 fn add(sum: &mut Units, units: Units) {
     *sum = sum.checked_add(units).unwrap_or(*sum);
 }
 
 impl Running {
-    /// Adds what moved on a connection since it was last seen to its torrent.
+    /// Adds what moved on a connection since it was last seen to its torrent, and to the next pulse.
     pub(super) fn account(&self, snapshot: &PeerSnapshot) -> Moved {
         let peers = lock(&self.peers);
         let last = peers.get(&snapshot.connection).map(|seen| &seen.snapshot);
@@ -251,6 +263,7 @@ impl Running {
             earned: snapshot.earned.saturating_sub(last.earned),
         };
         drop(peers);
+        lock(&self.moved).add(moved);
         let Some(hash) = snapshot.info_hash else {
             return moved;
         };

@@ -185,7 +185,7 @@ impl Session {
         let sum = Some(bytes.values().sum());
         let broker = self.broker().await;
         let balance = lock(&run.balance).clone();
-        let held = balance.earned.checked_add(balance.earning);
+        let held = balance.earned_in_all().checked_add(balance.earning);
         Ok(Report {
             kind,
             by,
@@ -214,11 +214,9 @@ impl Session {
         let range = Range::parse(since, until).map_err(|error| report_problem(&error))?;
         let table = self.table(&run, kind, by, range).await?;
         let bytes = lock(&run.traffic).by_key(kind, by, range);
-        let of_key = |key: &str| match key {
-            "" if by != By::Torrent => Some(bytes.values().sum()),
-            key => Some(bytes.get(key).copied().unwrap_or(0)),
-        };
-        Ok(report::csv(&table, |key| run.label(by, key), of_key))
+        let of_key = |key: &str| Some(bytes.get(key).copied().unwrap_or(0));
+        let total = Some(bytes.values().sum());
+        Ok(report::csv(&table, |key| run.label(by, key), of_key, total))
     }
 
     /// The receipts behind a line of a report, newest first.

@@ -77,6 +77,8 @@ pub(super) struct Entry {
     pub unsaved: bool,
     /// The budget that was told to be used up: once for each.
     pub told_budget: Option<Units>,
+    /// Payload ever received when its files were last asked to be checked.
+    pub down_at_check: u64,
     /// Prices that peers have offered, by address.
     pub prices: Vec<super::view::SeenPrice>,
 }
@@ -94,6 +96,7 @@ impl Entry {
             row,
             unsaved: false,
             told_budget: None,
+            down_at_check: 0,
             prices: Vec::new(),
         }
     }

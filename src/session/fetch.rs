@@ -101,7 +101,8 @@ async fn fetch(text: &str) -> Result<Vec<u8>, Problem> {
         )
     })?;
     let failed = |error: String| {
-        bad(
+        Problem::new(
+            ProblemCode::NotFound,
             format!("{shown} could not be fetched: {error}"),
             "check the address, or save the file and add it",
         )

@@ -37,7 +37,7 @@ pub use details::Content;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::Value;
@@ -182,6 +182,14 @@ impl Session {
             .iter()
             .map(|(key, value)| (key.as_str(), value.clone()));
         let after = keys::set(&before, changes).map_err(|error| setting_problem(&error))?;
+        for (folder, was) in [
+            (&after.folders.downloads, &before.folders.downloads),
+            (&after.folders.watch, &before.folders.watch),
+        ] {
+            if let Some(folder) = folder.as_ref().filter(|_| folder != was) {
+                usable(folder)?;
+            }
+        }
         after
             .write(&self.inner.options.home)
             .map_err(|error| setting_problem(&error))?;
@@ -257,6 +265,17 @@ impl Session {
     }
 }
 
+/// Whether files can be made in a folder.
+fn usable(folder: &Path) -> Result<(), Problem> {
+    crate::config::prepare_folder(folder).map_err(|error| {
+        Problem::new(
+            ProblemCode::Disk,
+            format!("{} cannot be written: {error}", folder.display()),
+            "choose another folder, or let the node write there",
+        )
+    })
+}
+
 fn setting_problem(error: &SettingsError) -> Problem {
     match error {
         SettingsError::Io { .. } => Problem::new(
@@ -267,7 +286,7 @@ fn setting_problem(error: &SettingsError) -> Problem {
         _ => Problem::new(
             ProblemCode::BadSetting,
             error.to_string(),
-            "nothing was changed",
+            "give another value: nothing was changed",
         ),
     }
 }

@@ -8,6 +8,7 @@ use super::view::{
     WordsTry,
 };
 use super::{Session, lock};
+use crate::cashier::wallet::door::DoorError;
 use crate::cashier::wallet::{CashierError, HomeError, home};
 use crate::coin::Seed;
 use crate::http::client::BrokerClient;
@@ -23,6 +24,10 @@ pub(super) fn problem(error: &CashierError) -> Problem {
         CashierError::Home(error) => return home_problem(error),
         CashierError::Words(_) => (ProblemCode::BadWords, "check the words and their order"),
         CashierError::NoBroker => (ProblemCode::Broker, "name a broker"),
+        CashierError::Broker(DoorError::Refused(_)) => (
+            ProblemCode::Money,
+            "see what the account has: its operator takes deposits to it",
+        ),
         CashierError::Broker(_) | CashierError::Wallet(WalletError::BrokerChanged { .. }) => (
             ProblemCode::Broker,
             "see the broker's page, or try again later",
@@ -62,18 +67,13 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
             .account
             .map_or_else(String::new, |account| account.to_string()),
         has_passphrase,
-        available: balance.available,
+        available: balance.coins_in_all(),
         is_low: false,
-        in_flight: sum(&[
-            balance.reserved,
-            balance.ordered,
-            balance.redeeming,
-            balance.unread,
-        ]),
+        in_flight: sum(&[balance.reserved, balance.ordered, balance.redeeming]),
         locked: balance.locked,
         locked_in: balance.locked_in.iter().map(locked).collect(),
-        earned: balance.earned,
-        change: balance.change,
+        earned: balance.earned_in_all(),
+        change: sum(&[balance.change, balance.unread_change]),
         earning: balance.earning,
         pending: balance.pending,
         pending_until: balance.pending_until,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
+use super::beat::Moved;
 use super::budget::SpentBook;
 use super::entry::{Entry, Shelf, node_terms};
 use super::traffic::Traffic;
@@ -39,6 +40,8 @@ pub(super) struct Running {
     pub dht_nodes: Mutex<Option<u32>>,
     /// Held while what moved is added up, so that nothing is counted twice.
     pub measuring: tokio::sync::Mutex<()>,
+    /// What moved since the last pulse.
+    pub moved: Mutex<Moved>,
     /// Ends the tasks.
     pub over: CancellationToken,
 }
@@ -76,6 +79,7 @@ impl Running {
             told_budget: Mutex::default(),
             dht_nodes: Mutex::default(),
             measuring: tokio::sync::Mutex::new(()),
+            moved: Mutex::default(),
             over: CancellationToken::new(),
             node,
             home,

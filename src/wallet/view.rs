@@ -108,6 +108,10 @@ pub struct Balance {
     pub reserved: Units,
     /// From an earlier run, with slots that were not read since: not spent or redeemed before that.
     pub unread: Units,
+    /// The part of `unread` that are shares of closed channels.
+    pub unread_earned: Units,
+    /// The part of `unread` that closes left of our coins.
+    pub unread_change: Units,
     /// In holdings whose slot holds what this wallet does not know. Not money before that is cleared.
     pub frozen: Units,
     /// Each of these holdings.
@@ -170,6 +174,21 @@ impl Balance {
         sum.unwrap_or(self.available)
     }
 
+    /// Shares of closed channels, those of an earlier run too.
+    #[must_use]
+    pub fn earned_in_all(&self) -> Units {
+        let sum = self.earned.checked_add(self.unread_earned);
+        sum.unwrap_or(self.earned)
+    }
+
+    /// Coins, those of an earlier run too.
+    #[must_use]
+    pub fn coins_in_all(&self) -> Units {
+        let not_coins = self.unread_earned.checked_add(self.unread_change);
+        let coins = self.unread.saturating_sub(not_coins.unwrap_or(self.unread));
+        self.available.checked_add(coins).unwrap_or(self.available)
+    }
+
     /// The balance that `rows` show at `now`, without what only the broker knows.
     #[must_use]
     pub fn of(rows: &Rows, now: UnixMs) -> Balance {
@@ -210,7 +229,14 @@ impl Balance {
                 (HoldingState::Available, Origin::Change) => add(&mut self.change, value),
                 (HoldingState::Available, Origin::Earned) => add(&mut self.earned, value),
                 (HoldingState::Reserved { .. }, _) => add(&mut self.reserved, value),
-                (HoldingState::Unread, _) => add(&mut self.unread, value),
+                (HoldingState::Unread, origin) => {
+                    add(&mut self.unread, value);
+                    match origin {
+                        Origin::Bought => {}
+                        Origin::Change => add(&mut self.unread_change, value),
+                        Origin::Earned => add(&mut self.unread_earned, value),
+                    }
+                }
                 (HoldingState::Frozen { why, seen, since }, _) => {
                     add(&mut self.frozen, value);
                     self.frozen_in.push(FrozenLine {

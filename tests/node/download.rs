@@ -159,6 +159,15 @@ async fn a_day_budget_stops_paying_and_a_file_streams_in_ranges() {
     let spent = wait(&node, "/spending", paid).await;
     let day = spent["day"]["spent"].as_u64().expect("spent");
     assert!((1..=100).contains(&day), "{spent}");
+    // The live graph has all of it, whoever asked for what in between.
+    wait(&node, "/speeds", |speeds| {
+        let pulses = speeds["pulses"].as_array().cloned().unwrap_or_default();
+        let units = pulses
+            .iter()
+            .filter_map(|pulse| pulse["units_paid_per_s"].as_u64());
+        units.sum::<u64>() >= day
+    })
+    .await;
 
     // More budget: it goes on, and the file is read while it comes.
     send(

@@ -43,6 +43,42 @@ async fn what_cannot_be_is_refused_with_its_value() {
         text.contains("spending.max_price") && text.contains('5'),
         "{text}"
     );
+    for (key, value, wanted, why) in [
+        (
+            "limits.upload_bytes_per_s",
+            json!("abc"),
+            "bad_setting",
+            "whole number",
+        ),
+        (
+            "node.listen",
+            json!("nowhere"),
+            "bad_setting",
+            "ADDRESS:PORT",
+        ),
+        (
+            "web.listen",
+            json!("0.0.0.0:7979"),
+            "bad_setting",
+            "no password",
+        ),
+        (
+            "folders.downloads",
+            json!("/proc/nowhere"),
+            "disk",
+            "/proc/nowhere",
+        ),
+        (
+            "folders.watch",
+            json!("/proc/nowhere"),
+            "disk",
+            "/proc/nowhere",
+        ),
+    ] {
+        let (code, text) = refused(&node, Method::PATCH, "/settings", json!({ key: value })).await;
+        assert_eq!(code, wanted, "{text}");
+        assert!(text.contains(why), "{text}");
+    }
     let (code, text) = refused(
         &node,
         Method::POST,

@@ -249,6 +249,7 @@ async fn wrong_passwords_lock_out_even_the_right_one() {
     };
     let good = try_it("correct horse").await.expect("answers");
     assert_eq!(good.status(), StatusCode::OK);
+    the_browser_that_changes_it_stays_logged_in(&node, &good).await;
     for _ in 0..5 {
         let answer = try_it("wrong password").await.expect("answers");
         assert_eq!(
@@ -261,6 +262,30 @@ async fn wrong_passwords_lock_out_even_the_right_one() {
         code(answer).await,
         (StatusCode::TOO_MANY_REQUESTS, "locked_out".into())
     );
+}
+
+/// And others do not: its old cookie is as good as theirs.
+async fn the_browser_that_changes_it_stays_logged_in(node: &Lone, login: &reqwest::Response) {
+    let cookie_of = |answer: &reqwest::Response| {
+        let cookie = answer.headers()["set-cookie"].to_str().expect("text");
+        cookie.split(';').next().expect("a cookie").to_owned()
+    };
+    let old = cookie_of(login);
+    let change = browser()
+        .put(format!("{}/api/v1/login/password", node.url))
+        .header("cookie", &old)
+        .header("origin", &node.url)
+        .json(&json!({ "password": "correct horse" }));
+    let changed = change.send().await.expect("answers");
+    assert_eq!(changed.status(), StatusCode::OK);
+    for (cookie, status) in [
+        (cookie_of(&changed), StatusCode::OK),
+        (old, StatusCode::UNAUTHORIZED),
+    ] {
+        let look = browser().get(format!("{}/api/v1/node", node.url));
+        let answer = look.header("cookie", cookie).send().await.expect("answers");
+        assert_eq!(answer.status(), status);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -207,11 +207,12 @@ impl Logins {
             .retain(|(known, _)| !same(known, &value));
     }
 
-    /// Sets the password, or takes it away; all cookies and codes end. Takes its time.
+    /// Sets the password, or takes it away; all cookies and codes end. Returns a cookie for whoever did it.
+    /// Takes its time.
     ///
     /// # Errors
     /// A password that is too short or long, or a file that cannot be written.
-    pub fn set_password(&self, password: Option<&str>) -> Result<(), Problem> {
+    pub fn set_password(&self, password: Option<&str>) -> Result<String, Problem> {
         let disk = |error: std::io::Error| {
             Problem::new(
                 ProblemCode::Disk,
@@ -249,11 +250,12 @@ impl Logins {
                 _ => {}
             },
         }
-        *self.state() = State {
+        let mut state = self.state();
+        *state = State {
             password: new,
             ..State::default()
         };
-        Ok(())
+        Ok(give_cookie(&mut state))
     }
 }
 

@@ -54,9 +54,13 @@ async fn log_in(State(app): State<App>, Body(login): Body<Login>) -> Result<Resp
             )));
         }
     };
+    Ok(with_cookie(&cookie))
+}
+
+fn with_cookie(cookie: &str) -> Response {
     let cookie =
         format!("{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_S}");
-    Ok(([(header::SET_COOKIE, cookie)], Json(DONE)).into_response())
+    ([(header::SET_COOKIE, cookie)], Json(DONE)).into_response()
 }
 
 /// Log this browser out.
@@ -77,12 +81,20 @@ async fn login_code(State(app): State<App>) -> Answer<LoginCode> {
 
 /// Set or take away the password; everybody else is logged out.
 #[utoipa::path(put, path = "/login/password", tag = "node", request_body = PasswordChange, responses((status = 200, body = Done), (status = "default", body = Problem)))]
-async fn set_password(State(app): State<App>, Body(change): Body<PasswordChange>) -> Answer<Done> {
+async fn set_password(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Body(change): Body<PasswordChange>,
+) -> Result<Response, Refused> {
     let logins = Arc::clone(&app.logins);
     let work = move || logins.set_password(change.password.as_deref());
     let set = tokio::task::spawn_blocking(work).await;
-    set.map_err(|_| broke_off())??;
-    Ok(Json(DONE))
+    let own = set.map_err(|_| broke_off())??;
+    // The browser that did it stays logged in; a program has its token.
+    Ok(match cookie(&headers) {
+        Some(_) => with_cookie(&own),
+        None => Json(DONE).into_response(),
+    })
 }
 
 /// How far the play world is.
