@@ -424,8 +424,10 @@ impl BrokerClient {
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
-        serde_json::from_slice(body)
-            .map_err(|e| self.untrue(&format!("it does not answer as a DPay broker does: {e}")))
+        serde_json::from_slice(body).map_err(|error| ClientError::NotABroker {
+            url: self.url.clone(),
+            why: error.to_string(),
+        })
     }
 
     fn check_signature(

@@ -265,7 +265,7 @@ impl Session {
         let info = ask(&url).await.map_err(|error| {
             Problem::new(
                 ProblemCode::Broker,
-                format!("no broker answers at {url}: {error}"),
+                error,
                 "check the address, as http://HOST:PORT, and that the broker runs",
             )
         })?;
@@ -298,6 +298,9 @@ async fn ask(url: &str) -> Result<crate::broker::terms::Info, String> {
     let client = BrokerClient::new(url, None, nobody).map_err(|error| error.to_string())?;
     match tokio::time::timeout(ASK_BROKER, client.info()).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {} seconds", ASK_BROKER.as_secs())),
+        Err(_) => Err(format!(
+            "the broker at {url} does not answer within {} seconds",
+            ASK_BROKER.as_secs()
+        )),
     }
 }

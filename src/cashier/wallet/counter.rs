@@ -56,9 +56,8 @@ impl From<ClientError> for DoorError {
             ClientError::WrongBroker { url, pinned, found } => {
                 DoorError::WrongBroker { url, pinned, found }
             }
-            other if other.is_open() && !matches!(other, ClientError::Untrue { .. }) => {
-                DoorError::Unreachable(text)
-            }
+            ClientError::NotABroker { .. } | ClientError::Untrue { .. } => DoorError::Answer(text),
+            other if other.is_open() => DoorError::Unreachable(text),
             _ => DoorError::Answer(text),
         }
     }

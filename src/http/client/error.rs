@@ -55,6 +55,14 @@ pub enum ClientError {
         /// What it says; not signed.
         fault: Fault,
     },
+    /// Somebody answers there, and not as a broker does.
+    #[error("what answers at {url} is no DPay broker ({why}); check the address")]
+    NotABroker {
+        /// Where.
+        url: String,
+        /// What was wrong with the answer.
+        why: String,
+    },
     /// The broker's answer cannot be true.
     #[error(
         "the broker at {url} cannot be believed: {what}; keep the money there small and tell its operator"
@@ -90,7 +98,9 @@ impl ClientError {
                 400..500 => WhoseFault::Ours,
                 _ => WhoseFault::Broker,
             },
-            ClientError::WrongBroker { .. } | ClientError::Untrue { .. } => WhoseFault::Broker,
+            ClientError::WrongBroker { .. }
+            | ClientError::NotABroker { .. }
+            | ClientError::Untrue { .. } => WhoseFault::Broker,
         }
     }
 
@@ -107,22 +117,23 @@ impl ClientError {
     #[must_use]
     pub fn is_open(&self) -> bool {
         match self {
-            ClientError::Unreachable { .. } | ClientError::Untrue { .. } => true,
+            ClientError::Unreachable { .. }
+            | ClientError::NotABroker { .. }
+            | ClientError::Untrue { .. } => true,
             ClientError::Status { status, .. } => *status >= 500 || *status == 429,
             _ => false,
         }
     }
 
     pub(super) fn lost(url: &str, error: &reqwest::Error) -> Self {
-        let mut why = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(deeper) = source {
-            why = format!("{why}: {deeper}");
-            source = deeper.source();
+        // The last cause is the network's own; what leads there only says that something failed.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
         }
         ClientError::Unreachable {
             url: url.to_owned(),
-            why,
+            why: cause.to_string(),
         }
     }
 }
