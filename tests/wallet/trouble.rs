@@ -79,12 +79,14 @@ async fn with_the_broker_away_in_the_middle_what_is_at_hand_is_used() {
     house.audit().await;
 }
 
-/// Loses the first answers to purchases and redemptions, after they happened.
+/// Loses the first answers to purchases and redemptions, after they happened, and counts looks at the
+/// account.
 #[derive(Debug)]
-struct Lossy {
-    inner: Counter,
-    purchases: AtomicU32,
-    redemptions: AtomicU32,
+pub struct Lossy {
+    pub inner: Counter,
+    pub purchases: AtomicU32,
+    pub redemptions: AtomicU32,
+    pub looks: Arc<AtomicU32>,
 }
 
 fn lose(count: &AtomicU32) -> Result<(), DoorError> {
@@ -100,7 +102,9 @@ impl BrokerDoor for Lossy {
         self.inner.meet().await
     }
     async fn account(&self) -> Result<Account, DoorError> {
-        self.inner.account().await
+        let told = self.inner.account().await;
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        told
     }
     async fn purchase(
         &self,
@@ -160,6 +164,7 @@ async fn a_lost_answer_neither_loses_coins_nor_pays_twice() {
             inner: Counter::new(&url, pinned, key)?,
             purchases: AtomicU32::new(1),
             redemptions: AtomicU32::new(1),
+            looks: Arc::default(),
         });
         Ok(Some(door))
     })
@@ -184,6 +189,7 @@ async fn a_lost_answer_neither_loses_coins_nor_pays_twice() {
             inner: Counter::new(&url, pinned, key)?,
             purchases: AtomicU32::new(0),
             redemptions: AtomicU32::new(1),
+            looks: Arc::default(),
         });
         Ok(Some(door))
     })
