@@ -18,6 +18,7 @@ use dpay::cli::wallet::{
 };
 use dpay::coin::keys::PublicKey;
 use dpay::coin::{CoinCertificate, HoldingId, PseudonymCertificate};
+use dpay::config::Settings;
 use dpay::dht::{DhtConfig, run_nodes};
 use dpay::http::client::{KnownHolding, RecoveredPage};
 use dpay::record::{FraudProof, OpenSpend, Path, RedeemPart};
@@ -427,7 +428,15 @@ async fn the_commands_work_and_their_errors_say_what_to_do() {
     let text = |error: anyhow::Error| format!("{error:#}");
     let missing = run(WalletCommand::Balance, &global).await;
     assert!(text(missing.expect_err("none yet")).contains("dpay wallet init"));
+    let nowhere = WalletGlobal {
+        broker_url: Some("nowhere".to_owned()),
+        ..global.clone()
+    };
+    let refused = text(run(init(), &nowhere).await.expect_err("no URL"));
+    assert!(refused.contains("broker.url"), "{refused}");
     run(init(), &global).await.expect("made");
+    let settings = Settings::read(&global.home).expect("written");
+    assert_eq!(settings.broker.url, Some(house.server.url()));
     let twice = text(run(init(), &global).await.expect_err("there is one"));
     assert!(twice.contains("stays untouched"), "{twice}");
     let buy = || WalletCommand::Buy(BuyArgs { units: 100 });
