@@ -5,7 +5,7 @@ use std::time::Duration;
 use dpay::gateway::{FreePolicy, GatewayEvent, PeerSnapshot, TorrentTerms};
 use dpay::units::{PricePerGib, Units};
 
-use crate::support::{World, add, make, node, plain_engine, same, terms, within};
+use crate::support::{World, make, same, terms, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leecher_pays_its_seeder_to_the_unit() {
@@ -154,73 +154,4 @@ async fn when_the_budget_is_used_up_the_torrent_goes_on_for_nothing_and_says_so(
     assert!(told, "{balance:?}");
     let paid = balance.books.paid;
     assert!(paid > Units::ZERO && paid <= Units(20), "{paid}");
-}
-
-/// Milliseconds of processor time that this process has used.
-fn cpu_ms() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let after = stat.rsplit(") ").next().expect("fields");
-    let fields: Vec<u64> = after.split(' ').map(|f| f.parse().unwrap_or(0)).collect();
-    (fields[11] + fields[12]) * 10
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn speed() {
-    let world = World::new().await;
-    let length = 1 << 30;
-    let seeder = world.node(0).await;
-    let metainfo = make(seeder.dir.path(), "file.bin", 1024, length);
-    seeder.add(&metainfo, &[], FreePolicy::Off).await;
-    let plain = plain_engine().await;
-    let seeding = add(&metainfo, seeder.dir.path(), &[]);
-    plain
-        .add(seeding)
-        .await
-        .expect("adds")
-        .wait_checked()
-        .await
-        .expect("checks");
-    for round in 0..3 {
-        for way in ["plain", "free", "paid"] {
-            let dir = tempfile::tempdir().expect("makes");
-            let policy = if way == "free" {
-                FreePolicy::On
-            } else {
-                FreePolicy::Off
-            };
-            seeder
-                .gateway
-                .set_torrent(metainfo.info_hash(), terms(&metainfo, policy));
-            let leecher = if way == "paid" {
-                world.node(200_000).await
-            } else {
-                node().await
-            };
-            if let Some(wallet) = &leecher.wallet {
-                wallet.buy(Units(2048)).await.expect("buys");
-            }
-            let mut events = leecher.gateway.events();
-            let (from, cpu) = (std::time::Instant::now(), cpu_ms());
-            if way == "plain" {
-                let engine = plain_engine().await;
-                let add = add(&metainfo, dir.path(), &[plain.listen_addr()]);
-                let handle = engine.add(add).await.expect("adds");
-                within(120, handle.wait_finished()).await.expect("finishes");
-            } else {
-                let peers = [seeder.gateway.listen_addr()];
-                let handle = leecher.add(&metainfo, &peers, policy).await;
-                within(120, handle.wait_finished()).await.expect("finishes");
-            }
-            let (wall, cpu) = (from.elapsed(), cpu_ms() - cpu);
-            let mut accepted = Vec::new();
-            while let Ok(event) = events.try_recv() {
-                if let GatewayEvent::PaymentAccepted { acceptance_ms, .. } = event {
-                    accepted.push(acceptance_ms);
-                }
-            }
-            println!("round {round}: {way:5} {wall:?} wall, {cpu} ms CPU, accepted {accepted:?}");
-            leecher.gateway.close_all(Duration::from_secs(10)).await;
-        }
-    }
 }
