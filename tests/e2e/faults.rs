@@ -344,7 +344,15 @@ async fn a_broker_is_remembered_from_the_wallets_making_and_without_one_a_downlo
     assert!(leecher.last("no_broker").is_none());
 
     let home = world.home("stranger").display().to_string();
-    let init = ["wallet", "init", "--no-passphrase", "--home", &home].map(str::to_owned);
+    let init = [
+        "wallet",
+        "init",
+        "--no-passphrase",
+        "--json",
+        "--home",
+        &home,
+    ];
+    let init = init.map(str::to_owned);
     assert_eq!(world.run(&init).await.expect("runs").code, 0);
     let mut stranger = without_broker(&world, "stranger", &t, &address);
     let told = stranger
