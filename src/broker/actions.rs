@@ -96,7 +96,7 @@ impl Broker {
                 expires: coin.expires,
                 certificate: certificate.to_vec(),
             }));
-            coins.push(hex_of(&certificate));
+            coins.push(hex::encode(certificate));
         }
         Ok(Answer::Purchase {
             coins,
@@ -151,7 +151,7 @@ impl Broker {
             let offer = offer.as_ref().map_err(|r| Stop::Refused(r.clone()))?;
             let certificate = self.certificate_of(offer, desk.now.day());
             claim_holder(desk, me, &certificate.holder, certificate.expires)?;
-            certificates.push(hex_of(&certificate.encode()));
+            certificates.push(hex::encode(certificate.encode()));
         }
         Ok(Answer::Certificates { certificates })
     }
@@ -411,14 +411,6 @@ fn claim_holder(
         account: *me,
         expires,
     }))
-}
-
-/// As `hex::encode` gives it, without going through characters one by one.
-fn hex_of<const N: usize>(bytes: &[u8; N]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    let text = digits.map(|digit| DIGITS[usize::from(digit)]).collect();
-    String::from_utf8(text).unwrap_or_default()
 }
 
 fn batch(count: usize, what: &str) -> Result<(), Stop> {

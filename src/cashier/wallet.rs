@@ -14,6 +14,7 @@
 //! | `sealed` | bytes under a passphrase |
 //! | `recovery` | asking the broker for what words or a backup do not tell |
 //! | `backup` | the wallet as one encrypted file |
+//! | `hope` | how often it is looked whether money came |
 //! | `errands`, `answers` | what the task asks of the broker in the background, and hears |
 //! | `door` | the broker as the wallet sees it |
 //! | `counter` | the broker over HTTP |
@@ -34,6 +35,7 @@ pub mod door;
 mod errands;
 pub mod handle;
 pub mod home;
+mod hope;
 pub mod keeper;
 mod keeping;
 mod kept;

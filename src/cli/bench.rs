@@ -11,6 +11,7 @@ mod plain;
 mod swarm;
 mod wallet;
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -19,6 +20,7 @@ use serde_json::json;
 use crate::coin::chain::{Chain, leads_to};
 use crate::coin::ids::ChainValue;
 use crate::config::Global;
+use crate::gateway::digest::{DigestKey, Digester};
 use crate::random;
 
 /// What can be measured.
@@ -30,6 +32,8 @@ pub enum BenchCommand {
     FirstByte(first_byte::FirstByteArgs),
     /// Verifying ticks: time a unit
     Tick(TickArgs),
+    /// Telling a good block from a bad one: time a GiB
+    Digest(DigestArgs),
     /// A wallet with many holdings: from its start to its first answer
     Wallet(wallet::WalletArgs),
     /// Purchases and redemptions of a broker against the signatures that they need
@@ -53,6 +57,14 @@ pub struct TickArgs {
     pub coins: u32,
 }
 
+/// Options of `dpay bench digest`.
+#[derive(Debug, clap::Args)]
+pub struct DigestArgs {
+    /// MiB to digest, in blocks of 16 KiB
+    #[arg(long, value_name = "N", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub size_mib: u32,
+}
+
 /// Runs what was asked for.
 ///
 /// # Errors
@@ -63,6 +75,10 @@ pub async fn run(command: BenchCommand, global: &Global) -> Result<u8> {
         BenchCommand::FirstByte(args) => first_byte::run(args, global).await,
         BenchCommand::Tick(args) => {
             tick(&args, global.json);
+            Ok(super::EXIT_DONE)
+        }
+        BenchCommand::Digest(args) => {
+            digest(&args, global.json);
             Ok(super::EXIT_DONE)
         }
         BenchCommand::Wallet(args) => wallet::run(&args, global.json).await,
@@ -90,5 +106,24 @@ fn tick(args: &TickArgs, json: bool) {
     let ns = started.elapsed().as_nanos() as f64 / good.max(1) as f64;
     super::say(json, &json!({"ticks": good, "ns_per_unit": ns}), || {
         format!("{good} ticks of one unit verified, {ns:.0} ns each")
+    });
+}
+
+fn digest(args: &DigestArgs, json: bool) {
+    const MIB: usize = 1 << 20;
+    let mut digester = Digester::new(DigestKey::new(&random::bytes()));
+    let content = vec![7u8; MIB];
+    let started = Instant::now();
+    for _ in 0..args.size_mib {
+        for block in content.chunks(16 * 1024) {
+            digester.update(black_box(block));
+            black_box(digester.finish());
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let ms_per_gib = seconds * 1_000.0 * 1_024.0 / f64::from(args.size_mib);
+    let line = json!({"mib": args.size_mib, "ms_per_gib": ms_per_gib});
+    super::say(json, &line, || {
+        format!("{} MiB digested, {ms_per_gib:.0} ms a GiB", args.size_mib)
     });
 }

@@ -83,7 +83,12 @@ pub async fn run(args: DownloadArgs, global: &Global) -> Result<u8> {
     if is_cheat {
         play(&running, tried);
     }
+    let can_pay = args.free_only || node::knows_broker(global, &running).await?;
+    if !can_pay {
+        tell_no_broker(global.json);
+    }
     if let TorrentSource::Metainfo(metainfo) = &source
+        && can_pay
         && !agreed(&args, &running, metainfo).await?
     {
         node::shut_down(running).await?;
@@ -161,6 +166,16 @@ fn play(running: &Node, mut tried: UnboundedReceiver<Tried>) {
             }
         }
     });
+}
+
+/// Without a broker there is nobody to buy coins from.
+fn tell_no_broker(json: bool) {
+    const WHY: &str = "no broker is known, so this download cannot pay: it gets what peers serve for \
+                       nothing, and waits in front of seeders that want to be paid";
+    const WHAT_TO_DO: &str = "name the broker with --broker URL, or for good with: dpay config set \
+                              broker.url URL";
+    let line = json!({"event": "no_broker", "error": WHY, "what_to_do": WHAT_TO_DO});
+    super::say(json, &line, || format!("{WHY}; {WHAT_TO_DO}"));
 }
 
 fn source(text: &str) -> Result<TorrentSource> {

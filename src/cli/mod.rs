@@ -165,9 +165,10 @@ async fn run(cli: Cli, book: LogBook) -> Result<u8> {
         Command::Seed(args) => seed::run(args, &global).await,
         Command::Create(args) => create::run(args, global.json).map(|()| EXIT_DONE),
         Command::Wallet(command) => {
+            let home = global.home()?;
             let of_wallet = wallet::WalletGlobal {
-                home: global.home()?,
-                broker_url: global.broker.clone(),
+                broker_url: global.broker_of(&home)?,
+                home,
                 json: global.json,
                 passphrase: wallet::PassphraseSource::choose(global.passphrase_file.clone()),
                 dht: Some(wallet::dht_of(&global)),

@@ -44,11 +44,11 @@ pub async fn start(global: &Global, earns: bool, keep: u64, cheat: Option<Cheat>
     let listen = global
         .listen
         .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)));
+    let home = global.home()?;
     let node = Node::start(NodeConfig {
-        home: global.home()?,
-        passphrase: PassphraseSource::choose(global.passphrase_file.clone())
-            .open(&global.home()?)?,
-        broker_url: global.broker.clone(),
+        passphrase: PassphraseSource::choose(global.passphrase_file.clone()).open(&home)?,
+        broker_url: global.broker_of(&home)?,
+        home,
         listen,
         bootstrap: global.dht_bootstrap.clone(),
         min_answers: global.dht_min_answers,
@@ -60,6 +60,15 @@ pub async fn start(global: &Global, earns: bool, keep: u64, cheat: Option<Cheat>
     })
     .await?;
     Ok(node)
+}
+
+/// Whether it is known who sells coins: from a flag, a setting, or from an earlier run.
+///
+/// # Errors
+/// A settings file that cannot be used, or a closed wallet.
+pub async fn knows_broker(global: &Global, node: &Node) -> Result<bool> {
+    let is_named = global.broker_of(&global.home()?)?.is_some();
+    Ok(is_named || node.wallet.balance().await?.broker_url.is_some())
 }
 
 /// CPU time used by this process so far in milliseconds, and the most memory it had in KiB, as Linux

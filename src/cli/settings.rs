@@ -1,6 +1,7 @@
 //! `dpay config`: settings, of the running node where there is one, else in its file.
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Cell;
@@ -54,17 +55,7 @@ pub async fn run(command: ConfigCommand, global: &Global) -> Result<u8> {
         }
         ConfigCommand::Set { key, value } => {
             let value = keys::parse(&key, &value)?;
-            match &node {
-                Some(node) => {
-                    let change = json!({ key.clone(): value });
-                    let _: Value = node.change(Method::PATCH, "/settings", &change).await?;
-                }
-                None => {
-                    crate::cashier::wallet::home::prepare(&home)?;
-                    let settings = keys::set(&read(&home)?, [(key.as_str(), value)])?;
-                    settings.write(&home)?;
-                }
-            }
+            put(&home, node.as_ref(), &key, value).await?;
             let value = keys::get(&read(&home)?, &key)?;
             let waits = node.is_some() && keys::find(&key).is_some_and(|key| key.restart);
             super::say(
@@ -86,7 +77,27 @@ pub async fn run(command: ConfigCommand, global: &Global) -> Result<u8> {
     Ok(super::EXIT_DONE)
 }
 
-fn read(home: &std::path::Path) -> Result<Settings> {
+/// Changes one setting: of `node`, which runs in this home, or in the home's file.
+///
+/// # Errors
+/// A value that the setting cannot have, a file that cannot be used.
+pub(super) async fn put(
+    home: &Path,
+    node: Option<&NodeClient>,
+    key: &str,
+    value: Value,
+) -> Result<()> {
+    let Some(node) = node else {
+        crate::cashier::wallet::home::prepare(home)?;
+        keys::set(&read(home)?, [(key, value)])?.write(home)?;
+        return Ok(());
+    };
+    let change = json!({ key: value });
+    let _: Value = node.change(Method::PATCH, "/settings", &change).await?;
+    Ok(())
+}
+
+fn read(home: &Path) -> Result<Settings> {
     Ok(Settings::read(home)?)
 }
 
@@ -122,7 +133,7 @@ fn list(settings: &Settings, is_json: bool) {
     println!("{rows}");
 }
 
-async fn password(home: &std::path::Path, node: Option<&NodeClient>, json: bool) -> Result<()> {
+async fn password(home: &Path, node: Option<&NodeClient>, json: bool) -> Result<()> {
     let text = match std::io::stdin().is_terminal() {
         true => rpassword::prompt_password("New password for the page (empty: none): ")
             .context("the password could not be read")?,

@@ -16,14 +16,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::settings;
 use crate::cashier::wallet::counter::Counter;
 use crate::cashier::wallet::{
     BrokerDoor, Passphrase, RedeemReport, Wallet, WalletConfig, WalletHandle, home,
 };
-use crate::config::Global;
+use crate::config::{Global, Settings, keys};
 use crate::dht::{DhtConfig, DhtNode};
 use crate::http::node::client::NodeClient;
 use crate::session::view::{Bought, BuyRequest, RedeemRequest, Redeemed};
@@ -35,6 +36,8 @@ pub use keep::{BackupArgs, RestoreArgs};
 
 /// How long a command looks for DHT nodes before it asks them.
 const SETTLE_DHT: Duration = Duration::from_secs(10);
+/// The setting that says where the broker is.
+const BROKER: &str = "broker.url";
 /// How long `balance` waits for the broker.
 const ASK_BROKER: Duration = Duration::from_secs(3);
 
@@ -312,10 +315,12 @@ async fn init(args: InitArgs, global: &WalletGlobal) -> Result<()> {
     } else {
         global.passphrase.make()?
     };
+    let broker = broker_setting(global)?;
     let given = words.as_deref().map(String::as_str);
     let words = Wallet::init(&global.home, given, &passphrase).await?;
     let balance = Wallet::read(&global.home).await?.balance().await?;
     let account = balance.account.context("a new wallet has an account")?;
+    remember_broker(broker, global).await?;
     if global.json {
         let mut made = json!({ "home": global.home, "account": account });
         if given.is_none() {
@@ -327,6 +332,25 @@ async fn init(args: InitArgs, global: &WalletGlobal) -> Result<()> {
         show::made(&global.home, &account, words);
     }
     Ok(())
+}
+
+/// The broker that was named, as the value of a setting: wrong ones are refused before anything is made.
+fn broker_setting(global: &WalletGlobal) -> Result<Option<Value>> {
+    let Some(url) = &global.broker_url else {
+        return Ok(None);
+    };
+    let value = Value::String(url.clone());
+    keys::set(&Settings::default(), [(BROKER, value.clone())])?;
+    Ok(Some(value))
+}
+
+/// Writes the broker of a new wallet down in its home: later commands need not name it.
+async fn remember_broker(broker: Option<Value>, global: &WalletGlobal) -> Result<()> {
+    let Some(url) = broker else {
+        return Ok(());
+    };
+    let node = NodeClient::find(&global.home).await;
+    settings::put(&global.home, node.as_ref(), BROKER, url).await
 }
 
 async fn balance(global: &WalletGlobal) -> Result<()> {

@@ -30,7 +30,8 @@ pub struct Global {
     /// Directory that holds the wallet, or the broker's books (made with mode 0700)
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
-    /// The broker's address, as http://HOST:PORT; remembered by the wallet at first use
+    /// The broker's address, as http://HOST:PORT (default: the setting broker.url, which `wallet init`
+    /// writes, else where the wallet met it)
     #[arg(long, global = true, value_name = "URL")]
     pub broker: Option<String>,
     /// DHT node to start from, as HOST:PORT; may be repeated (default: the mainline DHT's own)
@@ -84,6 +85,17 @@ impl Global {
         directories::ProjectDirs::from("", "", "dpay")
             .map(|dirs| dirs.data_dir().to_owned())
             .ok_or(ConfigError::NoHome)
+    }
+
+    /// The broker's address: `--broker`, else the setting `broker.url` of this home, if there is one.
+    ///
+    /// # Errors
+    /// A settings file that cannot be used.
+    pub fn broker_of(&self, home: &Path) -> Result<Option<String>, SettingsError> {
+        match &self.broker {
+            Some(url) => Ok(Some(url.clone())),
+            None => Ok(Settings::read(home)?.broker.url),
+        }
     }
 }
 

@@ -63,6 +63,7 @@ impl Link {
         self.update_choke(now);
         self.pay_tick(now);
         self.settle(now);
+        self.give_up_if_unserved(now);
         self.linger(now);
         self.show();
         let look_ms = if self.hold.held() > 0 || !self.asking.is_empty() {

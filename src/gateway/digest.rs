@@ -219,20 +219,4 @@ mod tests {
             );
         }
     }
-
-    #[test]
-    #[ignore = "a measurement"]
-    fn speed() {
-        let key = key();
-        let block = vec![7u8; 512 * 1024];
-        let start = std::time::Instant::now();
-        let mut digester = Digester::new(key);
-        for _ in 0..2048 {
-            for block in block.chunks(16 * 1024) {
-                digester.update(std::hint::black_box(block));
-                std::hint::black_box(digester.finish());
-            }
-        }
-        println!("1 GiB in {:?}", start.elapsed());
-    }
 }

@@ -209,6 +209,7 @@ async fn carry(
         since: now,
         heard_at: Rc::clone(&link.heard_at),
         lingers: Rc::clone(&link.lingers),
+        is_unserved: Rc::clone(&link.is_unserved),
         snapshot: Rc::clone(&link.snapshot),
     };
     shared.connections.borrow_mut().insert(id, handle);

@@ -3,6 +3,7 @@
 use super::hold::Account;
 use super::link::Link;
 use super::report::Close;
+use super::shared::OpenedBy;
 use super::throttle::Way;
 use super::wants::Bits;
 use crate::units::UnixMs;
@@ -19,7 +20,7 @@ impl Link {
         let mut at = 0;
         while let Some(part) = reader.next(input, &mut at).map_err(Close::EngineFrame)? {
             match part {
-                Part::Handshake(handshake, raw) => self.engine_handshake(handshake, &raw)?,
+                Part::Handshake(handshake, raw) => self.engine_handshake(now, handshake, &raw)?,
                 Part::Frame(kind, raw) => self.engine_frame(now, kind, &raw)?,
                 Part::PieceHead(block, raw) => {
                     self.serving = Some((block, self.hold.serve(block)));
@@ -38,8 +39,16 @@ impl Link {
         Ok(())
     }
 
-    fn engine_handshake(&mut self, handshake: Handshake, raw: &Raw<'_>) -> Result<(), Close> {
+    fn engine_handshake(
+        &mut self,
+        now: UnixMs,
+        handshake: Handshake,
+        raw: &Raw<'_>,
+    ) -> Result<(), Close> {
         self.shared.note_own_id(handshake.peer_id);
+        if self.opened_by == OpenedBy::Us {
+            self.refuse_shunned(now, handshake.info_hash)?;
+        }
         if let Some(peer) = &self.peer {
             if peer.peer_id == handshake.peer_id {
                 return Err(Close::Ourselves);

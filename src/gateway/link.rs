@@ -59,6 +59,11 @@ pub struct Link {
     pub heard_at: Rc<Cell<UnixMs>>,
     /// Our engine has hung up, and only payments are being settled.
     pub lingers: Rc<Cell<bool>>,
+    /// The peer serves only who pays, and we do not pay it.
+    pub is_unserved: Rc<Cell<bool>>,
+    pub(super) unserved_since: Option<UnixMs>,
+    /// Our engine is to be hung up on, for this reason.
+    pub(super) given_up: Option<Close>,
     from_peer: FrameReader,
     pub(super) from_engine: FrameReader,
     pub(super) opened_at: UnixMs,
@@ -129,6 +134,9 @@ impl Link {
             snapshot: Rc::new(RefCell::new(snapshot)),
             heard_at: Rc::new(Cell::new(now)),
             lingers: Rc::default(),
+            is_unserved: Rc::default(),
+            unserved_since: None,
+            given_up: None,
             from_peer: FrameReader::new(),
             from_engine: FrameReader::new(),
             opened_at: now,

@@ -37,6 +37,7 @@ mod purse;
 pub mod report;
 mod shared;
 mod shelf;
+mod shunned;
 pub mod socks;
 mod stream;
 pub mod terms;

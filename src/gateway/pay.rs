@@ -14,7 +14,7 @@ use crate::coin::{ChainValue, Commitment, HoldingId};
 use crate::dht::Acceptance;
 use crate::record::{OpenSpend, Slot, Verdict};
 use crate::units::{InfoHash, Units, UnixMs};
-use crate::wire::codes::WaitReason;
+use crate::wire::codes::{FreePolicy, WaitReason};
 use crate::wire::message::{Message, OpenedState, Recipient};
 
 /// Our requests wait no longer than this for the payer to make up its mind.
@@ -40,6 +40,8 @@ pub struct Pay {
     pub(super) opened_at: HashMap<u32, UnixMs>,
     /// The payer has made up its mind once.
     pub(super) decided: bool,
+    /// The peer offers no service without payment.
+    pub(super) serves_payers_only: bool,
     since: UnixMs,
     pub(super) is_provisional: bool,
 }
@@ -131,6 +133,7 @@ impl Link {
             received: HashMap::new(),
             opened_at: HashMap::new(),
             decided: false,
+            serves_payers_only: false,
             since: now,
             is_provisional: false,
         }));
@@ -190,6 +193,7 @@ impl Link {
         let info_hash = pay.info_hash;
         let peer = self.address;
         if let Message::Offer(offer) = message {
+            pay.serves_payers_only = offer.free == FreePolicy::Off;
             self.snapshot.borrow_mut().price = Some(offer.price);
         }
         if let Message::Due(due) = message {

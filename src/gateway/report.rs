@@ -58,6 +58,9 @@ pub enum Close {
     /// The peer broke the payment protocol.
     #[error("the peer broke the payment protocol: {0}")]
     Payment(String),
+    /// The peer serves only who pays, and we do not pay it, while others have what we want.
+    #[error("the peer serves only who pays, and is not paid: {0}")]
+    Unserved(String),
     /// The gateway is shutting down.
     #[error("we are shutting down")]
     Stopped,

@@ -19,6 +19,7 @@ use super::output::Pool;
 use super::purse::{Answer, Purse};
 use super::report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot};
 use super::shelf::{Place, Shelf, Taken};
+use super::shunned::Shunned;
 use super::terms::{FreePolicy, TorrentTerms};
 use super::throttle::{Throttle, Way};
 use super::wants::Bits;
@@ -87,6 +88,8 @@ pub struct Handle {
     pub heard_at: Rc<Cell<UnixMs>>,
     /// Our engine has hung up, and only payments are being settled.
     pub lingers: Rc<Cell<bool>>,
+    /// The peer serves only who pays, and we do not pay it.
+    pub is_unserved: Rc<Cell<bool>>,
     /// How it stands.
     pub snapshot: Rc<RefCell<PeerSnapshot>>,
 }
@@ -157,6 +160,8 @@ pub struct Shared {
     pub debts: RefCell<Debts>,
     /// Payees that are not paid until then, by address.
     pub avoided: RefCell<Avoided>,
+    /// Whom our engine dials in vain for a while.
+    pub shunned: RefCell<Shunned>,
     /// Where each open spend is.
     pub shelf: RefCell<Shelf>,
     /// Our spends that are on no connection and without a close.

@@ -94,7 +94,7 @@ pub async fn run(
     };
     let why = match pair.carry(commands).await {
         Ok(()) if pair.link.stopping => Close::Stopped,
-        Ok(()) => Close::ByEngine,
+        Ok(()) => pair.link.given_up.take().unwrap_or(Close::ByEngine),
         Err(close) => return close,
     };
     pair.part().await;
@@ -118,6 +118,9 @@ impl Pair<'_> {
     ) -> Result<(), Close> {
         let mut look = self.link.tick(clock::now())?;
         loop {
+            if self.link.given_up.is_some() && self.engine.take().is_some() {
+                self.link.engine_hung_up(clock::now());
+            }
             self.flush(None)?;
             if self.link.to_peer.is_empty() && self.link.may_end(clock::now()) {
                 return Ok(());

@@ -103,6 +103,7 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
         provisional: Cell::new(0),
         debts: RefCell::new(Debts::load(config.debts_file, clock::now())),
         avoided: RefCell::new(Avoided::load(config.avoided_file)),
+        shunned: RefCell::default(),
         shelf: RefCell::new(Shelf::new(config.keep_ms)),
         open_spends: RefCell::default(),
         departed: RefCell::default(),
@@ -143,8 +144,11 @@ fn obey(shared: &Rc<Shared>, order: Order) {
         Order::Waker(waker) => *shared.waker.borrow_mut() = Some(waker),
         Order::SetTorrent(info_hash, terms) => {
             let mut torrents = shared.torrents.borrow_mut();
-            torrents.entry(info_hash).or_default().terms = Some(terms);
+            let before = torrents.entry(info_hash).or_default().terms.replace(terms);
             drop(torrents);
+            if before != Some(terms) {
+                shared.shunned.borrow_mut().forget(info_hash);
+            }
             look(shared);
         }
         Order::SetLimits(info_hash, limits) => {

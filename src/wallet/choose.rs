@@ -156,7 +156,7 @@ pub fn best_unread(
     wish: &Wish,
     now: UnixMs,
 ) -> Option<HoldingId> {
-    let (least, most) = room(rows, limits, funds, wish, now).ok()?;
+    let Room { least, most, .. } = room(rows, limits, funds, wish, now).ok()?;
     let unread = rows.holdings.values().filter(|row| is_unread(row, now));
     best_of(unread, least, most).map(|row| row.holding.id)
 }
@@ -184,14 +184,22 @@ fn free(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
     rows.holdings.values().filter(move |row| is_free(row, now))
 }
 
-/// The least and the most that a holding for `wish` may be worth, given budget and limits.
+/// What a holding for a wish may be worth, given budget and limits.
+struct Room {
+    least: Units,
+    most: Units,
+    /// What is the reason where no coin is small enough.
+    bound_by: NoCoin,
+}
+
+/// The room that `wish` has.
 fn room(
     rows: &Rows,
     limits: &Limits,
     funds: &Funds,
     wish: &Wish,
     now: UnixMs,
-) -> Result<(Units, Units), NoCoin> {
+) -> Result<Room, NoCoin> {
     let budget_rest = match rows.budgets.get(&wish.info_hash) {
         Some(budget) => budget.saturating_sub(rows.committed(&wish.info_hash, now)),
         None => Units(u64::MAX),
@@ -208,7 +216,14 @@ fn room(
         return Err(NoCoin::WalletLimit);
     }
     let most = round_up(wish.at_most.max(least));
-    Ok((least, most.min(budget_rest).min(limit_rest)))
+    Ok(Room {
+        least,
+        most: most.min(budget_rest).min(limit_rest),
+        bound_by: match budget_rest < limit_rest {
+            true => NoCoin::OverBudget,
+            false => NoCoin::WalletLimit,
+        },
+    })
 }
 
 /// The smallest coin that is worth `value`, or the greatest coin.
@@ -242,7 +257,11 @@ pub fn choose<'a>(
     wish: &Wish,
     now: UnixMs,
 ) -> Result<&'a HoldingRow, NoCoin> {
-    let (least, most) = room(rows, limits, funds, wish, now)?;
+    let Room {
+        least,
+        most,
+        bound_by,
+    } = room(rows, limits, funds, wish, now)?;
     if let Some(row) = best_of(free(rows, now), least, most) {
         return Ok(row);
     }
@@ -251,12 +270,7 @@ pub fn choose<'a>(
     }
     let sold = |value: &u64| Units(*value) >= least && Units(*value) <= most;
     if !SIZES.iter().any(sold) {
-        let over_budget = limits.pay_up_to.is_some() || rows.budgets.contains_key(&wish.info_hash);
-        return Err(if over_budget {
-            NoCoin::OverBudget
-        } else {
-            NoCoin::WalletLimit
-        });
+        return Err(bound_by);
     }
     let comes = coming(rows).any(|value| sold(&value.0));
     let affordable = |value: &u64| funds.buyable.is_none_or(|b| Units(*value) <= b);
@@ -279,7 +293,7 @@ pub fn missed_size(
     given: Option<&HoldingRow>,
     now: UnixMs,
 ) -> Option<Units> {
-    let (least, most) = room(rows, limits, funds, wish, now).ok()?;
+    let Room { least, most, .. } = room(rows, limits, funds, wish, now).ok()?;
     let mut sizes = SIZES.iter().rev().map(|size| Units(*size));
     let best = sizes.find(|size| *size >= least && *size <= most)?;
     let is_missed = given.is_none_or(|row| row.holding.value < best && !goes_first(row, most));
@@ -356,4 +370,48 @@ pub fn split(units: Units) -> Vec<Units> {
         }
     }
     coins
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wallet::fixture::{NOW, Side, TORRENT, wish};
+    use crate::wallet::{Change, paying};
+
+    /// Why a second channel gets nothing from a wallet whose first one has the only coin. Half of its 140
+    /// units is 70, and 64 are promised: 6 are left, less than any coin.
+    fn why_none(budget: Option<u64>, pay_up_to: Option<u64>) -> NoCoin {
+        let mut side = Side::new(1);
+        side.buy(&[64], NOW);
+        let mut change = Change::on(&side.rows);
+        change.budgets.push((TORRENT, budget.map(Units)));
+        side.write(change);
+        let limits = Limits {
+            pay_up_to: pay_up_to.map(Units),
+            ..Limits::default()
+        };
+        let funds = Funds {
+            buyable: Some(Units(76)),
+            balance: Units(76),
+            ..Funds::default()
+        };
+        let mut reserve = |least, most| {
+            let wish = wish(least, most);
+            let (change, row) = paying::reserve(&side.rows, &limits, &funds, &wish, NOW)?;
+            side.write(change);
+            Ok(row)
+        };
+        reserve(1, 64).expect("one always");
+        reserve(1, 64).expect_err("no coin is so small")
+    }
+
+    #[test]
+    fn where_no_coin_fits_the_smaller_bound_is_the_reason() {
+        assert_eq!(why_none(None, None), NoCoin::WalletLimit);
+        assert_eq!(why_none(Some(1_000), None), NoCoin::WalletLimit);
+        assert_eq!(why_none(None, Some(1_000)), NoCoin::WalletLimit);
+        assert_eq!(why_none(Some(64 + 5), None), NoCoin::OverBudget);
+        assert_eq!(why_none(None, Some(64 + 5)), NoCoin::OverBudget);
+        assert_eq!(why_none(Some(64 + 7), Some(1_000)), NoCoin::WalletLimit);
+    }
 }

@@ -317,3 +317,50 @@ async fn a_download_that_is_stopped_closes_its_channels() {
     );
     audit(&world).await;
 }
+
+/// Starts a download of `name` that names no broker.
+fn without_broker(world: &TestWorld, name: &str, t: &Torrent, peer: &str) -> Proc {
+    let mut args = world.global(name);
+    let at = args.iter().position(|arg| arg == "--broker");
+    let at = at.expect("named");
+    args.drain(at..at + 2);
+    let out = world.dir.path().join(name).join("out");
+    let (file, out) = (t.file.display().to_string(), out.display().to_string());
+    let own = ["download", &file, "-o", &out, "--yes", "--peer", peer];
+    args.splice(0..0, own.map(str::to_owned));
+    args.push("--with-parent".to_owned());
+    Proc::start(name, &exe(), &args).expect("starts")
+}
+
+#[tokio::test]
+async fn a_broker_is_remembered_from_the_wallets_making_and_without_one_a_download_says_so() {
+    let world = world().await;
+    let t = torrent(&world, 4 * MIB, 64).await;
+    let (_seeder, address) = seeder(&world, &t, "4000", "off").await;
+    world.wallet("leecher", 200_000).await.expect("a wallet");
+    let mut leecher = without_broker(&world, "leecher", &t, &address);
+    let done = leecher.wait_for("done", LONG).await.expect("finishes");
+    assert!(done["units_paid"].as_u64() > Some(0), "{done}");
+    assert!(leecher.last("no_broker").is_none());
+
+    let home = world.home("stranger").display().to_string();
+    let init = [
+        "wallet",
+        "init",
+        "--no-passphrase",
+        "--json",
+        "--home",
+        &home,
+    ];
+    let init = init.map(str::to_owned);
+    assert_eq!(world.run(&init).await.expect("runs").code, 0);
+    let mut stranger = without_broker(&world, "stranger", &t, &address);
+    let told = stranger
+        .wait_for("no_broker", SHORT)
+        .await
+        .expect("says so");
+    let what_to_do = told["what_to_do"].as_str().expect("a text");
+    assert!(what_to_do.contains("--broker URL"), "{told}");
+    assert!(stranger.last("ready").is_none(), "at the start");
+    assert_eq!(stranger.stop(LONG).await.expect("ends"), 130);
+}

@@ -2,13 +2,34 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dpay::engine::{AddTorrent, Engine, EngineConfig, EngineError, TorrentSource, TorrentState};
 use dpay::torrent::{Layout, Magnet, MetainfoBuilder, PieceLength};
 use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{add, content, dirs, engine, make, same_files, seed, within};
+
+/// An address before another one, and word of each connection through it that has ended.
+async fn relay(to: SocketAddr) -> (SocketAddr, UnboundedReceiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("bound");
+    let (ended, attempts) = unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (mut from, _) = listener.accept().await.expect("accepts");
+            let ended = ended.clone();
+            tokio::spawn(async move {
+                if let Ok(mut to) = TcpStream::connect(to).await {
+                    let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+                }
+                let _ = ended.send(());
+            });
+        }
+    });
+    (address, attempts)
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_magnet_link_needs_nothing_but_a_peer() {
@@ -16,15 +37,16 @@ async fn a_magnet_link_needs_nothing_but_a_peer() {
     let metainfo = make(a.path(), "folder", 16, &[("a", 100_000), ("b", 0)]);
     let (seeder, _) = engine(1 << 26).await;
     let (leecher, _) = engine(1 << 26).await;
+    let (relay, mut attempts) = relay(seeder.listen_addr()).await;
     let mut magnet = Magnet::new(metainfo.info_hash());
-    magnet.peers.push(seeder.listen_addr());
+    magnet.peers.push(relay);
     let mut adding = add(&metainfo, b.path(), &[]);
     adding.source = TorrentSource::Magnet(magnet.to_string());
     let handle = leecher.add(adding).await.expect("adds");
     assert_eq!((handle.is_private(), handle.metainfo()), (None, None));
     assert_eq!(handle.progress().state, TorrentState::FetchingMetadata);
     // The seeder comes after the first attempt.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    within(30, attempts.recv()).await.expect("is made");
     seed(&seeder, &metainfo, a.path()).await;
     let fetched = within(30, handle.wait_metadata())
         .await

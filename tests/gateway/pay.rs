@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use dpay::gateway::{FreePolicy, GatewayEvent, PeerSnapshot, TorrentTerms};
+use dpay::broker::Operation;
+use dpay::channel::{FreeReason, NoReserve};
+use dpay::gateway::{Close, FreePolicy, GatewayEvent, Limits, PeerSnapshot, TorrentTerms, Why};
 use dpay::units::{PricePerGib, Units};
+use dpay::wire::frame::{Handshake, PeerId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{World, add, make, node, plain_engine, same, terms, within};
+use crate::support::{World, make, same, socks, terms, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leecher_pays_its_seeder_to_the_unit() {
@@ -156,71 +160,110 @@ async fn when_the_budget_is_used_up_the_torrent_goes_on_for_nothing_and_says_so(
     assert!(paid > Units::ZERO && paid <= Units(20), "{paid}");
 }
 
-/// Milliseconds of processor time that this process has used.
-fn cpu_ms() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let after = stat.rsplit(") ").next().expect("fields");
-    let fields: Vec<u64> = after.split(' ').map(|f| f.parse().unwrap_or(0)).collect();
-    (fields[11] + fields[12]) * 10
+/// Who was given up because it is not paid, and why.
+fn given_up(event: GatewayEvent) -> Option<(std::net::SocketAddr, String)> {
+    match event {
+        GatewayEvent::Closed {
+            peer,
+            why: Close::Unserved(why),
+            ..
+        } => Some((peer, why)),
+        _ => None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn speed() {
+async fn seeders_that_serve_only_who_pays_are_given_up_for_one_that_serves() {
     let world = World::new().await;
-    let length = 1 << 30;
-    let seeder = world.node(0).await;
-    let metainfo = make(seeder.dir.path(), "file.bin", 1024, length);
-    seeder.add(&metainfo, &[], FreePolicy::Off).await;
-    let plain = plain_engine().await;
-    let seeding = add(&metainfo, seeder.dir.path(), &[]);
-    plain
-        .add(seeding)
-        .await
-        .expect("adds")
-        .wait_checked()
-        .await
-        .expect("checks");
-    for round in 0..3 {
-        for way in ["plain", "free", "paid"] {
-            let dir = tempfile::tempdir().expect("makes");
-            let policy = if way == "free" {
-                FreePolicy::On
-            } else {
-                FreePolicy::Off
-            };
-            seeder
-                .gateway
-                .set_torrent(metainfo.info_hash(), terms(&metainfo, policy));
-            let leecher = if way == "paid" {
-                world.node(200_000).await
-            } else {
-                node().await
-            };
-            if let Some(wallet) = &leecher.wallet {
-                wallet.buy(Units(2048)).await.expect("buys");
-            }
-            let mut events = leecher.gateway.events();
-            let (from, cpu) = (std::time::Instant::now(), cpu_ms());
-            if way == "plain" {
-                let engine = plain_engine().await;
-                let add = add(&metainfo, dir.path(), &[plain.listen_addr()]);
-                let handle = engine.add(add).await.expect("adds");
-                within(120, handle.wait_finished()).await.expect("finishes");
-            } else {
-                let peers = [seeder.gateway.listen_addr()];
-                let handle = leecher.add(&metainfo, &peers, policy).await;
-                within(120, handle.wait_finished()).await.expect("finishes");
-            }
-            let (wall, cpu) = (from.elapsed(), cpu_ms() - cpu);
-            let mut accepted = Vec::new();
-            while let Ok(event) = events.try_recv() {
-                if let GatewayEvent::PaymentAccepted { acceptance_ms, .. } = event {
-                    accepted.push(acceptance_ms);
-                }
-            }
-            println!("round {round}: {way:5} {wall:?} wall, {cpu} ms CPU, accepted {accepted:?}");
-            leecher.gateway.close_all(Duration::from_secs(10)).await;
-        }
+    let leecher = world.node(0).await;
+    let (dear, paid, free) = (
+        world.node(0).await,
+        world.node(0).await,
+        world.node(0).await,
+    );
+    let length = 30_000_000;
+    let metainfo = make(dear.dir.path(), "file.bin", 256, length);
+    for (seeder, policy) in [
+        (&dear, FreePolicy::Off),
+        (&paid, FreePolicy::Off),
+        (&free, FreePolicy::Leftover),
+    ] {
+        make(seeder.dir.path(), "file.bin", 256, length);
+        seeder.add(&metainfo, &[], policy).await;
     }
+    let too_much = TorrentTerms {
+        price: PricePerGib::new(3000).expect("in range"),
+        ..terms(&metainfo, FreePolicy::Off)
+    };
+    let info_hash = metainfo.info_hash();
+    dear.gateway.set_torrent(info_hash, too_much);
+    // It takes long enough that what the others were asked for matters.
+    let slow = Limits {
+        down_bytes_per_s: None,
+        up_bytes_per_s: Some(2_000_000),
+    };
+    free.gateway.set_limits(info_hash, slow);
+    let mut events = leecher.gateway.events();
+    let [dear, paid, free] = [&dear, &paid, &free].map(|seeder| seeder.gateway.listen_addr());
+    let peers = [dear, paid, free];
+    let handle = leecher.add(&metainfo, &peers, FreePolicy::On).await;
+    let mut whys = std::collections::HashMap::new();
+    let both_are = async {
+        while whys.len() < 2 {
+            whys.extend(given_up(events.recv().await.expect("an event")));
+        }
+    };
+    within(30, both_are).await;
+    assert!(whys[&dear].contains("the limit is 2000"), "{whys:?}");
+    assert!(whys[&paid].contains("no money"), "{whys:?}");
+    assert!(!whys.contains_key(&free));
+
+    // Nor is it dialled again at once: our engine is let out, and hung up on.
+    let mut again = socks(&leecher.gateway, dear).await.expect("connects");
+    let handshake = Handshake {
+        reserved: [0; 8],
+        info_hash,
+        peer_id: PeerId([b'e'; 20]),
+    };
+    again.write_all(&handshake.encode()).await.expect("writes");
+    let read = within(5, again.read(&mut [0; 68])).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+
+    within(60, handle.wait_finished()).await.expect("finishes");
+    while let Ok(event) = events.try_recv() {
+        assert!(given_up(event).is_none_or(|(peer, _)| peer != free));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seeder_that_nobody_stands_in_for_is_kept_until_money_comes() {
+    let world = World::new().await;
+    let (seeder, leecher) = (world.node(0).await, world.node(0).await);
+    let metainfo = make(seeder.dir.path(), "file.bin", 256, 5_000_000);
+    seeder.add(&metainfo, &[], FreePolicy::Off).await;
+    let mut events = leecher.gateway.events();
+    let peers = [seeder.gateway.listen_addr()];
+    let handle = leecher.add(&metainfo, &peers, FreePolicy::On).await;
+    let no_money = Some(Why::Free(FreeReason::Wallet(NoReserve::NoFunds)));
+    let is_told = async {
+        while !(leecher.gateway.snapshot().await.iter()).any(|peer| peer.why == no_money) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(30, is_told).await;
+    let wallet = leecher.wallet.clone().expect("a wallet");
+    let deposit = Operation::Deposit {
+        account: wallet.account(),
+        units: Units(200_000),
+        reference: "late".to_owned(),
+    };
+    let cashier = world.broker.cashier();
+    cashier.operate(deposit).await.expect("deposits");
+    within(90, handle.wait_finished()).await.expect("finishes");
+    while let Ok(event) = events.try_recv() {
+        assert_eq!(given_up(event), None);
+    }
+    within(40, leecher.gateway.close_all(Duration::from_secs(30))).await;
+    let balance = wallet.balance().await.expect("is there");
+    assert!(balance.books.paid > Units::ZERO, "{balance:?}");
 }

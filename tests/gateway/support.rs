@@ -94,7 +94,7 @@ impl Node {
     }
 }
 
-pub fn add(metainfo: &Metainfo, dir: &Path, peers: &[SocketAddr]) -> AddTorrent {
+fn add(metainfo: &Metainfo, dir: &Path, peers: &[SocketAddr]) -> AddTorrent {
     AddTorrent {
         source: TorrentSource::Bytes(metainfo.encode()),
         output_dir: dir.to_owned(),
@@ -102,12 +102,6 @@ pub fn add(metainfo: &Metainfo, dir: &Path, peers: &[SocketAddr]) -> AddTorrent 
         overwrite: true,
         only_files: None,
     }
-}
-
-/// librqbit as it comes.
-pub async fn plain_engine() -> Engine {
-    let started = Engine::start(EngineConfig::plain(LOOPBACK)).await;
-    started.expect("starts")
 }
 
 pub fn content(length: usize, seed: u32) -> Vec<u8> {

@@ -112,6 +112,11 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
             .as_array()
             .is_some_and(|lines| !lines.is_empty())
     );
+    let kept = &receipt["kept"];
+    assert!(kept[0]["about"].is_string(), "a list of receipts: {kept}");
+    let described: Value = serde_json::from_str(&dpay::http::node::document()).expect("JSON");
+    let described = &described["components"]["schemas"]["Receipt"]["properties"]["kept"];
+    assert_eq!(described["type"], "array");
     let csv = node
         .text("/reports/spending/csv?by=torrent")
         .await

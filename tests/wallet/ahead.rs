@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use dpay::cashier::wallet::CashierError;
+use dpay::cashier::wallet::{CashierError, Passphrase, home};
 use dpay::channel::Reserved;
-use dpay::coin::{Chain, PseudonymCertificate};
-use dpay::record::OpenSpend;
+use dpay::clock;
+use dpay::coin::{Chain, ChainValue, PseudonymCertificate, RecordKey};
+use dpay::record::{Holding, OpenSpend, SignedRecord};
 use dpay::units::Units;
 use dpay::wallet::{Freeze, FrozenLine};
 use tokio::task::JoinHandle;
@@ -131,4 +132,41 @@ async fn a_promise_that_is_given_back_or_cannot_be_read_leaves_the_coin() {
     let reserved = payer.reserve(wish(2, 64)).await.expect("at hand");
     let spent = spend(&payer, &reserved, certificate).await.expect("ends");
     assert!(spent.is_ok(), "{spent:?}");
+}
+
+/// A spend of a coin of `payer` that another copy of its wallet signed.
+pub fn rival(payer: &Person, holding: &Holding, certificate: PseudonymCertificate) -> SignedRecord {
+    let seed = home::read_seed(payer.dir.path(), &Passphrase::none()).expect("there");
+    let mut keys = (0..1_000).map(|index| seed.holder_key(index));
+    let key = keys.find(|key| key.public() == holding.key);
+    let (key, anchor) = (key.expect("its own"), ChainValue([1; 32]));
+    let open = OpenSpend::sign(&key, &holding.id, certificate, anchor, RecordKey([2; 32]));
+    open.record(holding)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_that_has_grown_old_is_made_again_before_a_spend_is_signed() {
+    let house = House::open().await;
+    let (payer, payee) = (slow(&house).await, Person::new(&house.server.url()).await);
+    let certificate = certificate(&payee).await;
+    payer.slots.is_slow.store(false, Ordering::Relaxed);
+    payer.until("read", |b| b.available == Units(512)).await;
+    let unspent = payer.reserve(wish(2, 64)).await.expect("at hand");
+    let spent = payer.reserve(wish(2, 64)).await.expect("at hand");
+    assert_ne!(unspent.holding.id, spent.holding.id);
+    let other = rival(&payer, &spent.holding, certificate);
+    payer.slots.items.lock().expect("whole").push(other);
+    clock::shift(11);
+    let refused = spend(&payer, &spent, certificate).await.expect("ends");
+    assert!(refused.is_err(), "the other copy spent it meanwhile");
+    let balance = payer.balance().await;
+    assert_eq!((balance.frozen, balance.locked), (Units(64), Units(0)));
+    let (open, _) = spend(&payer, &unspent, certificate)
+        .await
+        .expect("ends")
+        .expect("read again");
+    assert!(open.verify(&unspent.holding).is_ok());
+    let balance = payer.balance().await;
+    assert_eq!((balance.frozen, balance.locked), (Units(64), Units(64)));
+    house.audit().await;
 }

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod books;
+mod deposits;
 mod house;
 mod life;
 mod proofs;

@@ -2,8 +2,13 @@
 //! broker.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use dpay::cashier::wallet::{ConflictRole, ConflictSeen, PROOFS_DIR, WalletHandle};
+use dpay::broker::answer::{HoldingStatus, NoticeKind};
+use dpay::cashier::wallet::counter::Counter;
+use dpay::cashier::wallet::{
+    BrokerDoor, ConflictRole, ConflictSeen, PROOFS_DIR, Passphrase, WalletHandle, home,
+};
 use dpay::clock;
 use dpay::coin::keys::SecretKey;
 use dpay::coin::{ChainValue, CoinCertificate, PseudonymCertificate, RecordKey};
@@ -11,7 +16,9 @@ use dpay::record::{FraudProof, Holding, OpenSpend, ProofCertificate};
 use dpay::units::Units;
 use dpay::wallet::JournalKind;
 
+use crate::ahead::rival;
 use crate::house::{House, Person, TORRENT};
+use crate::unread::{pay, rich};
 
 /// Two spends of one coin of this broker, by a key of the test's.
 fn proof(broker: &SecretKey, holder: u8, anchors: [u8; 2]) -> FraudProof {
@@ -108,4 +115,56 @@ async fn what_proves_nothing_is_not_kept() {
     assert!(kept.is_err(), "{kept:?}");
     assert!(!person.dir.path().join(PROOFS_DIR).exists());
     assert_eq!(found(&person).await, Vec::<String>::new());
+}
+
+/// Waits until the broker says so.
+async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let reached = tokio::time::timeout(Duration::from_secs(30), wait).await;
+    reached.unwrap_or_else(|_| panic!("never {what}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_refuses_gives_the_proof_alone_and_who_accepted_presents_too() {
+    let house = House::open().await;
+    let (payer, payee) = (rich(&house).await, Person::new(&house.server.url()).await);
+    payee.until_key().await;
+    let seed = home::read_seed(payer.dir.path(), &Passphrase::none()).expect("there");
+    let counter = Counter::new(&house.server.url(), None, seed.account_key()).expect("a URL");
+    counter.meet().await.expect("there");
+
+    let (open, path) = pay(&payer, &payee).await;
+    let refused = path.holding().expect("values fit");
+    let other = rival(&payer, &refused, open.payee_certificate);
+    let items = (&open.record(&refused).items()[0], &other.items()[0]);
+    let certificate = ProofCertificate::Coin(path.coin);
+    let shown = FraudProof::new(certificate, items.0.clone(), items.1.clone()).expect("two");
+    show(payee.wallet(), &shown).await.expect("it holds");
+    until("told", || async {
+        let (notices, _) = counter.notices(0).await.expect("answers");
+        let warned = NoticeKind::Warned { key: refused.key };
+        notices.iter().any(|notice| notice.what == warned)
+    })
+    .await;
+
+    let (open, path) = pay(&payer, &payee).await;
+    let accepted = path.holding().expect("values fit");
+    let spend = open.commitment(&accepted.id);
+    payee.wallet().accepted(spend).await.expect("known");
+    let other = rival(&payer, &accepted, open.payee_certificate);
+    let other = other.items()[0].clone();
+    let kept = payee.wallet().report_rival(spend, other).await;
+    kept.expect("it holds");
+    until("presented", || async {
+        let known = counter.holding(accepted.id).await.expect("answers");
+        known.c == Some(spend)
+    })
+    .await;
+    let known = counter.holding(refused.id).await.expect("answers");
+    assert_eq!(known.state, HoldingStatus::Unknown, "nothing to contest");
+    house.audit().await;
 }

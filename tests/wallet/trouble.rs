@@ -18,6 +18,7 @@ use dpay::cli::wallet::{
 };
 use dpay::coin::keys::PublicKey;
 use dpay::coin::{CoinCertificate, HoldingId, PseudonymCertificate};
+use dpay::config::Settings;
 use dpay::dht::{DhtConfig, run_nodes};
 use dpay::http::client::{KnownHolding, RecoveredPage};
 use dpay::record::{FraudProof, OpenSpend, Path, RedeemPart};
@@ -79,12 +80,14 @@ async fn with_the_broker_away_in_the_middle_what_is_at_hand_is_used() {
     house.audit().await;
 }
 
-/// Loses the first answers to purchases and redemptions, after they happened.
+/// Loses the first answers to purchases and redemptions, after they happened, and counts looks at the
+/// account.
 #[derive(Debug)]
-struct Lossy {
-    inner: Counter,
-    purchases: AtomicU32,
-    redemptions: AtomicU32,
+pub struct Lossy {
+    pub inner: Counter,
+    pub purchases: AtomicU32,
+    pub redemptions: AtomicU32,
+    pub looks: Arc<AtomicU32>,
 }
 
 fn lose(count: &AtomicU32) -> Result<(), DoorError> {
@@ -100,7 +103,9 @@ impl BrokerDoor for Lossy {
         self.inner.meet().await
     }
     async fn account(&self) -> Result<Account, DoorError> {
-        self.inner.account().await
+        let told = self.inner.account().await;
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        told
     }
     async fn purchase(
         &self,
@@ -160,6 +165,7 @@ async fn a_lost_answer_neither_loses_coins_nor_pays_twice() {
             inner: Counter::new(&url, pinned, key)?,
             purchases: AtomicU32::new(1),
             redemptions: AtomicU32::new(1),
+            looks: Arc::default(),
         });
         Ok(Some(door))
     })
@@ -184,6 +190,7 @@ async fn a_lost_answer_neither_loses_coins_nor_pays_twice() {
             inner: Counter::new(&url, pinned, key)?,
             purchases: AtomicU32::new(0),
             redemptions: AtomicU32::new(1),
+            looks: Arc::default(),
         });
         Ok(Some(door))
     })
@@ -421,7 +428,15 @@ async fn the_commands_work_and_their_errors_say_what_to_do() {
     let text = |error: anyhow::Error| format!("{error:#}");
     let missing = run(WalletCommand::Balance, &global).await;
     assert!(text(missing.expect_err("none yet")).contains("dpay wallet init"));
+    let nowhere = WalletGlobal {
+        broker_url: Some("nowhere".to_owned()),
+        ..global.clone()
+    };
+    let refused = text(run(init(), &nowhere).await.expect_err("no URL"));
+    assert!(refused.contains("broker.url"), "{refused}");
     run(init(), &global).await.expect("made");
+    let settings = Settings::read(&global.home).expect("written");
+    assert_eq!(settings.broker.url, Some(house.server.url()));
     let twice = text(run(init(), &global).await.expect_err("there is one"));
     assert!(twice.contains("stays untouched"), "{twice}");
     let buy = || WalletCommand::Buy(BuyArgs { units: 100 });

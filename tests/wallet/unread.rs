@@ -9,7 +9,7 @@ use dpay::wallet::{Freeze, JournalKind};
 
 use crate::house::{House, Person, TORRENT, wish};
 
-async fn rich(house: &House) -> Person {
+pub async fn rich(house: &House) -> Person {
     let mut person = Person::new(&house.server.url()).await;
     house.deposit(person.wallet().account(), 30_000).await;
     person.restart().await;
@@ -18,7 +18,7 @@ async fn rich(house: &House) -> Person {
 }
 
 /// Spends one coin of `payer` to `payee`, who records it.
-async fn pay(payer: &Person, payee: &Person) -> (OpenSpend, Path) {
+pub async fn pay(payer: &Person, payee: &Person) -> (OpenSpend, Path) {
     let reserved = payer.reserve(wish(2, 64)).await.expect("at hand");
     let path = Path::decode(&reserved.path, 7).expect("a path");
     let (_, certificate) = payee.wallet().payee_key().await.expect("in stock");

@@ -1,6 +1,7 @@
-//! Holdings of earlier runs that are promised to channels before their slots are read. A proposal
-//! signs nothing: so the payee answers, and serves before acceptance, while the slot is read. What
-//! signs, the spend, waits for the reading (`docs/protocol.md` section 11).
+//! Holdings of earlier runs that are promised to channels before their slots are read, or so long before
+//! they are spent that the reading has grown old. A proposal signs nothing: so the payee answers, and
+//! serves before acceptance, while the slot is read. What signs, the spend, waits for a reading of the
+//! last seconds (`docs/protocol.md` section 11).
 
 use std::collections::BTreeMap;
 
@@ -39,26 +40,39 @@ impl Purse {
             || self.reader.can_read() && !again.is_some_and(is_held_off)
     }
 
-    /// Has what was promised read, unless it was.
+    /// Has what was promised read, unless it was or is being read.
     pub(super) fn read_ahead(&mut self, row: &HoldingRow, now: UnixMs) {
-        if !self.reader.may_sign(row, GOOD_TO_SPEND_MS, now) {
-            let id = row.holding.id;
+        let id = row.holding.id;
+        if !self.ahead.contains_key(&id) && !self.reader.may_sign(row, GOOD_TO_SPEND_MS, now) {
             self.reader.read_at.remove(&id);
             self.reader.hurry(id);
             self.ahead.insert(id, None);
         }
     }
 
-    /// Spends a promised holding, once its slot is read.
+    /// Spends a promised holding: at once where its slot was read within [`GOOD_TO_SPEND_MS`], else
+    /// once it is read, or read again.
     pub(super) async fn commit_when_read(&mut self, to: SpendTo, reply: CommitReply, now: UnixMs) {
-        let Some(waiting) = self.ahead.get_mut(&to.holding) else {
-            return self.serve_commit(to, reply, now).await;
-        };
-        *waiting = Some(Waiting {
-            to: Box::new(to),
-            until: now.plus_ms(WAIT_MS),
-            reply,
-        });
+        let id = to.holding;
+        let row = self.rows.holdings.get(&id);
+        let is_promised = |row: &&HoldingRow| matches!(row.state, HoldingState::Reserved { .. });
+        if let Some(row) = row.filter(is_promised).cloned() {
+            self.read_ahead(&row, now);
+        }
+        let can_read = self.reader.can_read();
+        match self.ahead.get_mut(&id) {
+            None => self.serve_commit(to, reply, now).await,
+            Some(waiting) => {
+                *waiting = Some(Waiting {
+                    to: Box::new(to),
+                    until: now.plus_ms(WAIT_MS),
+                    reply,
+                });
+                if !can_read {
+                    self.break_promise(&id);
+                }
+            }
+        }
     }
 
     /// The slot of a holding was looked at: what was promised of it is spent, or the promise broken.

@@ -7,7 +7,7 @@ use super::CashierError;
 use super::checks::SpentCopy;
 use super::door::{Account, DoorError, RedeemAnswer};
 use super::errands::{
-    ACCOUNT_EVERY_MS, Errand, News, RETRY_MOST_MS, SPENT_EVERY_MS, Waiter, WaiterReply,
+    ACCOUNT_AGAIN_MS, Errand, News, RETRY_MOST_MS, SPENT_EVERY_MS, Waiter, WaiterReply,
 };
 use super::purse::{Purse, give};
 use super::recovery::Recovered;
@@ -29,10 +29,7 @@ impl Purse {
             News::Account(account) => {
                 self.desk
                     .heard(Errand::Account, account.as_ref().err(), now);
-                self.desk.account_due = None;
-                if let Ok(account) = account {
-                    self.desk.account = Some(account);
-                }
+                self.desk.account_told(account.ok(), now);
             }
             News::Purchased(request, answer, account) => {
                 self.purchased(request, answer, account, now).await;
@@ -168,7 +165,7 @@ impl Purse {
                 if let Some(account) = &mut self.desk.account {
                     account.buyable = Units::ZERO;
                 }
-                self.desk.account_due = Some(now.plus_ms(ACCOUNT_EVERY_MS));
+                self.desk.account_due = Some(now.plus_ms(ACCOUNT_AGAIN_MS));
                 self.fail_waiters(&request, &DoorError::Refused(why));
             }
             Err(error) => self.fail_waiters(&request, &error),

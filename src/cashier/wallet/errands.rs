@@ -10,6 +10,7 @@ use super::CashierError;
 use super::checks::SpentCopy;
 use super::chores::PresentReport;
 use super::door::{Account, BrokerDoor, DoorError, RedeemAnswer, Shown};
+use super::hope::Hope;
 use super::purse::{Purse, give};
 use super::reader::{Job, Seen};
 use super::recovery::Recovered;
@@ -33,10 +34,10 @@ use crate::{clock, random};
 /// First wait after a failure; doubled each time up to [`RETRY_MOST_MS`].
 const RETRY_FIRST_MS: u64 = 1_000;
 pub(super) const RETRY_MOST_MS: u64 = 60_000;
-/// The spent list is fetched again this often, the account's money this often where more is wanted.
+/// The spent list is fetched again this often.
 pub(super) const SPENT_EVERY_MS: u64 = 20 * 60_000;
-const DEPOSIT_EVERY_MS: u64 = 60_000;
-pub(super) const ACCOUNT_EVERY_MS: u64 = 10_000;
+/// The account is looked at so soon after the broker refused to sell.
+pub(super) const ACCOUNT_AGAIN_MS: u64 = 10_000;
 
 /// What an errand brought back.
 pub(super) enum News {
@@ -122,6 +123,7 @@ pub(super) struct Desk {
     retry_ms: u64,
     busy: BTreeSet<Errand>,
     pub(super) account_due: Option<UnixMs>,
+    pub(super) hope: Hope,
     pub(super) spent: Option<Arc<dyn SpentCopy>>,
     pub(super) spent_due: UnixMs,
     /// When the copy was fetched, or tried to.
@@ -146,6 +148,7 @@ impl Desk {
             retry_ms: RETRY_FIRST_MS,
             busy: BTreeSet::new(),
             account_due: None,
+            hope: Hope::default(),
             spent: None,
             spent_due: UnixMs(0),
             spent_at: UnixMs(0),
@@ -172,17 +175,11 @@ impl Desk {
         }
     }
 
-    /// Money is wanted and not there: the account is looked at soon, as a deposit may have come.
-    pub(super) fn hope_for_deposit(&mut self, now: UnixMs) {
-        let soon = now.plus_ms(ACCOUNT_EVERY_MS);
-        self.account_due = Some(self.account_due.map_or(soon, |due| due.min(soon)));
-    }
-
     /// Notes that a coin of this size was missed.
     pub(super) fn want(&mut self, size: Units, now: UnixMs) {
         self.wanted.insert(size, now);
-        if self.is_met && self.account_due.is_none() {
-            self.account_due = Some(now.plus_ms(ACCOUNT_EVERY_MS));
+        if self.account.is_some_and(|account| account.buyable < size) {
+            self.hope_for_deposit(now);
         }
     }
 
@@ -244,6 +241,10 @@ impl Purse {
                 Some(pinned) if self.desk.changed.is_none() => give(reply, Ok(pinned.clone())),
                 _ => self.park_or_refuse(Parked::Broker(reply)),
             };
+        }
+        if let Parked::Buy(..) = parked {
+            // Who buys has paid something in, or is about to.
+            self.desk.hope = Hope::default();
         }
         if self.desk.error.is_some() {
             // Nothing is fixed for a broker that was out of reach a moment ago: meet it again first.
@@ -367,9 +368,8 @@ impl Purse {
         self.desk.wanted.clear();
         if coins.is_empty() {
             let is_poor = funds.buyable.is_some_and(|b| b < choose::AT_HAND);
-            if is_poor && self.config.limits.at_hand > 0 && self.desk.account_due.is_none() {
-                // A deposit may come.
-                self.desk.account_due = Some(now.plus_ms(DEPOSIT_EVERY_MS));
+            if is_poor && self.config.limits.at_hand > 0 {
+                self.desk.hope_for_deposit(now);
             }
             return;
         }

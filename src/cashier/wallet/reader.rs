@@ -18,7 +18,7 @@ use crate::wallet::{Change, HoldingRow, HoldingState, Rows, choose};
 pub(super) const AT_ONCE: usize = 4;
 /// How long a reading is good for to redeem by, and a copy of the spent list to read by.
 pub(super) const GOOD_MS: u64 = 60_000;
-/// How long a reading is good for to spend by: another copy of the wallet may spend too.
+/// How long a reading is good for to promise and to spend by: another copy of the wallet may spend too.
 pub(super) const GOOD_TO_SPEND_MS: u64 = 10_000;
 /// Holdings that are read ahead of need.
 pub(super) const STOCK: usize = 32;

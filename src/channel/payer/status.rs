@@ -167,6 +167,20 @@ impl Payer {
         spent.map(|spent| (spent.spend, spent.k))
     }
 
+    /// Why nothing is paid on this connection, where that will not pass by itself, and whether it holds
+    /// for as long as the connection does; else it holds until more money is there.
+    #[must_use]
+    pub fn given_up(&self) -> Option<(FreeReason, bool)> {
+        let free = self.free?;
+        let is_bare = self.channels.is_empty() && self.recalling.is_none();
+        let is_for_good = free.retry_at.is_none();
+        let waits_for_money = matches!(
+            free.reason,
+            FreeReason::Wallet(NoReserve::NoFunds | NoReserve::OverBudget)
+        );
+        (is_bare && (is_for_good || waits_for_money)).then_some((free.reason, is_for_good))
+    }
+
     /// The terms of the offer, if payment is possible on this connection at all.
     pub(super) const fn accepted_offer(&self) -> Option<OfferTerms> {
         self.offer_terms

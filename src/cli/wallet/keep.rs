@@ -63,11 +63,13 @@ fn passphrase_is_none(home: &std::path::Path) -> Result<bool> {
 
 /// Makes a wallet from a backup or from words, and asks the broker for the rest.
 pub(super) async fn restore(args: RestoreArgs, global: &WalletGlobal) -> Result<()> {
+    let broker = super::broker_setting(global)?;
     let passphrase = match (&args.file, &args.words) {
         (Some(file), _) => from_file(file, global).await?,
         (None, Some(words)) => from_words(words, args.no_passphrase, global).await?,
         (None, None) => bail!("name a backup, or a file with the words by --words FILE"),
     };
+    super::remember_broker(broker, global).await?;
     let balance = ask_broker(&passphrase, global).await?;
     if global.json {
         println!("{}", serde_json::to_string(&balance)?);

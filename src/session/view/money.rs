@@ -187,7 +187,7 @@ pub struct Receipt {
     pub facts: Vec<Fact>,
     /// Everything that the wallet keeps behind these lines: a list of receipts as
     /// `dpay wallet history --show` prints them.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Vec<Object>)]
     pub kept: serde_json::Value,
 }
 

@@ -1270,7 +1270,7 @@ export interface components {
              * @description Everything that the wallet keeps behind these lines: a list of receipts as
              *     `dpay wallet history --show` prints them.
              */
-            kept: Record<string, never>;
+            kept: Record<string, never>[];
             /** @description Lines of the history under it, oldest first. */
             lines: components["schemas"]["HistoryLine"][];
             /** @description The reference. */
