@@ -8,11 +8,9 @@ use super::link::Link;
 use super::report::Close;
 use crate::units::{InfoHash, UnixMs};
 
-/// A peer that is not paid for good is not dialled for so long.
-const FOR_GOOD_MS: u64 = 10 * 60_000;
-/// One that only money is missing for.
-const MONEY_MS: u64 = 60_000;
-/// What may pass soon is waited for: money that comes back from elsewhere, a peer that is about to pay us.
+/// Such a peer is not dialled for so long.
+const SHUNNED_MS: u64 = 10 * 60_000;
+/// One that wants something of us may be about to pay us: it is waited for.
 const PATIENCE_MS: u64 = 5_000;
 /// Peers remembered, at most.
 const MAX_SHUNNED: usize = 1_000;
@@ -24,11 +22,11 @@ pub struct Shunned {
 }
 
 impl Shunned {
-    fn note(&mut self, now: UnixMs, info_hash: InfoHash, peer: String, is_for_good: bool) {
+    fn note(&mut self, now: UnixMs, info_hash: InfoHash, peer: String) {
         self.until.retain(|_, until| *until > now);
         if self.until.len() < MAX_SHUNNED {
-            let ms = if is_for_good { FOR_GOOD_MS } else { MONEY_MS };
-            self.until.insert((info_hash, peer), now.plus_ms(ms));
+            let until = now.plus_ms(SHUNNED_MS);
+            self.until.insert((info_hash, peer), until);
         }
     }
 
@@ -43,29 +41,16 @@ impl Shunned {
     }
 }
 
-/// Why a peer serves nothing to us.
-struct Unserved {
-    why: String,
-    /// Not only until more money is there.
-    is_for_good: bool,
-}
-
 impl Link {
     /// Why the peer serves nothing to us; `None` where it does, or may before long.
-    fn unserved(&self) -> Option<Unserved> {
+    fn unserved(&self) -> Option<String> {
         let pay = self.pay.as_ref().filter(|pay| pay.serves_payers_only)?;
         if self.lingering.is_some() || self.stopping {
             return None;
         }
         match &pay.payer {
-            Some(payer) => payer.given_up().map(|(why, is_for_good)| Unserved {
-                why: why.to_string(),
-                is_for_good,
-            }),
-            None => Some(Unserved {
-                why: "nothing is paid for this torrent".to_owned(),
-                is_for_good: true,
-            }),
+            Some(payer) => payer.given_up().map(|why| why.to_string()),
+            None => Some("nothing is paid for this torrent".to_owned()),
         }
     }
 
@@ -79,8 +64,7 @@ impl Link {
             return;
         };
         let since = *self.unserved_since.get_or_insert(now);
-        let may_pass = !unserved.is_for_good || self.peer_wants;
-        let is_patient = may_pass && now.since_ms(since) < PATIENCE_MS;
+        let is_patient = self.peer_wants && now.since_ms(since) < PATIENCE_MS;
         let earns = (self.pay.as_ref()).and_then(|pay| pay.payee_status());
         let is_earning = earns.is_some_and(|status| status.channels > 0);
         let asks = self.asked.is_waiting() || !self.asking.is_empty();
@@ -91,9 +75,9 @@ impl Link {
             return;
         }
         let mut shunned = self.shared.shunned.borrow_mut();
-        shunned.note(now, info_hash, self.peer_name(), unserved.is_for_good);
+        shunned.note(now, info_hash, self.peer_name());
         drop(shunned);
-        self.given_up = Some(Close::Unserved(unserved.why));
+        self.given_up = Some(Close::Unserved(unserved));
     }
 
     /// Whether a connection that our engine makes is to one that was given up a moment ago.
@@ -131,19 +115,13 @@ mod tests {
         let (one, other) = (InfoHash([1; 20]), InfoHash([2; 20]));
         let (dear, poor) = (|| "1.2.3.4:5".to_owned(), || "1.2.3.4:6".to_owned());
         let (now, mut shunned) = (UnixMs(7), Shunned::default());
-        shunned.note(now, one, dear(), true);
-        shunned.note(now, one, poor(), false);
-        shunned.note(now, other, dear(), true);
-        for (later, dear_is, poor_is) in [
-            (0, true, true),
-            (MONEY_MS, true, false),
-            (FOR_GOOD_MS, false, false),
-        ] {
+        shunned.note(now, one, dear());
+        shunned.note(now, other, dear());
+        for (later, is_shunned) in [(0, true), (SHUNNED_MS - 1, true), (SHUNNED_MS, false)] {
             let then = now.plus_ms(later);
-            assert_eq!(shunned.contains(then, one, dear()), dear_is);
-            assert_eq!(shunned.contains(then, one, poor()), poor_is);
+            assert_eq!(shunned.contains(then, one, dear()), is_shunned);
         }
-        assert!(!shunned.contains(now, other, poor()));
+        assert!(!shunned.contains(now, one, poor()));
         shunned.forget(one);
         assert!(!shunned.contains(now, one, dear()));
         assert!(shunned.contains(now, other, dear()));

@@ -208,15 +208,13 @@ async fn seeders_that_serve_only_who_pays_are_given_up_for_one_that_serves() {
     let peers = [dear, paid, free];
     let handle = leecher.add(&metainfo, &peers, FreePolicy::On).await;
     let mut whys = std::collections::HashMap::new();
-    let both_are = async {
-        while whys.len() < 2 {
+    let one_is = async {
+        while whys.is_empty() {
             whys.extend(given_up(events.recv().await.expect("an event")));
         }
     };
-    within(30, both_are).await;
+    within(30, one_is).await;
     assert!(whys[&dear].contains("the limit is 2000"), "{whys:?}");
-    assert!(whys[&paid].contains("no money"), "{whys:?}");
-    assert!(!whys.contains_key(&free));
 
     // Nor is it dialled again at once: our engine is let out, and hung up on.
     let mut again = socks(&leecher.gateway, dear).await.expect("connects");
@@ -231,7 +229,9 @@ async fn seeders_that_serve_only_who_pays_are_given_up_for_one_that_serves() {
 
     within(60, handle.wait_finished()).await.expect("finishes");
     while let Ok(event) = events.try_recv() {
-        assert!(given_up(event).is_none_or(|(peer, _)| peer != free));
+        // Nor one that only money is missing for.
+        let given_up = given_up(event).map(|(peer, _)| peer);
+        assert!(given_up.is_none_or(|peer| peer != free && peer != paid));
     }
 }
 

@@ -167,18 +167,12 @@ impl Payer {
         spent.map(|spent| (spent.spend, spent.k))
     }
 
-    /// Why nothing is paid on this connection, where that will not pass by itself, and whether it holds
-    /// for as long as the connection does; else it holds until more money is there.
+    /// Why nothing is paid on this connection, where that holds for as long as the connection does.
     #[must_use]
-    pub fn given_up(&self) -> Option<(FreeReason, bool)> {
-        let free = self.free?;
+    pub fn given_up(&self) -> Option<FreeReason> {
+        let free = self.free.filter(|free| free.retry_at.is_none())?;
         let is_bare = self.channels.is_empty() && self.recalling.is_none();
-        let is_for_good = free.retry_at.is_none();
-        let waits_for_money = matches!(
-            free.reason,
-            FreeReason::Wallet(NoReserve::NoFunds | NoReserve::OverBudget)
-        );
-        (is_bare && (is_for_good || waits_for_money)).then_some((free.reason, is_for_good))
+        is_bare.then_some(free.reason)
     }
 
     /// The terms of the offer, if payment is possible on this connection at all.
