@@ -18,7 +18,7 @@ use super::{RequestId, WithdrawalId};
 use crate::coin::hash::tagged;
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
-use crate::units::{Day, Units, UnixMs};
+use crate::units::{Day, Units, UnixMs, hex_of};
 
 impl Broker {
     pub(super) fn state(&self, desk: &mut Desk<'_>, id: &PublicKey) -> Result<AccountState, Stop> {
@@ -411,14 +411,6 @@ fn claim_holder(
         account: *me,
         expires,
     }))
-}
-
-/// As `hex::encode` gives it, without going through characters one by one.
-fn hex_of<const N: usize>(bytes: &[u8; N]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    let text = digits.map(|digit| DIGITS[usize::from(digit)]).collect();
-    String::from_utf8(text).unwrap_or_default()
 }
 
 fn batch(count: usize, what: &str) -> Result<(), Stop> {

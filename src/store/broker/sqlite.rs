@@ -9,13 +9,14 @@ use futures::TryStreamExt;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
 use sqlx::{
-    AssertSqlSafe, Connection as _, Executor, Row as _, SqlSafeStr, SqliteConnection, SqlitePool,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor, Row as _, SqlSafeStr,
+    SqliteConnection, SqlitePool,
 };
 
 use super::fields::Fields;
 use super::statements::{Outcome, load_rows, read_line, sql_int};
-use super::tables;
 use super::{BrokerStore, BrokerStoreError, Identity};
+use super::tables;
 use crate::broker::audit::Auditor;
 use crate::broker::cases::ContestRow;
 use crate::broker::change::Change;
@@ -27,7 +28,7 @@ use crate::coin::keys::PublicKey;
 use crate::record::Slot;
 use crate::units::{Day, UnixMs};
 
-/// Prepared statements that a connection keeps: five sizes for each table, to read and to write.
+/// Prepared statements that a connection keeps: eleven sizes for each table, to read and to write.
 const STATEMENTS: usize = 512;
 /// 64 MiB of pages in memory, and 64 MiB of log before it is worked into the file.
 const CACHES: &str =
@@ -70,6 +71,7 @@ impl SqliteBrokerStore {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .statement_cache_capacity(STATEMENTS)
+            .disable_statement_logging()
             .busy_timeout(Duration::from_secs(10));
         let pools = SqlitePoolOptions::new()
             .test_before_acquire(false)
@@ -265,7 +267,10 @@ impl BrokerStore for SqliteBrokerStore {
         let (day, id) = after.map_or((0, Vec::new()), |(day, id)| (day.0, id.0.to_vec()));
         let rows = sqlx::query(
             "SELECT expires_day, id FROM coin WHERE settled = 0 AND expires_day < $1 \
-             AND (expires_day, id) > ($2, $3) ORDER BY expires_day, id LIMIT $4",
+             AND (expires_day, account, rowid) > ($2, \
+             COALESCE((SELECT account FROM coin WHERE id = $3), x''), \
+             COALESCE((SELECT rowid FROM coin WHERE id = $3), 0)) \
+             ORDER BY expires_day, account, rowid LIMIT $4",
         )
         .bind(i64::from(expired_before.0))
         .bind(i64::from(day))
@@ -321,9 +326,16 @@ impl BrokerStore for SqliteBrokerStore {
         limit: u32,
     ) -> Result<Vec<CoinRow>, BrokerStoreError> {
         let rows = sqlx::query(
-            "SELECT * FROM coin WHERE account = $1 AND id > $2 AND settled = 0 AND NOT EXISTS \
+            "WITH RECURSIVE days (day) AS ( \
+             SELECT MIN(expires_day) FROM coin WHERE settled = 0 UNION ALL \
+             SELECT (SELECT MIN(expires_day) FROM coin WHERE settled = 0 AND expires_day > day) \
+             FROM days WHERE day IS NOT NULL) \
+             SELECT coin.* FROM days CROSS JOIN coin ON expires_day = day AND account = $1 \
+             WHERE settled = 0 AND (day, coin.rowid) > ( \
+             COALESCE((SELECT expires_day FROM coin WHERE id = $2), 0), \
+             COALESCE((SELECT rowid FROM coin WHERE id = $2), 0)) AND NOT EXISTS \
              (SELECT 1 FROM holding WHERE holding.id = coin.id AND holding.state <> 'void') \
-             ORDER BY id LIMIT $3",
+             ORDER BY day, coin.rowid LIMIT $3",
         )
         .bind(account.0.to_vec())
         .bind(after.map_or_else(Vec::new, |id| id.0.to_vec()))
@@ -462,11 +474,12 @@ async fn refuse_older(pool: &SqlitePool) -> Result<(), BrokerStoreError> {
 }
 
 fn migrator() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        FORM,
-        "books".into(),
-        MigrationType::Simple,
-        include_str!("schema.sql").into_sql_str(),
-        false,
-    )])
+    let migration = |form, name: &'static str, sql: &'static str| {
+        let sql = sql.into_sql_str();
+        Migration::new(form, name.into(), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(vec![
+        migration(FORM, "books", include_str!("schema.sql")),
+        migration(3, "coins by expiry", include_str!("schema_3.sql")),
+    ])
 }
