@@ -238,7 +238,7 @@ async fn a_full_database_refuses_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("broker.sqlite");
     sqlite(dir.path()).await.close().await;
-    let pages = std::fs::metadata(&path).unwrap().len() / 4096;
+    let pages = std::fs::metadata(&path).unwrap().len() / 8192;
     let limits = SqliteLimits {
         max_pages: Some(u32::try_from(pages).unwrap() + 8),
     };

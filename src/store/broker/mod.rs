@@ -5,6 +5,7 @@
 
 mod fields;
 mod home;
+mod log;
 mod memory;
 mod sqlite;
 mod statements;

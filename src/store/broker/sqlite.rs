@@ -16,7 +16,7 @@ use sqlx::{
 use super::fields::Fields;
 use super::statements::{Outcome, load_rows, read_line, sql_int};
 use super::{BrokerStore, BrokerStoreError, Identity};
-use super::tables;
+use super::{log, tables};
 use crate::broker::audit::Auditor;
 use crate::broker::cases::ContestRow;
 use crate::broker::change::Change;
@@ -30,9 +30,11 @@ use crate::units::{Day, UnixMs};
 
 /// Prepared statements that a connection keeps: eleven sizes for each table, to read and to write.
 const STATEMENTS: usize = 512;
+/// Bytes of a page, in files made from now on: rows that are sold together fill few pages.
+const PAGE_BYTES: u32 = 8192;
 /// 64 MiB of pages in memory, and 64 MiB of log before it is worked into the file.
 const CACHES: &str =
-    "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 16384; PRAGMA temp_store = MEMORY";
+    "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8192; PRAGMA temp_store = MEMORY";
 /// Connections that read beside the one that writes.
 const READERS: u32 = 4;
 /// Milliseconds of an hour.
@@ -41,7 +43,8 @@ const HOUR_MS: u64 = 3_600_000;
 /// Bounds set on the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SqliteLimits {
-    /// Most pages (4 KiB each) the file may have; `None`: as many as the disk holds.
+    /// Most pages (8 KiB each; 4 KiB in a file made before) the file may have; `None`: as many as the
+    /// disk holds.
     pub max_pages: Option<u32>,
 }
 
@@ -69,6 +72,7 @@ impl SqliteBrokerStore {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
+            .page_size(PAGE_BYTES)
             .journal_mode(SqliteJournalMode::Wal)
             .statement_cache_capacity(STATEMENTS)
             .disable_statement_logging()
@@ -93,6 +97,7 @@ impl SqliteBrokerStore {
         let writer = one.connect_with(options.clone()).await?;
         refuse_older(&writer).await?;
         migrator().run(&writer).await?;
+        log::lengthen(&writer, path).await?;
         let readers = pools.max_connections(READERS);
         let pool = readers.connect_lazy_with(options);
         let store = SqliteBrokerStore { pool, writer };
