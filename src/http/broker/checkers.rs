@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 /// How far behind: the system's steps of niceness.
-const NICE: i32 = 5;
+const NICE: i32 = 2;
 
 type Work = Box<dyn FnOnce() + Send>;
 

@@ -19,9 +19,10 @@ use crate::coin::keys::PublicKey;
 
 /// Rows of one statement: few sizes, so that few statements are prepared and kept.
 const SIZES: [usize; 11] = [1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1];
-/// The texts of statements, made once.
-static TEXTS: LazyLock<Mutex<HashMap<(Verb, &'static str, usize), Arc<str>>>> =
-    LazyLock::new(Mutex::default);
+/// Texts of statements, by what they do, their table and their rows.
+type Texts = HashMap<(Verb, &'static str, usize), Arc<str>>;
+/// Each is made once.
+static TEXTS: LazyLock<Mutex<Texts>> = LazyLock::new(Mutex::default);
 
 /// A number as SQL has it; one that does not fit is later than any other.
 pub(super) fn sql_int(number: u64) -> i64 {
