@@ -246,7 +246,7 @@ macro_rules! bytes_newtype {
         }
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                f.write_str(&$crate::units::hex_of(&self.0))
             }
         }
         impl std::fmt::Debug for $name {
@@ -257,28 +257,87 @@ macro_rules! bytes_newtype {
         impl std::str::FromStr for $name {
             type Err = $crate::units::UnitsError;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                let mut bytes = [0u8; $len];
-                match hex::decode_to_slice(text, &mut bytes) {
-                    Ok(()) => Ok(Self(bytes)),
-                    Err(_) => Err($crate::units::UnitsError::Hex {
+                $crate::units::hex_bytes(text)
+                    .map(Self)
+                    .ok_or_else(|| $crate::units::UnitsError::Hex {
                         expected_bytes: $len,
                         got: text.chars().take(2 * $len + 1).collect(),
-                    }),
-                }
+                    })
             }
         }
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                s.serialize_str(&$crate::units::hex_of(&self.0))
             }
         }
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
-                text.parse().map_err(serde::de::Error::custom)
+                d.deserialize_str($crate::units::Parsed(std::marker::PhantomData))
             }
         }
     };
+}
+
+/// Reads a value as its text says.
+pub(crate) struct Parsed<T>(pub(crate) std::marker::PhantomData<T>);
+
+impl<T: std::str::FromStr<Err: std::fmt::Display>> serde::de::Visitor<'_> for Parsed<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// The two digits of each byte.
+const DIGITS: [[u8; 2]; 256] = {
+    let (digits, mut pairs, mut byte) = (b"0123456789abcdef", [[0; 2]; 256], 0);
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+/// What a digit stands for; 255: it is none.
+const VALUES: [u8; 256] = {
+    let (mut values, mut value) = ([255; 256], 0);
+    while value < 16 {
+        let digit = DIGITS[value as usize][1];
+        values[digit as usize] = value;
+        values[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
+    }
+    values
+};
+
+/// As `hex::encode`, by a table: an answer about money is mostly hex.
+#[must_use]
+pub fn hex_of(bytes: &[u8]) -> String {
+    let mut text = Vec::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        text.extend_from_slice(&DIGITS[usize::from(*byte)]);
+    }
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// As `hex::decode_to_slice`, by a table; nothing if it is not hex of so many bytes.
+#[must_use]
+pub fn hex_bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    let (mut bytes, mut seen) = ([0; N], 0);
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let (high, low) = (VALUES[usize::from(*high)], VALUES[usize::from(*low)]);
+        seen |= high | low;
+        *byte = high << 4 | low;
+    }
+    (seen < 16).then_some(bytes)
 }
 
 bytes_newtype!(
@@ -290,6 +349,27 @@ bytes_newtype!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hex_by_table_is_hex() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(hex_of(&all), hex::encode(&all));
+        for bytes in all.as_chunks::<16>().0 {
+            let text = hex::encode(bytes);
+            assert_eq!(hex_bytes(&text), Some(*bytes));
+            assert_eq!(hex_bytes(&text.to_uppercase()), Some(*bytes));
+            assert_eq!(hex_bytes::<15>(&text), None);
+            assert_eq!(hex_bytes::<16>(&text[1..]), None);
+        }
+        for byte in all {
+            let text = [b"0", [byte].as_slice()].concat();
+            let Ok(text) = std::str::from_utf8(&text) else {
+                continue;
+            };
+            let ours = hex_bytes::<1>(text).map(|bytes| bytes.to_vec());
+            assert_eq!(ours, hex::decode(text).ok(), "{text:?}");
+        }
+    }
 
     #[test]
     fn due_and_bytes_bought_are_inverse() {

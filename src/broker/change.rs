@@ -1,6 +1,6 @@
 //! One decision's outcome: what it relied on, what it writes, what the journal says about it.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -83,7 +83,19 @@ pub struct Write {
     /// 0: the row must be absent.
     pub version: u64,
     /// The row as it shall be.
-    pub row: Row,
+    pub row: Arc<Row>,
+}
+
+impl Write {
+    /// The row as it is stored then.
+    #[must_use]
+    pub fn stored(&self) -> Stored {
+        Stored {
+            version: self.version.saturating_add(1),
+            row: Some(self.row.clone()),
+            guessed: false,
+        }
+    }
 }
 
 /// What one decision wants done, all or nothing.
@@ -108,10 +120,16 @@ pub struct Stale {
 }
 
 impl Change {
-    /// Whether it was decided on one of these rows and does not write it, so that nobody compares it.
+    /// The guesses that it was decided on and that nobody compares, since it writes nothing.
     #[must_use]
-    pub fn trusts(&self, rows: &HashSet<RowKey>) -> bool {
-        self.is_empty() && self.conditions.iter().any(|(key, _)| rows.contains(key))
+    pub fn trusts(&self, rows: &Rows) -> Vec<RowKey> {
+        let read = self.conditions.iter().map(|(key, _)| key);
+        let guessed = read.filter(|key| rows.get(key).is_some_and(|stored| stored.guessed));
+        if self.is_empty() {
+            guessed.cloned().collect()
+        } else {
+            Vec::new()
+        }
     }
 
     /// Whether there is nothing to make durable.
@@ -143,13 +161,7 @@ impl Change {
             check(&write.row.key(), write.version)?;
         }
         for write in &self.writes {
-            rows.set(
-                write.row.key(),
-                Stored {
-                    version: write.version.saturating_add(1),
-                    row: Some(write.row.clone()),
-                },
-            );
+            rows.set(write.row.key(), write.stored());
         }
         Ok(())
     }

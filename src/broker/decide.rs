@@ -9,7 +9,7 @@ use super::presented::Presented;
 use super::recover::Found;
 use super::rows::{RequestRow, Row, RowKey, Rows};
 use super::terms::Terms;
-use super::{BodyHash, RequestId, losses, signing};
+use super::{BodyHash, RequestId, kept, losses, signing};
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::{PublicKey, SecretKey, Signature};
 use crate::record::FraudProof;
@@ -154,14 +154,14 @@ impl Broker {
         }
         match self.act(&mut desk, call) {
             Ok(answer) => {
-                let waits = answer.waits();
+                let (waits, sold) = (answer.waits(), kept::sold(&answer));
                 let draft = self.draft(&call.caller, Outcome::Answer(answer), now)?;
                 if call.once() && !waits {
                     desk.put(Row::Request(RequestRow {
                         account: call.caller.account,
                         id: call.caller.request_id,
                         body: call.caller.body,
-                        answer: draft.body.clone(),
+                        answer: kept::shorten(&draft.body, &sold),
                         at: now,
                     }))?;
                 }
@@ -204,7 +204,7 @@ impl Broker {
             return Ok(Some(Err(refusal)));
         }
         Ok(Some(Ok(Draft {
-            body: row.answer,
+            body: kept::restore(desk, &row.answer)?,
             refused: false,
         })))
     }

@@ -5,6 +5,7 @@
 //! one step, so rows and journal cannot differ.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::WithdrawalId;
 use super::answer::NoticeKind;
@@ -12,7 +13,7 @@ use super::answer::{Refusal, RefusalCode};
 use super::cases::{ContestRow, NoticeRow};
 use super::change::{Change, JournalLine, Ledger, Write};
 use super::rows::{
-    AccountRow, CoinRow, CreditRow, HolderRow, HoldingRow, HoldingState, Row, RowKey, Rows,
+    AccountRow, CoinRow, CreditRow, HolderRow, HoldingRow, HoldingState, Row, RowKey, Rows, Stored,
     WithdrawalRow,
 };
 use crate::coin::ids::HoldingId;
@@ -43,11 +44,18 @@ impl Stop {
     }
 }
 
+/// A row that the decision looked at.
+struct Seen {
+    /// As it was loaded.
+    version: u64,
+    /// As it shall be; nothing: it was only read.
+    written: Option<Arc<Row>>,
+}
+
 /// One decision in the making.
 pub(super) struct Desk<'r> {
     loaded: &'r Rows,
-    read: BTreeMap<RowKey, u64>,
-    written: BTreeMap<RowKey, Row>,
+    seen: BTreeMap<RowKey, Seen>,
     journal: Vec<JournalLine>,
     /// The time of the decision.
     pub(super) now: UnixMs,
@@ -57,8 +65,7 @@ impl<'r> Desk<'r> {
     pub(super) fn new(loaded: &'r Rows, now: UnixMs) -> Self {
         Desk {
             loaded,
-            read: BTreeMap::new(),
-            written: BTreeMap::new(),
+            seen: BTreeMap::new(),
             journal: Vec::new(),
             now,
         }
@@ -80,14 +87,24 @@ impl<'r> Desk<'r> {
 
     /// The row with this key, as it stands in this decision.
     pub(super) fn row(&mut self, key: &RowKey) -> Result<Option<Row>, Stop> {
-        if let Some(row) = self.written.get(key) {
-            return Ok(Some(row.clone()));
+        if let Some(Seen {
+            written: Some(row), ..
+        }) = self.seen.get(key)
+        {
+            return Ok(Some(Row::clone(row)));
         }
-        let Some(stored) = self.loaded.get(key) else {
-            return Err(Stop::Need(vec![key.clone()]));
-        };
-        self.read.insert(key.clone(), stored.version);
-        Ok(stored.row.clone())
+        let stored = self.stored(key)?;
+        let seen = self.seen.entry(key.clone());
+        seen.or_insert(Seen {
+            version: stored.version,
+            written: None,
+        });
+        Ok(stored.row.as_deref().cloned())
+    }
+
+    fn stored(&self, key: &RowKey) -> Result<&'r Stored, Stop> {
+        let stored = self.loaded.get(key);
+        stored.ok_or_else(|| Stop::Need(vec![key.clone()]))
     }
 
     /// An account; one that never had money has none.
@@ -169,21 +186,23 @@ impl<'r> Desk<'r> {
         }
     }
 
-    /// Writes a row; it is read first if it was not, so that its version becomes a condition.
+    /// Writes a row; the version that was loaded becomes a condition.
     pub(super) fn put(&mut self, row: Row) -> Result<(), Stop> {
         let key = row.key();
-        if !self.read.contains_key(&key) {
-            self.row(&key)?;
-        }
-        self.written.insert(key, row);
+        let version = match self.seen.get(&key) {
+            Some(seen) => seen.version,
+            None => self.stored(&key)?.version,
+        };
+        let written = Some(Arc::new(row));
+        self.seen.insert(key, Seen { version, written });
         Ok(())
     }
 
     /// Writes a row whose number was never used, so that there is nothing to read first.
     pub(super) fn put_new(&mut self, row: Row) {
-        let key = row.key();
-        self.read.insert(key.clone(), 0);
-        self.written.insert(key, row);
+        let (key, written) = (row.key(), Some(Arc::new(row)));
+        let version = 0;
+        self.seen.insert(key, Seen { version, written });
     }
 
     /// Moves money. Zero units move silently.
@@ -235,21 +254,22 @@ impl<'r> Desk<'r> {
 
     /// A change of nothing, on what was read.
     pub(super) fn nothing(self) -> Change {
+        let read = self.seen.into_iter().map(|(key, seen)| (key, seen.version));
         Change {
-            conditions: self.read.into_iter().collect(),
+            conditions: read.collect(),
             ..Change::default()
         }
     }
 
     /// The change that this decision wants.
     pub(super) fn finish(self) -> Change {
-        let mut read = self.read;
-        let written = self.written.into_iter().map(|(key, row)| Write {
-            version: read.remove(&key).unwrap_or(0),
-            row,
-        });
-        let writes = written.collect();
-        let conditions = read.into_iter().collect();
+        let (mut conditions, mut writes) = (Vec::new(), Vec::with_capacity(self.seen.len()));
+        for (key, Seen { version, written }) in self.seen {
+            match written {
+                Some(row) => writes.push(Write { version, row }),
+                None => conditions.push((key, version)),
+            }
+        }
         Change {
             conditions,
             writes,

@@ -19,6 +19,7 @@
 //! | `verdict` | which one stands, and the tree below it built again |
 //! | `losses` | who lost by a double spend: suspension and compensation |
 //! | `settle` | what is left of a coin when its time is over |
+//! | `kept` | an answer as it is kept for when it is asked for again |
 //! | `offers` | coins and certificates signed before a decision |
 //! | `decide`, `actions` | one request by an account; `operate`: one by the operator |
 //! | `audit` | the books, from the journal alone, against the rows |
@@ -33,6 +34,7 @@ pub mod change;
 mod contest;
 pub mod decide;
 mod desk;
+mod kept;
 mod losses;
 mod offers;
 pub mod operate;

@@ -7,10 +7,10 @@ use super::terms::Terms;
 use crate::coin::certificate::{
     COIN_LIFE_DAYS, COIN_VALUES, CoinCertificate, PseudonymCertificate,
 };
-use crate::coin::keys::PublicKey;
+use crate::coin::keys::{PublicKey, Signature};
 use crate::units::{Day, Units};
 
-/// A coin ready to be sold. Only [`Broker::offer_coin`] makes one.
+/// A coin ready to be sold. Only [`Broker::offer_coins`] makes one.
 #[derive(Clone, Debug)]
 pub struct CoinOffer(CoinCertificate);
 
@@ -19,26 +19,31 @@ pub struct CoinOffer(CoinCertificate);
 pub struct KeyOffer(PseudonymCertificate);
 
 impl Broker {
-    /// A coin as it is sold on `today`. The nonce was drawn for it, after the key was known.
-    ///
-    /// # Errors
-    /// A refusal of values that are not sold and of keys that are none.
-    pub fn offer_coin(
+    /// Coins as they are sold on `today`, of a value, for a key, with a nonce that was drawn for it after
+    /// the key was known; a refusal of values that are not sold and of keys that are none.
+    #[must_use]
+    pub fn offer_coins(
         &self,
-        value: Units,
-        holder: PublicKey,
-        nonce: [u8; 16],
+        wanted: &[(Units, PublicKey, [u8; 16])],
         today: Day,
-    ) -> Result<CoinOffer, Refusal> {
-        if !COIN_VALUES.contains(&value) {
-            return Err(Refusal::new(
-                RefusalCode::Malformed,
-                format!("coins of {value} units are not sold"),
-                "ask for 16, 64, 256, 1024 or 4096 units",
-            ));
-        }
-        check_holder(&holder)?;
-        Ok(CoinOffer(self.issue(value, holder, nonce, today)))
+    ) -> Vec<Result<CoinOffer, Refusal>> {
+        let unsigned = wanted.iter().map(|(value, holder, nonce)| {
+            check_value(*value)?;
+            check_holder(holder)?;
+            Ok(CoinOffer(CoinCertificate {
+                broker: self.public(),
+                value: *value,
+                holder: *holder,
+                issued: today,
+                expires: today.plus(COIN_LIFE_DAYS),
+                nonce: *nonce,
+                signature: Signature([0; 64]),
+            }))
+        });
+        let mut offers: Vec<Result<CoinOffer, Refusal>> = unsigned.collect();
+        let coins = offers.iter_mut().flatten().map(|CoinOffer(coin)| coin);
+        CoinCertificate::sign_each(self.key(), coins);
+        offers
     }
 
     /// A certificate on a holder key as it is given on `today`.
@@ -57,7 +62,15 @@ impl Broker {
         if coin.issued == today {
             *coin
         } else {
-            self.issue(coin.value, coin.holder, coin.nonce, today)
+            let expires = today.plus(COIN_LIFE_DAYS);
+            CoinCertificate::issue(
+                self.key(),
+                coin.value,
+                coin.holder,
+                today,
+                expires,
+                coin.nonce,
+            )
         }
     }
 
@@ -73,17 +86,6 @@ impl Broker {
         } else {
             PseudonymCertificate::issue(self.key(), offered.holder, expires)
         }
-    }
-
-    fn issue(
-        &self,
-        value: Units,
-        holder: PublicKey,
-        nonce: [u8; 16],
-        today: Day,
-    ) -> CoinCertificate {
-        let expires = today.plus(COIN_LIFE_DAYS);
-        CoinCertificate::issue(self.key(), value, holder, today, expires, nonce)
     }
 }
 
@@ -101,6 +103,17 @@ impl KeyOffer {
     pub(super) fn holder(&self) -> PublicKey {
         self.0.holder
     }
+}
+
+fn check_value(value: Units) -> Result<(), Refusal> {
+    if COIN_VALUES.contains(&value) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::Malformed,
+        format!("coins of {value} units are not sold"),
+        "ask for 16, 64, 256, 1024 or 4096 units",
+    ))
 }
 
 fn check_holder(key: &PublicKey) -> Result<(), Refusal> {

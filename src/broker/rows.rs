@@ -1,6 +1,7 @@
 //! The broker's rows, their keys, and a set of loaded rows.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -310,7 +311,8 @@ pub struct RequestRow {
     pub id: RequestId,
     /// Hash of its route and body.
     pub body: BodyHash,
-    /// The answer's body; the broker's signature over it is always the same.
+    /// The answer's body, without what other rows hold (`broker::kept`); the broker's signature over the
+    /// whole is always the same.
     pub answer: Vec<u8>,
     /// When it was answered.
     pub at: UnixMs,
@@ -365,7 +367,9 @@ pub struct Stored {
     /// How often the row was written.
     pub version: u64,
     /// The row, if there is one.
-    pub row: Option<Row>,
+    pub row: Option<Arc<Row>>,
+    /// Nobody looked: it is most likely so. The store compares it where something is written.
+    pub guessed: bool,
 }
 
 /// A set of loaded rows. A key that is not in it was not loaded, which is not the same as absent.
@@ -377,6 +381,12 @@ impl Rows {
     #[must_use]
     pub fn get(&self, key: &RowKey) -> Option<&Stored> {
         self.0.get(key)
+    }
+
+    /// An empty set with room for so many rows.
+    #[must_use]
+    pub fn with_capacity(rows: usize) -> Rows {
+        Rows(HashMap::with_capacity(rows))
     }
 
     /// Puts what was loaded under a key.

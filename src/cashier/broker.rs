@@ -6,16 +6,17 @@
 
 pub mod rounds;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::broker::answer::Refusal;
-use crate::broker::change::{Change, Stale};
-use crate::broker::rows::Stored;
+use crate::broker::change::Change;
+use crate::broker::rows::{Row, Stored};
 use crate::broker::{Broker, Call, Draft, Operated, Operation, RowKey, Rows, Sealed, Stop};
 use crate::cashier::kill;
 use crate::coin::keys::PublicKey;
@@ -94,8 +95,12 @@ impl BrokerCashier {
             broker,
             store,
             clock,
+            accounts: HashMap::new(),
         };
-        (cashier, tokio::spawn(till.run(jobs)))
+        // On a thread of its own: what it waits for is not held up by the checks of other requests.
+        let runtime = Handle::current();
+        let till = tokio::task::spawn_blocking(move || runtime.block_on(till.run(jobs)));
+        (cashier, till)
     }
 
     /// One request by an account. The answer, also a refusal, is signed, and what it says is durable.
@@ -128,10 +133,12 @@ struct Till {
     broker: Arc<Broker>,
     store: Arc<dyn BrokerStore>,
     clock: Clock,
+    /// Accounts as the last batch left them: the next one most likely asks about the same.
+    accounts: HashMap<PublicKey, Stored>,
 }
 
 impl Till {
-    async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.recv().await {
             let mut batch = vec![first];
             while batch.len() < BATCH
@@ -156,7 +163,7 @@ impl Till {
     }
 
     /// Pays the credits of the accounts that ask, as far as their hold is over.
-    async fn ripen(&self, batch: &[Job], now: UnixMs) -> Result<(), BrokerStoreError> {
+    async fn ripen(&mut self, batch: &[Job], now: UnixMs) -> Result<(), BrokerStoreError> {
         let mut accounts: Vec<PublicKey> = batch
             .iter()
             .filter_map(|job| match job {
@@ -166,6 +173,7 @@ impl Till {
             .collect();
         accounts.sort_unstable();
         accounts.dedup();
+        accounts.retain(|account| self.accounts.get(account).is_none_or(waits));
         for account in accounts {
             loop {
                 let ripe = self.store.ripe_credits(Some(&account), now, RIPEN).await?;
@@ -191,7 +199,7 @@ impl Till {
 
     /// Decides all jobs on one state of the rows and makes their changes durable together.
     async fn settle(
-        &self,
+        &mut self,
         jobs: &[Job],
         now: UnixMs,
     ) -> Result<Vec<Result<Said, BrokerCashierError>>, BrokerStoreError> {
@@ -203,7 +211,7 @@ impl Till {
                 match self.decide(job, &mut sheet, now).await? {
                     Ok((change, word)) => {
                         if !change.is_empty() {
-                            sheet.write(&change)?;
+                            change.apply(&mut sheet)?;
                             changes.push(change);
                         }
                         said.push(Ok(word));
@@ -215,9 +223,12 @@ impl Till {
                 return Ok(said);
             }
             kill::before(STEP);
-            match self.store.apply(&changes).await {
+            let applied = self.store.apply(&changes).await;
+            self.accounts.clear();
+            match applied {
                 Ok(()) => {
                     kill::after(STEP);
+                    self.remember(&changes);
                     return Ok(said);
                 }
                 Err(error) if error.is_stale() && attempt < ATTEMPTS => {}
@@ -227,30 +238,56 @@ impl Till {
         Ok(Vec::new())
     }
 
-    /// The rows that jobs need. Where only accounts ask, those that are most likely not there are not
-    /// looked for: if one is, the store refuses what was decided, and next time they are.
-    async fn sheet(&self, jobs: &[Job], trust: bool) -> Result<Sheet, BrokerStoreError> {
-        let mut guessed = HashSet::new();
-        if trust && jobs.iter().all(|job| matches!(job, Job::Call(..))) {
-            guessed.extend(jobs.iter().flat_map(Job::fresh_keys));
+    fn remember(&mut self, changes: &[Change]) {
+        for write in changes.iter().flat_map(|change| &change.writes) {
+            if let Row::Account(row) = &*write.row {
+                self.accounts.insert(row.id, write.stored());
+            }
         }
+    }
+
+    /// The rows that jobs need. Where only accounts ask, those that are most likely not there, and the
+    /// accounts that were written just now, are not looked for: if one is otherwise, the store refuses
+    /// what was decided, and next time they are.
+    async fn sheet(&self, jobs: &[Job], trust: bool) -> Result<Rows, BrokerStoreError> {
         let mut keys: Vec<_> = jobs.iter().flat_map(Job::keys).collect();
-        keys.retain(|key| !guessed.contains(key));
-        let mut rows = self.store.load(&keys).await?;
-        for key in &guessed {
-            rows.set(key.clone(), Stored::default());
+        let mut sheet = Rows::with_capacity(keys.len().saturating_mul(2));
+        if trust && jobs.iter().all(|job| matches!(job, Job::Call(..))) {
+            let guess = |stored: &Stored| Stored {
+                guessed: true,
+                ..stored.clone()
+            };
+            for key in jobs.iter().flat_map(Job::fresh_keys) {
+                sheet.set(key, guess(&Stored::default()));
+            }
+            for (account, stored) in &self.accounts {
+                sheet.set(RowKey::Account(*account), guess(stored));
+            }
         }
-        Ok(Sheet { rows, guessed })
+        keys.retain(|key| sheet.get(key).is_none());
+        self.look(&mut sheet, &keys).await?;
+        Ok(sheet)
+    }
+
+    /// Adds rows as they are stored.
+    async fn look(&self, sheet: &mut Rows, keys: &[RowKey]) -> Result<(), BrokerStoreError> {
+        if !keys.is_empty() {
+            let loaded = self.store.load(keys).await?;
+            for (key, stored) in loaded.iter() {
+                sheet.set(key.clone(), stored.clone());
+            }
+        }
+        Ok(())
     }
 
     async fn decide(
         &self,
         job: &Job,
-        sheet: &mut Sheet,
+        sheet: &mut Rows,
         now: UnixMs,
     ) -> Result<Result<(Change, Said), BrokerCashierError>, BrokerStoreError> {
         loop {
-            let rows = &sheet.rows;
+            let rows = &*sheet;
             let decided = match job {
                 Job::Call(call, _) => {
                     (self.broker.decide(rows, call, now)).map(|d| (d.change, Said::Draft(d.draft)))
@@ -259,48 +296,42 @@ impl Till {
                     .map(|(change, done)| (change, Said::Operated(done))),
             };
             match decided {
-                // Nothing would be written, and so nothing compared.
-                Ok((change, _)) if change.trusts(&sheet.guessed) => {
-                    let keys = change.conditions.into_iter().map(|(key, _)| key);
-                    let keys: Vec<_> = keys.filter(|key| sheet.guessed.remove(key)).collect();
-                    sheet.add(&self.store.load(&keys).await?);
+                Ok((change, said)) => {
+                    // Nothing would be written, and so nothing compared.
+                    let guesses = change.trusts(sheet);
+                    if guesses.is_empty() {
+                        return Ok(Ok((change, said)));
+                    }
+                    self.look(sheet, &guesses).await?;
                 }
-                Ok(decided) => return Ok(Ok(decided)),
-                Err(Stop::Need(keys)) => sheet.add(&self.store.load(&keys).await?),
+                Err(Stop::Need(keys)) => self.look(sheet, &keys).await?,
                 Err(Stop::Refused(refusal)) => {
                     return Ok(Err(BrokerCashierError::Refused(refusal)));
                 }
                 Err(Stop::Broken(what)) => {
-                    tracing::error!(%what, "the books contradict themselves: run `dpay broker audit`");
-                    return Ok(Err(BrokerCashierError::Broken(what)));
+                    let guesses: Vec<_> = guesses(sheet).collect();
+                    if guesses.is_empty() {
+                        tracing::error!(%what, "the books contradict themselves: run `dpay broker audit`");
+                        return Ok(Err(BrokerCashierError::Broken(what)));
+                    }
+                    self.look(sheet, &guesses).await?;
                 }
             }
         }
     }
 }
 
-/// The rows that jobs are decided on.
-struct Sheet {
-    rows: Rows,
-    /// Those of them that were not looked for.
-    guessed: HashSet<RowKey>,
+/// Whether an account has credits that may be due.
+fn waits(account: &Stored) -> bool {
+    match account.row.as_deref() {
+        Some(Row::Account(row)) => !row.pending.is_zero(),
+        _ => true,
+    }
 }
 
-impl Sheet {
-    /// What a job of the batch wrote is no guess any more.
-    fn write(&mut self, change: &Change) -> Result<(), Stale> {
-        change.apply(&mut self.rows)?;
-        for write in &change.writes {
-            self.guessed.remove(&write.row.key());
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, loaded: &Rows) {
-        for (key, stored) in loaded.iter() {
-            self.rows.set(key.clone(), stored.clone());
-        }
-    }
+fn guesses(sheet: &Rows) -> impl Iterator<Item = RowKey> {
+    let guessed = sheet.iter().filter(|(_, stored)| stored.guessed);
+    guessed.map(|(key, _)| key.clone())
 }
 
 impl Job {

@@ -119,6 +119,15 @@ impl CoinCertificate {
         coin
     }
 
+    /// Signs coins that have all but their signature, as [`CoinCertificate::issue`] does.
+    pub fn sign_each<'c>(broker: &SecretKey, coins: impl Iterator<Item = &'c mut CoinCertificate>) {
+        let coins: Vec<_> = coins.collect();
+        let messages: Vec<_> = coins.iter().map(|coin| coin.signed_message()).collect();
+        for (coin, signature) in coins.into_iter().zip(broker.sign_each(&messages)) {
+            coin.signature = signature;
+        }
+    }
+
     /// All bytes before the signature.
     #[must_use]
     pub fn body(&self) -> [u8; Self::BODY_SIZE] {

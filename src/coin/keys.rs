@@ -7,10 +7,11 @@
 use std::fmt;
 
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
-use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha512};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 pub use super::seed::{Seed, SeedError};
 use crate::bytes_newtype;
@@ -154,6 +155,39 @@ impl SecretKey {
     pub fn sign(&self, message: &[u8]) -> Signature {
         Signature(self.0.sign(message).to_bytes())
     }
+
+    /// What [`SecretKey::sign`] makes of each message, to the byte. The points R are encoded together:
+    /// that takes one inversion, where each alone takes one of its own, a fifth of its time.
+    #[must_use]
+    pub fn sign_each(&self, messages: &[[u8; 32]]) -> Vec<Signature> {
+        let hash = |parts: [&[u8]; 3]| {
+            let hash = parts
+                .iter()
+                .fold(Sha512::new(), |h, part| h.chain_update(part));
+            Zeroizing::new(<[u8; 64]>::from(hash.finalize()))
+        };
+        let expanded = hash([self.0.as_bytes(), &[], &[]]);
+        let (low, prefix) = expanded.split_at(32);
+        let low = Zeroizing::new(std::array::from_fn(|n| low[n]));
+        let secret = Zeroizing::new(Scalar::from_bytes_mod_order(clamp_integer(*low)));
+        let nonces = messages
+            .iter()
+            .map(|message| Scalar::from_bytes_mod_order_wide(&hash([prefix, message, &[]])));
+        let nonces = Zeroizing::new(nonces.collect::<Vec<_>>());
+        let points: Vec<_> = nonces.iter().map(EdwardsPoint::mul_base).collect();
+        let points = EdwardsPoint::compress_batch_alloc(&points);
+        let public = self.public();
+        let each = points.iter().zip(nonces.iter()).zip(messages);
+        each.map(|((point, nonce), message)| {
+            let k = hash([point.as_bytes(), public.as_bytes(), message]);
+            let s = Scalar::from_bytes_mod_order_wide(&k) * *secret + nonce;
+            let mut signature = Signature([0; 64]);
+            signature.0[..32].copy_from_slice(point.as_bytes());
+            signature.0[32..].copy_from_slice(s.as_bytes());
+            signature
+        })
+        .collect()
+    }
 }
 
 impl fmt::Debug for SecretKey {
@@ -174,6 +208,21 @@ mod tests {
         assert!(secret.public().verify_signed(b"a message", &signature));
         assert!(!secret.public().verify_strict(b"another", &signature));
         assert!(!secret.public().verify_signed(b"another", &signature));
+    }
+
+    #[test]
+    fn many_messages_are_signed_as_each_of_them() {
+        for count in [0, 1, 2, 31, 32, 33] {
+            for n in 0..8u8 {
+                let secret =
+                    SecretKey::from_bytes(Sha512::digest([n, count])[..32].try_into().unwrap());
+                let messages: Vec<[u8; 32]> = (0..count)
+                    .map(|m| Sha512::digest([n, m, 1])[..32].try_into().unwrap())
+                    .collect();
+                let each: Vec<Signature> = messages.iter().map(|m| secret.sign(m)).collect();
+                assert_eq!(secret.sign_each(&messages), each);
+            }
+        }
     }
 
     #[test]

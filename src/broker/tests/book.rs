@@ -181,8 +181,8 @@ impl Book {
 
     pub(super) fn purchase(&self, who: Person, value: u64, nonce: [u8; 16]) -> Action {
         let (holder, today) = (who.key().public(), self.now.day());
-        let offer = self.broker.offer_coin(Units(value), holder, nonce, today);
-        Action::Purchase(vec![offer])
+        let wanted = [(Units(value), holder, nonce)];
+        Action::Purchase(self.broker.offer_coins(&wanted, today))
     }
 
     pub(super) fn certify(&self, key: PublicKey) -> Action {
@@ -267,7 +267,7 @@ impl Book {
         let open = self
             .rows
             .iter()
-            .filter_map(|(_, stored)| match &stored.row {
+            .filter_map(|(_, stored)| match stored.row.as_deref() {
                 Some(Row::Contest(row)) if row.is_open() => Some(row.clone()),
                 _ => None,
             });
@@ -280,7 +280,7 @@ impl Book {
         let mut kept: Vec<_> = self
             .rows
             .iter()
-            .filter_map(|(_, stored)| match &stored.row {
+            .filter_map(|(_, stored)| match stored.row.as_deref() {
                 Some(Row::Evidence(row)) if row.slot == slot => Some((row.number, row.c?)),
                 _ => None,
             })
@@ -331,9 +331,18 @@ impl Book {
         settled.count()
     }
 
+    /// The answer to a request as it is kept.
+    pub(super) fn kept(&self, who: Person, id: RequestId) -> Vec<u8> {
+        let stored = self.rows.get(&RowKey::Request(who.account(), id));
+        match stored.and_then(|s| s.row.as_deref()) {
+            Some(Row::Request(row)) => row.answer.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// What the spent list says about a slot.
     pub(super) fn spent(&self, slot: Slot) -> Option<Commitment> {
-        match &self.rows.get(&RowKey::Spent(slot))?.row {
+        match self.rows.get(&RowKey::Spent(slot))?.row.as_deref() {
             Some(Row::Spent(row)) => Some(row.c),
             _ => None,
         }
@@ -370,7 +379,11 @@ impl Book {
     pub(super) fn audit(&self) -> AuditReport {
         let mut auditor = Auditor::default();
         self.journal.iter().for_each(|line| auditor.line(line));
-        for row in self.rows.iter().filter_map(|(_, s)| s.row.clone()) {
+        for row in self
+            .rows
+            .iter()
+            .filter_map(|(_, s)| s.row.as_deref().cloned())
+        {
             auditor.row(row);
         }
         auditor.finish()

@@ -1,6 +1,6 @@
 //! The rules of section 10, one test each.
 
-use super::book::{Book, Person, outcome};
+use super::book::{Book, Held, Person, outcome};
 use crate::broker::answer::{Answer, HoldingStatus, ItemAnswer, Refusal, RefusalCode};
 use crate::broker::{Action, Operated, Operation, Presented, Stop, Tail, Terms};
 use crate::coin::SecretKey;
@@ -72,6 +72,31 @@ fn the_same_redeem_again_is_the_same_credit() {
     book.now = book.now.plus_ms(1_000);
     assert_eq!(book.redeem(&coin, 1), first);
     assert_eq!(book.money(ALICE).1, 64);
+}
+
+#[test]
+fn a_purchase_asked_again_is_answered_to_the_byte_though_its_coins_are_kept_once() {
+    let mut book = book();
+    let (id, key) = (book.next_id(), ALICE.key().public());
+    let wanted = [(16, 1), (64, 2), (64, 3)].map(|(value, n)| (Units(value), key, [n; 16]));
+    let purchase = Action::Purchase(book.broker.offer_coins(&wanted, book.now.day()));
+    let first = book.sealed(ALICE, id, 1, purchase.clone());
+    let Ok(Answer::Purchase { coins, .. }) = outcome(&first) else {
+        panic!("{first:?}")
+    };
+    let kept = book.kept(ALICE, id);
+    assert_eq!(
+        first.body.len() - kept.len(),
+        3 * (2 * CoinCertificate::SIZE - 33)
+    );
+    let coin = CoinCertificate::decode(&hex::decode(&coins[1]).unwrap()).unwrap();
+    let path = Path {
+        coin,
+        links: Vec::new(),
+    };
+    book.redeem(&Held { path, by: ALICE }, 1);
+    book.now = book.now.plus_ms(DAY_MS);
+    assert_eq!(book.sealed(ALICE, id, 1, purchase), first);
 }
 
 #[test]

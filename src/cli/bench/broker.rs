@@ -5,7 +5,8 @@
 //! code, on all cores at once: of a request the account's checked and the answer's made; of a coin
 //! sold its holder's key checked and its certificate made; of a path redeemed the coin's checked, of each link the certificate, the
 //! three of the spend and the three of the close, and the three of the redeem. The client's own share
-//! (HTTP; its signatures are made before) counts against the broker.
+//! (HTTP; its signatures are made before) counts against the broker. Bare signatures are made one by one;
+//! the broker makes those of a request's coins together, the same to the byte.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -47,6 +48,7 @@ that it checks and makes for the same requests, by the same code, on all cores a
   a coin sold     its holder's key checked, its certificate's signature made
   a redemption    the coin's checked; of each link the certificate's, three of the spend, three of the close; three
                   of the redeem
+Bare signatures are made one by one; the broker makes those of a request's coins together, the same to the byte.
 Not in the bare rate: hashes of chains, sealing of records, whatever is read and written. The client runs on the same machine, and
 its HTTP counts against the broker; what the client signs was signed before.";
 /// Units of each coin.

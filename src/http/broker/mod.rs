@@ -21,6 +21,7 @@
 //! Answers about money are signed in the header `dpay-signature` (`broker::signing`): 200 done, 409
 //! refused. Everything else is `{error, what_to_do}` with a status that says whose fault it is.
 
+mod checkers;
 mod error;
 mod limit;
 mod routes;
@@ -33,7 +34,6 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -50,8 +50,6 @@ pub const MAX_BODY_BYTES: usize = 512 * 1024;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Open requests at shutdown get this long.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Requests whose signatures are checked at once.
-const CHECKERS: usize = 4;
 
 /// Why the API is not served.
 #[derive(Debug, Error)]
@@ -76,7 +74,7 @@ struct Shared {
     cashier: BrokerCashier,
     clock: Clock,
     limit: limit::Limiter,
-    checkers: Semaphore,
+    checkers: checkers::Checkers,
     spent: spent::Files,
     requests: Arc<AtomicU64>,
 }
@@ -148,7 +146,7 @@ impl BrokerServer {
             cashier: cashier.clone(),
             clock,
             limit: limit::Limiter::new(limit),
-            checkers: Semaphore::new(CHECKERS),
+            checkers: checkers::Checkers::start(),
             spent: spent::Files::default(),
             requests: requests.clone(),
         });

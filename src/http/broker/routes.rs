@@ -142,7 +142,7 @@ async fn spent_entry(State(shared): State<Arc<Shared>>, Path(slot): Path<String>
     })?;
     let key = RowKey::Spent(slot);
     let rows = shared.store.load(std::slice::from_ref(&key)).await?;
-    let row = match rows.get(&key).and_then(|s| s.row.as_ref()) {
+    let row = match rows.get(&key).and_then(|s| s.row.as_deref()) {
         Some(Row::Spent(row)) => Some(row),
         _ => None,
     };
@@ -266,10 +266,13 @@ async fn parse(shared: &Arc<Shared>, caller: &Caller, body: Bytes) -> Api<Action
             at_most(ask.coins.len())?;
             let today = (shared.clock)().day();
             let offers = checked(shared, move |broker| {
-                let offer = |coin: &ask::AskCoin| {
-                    broker.offer_coin(coin.value, coin.holder, random::bytes(), today)
-                };
-                ask.coins.iter().map(offer).collect()
+                let drawn = random::bytes::<{ 16 * MAX_BATCH }>();
+                let (nonces, _) = drawn.as_chunks::<16>();
+                let coins = ask.coins.iter().zip(nonces);
+                let wanted: Vec<_> = coins
+                    .map(|(c, nonce)| (c.value, c.holder, *nonce))
+                    .collect();
+                broker.offer_coins(&wanted, today)
             });
             Action::Purchase(offers.await?)
         }
@@ -373,16 +376,14 @@ async fn find_page(shared: &Shared, caller: &Caller, ask: &AskRecover) -> Api<Fo
     }
 }
 
-/// Checks and makes signatures off the event loop, a few requests at a time.
+/// Checks and makes signatures off the event loop.
 async fn checked<T: Send + 'static>(
     shared: &Arc<Shared>,
     check: impl FnOnce(&Broker) -> T + Send + 'static,
 ) -> Api<T> {
-    let permit = shared.checkers.acquire().await;
-    let _permit = permit.map_err(|_| ApiError::busy())?;
     let broker = shared.broker.clone();
-    let done = tokio::task::spawn_blocking(move || check(&broker)).await;
-    done.map_err(|_| ApiError::busy())
+    let done = shared.checkers.run(move || check(&broker)).await;
+    done.ok_or_else(ApiError::busy)
 }
 
 fn sealed_response(sealed: Sealed) -> Response {

@@ -101,7 +101,10 @@ pub(super) fn holding(n: u8, state: HoldingState) -> Row {
 
 pub(super) fn write(version: u64, row: Row) -> Change {
     Change {
-        writes: vec![Write { version, row }],
+        writes: vec![Write {
+            version,
+            row: Arc::new(row),
+        }],
         ..Change::default()
     }
 }
@@ -245,7 +248,7 @@ async fn every_row_comes_back_as_it_was_written_with_one_version_more_each_time(
                 let rows = store.load(keys).await.unwrap();
                 let stored = rows.get(&key).unwrap();
                 assert_eq!(
-                    (stored.version, stored.row.as_ref()),
+                    (stored.version, stored.row.as_deref()),
                     (version + 1, Some(&row))
                 );
             }
@@ -282,7 +285,10 @@ async fn a_stale_write_or_condition_undoes_the_whole_batch() {
             );
             let keys = [account(1, 0).key(), account(2, 0).key()];
             let rows = store.load(&keys).await.unwrap();
-            assert_eq!(rows.get(&keys[0]).unwrap().row, Some(account(1, 10)));
+            assert_eq!(
+                rows.get(&keys[0]).unwrap().row.as_deref(),
+                Some(&account(1, 10))
+            );
             assert_eq!(rows.get(&keys[1]).unwrap().version, 0);
             let mut auditor = Auditor::default();
             store.audit(&mut auditor).await.unwrap();
@@ -413,12 +419,12 @@ async fn an_auditor_sees_journal_and_rows() {
         let mut change = write(0, account(1, 7));
         change.writes.push(Write {
             version: 0,
-            row: Row::Deposit(DepositRow {
+            row: Arc::new(Row::Deposit(DepositRow {
                 reference: "r".to_owned(),
                 account: me,
                 units: Units(7),
                 at: UnixMs(1),
-            }),
+            })),
         });
         change.journal.push(JournalLine {
             at: UnixMs(1),
@@ -448,7 +454,10 @@ async fn a_file_opened_again_holds_what_was_applied_and_belongs_to_its_broker() 
     let store = sqlite(dir.path()).await;
     let key: RowKey = account(1, 0).key();
     let rows = store.load(std::slice::from_ref(&key)).await.unwrap();
-    assert_eq!(rows.get(&key).unwrap().row, Some(account(1, 10)));
+    assert_eq!(
+        rows.get(&key).unwrap().row.as_deref(),
+        Some(&account(1, 10))
+    );
     assert_eq!(
         store.currency().await.unwrap(),
         Some(("credit".to_owned(), 100_000))

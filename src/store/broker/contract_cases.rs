@@ -177,6 +177,40 @@ async fn an_account_is_read_page_by_page_and_nothing_of_others_is_in_it() {
     }
 }
 
+/// Does something to a file as another program would.
+async fn execute(path: &std::path::Path, sql: &'static str) {
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await;
+    let pool = pool.unwrap();
+    sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_file_with_the_indexes_of_before_is_opened_with_all_its_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = sqlite(dir.path()).await;
+    put(&store, vec![coin(1, ME, 20, false), coin(2, ME, 10, false)]).await;
+    store.close().await;
+    let path = dir.path().join("broker.sqlite");
+    let before = "DELETE FROM _sqlx_migrations WHERE version = 3; DROP INDEX coin_unsettled; \
+        CREATE INDEX coin_of_account ON coin (account, id); \
+        CREATE INDEX coin_to_settle ON coin (expires_day, id) WHERE settled = 0";
+    execute(&path, before).await;
+    let store = sqlite(dir.path()).await;
+    let found = store.unsettled_coins(Day(21), None, 9).await.unwrap();
+    assert_eq!(
+        found,
+        [(Day(10), HoldingId([2; 32])), (Day(20), HoldingId([1; 32]))]
+    );
+    store.close().await;
+    // The old ones are gone: the file is as it would be made now.
+    execute(
+        &path,
+        "DROP INDEX coin_unsettled; CREATE INDEX coin_of_account ON coin (id)",
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn a_file_of_an_earlier_form_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
@@ -187,13 +221,11 @@ async fn a_file_of_an_earlier_form_is_refused_and_left_as_it_is() {
     };
     let open = || SqliteBrokerStore::open(&path, &identity, SqliteLimits::default());
     open().await.unwrap().close().await;
-    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await;
-    let pool = pool.unwrap();
-    sqlx::query("UPDATE _sqlx_migrations SET version = 1")
-        .execute(&pool)
-        .await
-        .unwrap();
-    pool.close().await;
+    execute(
+        &path,
+        "UPDATE _sqlx_migrations SET version = 1 WHERE version = 2",
+    )
+    .await;
     let refused = open().await;
     assert!(
         matches!(refused, Err(BrokerStoreError::Older)),
@@ -206,7 +238,7 @@ async fn a_full_database_refuses_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("broker.sqlite");
     sqlite(dir.path()).await.close().await;
-    let pages = std::fs::metadata(&path).unwrap().len() / 4096;
+    let pages = std::fs::metadata(&path).unwrap().len() / 8192;
     let limits = SqliteLimits {
         max_pages: Some(u32::try_from(pages).unwrap() + 8),
     };

@@ -39,7 +39,7 @@ impl MemoryBrokerStore {
 
     fn select<T>(&self, pick: impl Fn(&Row) -> Option<T>) -> Vec<T> {
         let inner = self.0.lock();
-        let rows = inner.rows.iter().filter_map(|(_, s)| s.row.as_ref());
+        let rows = inner.rows.iter().filter_map(|(_, s)| s.row.as_deref());
         rows.filter_map(pick).collect()
     }
 }
@@ -70,7 +70,7 @@ impl BrokerStore for MemoryBrokerStore {
         for change in changes {
             inner.journal.extend(change.journal.iter().cloned());
             for write in &change.writes {
-                if let Row::Spent(row) = &write.row {
+                if let Row::Spent(row) = write.row.as_ref() {
                     inner.spent.push(row.clone());
                 }
             }
@@ -232,7 +232,11 @@ impl BrokerStore for MemoryBrokerStore {
     async fn audit(&self, auditor: &mut Auditor) -> Result<(), BrokerStoreError> {
         let inner = self.0.lock();
         inner.journal.iter().for_each(|line| auditor.line(line));
-        for row in inner.rows.iter().filter_map(|(_, s)| s.row.clone()) {
+        for row in inner
+            .rows
+            .iter()
+            .filter_map(|(_, s)| s.row.as_deref().cloned())
+        {
             auditor.row(row);
         }
         Ok(())

@@ -5,6 +5,7 @@
 
 mod fields;
 mod home;
+mod log;
 mod memory;
 mod sqlite;
 mod statements;
@@ -147,8 +148,8 @@ pub trait BrokerStore: Send + Sync {
         limit: u32,
     ) -> Result<Vec<ContestRow>, BrokerStoreError>;
 
-    /// At most `limit` coins that are not settled and expired before a day, by expiry and id, after
-    /// this one.
+    /// At most `limit` coins that are not settled and expired before a day, after this one; those that
+    /// expired first come first.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -177,7 +178,7 @@ pub trait BrokerStore: Send + Sync {
     ) -> Result<Vec<HolderRow>, BrokerStoreError>;
 
     /// At most `limit` coins that an account bought, that are not settled, and about which nothing was
-    /// presented, by id, after this one.
+    /// presented, after this one, in whatever order the store has them.
     ///
     /// # Errors
     /// When the store cannot be read.

@@ -9,13 +9,14 @@ use futures::TryStreamExt;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
 use sqlx::{
-    AssertSqlSafe, Connection as _, Executor, Row as _, SqlSafeStr, SqliteConnection, SqlitePool,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor, Row as _, SqlSafeStr,
+    SqliteConnection, SqlitePool,
 };
 
 use super::fields::Fields;
 use super::statements::{Outcome, load_rows, read_line, sql_int};
-use super::tables;
 use super::{BrokerStore, BrokerStoreError, Identity};
+use super::{log, tables};
 use crate::broker::audit::Auditor;
 use crate::broker::cases::ContestRow;
 use crate::broker::change::Change;
@@ -27,11 +28,13 @@ use crate::coin::keys::PublicKey;
 use crate::record::Slot;
 use crate::units::{Day, UnixMs};
 
-/// Prepared statements that a connection keeps: five sizes for each table, to read and to write.
+/// Prepared statements that a connection keeps: eleven sizes for each table, to read and to write.
 const STATEMENTS: usize = 512;
+/// Bytes of a page, in files made from now on: rows that are sold together fill few pages.
+const PAGE_BYTES: u32 = 8192;
 /// 64 MiB of pages in memory, and 64 MiB of log before it is worked into the file.
 const CACHES: &str =
-    "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 16384; PRAGMA temp_store = MEMORY";
+    "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8192; PRAGMA temp_store = MEMORY";
 /// Connections that read beside the one that writes.
 const READERS: u32 = 4;
 /// Milliseconds of an hour.
@@ -40,7 +43,8 @@ const HOUR_MS: u64 = 3_600_000;
 /// Bounds set on the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SqliteLimits {
-    /// Most pages (4 KiB each) the file may have; `None`: as many as the disk holds.
+    /// Most pages (8 KiB each; 4 KiB in a file made before) the file may have; `None`: as many as the
+    /// disk holds.
     pub max_pages: Option<u32>,
 }
 
@@ -68,8 +72,10 @@ impl SqliteBrokerStore {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
+            .page_size(PAGE_BYTES)
             .journal_mode(SqliteJournalMode::Wal)
             .statement_cache_capacity(STATEMENTS)
+            .disable_statement_logging()
             .busy_timeout(Duration::from_secs(10));
         let pools = SqlitePoolOptions::new()
             .test_before_acquire(false)
@@ -91,6 +97,7 @@ impl SqliteBrokerStore {
         let writer = one.connect_with(options.clone()).await?;
         refuse_older(&writer).await?;
         migrator().run(&writer).await?;
+        log::lengthen(&writer, path).await?;
         let readers = pools.max_connections(READERS);
         let pool = readers.connect_lazy_with(options);
         let store = SqliteBrokerStore { pool, writer };
@@ -265,7 +272,10 @@ impl BrokerStore for SqliteBrokerStore {
         let (day, id) = after.map_or((0, Vec::new()), |(day, id)| (day.0, id.0.to_vec()));
         let rows = sqlx::query(
             "SELECT expires_day, id FROM coin WHERE settled = 0 AND expires_day < $1 \
-             AND (expires_day, id) > ($2, $3) ORDER BY expires_day, id LIMIT $4",
+             AND (expires_day, account, rowid) > ($2, \
+             COALESCE((SELECT account FROM coin WHERE id = $3), x''), \
+             COALESCE((SELECT rowid FROM coin WHERE id = $3), 0)) \
+             ORDER BY expires_day, account, rowid LIMIT $4",
         )
         .bind(i64::from(expired_before.0))
         .bind(i64::from(day))
@@ -321,9 +331,16 @@ impl BrokerStore for SqliteBrokerStore {
         limit: u32,
     ) -> Result<Vec<CoinRow>, BrokerStoreError> {
         let rows = sqlx::query(
-            "SELECT * FROM coin WHERE account = $1 AND id > $2 AND settled = 0 AND NOT EXISTS \
+            "WITH RECURSIVE days (day) AS ( \
+             SELECT MIN(expires_day) FROM coin WHERE settled = 0 UNION ALL \
+             SELECT (SELECT MIN(expires_day) FROM coin WHERE settled = 0 AND expires_day > day) \
+             FROM days WHERE day IS NOT NULL) \
+             SELECT coin.* FROM days CROSS JOIN coin ON expires_day = day AND account = $1 \
+             WHERE settled = 0 AND (day, coin.rowid) > ( \
+             COALESCE((SELECT expires_day FROM coin WHERE id = $2), 0), \
+             COALESCE((SELECT rowid FROM coin WHERE id = $2), 0)) AND NOT EXISTS \
              (SELECT 1 FROM holding WHERE holding.id = coin.id AND holding.state <> 'void') \
-             ORDER BY id LIMIT $3",
+             ORDER BY day, coin.rowid LIMIT $3",
         )
         .bind(account.0.to_vec())
         .bind(after.map_or_else(Vec::new, |id| id.0.to_vec()))
@@ -462,11 +479,12 @@ async fn refuse_older(pool: &SqlitePool) -> Result<(), BrokerStoreError> {
 }
 
 fn migrator() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        FORM,
-        "books".into(),
-        MigrationType::Simple,
-        include_str!("schema.sql").into_sql_str(),
-        false,
-    )])
+    let migration = |form, name: &'static str, sql: &'static str| {
+        let sql = sql.into_sql_str();
+        Migration::new(form, name.into(), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(vec![
+        migration(FORM, "books", include_str!("schema.sql")),
+        migration(3, "coins by expiry", include_str!("schema_3.sql")),
+    ])
 }

@@ -1,42 +1,46 @@
 //! Rows in and out, many in one statement: a batch of requests costs few statements, whatever it
 //! touches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock};
 
+use parking_lot::Mutex;
+use sqlx::error::BoxDynError;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
+use sqlx::{Arguments as _, AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
 
 use super::BrokerStoreError;
 use super::fields::Fields;
 use super::tables::{Cell, JOURNAL, Table, key_cells, rest_cells};
 use crate::broker::change::{Change, JournalLine, Ledger, Stale};
-use crate::broker::rows::{RowKey, Rows, Stored};
+use crate::broker::rows::{Row, RowKey, Rows, Stored};
 use crate::coin::keys::PublicKey;
 
 /// Rows of one statement: few sizes, so that few statements are prepared and kept.
-const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+const SIZES: [usize; 11] = [1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1];
+/// Texts of statements, by what they do, their table and their rows.
+type Texts = HashMap<(Verb, &'static str, usize), Arc<str>>;
+/// Each is made once.
+static TEXTS: LazyLock<Mutex<Texts>> = LazyLock::new(Mutex::default);
 
 /// A number as SQL has it; one that does not fit is later than any other.
 pub(super) fn sql_int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn bind<'q>(
-    query: Query<'q, Sqlite, SqliteArguments>,
-    cell: Cell,
-) -> Query<'q, Sqlite, SqliteArguments> {
+fn bind(values: &mut SqliteArguments, cell: Cell) -> Result<(), BoxDynError> {
     match cell {
-        Cell::Int(number) => query.bind(number),
-        Cell::Blob(bytes) => query.bind(bytes),
-        Cell::Text(text) => query.bind(text),
-        Cell::NoInt => query.bind(None::<i64>),
-        Cell::NoBlob => query.bind(None::<Vec<u8>>),
+        Cell::Int(number) => values.add(number),
+        Cell::Blob(bytes) => values.add(bytes),
+        Cell::Text(text) => values.add(text),
+        Cell::NoInt => values.add(None::<i64>),
+        Cell::NoBlob => values.add(None::<Vec<u8>>),
     }
 }
 
 /// What a statement does with rows; they are done in this order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Verb {
     /// Reads them.
     Select,
@@ -163,16 +167,23 @@ impl Groups {
 }
 
 impl Part {
-    fn query(self) -> Query<'static, Sqlite, SqliteArguments> {
-        let sql = self.verb.sql(self.table, self.rows.len());
-        let query = sqlx::query(AssertSqlSafe(sql));
-        self.rows.into_iter().flatten().fold(query, bind)
+    fn query(self) -> Result<Query<'static, Sqlite, SqliteArguments>, sqlx::Error> {
+        let (verb, table, rows) = (self.verb, self.table, self.rows.len());
+        let text = (TEXTS.lock().entry((verb, table.name, rows)))
+            .or_insert_with(|| verb.sql(table, rows).into())
+            .clone();
+        let mut values = SqliteArguments::default();
+        values.reserve(self.rows.iter().map(Vec::len).sum(), 0);
+        for cell in self.rows.into_iter().flatten() {
+            bind(&mut values, cell).map_err(sqlx::Error::Encode)?;
+        }
+        Ok(sqlx::query_with(AssertSqlSafe(text), values))
     }
 
     /// Does it, and says whether the rows were as expected.
     async fn done(self, connection: &mut SqliteConnection) -> Result<bool, BrokerStoreError> {
         let (verb, rows) = (self.verb, self.rows.len() as u64);
-        let query = self.query();
+        let query = self.query()?;
         Ok(match verb {
             Verb::Select => true,
             Verb::Match | Verb::Find => {
@@ -210,44 +221,65 @@ pub(super) async fn load_rows(
     }
     for part in groups.parts() {
         let table = part.table.name;
-        for found in part.query().fetch_all(&mut *connection).await? {
+        for found in part.query()?.fetch_all(&mut *connection).await? {
             let fields = Fields::new(table, &found);
             let (version, row) = (fields.int("version")?, fields.row()?);
-            let (key, row) = (row.key(), Some(row));
-            rows.set(key, Stored { version, row });
+            let key = row.key();
+            let stored = Stored {
+                version,
+                row: Some(Arc::new(row)),
+                guessed: false,
+            };
+            rows.set(key, stored);
         }
     }
     Ok(rows)
 }
 
+/// What a batch of changes makes of a row.
+struct Touched<'c> {
+    key: RowKey,
+    /// The version that it must have before.
+    expected: u64,
+    version: u64,
+    /// As it is afterwards; nothing: it was only looked at.
+    row: Option<&'c Row>,
+}
+
 /// What a batch of changes makes of the rows it touches.
 pub(super) struct Outcome<'c> {
     changes: &'c [Change],
-    /// The version that each row must have before.
-    before: Vec<(RowKey, u64)>,
-    /// What each row is afterwards; nothing: it was only looked at.
-    after: Rows,
+    touched: Vec<Touched<'c>>,
 }
 
 impl<'c> Outcome<'c> {
     /// The changes in order, each on what those before it made.
     pub(super) fn of(changes: &'c [Change]) -> Result<Self, Stale> {
-        let (mut before, mut after) = (Vec::new(), Rows::default());
+        let rows = |c: &Change| c.conditions.len().saturating_add(c.writes.len());
+        let mut touched: Vec<Touched<'c>> = Vec::with_capacity(changes.iter().map(rows).sum());
+        let mut places: HashMap<RowKey, usize> = HashMap::with_capacity(touched.capacity());
         for change in changes {
-            let written = change.writes.iter().map(|w| (w.row.key(), w.version));
-            for (key, version) in change.conditions.iter().cloned().chain(written) {
-                if after.get(&key).is_none() {
-                    after.set(key.clone(), Stored { version, row: None });
-                    before.push((key, version));
+            let read = change.conditions.iter().map(|(k, v)| (k.clone(), *v, None));
+            let written = (change.writes.iter()).map(|w| (w.row.key(), w.version, Some(&*w.row)));
+            for (key, expected, row) in read.chain(written) {
+                let place = *places.entry(key.clone()).or_insert(touched.len());
+                if place == touched.len() {
+                    touched.push(Touched {
+                        key,
+                        expected,
+                        version: expected,
+                        row: None,
+                    });
+                } else if touched[place].version != expected {
+                    return Err(Stale { key, expected });
+                }
+                if row.is_some() {
+                    touched[place].version = expected.saturating_add(1);
+                    touched[place].row = row;
                 }
             }
-            change.apply(&mut after)?;
         }
-        Ok(Outcome {
-            changes,
-            before,
-            after,
-        })
+        Ok(Outcome { changes, touched })
     }
 
     /// Writes rows and journal, and says whether all rows were as expected; if not, roll back. Call it
@@ -260,21 +292,20 @@ impl<'c> Outcome<'c> {
         connection: &mut SqliteConnection,
     ) -> Result<bool, BrokerStoreError> {
         let mut groups = Groups::default();
-        for (key, expected) in &self.before {
-            let (table, mut cells) = key_cells(key);
-            let stored = self.after.get(key);
-            let row = stored.and_then(|s| Some((s.version, s.row.as_ref()?)));
-            let verb = match (row.is_some(), *expected) {
+        for touched in &self.touched {
+            let (table, mut cells) = key_cells(&touched.key);
+            cells.reserve(table.rest.len().saturating_add(2));
+            let verb = match (touched.row.is_some(), touched.expected) {
                 (true, 0) => Verb::Insert,
                 (true, _) => Verb::Update,
                 (false, 0) => Verb::Find,
                 (false, _) => Verb::Match,
             };
             if matches!(verb, Verb::Update | Verb::Match) {
-                cells.push(Cell::Int(sql_int(*expected)));
+                cells.push(Cell::Int(sql_int(touched.expected)));
             }
-            if let Some((version, row)) = row {
-                cells.push(Cell::Int(sql_int(version)));
+            if let Some(row) = touched.row {
+                cells.push(Cell::Int(sql_int(touched.version)));
                 cells.extend(rest_cells(row));
             }
             groups.add(verb, table, cells);
@@ -295,13 +326,13 @@ impl<'c> Outcome<'c> {
         &self,
         connection: &mut SqliteConnection,
     ) -> Result<Option<Stale>, BrokerStoreError> {
-        let rows = load_rows(connection, self.before.iter().map(|(key, _)| key)).await?;
-        let mut before = self.before.iter();
-        let stale =
-            before.find(|(key, version)| rows.get(key).map(|s| s.version) != Some(*version));
-        Ok(stale
-            .cloned()
-            .map(|(key, expected)| Stale { key, expected }))
+        let rows = load_rows(connection, self.touched.iter().map(|t| &t.key)).await?;
+        let mut touched = self.touched.iter();
+        let stale = touched.find(|t| rows.get(&t.key).map(|s| s.version) != Some(t.expected));
+        Ok(stale.map(|t| Stale {
+            key: t.key.clone(),
+            expected: t.expected,
+        }))
     }
 }
 
