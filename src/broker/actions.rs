@@ -18,7 +18,7 @@ use super::{RequestId, WithdrawalId};
 use crate::coin::hash::tagged;
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
-use crate::units::{Day, Units, UnixMs, hex_of};
+use crate::units::{Day, Units, UnixMs};
 
 impl Broker {
     pub(super) fn state(&self, desk: &mut Desk<'_>, id: &PublicKey) -> Result<AccountState, Stop> {
