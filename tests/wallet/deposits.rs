@@ -8,22 +8,25 @@ use dpay::cashier::wallet::counter::Counter;
 use dpay::cashier::wallet::{BrokerDoor, Passphrase, Wallet, WalletConfig, WalletHandle};
 use dpay::channel::NoReserve;
 use dpay::clock;
+use dpay::coin::SecretKey;
 use dpay::units::Units;
 
 use crate::house::{House, Person, wish};
-use crate::trouble::Lossy;
+use crate::trouble::{Looks, Lossy};
 
 /// A wallet without money whose payer keeps asking.
 struct Poor {
     wallet: WalletHandle,
-    looks: Arc<AtomicU32>,
+    looks: Arc<Looks>,
+    /// Another way to the broker.
+    later: Counter,
     /// Seconds that its clock is ahead.
     ahead: i64,
 }
 
 impl Poor {
     async fn new(person: &Person, url: &str) -> Poor {
-        let looks = Arc::new(AtomicU32::new(0));
+        let looks = Arc::new(Looks::default());
         let config = WalletConfig::for_command(person.dir.path(), Some(url.to_owned()));
         let counted = Arc::clone(&looks);
         let none = Passphrase::none();
@@ -41,15 +44,17 @@ impl Poor {
         Poor {
             wallet,
             looks,
+            later: Counter::new(url, None, SecretKey::from_bytes([3; 32])).expect("a URL"),
             ahead: 0,
         }
     }
 
-    /// Whatever is due is begun, and whatever was told is heard, between two questions.
+    /// Whatever is due is begun, and whatever was told is heard, between two questions to the wallet, and
+    /// before the broker answers a question that was asked later.
     async fn turns(&self) {
-        for _ in 0..20 {
+        for _ in 0..5 {
             self.wallet.balance().await.expect("answers");
-            tokio::task::yield_now().await;
+            self.later.meet().await.expect("there");
         }
     }
 
@@ -61,7 +66,7 @@ impl Poor {
         let given = self.wallet.reserve(wish(1, 64)).await;
         assert_eq!(given, Err(NoReserve::NoFunds));
         self.turns().await;
-        self.looks.load(Ordering::SeqCst)
+        self.looks.begun.load(Ordering::SeqCst)
     }
 
     /// Asks all the time; the account is looked at when `pause_s` are over, and not before.
@@ -71,7 +76,7 @@ impl Poor {
         assert_eq!(self.ask(pause_s - 3).await, before, "{pause_s} s");
         self.ask(3).await;
         let looked = async {
-            while self.looks.load(Ordering::SeqCst) == before {
+            while self.looks.over.load(Ordering::SeqCst) == before {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

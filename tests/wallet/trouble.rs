@@ -80,6 +80,13 @@ async fn with_the_broker_away_in_the_middle_what_is_at_hand_is_used() {
     house.audit().await;
 }
 
+/// Looks at the account.
+#[derive(Debug, Default)]
+pub struct Looks {
+    pub begun: AtomicU32,
+    pub over: AtomicU32,
+}
+
 /// Loses the first answers to purchases and redemptions, after they happened, and counts looks at the
 /// account.
 #[derive(Debug)]
@@ -87,7 +94,7 @@ pub struct Lossy {
     pub inner: Counter,
     pub purchases: AtomicU32,
     pub redemptions: AtomicU32,
-    pub looks: Arc<AtomicU32>,
+    pub looks: Arc<Looks>,
 }
 
 fn lose(count: &AtomicU32) -> Result<(), DoorError> {
@@ -103,8 +110,9 @@ impl BrokerDoor for Lossy {
         self.inner.meet().await
     }
     async fn account(&self) -> Result<Account, DoorError> {
+        self.looks.begun.fetch_add(1, Ordering::SeqCst);
         let told = self.inner.account().await;
-        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.looks.over.fetch_add(1, Ordering::SeqCst);
         told
     }
     async fn purchase(
