@@ -289,6 +289,39 @@ test('a disk that is full is told where one looks, and the download goes on once
   await Promise.all([cramped.part.stop(), giver.part.stop()]);
 });
 
+test('a node that does not start says why on every page, and starts once that is mended', { timeout: 90_000 }, async () => {
+  const holder = createServer();
+  await new Promise((listens) => holder.listen(0, '127.0.0.1', listens));
+  await world.wallet('late', 64);
+  const taken = `127.0.0.1:${holder.address().port}`;
+  world.listen = taken;
+  const late = await world.node('late');
+  world.listen = '127.0.0.1:0';
+  await world.ask('late', late.url, '/settings', { 'ui.guide_done': true }, 'PATCH');
+  const made = await context(browser);
+  const visitor = await made.newPage();
+  await visitor.goto(late.login_url);
+  const told = visitor.getByRole('alert').getByText(`Another program is using ${taken}`);
+  for (const name of ['Wallet', 'Torrents', 'Overview']) {
+    await visitor.getByRole('link', { name, exact: true }).click();
+    await told.waitFor();
+    assert.equal(await visitor.getByText('Loading…').count(), 0);
+  }
+  await accessible(visitor, 'a node that failed');
+  await visitor.getByRole('main').getByRole('link', { name: 'Settings' }).click();
+  await visitor.getByLabel('Peers reach the node at').waitFor();
+  await visitor.getByRole('link', { name: 'Overview', exact: true }).click();
+  await new Promise((closed) => holder.close(closed));
+  await visitor.getByRole('button', { name: 'Try again' }).click();
+  await visitor.getByRole('heading', { name: 'Ready to spend' }).waitFor();
+  // A node that went away is not one that loads.
+  await visitor.getByRole('link', { name: 'Wallet', exact: true }).click();
+  await late.part.stop();
+  await visitor.getByRole('heading', { name: 'The node does not answer' }).waitFor();
+  assert.equal(await visitor.getByText('Loading…').count(), 0);
+  await made.close();
+});
+
 test('trackers say how they are, and files are checked anew', { timeout: 120_000 }, async () => {
   const tracker = createServer((_, answer) => answer.end('d8:intervali60e5:peers0:e'));
   await new Promise((listens) => tracker.listen(0, '127.0.0.1', listens));

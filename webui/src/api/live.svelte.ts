@@ -47,6 +47,7 @@ class Live {
       source = new EventSource(api.url('/events'));
       source.addEventListener('open', () => {
         this.connected = true;
+        void session.refreshQuietly();
         void this.load();
       });
       for (const type of ['pulse', 'torrents', 'wallet', 'state', 'notice', 'reload']) {
