@@ -322,6 +322,47 @@ test('a node that does not start says why on every page, and starts once that is
   await made.close();
 });
 
+test('on a phone: a torrent that waits shows its peers whole, and its estimate before the yes', { timeout: 120_000 }, async () => {
+  const song = await world.payload('song.bin', 2 << 20);
+  const singer = await world.seeder('singer', song, price);
+  await api('/torrents', { source: { file: await world.torrentBase64(song) }, peers: [singer.listen], ask: true });
+  const made = await context(browser, { width: 390, height: 844 });
+  await made.addCookies(await page.context().cookies());
+  const phone = await made.newPage();
+  await phone.goto(`${node.url}/#/torrents/${song.info_hash}`);
+  const text = phone.getByText('Nothing is downloaded or paid before you say so.');
+  const button = phone.getByRole('button', { name: 'See what it costs' });
+  const [words, below] = [await text.boundingBox(), await button.boundingBox()];
+  assert.ok(words.width > 200 && below.y >= words.y + words.height, 'the button stands in the text');
+  await button.click();
+  const dialog = phone.getByRole('dialog', { name: 'song.bin' });
+  await dialog.getByText('1 seller').waitFor({ timeout: 60_000 });
+  await accessible(phone, 'the estimate of a torrent that waits');
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  assert.equal((await row(song.info_hash)).state, 'asking', 'it goes on waiting');
+  const notices = phone.getByRole('region', { name: 'Notices' });
+  await phone.getByRole('button', { name: /^Notices/ }).click();
+  await notices.getByText('song.bin waits for your yes').waitFor();
+  await phone.keyboard.press('Escape');
+  await phone.getByRole('tab', { name: 'Peers' }).click();
+  const cells = phone.getByRole('tabpanel').locator('td');
+  await cells.nth(10).waitFor();
+  for (const cell of (await cells.all()).slice(0, 11)) {
+    const box = await cell.boundingBox();
+    assert.ok(box && box.width > 0 && box.x + box.width <= 390, `${await cell.getAttribute('data-label')} is out of sight`);
+  }
+  await button.click();
+  await dialog.getByText('1 seller').waitFor();
+  await dialog.getByRole('button', { name: 'Download', exact: true }).click();
+  await until('the song', async () => (await row(song.info_hash))?.state === 'seeding');
+  await phone.getByRole('button', { name: /^Notices/ }).click();
+  await notices.getByText('song.bin is complete').waitFor();
+  assert.equal(await notices.getByText('song.bin waits for your yes').count(), 0, 'it was answered');
+  await api('/torrents/actions', { action: 'remove', info_hashes: [song.info_hash] });
+  await made.close();
+  await singer.part.stop();
+});
+
 test('trackers say how they are, and files are checked anew', { timeout: 120_000 }, async () => {
   const tracker = createServer((_, answer) => answer.end('d8:intervali60e5:peers0:e'));
   await new Promise((listens) => tracker.listen(0, '127.0.0.1', listens));
