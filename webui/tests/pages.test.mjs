@@ -289,6 +289,80 @@ test('a disk that is full is told where one looks, and the download goes on once
   await Promise.all([cramped.part.stop(), giver.part.stop()]);
 });
 
+test('a node that does not start says why on every page, and starts once that is mended', { timeout: 90_000 }, async () => {
+  const holder = createServer();
+  await new Promise((listens) => holder.listen(0, '127.0.0.1', listens));
+  await world.wallet('late', 64);
+  const taken = `127.0.0.1:${holder.address().port}`;
+  world.listen = taken;
+  const late = await world.node('late');
+  world.listen = '127.0.0.1:0';
+  await world.ask('late', late.url, '/settings', { 'ui.guide_done': true }, 'PATCH');
+  const made = await context(browser);
+  const visitor = await made.newPage();
+  await visitor.goto(late.login_url);
+  const told = visitor.getByRole('alert').getByText(`Another program is using ${taken}`);
+  for (const name of ['Wallet', 'Torrents', 'Overview']) {
+    await visitor.getByRole('link', { name, exact: true }).click();
+    await told.waitFor();
+    assert.equal(await visitor.getByText('Loading…').count(), 0);
+  }
+  await accessible(visitor, 'a node that failed');
+  await visitor.getByRole('main').getByRole('link', { name: 'Settings' }).click();
+  await visitor.getByLabel('Peers reach the node at').waitFor();
+  await visitor.getByRole('link', { name: 'Overview', exact: true }).click();
+  await new Promise((closed) => holder.close(closed));
+  await visitor.getByRole('button', { name: 'Try again' }).click();
+  await visitor.getByRole('heading', { name: 'Ready to spend' }).waitFor();
+  // A node that went away is not one that loads.
+  await visitor.getByRole('link', { name: 'Wallet', exact: true }).click();
+  await late.part.stop();
+  await visitor.getByRole('heading', { name: 'The node does not answer' }).waitFor();
+  assert.equal(await visitor.getByText('Loading…').count(), 0);
+  await made.close();
+});
+
+test('on a phone: a torrent that waits shows its peers whole, and its estimate before the yes', { timeout: 120_000 }, async () => {
+  const song = await world.payload('song.bin', 2 << 20);
+  const singer = await world.seeder('singer', song, price);
+  await api('/torrents', { source: { file: await world.torrentBase64(song) }, peers: [singer.listen], ask: true });
+  const made = await context(browser, { width: 390, height: 844 });
+  await made.addCookies(await page.context().cookies());
+  const phone = await made.newPage();
+  await phone.goto(`${node.url}/#/torrents/${song.info_hash}`);
+  const text = phone.getByText('Nothing is downloaded or paid before you say so.');
+  const button = phone.getByRole('button', { name: 'See what it costs' });
+  const [words, below] = [await text.boundingBox(), await button.boundingBox()];
+  assert.ok(words.width > 200 && below.y >= words.y + words.height, 'the button stands in the text');
+  await button.click();
+  const dialog = phone.getByRole('dialog', { name: 'song.bin' });
+  await dialog.getByText('1 seller').waitFor({ timeout: 60_000 });
+  await accessible(phone, 'the estimate of a torrent that waits');
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  assert.equal((await row(song.info_hash)).state, 'asking', 'it goes on waiting');
+  const notices = phone.getByRole('region', { name: 'Notices' });
+  await phone.getByRole('button', { name: /^Notices/ }).click();
+  await notices.getByText('song.bin waits for your yes').waitFor();
+  await phone.keyboard.press('Escape');
+  await phone.getByRole('tab', { name: 'Peers' }).click();
+  const cells = phone.getByRole('tabpanel').locator('td');
+  await cells.nth(10).waitFor();
+  for (const cell of (await cells.all()).slice(0, 11)) {
+    const box = await cell.boundingBox();
+    assert.ok(box && box.width > 0 && box.x + box.width <= 390, `${await cell.getAttribute('data-label')} is out of sight`);
+  }
+  await button.click();
+  await dialog.getByText('1 seller').waitFor();
+  await dialog.getByRole('button', { name: 'Download', exact: true }).click();
+  await until('the song', async () => (await row(song.info_hash))?.state === 'seeding');
+  await phone.getByRole('button', { name: /^Notices/ }).click();
+  await notices.getByText('song.bin is complete').waitFor();
+  assert.equal(await notices.getByText('song.bin waits for your yes').count(), 0, 'it was answered');
+  await api('/torrents/actions', { action: 'remove', info_hashes: [song.info_hash] });
+  await made.close();
+  await singer.part.stop();
+});
+
 test('trackers say how they are, and files are checked anew', { timeout: 120_000 }, async () => {
   const tracker = createServer((_, answer) => answer.end('d8:intervali60e5:peers0:e'));
   await new Promise((listens) => tracker.listen(0, '127.0.0.1', listens));

@@ -68,6 +68,8 @@ export class World {
   parts = [];
   /** Seconds by which the clocks of whatever starts from now on are ahead. */
   clockOffset = 0;
+  /** Where whatever starts from now on listens for peers. */
+  listen = '127.0.0.1:0';
 
   static async start({ dhtNodes = 10, clockOffset = 0 } = {}) {
     const world = new World();
@@ -108,7 +110,7 @@ export class World {
 
   /** The options that tell a command of `name` where everything is. */
   global(name) {
-    return ['--json', '--home', this.home(name), '--listen', '127.0.0.1:0', `--clock-offset-s=${this.clockOffset}`, ...this.bootstrap.flatMap((address) => ['--dht-bootstrap', address])];
+    return ['--json', '--home', this.home(name), '--listen', this.listen, `--clock-offset-s=${this.clockOffset}`, ...this.bootstrap.flatMap((address) => ['--dht-bootstrap', address])];
   }
 
   async run(name, ...args) {

@@ -31,7 +31,9 @@ class Live {
   pulses = $state.raw<Pulse[]>([]);
   wallet = $state.raw<WalletView | null>(null);
   broker = $state.raw<BrokerView | null>(null);
-  notices = $state.raw<Notice[]>([]);
+  private told = $state.raw<Notice[]>([]);
+  /** Without the questions that are answered, and those whose dialog may be the one that is open. */
+  notices = $derived(this.told.filter((notice) => notice.code !== 'asks' || (!adding.open && this.torrents.get(notice.info_hash ?? '')?.state === 'asking')));
   /** Notices are numbered anew in each run, so the moment decides what is new. */
   seenUntil = $state(seenBefore());
   unread = $derived(this.notices.filter((notice) => notice.at > this.seenUntil).length);
@@ -47,6 +49,7 @@ class Live {
       source = new EventSource(api.url('/events'));
       source.addEventListener('open', () => {
         this.connected = true;
+        void session.refreshQuietly();
         void this.load();
       });
       for (const type of ['pulse', 'torrents', 'wallet', 'state', 'notice', 'reload']) {
@@ -78,7 +81,7 @@ class Live {
       this.torrents = new Map(list.value.torrents.map((row) => [row.info_hash, row]));
       this.loaded = true;
     }
-    if (notices.status === 'fulfilled') this.notices = notices.value.notices.toReversed();
+    if (notices.status === 'fulfilled') this.told = notices.value.notices.toReversed();
     if (speeds.status === 'fulfilled' && speeds.value.pulses.length > 0) this.pulses = speeds.value.pulses.slice(-kept);
     if (wallet.status === 'fulfilled') this.wallet = wallet.value;
     await this.askBroker();
@@ -112,7 +115,7 @@ class Live {
         session.node = event;
         return;
       case 'notice':
-        this.notices = [event, ...this.notices.filter((other) => other.id !== event.id)].slice(0, 200);
+        this.told = [event, ...this.told.filter((other) => other.id !== event.id)].slice(0, 200);
         // A torrent whose dialog is open needs no further word.
         if (quiet.has(event.code) || (event.code === 'asks' && adding.open)) return;
         tellDesktop(event);
@@ -129,7 +132,7 @@ class Live {
     this.loaded = false;
     this.wallet = null;
     this.broker = null;
-    this.notices = [];
+    this.told = [];
     this.pulses = [];
   }
 

@@ -52,8 +52,8 @@ export function rates(element: HTMLElement, width: number, height: number, label
   );
 }
 
-/** Bars with a label each; bytes on an axis of their own where they are known, joined where the bars follow each other. */
-export function bars(element: HTMLElement, width: number, height: number, names: string[], units: number[], sizes: (number | null)[], tone: '--up' | '--money', joined: boolean): uPlot {
+/** Bars with a label each; bytes on an axis of their own where they are known, joined, for the bars follow each other. */
+export function bars(element: HTMLElement, width: number, height: number, names: string[], units: number[], sizes: (number | null)[], tone: '--up' | '--money'): uPlot {
   const [main, other, ground] = [colour(tone), colour('--down'), colour('--surface')];
   const hasBytes = sizes.some((size) => size !== null && size > 0);
   const most = Math.max(1, Math.floor(width / 78));
@@ -77,7 +77,7 @@ export function bars(element: HTMLElement, width: number, height: number, names:
       series: [
         {},
         { stroke: main, fill: main, width: 0, paths: uPlot.paths.bars?.({ size: [0.62, 56], radius: 0.15 }) as uPlot.Series.PathBuilder, points: { show: false } },
-        ...(hasBytes ? [{ scale: 'bytes', stroke: other, width: 1.5, ...(joined ? {} : { paths: () => null }), points: { show: true, size: 9, width: 2, fill: other, stroke: ground } } as uPlot.Series] : []),
+        ...(hasBytes ? [{ scale: 'bytes', stroke: other, width: 1.5, points: { show: true, size: 9, width: 2, fill: other, stroke: ground } } as uPlot.Series] : []),
       ],
     },
     hasBytes ? [names.map((_, i) => i), units, sizes] : [names.map((_, i) => i), units],

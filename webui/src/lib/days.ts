@@ -10,9 +10,9 @@ export function daysBefore(from: string, days: number): string {
 }
 
 /** "5 Dec" of "2026-12-05"; other keys as they are. */
-export function short(key: string, locale: string, by: 'day' | 'week' | 'month' | 'torrent' | 'peer', label: string): string {
+export function short(key: string, locale: string, by: string): string {
   const date = Date.parse(`${key}T00:00:00Z`);
-  if (by === 'torrent' || by === 'peer' || Number.isNaN(date)) return label.length > 14 ? `${label.slice(0, 13)}…` : label;
+  if (Number.isNaN(date)) return key;
   const format: Intl.DateTimeFormatOptions = by === 'month' ? { year: 'numeric', month: 'short' } : { month: 'short', day: 'numeric' };
   return new Intl.DateTimeFormat(locale, { ...format, timeZone: 'UTC' }).format(date);
 }

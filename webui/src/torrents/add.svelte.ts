@@ -2,7 +2,8 @@
 import { toast } from '../lib/toast.svelte';
 import { t } from '../i18n/index.svelte';
 
-export type Source = { torrent_base64: string; label: string } | { magnet: string; label: string } | { url: string; label: string };
+/** `asking`: a torrent in the list that waits for its yes. */
+export type Source = { asking: string; label: string } | { torrent_base64: string; label: string } | { magnet: string; label: string } | { url: string; label: string };
 
 /** Largest `.torrent` that is read; the node refuses larger ones too. */
 const mostBytes = 10 * 1024 * 1024;

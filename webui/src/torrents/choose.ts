@@ -66,3 +66,9 @@ export function choose(rows: Iterable<TorrentRow>, text: string, filter: Filter,
   const key = keys[sort.by];
   return found.sort((a, b) => sign * (key(a) - key(b)) || byName(a, b));
 }
+
+/** The price that is being paid; else what a GiB that came cost on the average. */
+export function pricePaid(row: TorrentRow): number | null {
+  if (row.paying_price) return row.paying_price;
+  return row.units_paid > 0 && row.downloaded_bytes > 0 ? Math.round((row.units_paid / row.downloaded_bytes) * 1024 ** 3) : null;
+}
