@@ -16,6 +16,7 @@ use crate::config::Global;
 use crate::session::log::LogBook;
 use crate::session::view::Action;
 
+pub mod add;
 pub mod bench;
 pub mod broker;
 pub mod create;
@@ -101,7 +102,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum RemoteCommand {
     /// Add torrents to the running node
-    Add(remote::AddArgs),
+    Add(add::AddArgs),
     /// List the running node's torrents
     List,
     /// Pause torrents of the running node
@@ -188,7 +189,7 @@ async fn run(cli: Cli, book: LogBook) -> Result<u8> {
 
 async fn run_remote(command: RemoteCommand, global: &Global) -> Result<u8> {
     match command {
-        RemoteCommand::Add(args) => remote::add(args, global).await,
+        RemoteCommand::Add(args) => add::add(args, global).await,
         RemoteCommand::List => remote::list(global).await,
         RemoteCommand::Pause(which) => remote::act(Action::Pause, &which, global).await,
         RemoteCommand::Resume(which) => remote::act(Action::Resume, &which, global).await,

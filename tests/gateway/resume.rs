@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dpay::cashier::wallet::WalletHandle;
-use dpay::gateway::{FreePolicy, GatewayConfig};
+use dpay::gateway::{FreePolicy, GatewayConfig, Limits};
 use dpay::units::Units;
 
 use crate::support::{LOOPBACK, Node, World, make, within};
@@ -78,8 +78,14 @@ async fn a_peer_that_is_dialled_again_while_its_channel_is_settled_is_there_at_o
     let leecher = world.node(200_000).await;
     let wallet = leecher.wallet.clone().expect("a wallet");
     wallet.buy(Units(1024)).await.expect("buys");
-    let metainfo = make(seeder.dir.path(), "file.bin", 256, 200_000_000);
+    let metainfo = make(seeder.dir.path(), "file.bin", 256, 100_000_000);
     seeder.add(&metainfo, &[], FreePolicy::Off).await;
+    // So slow that it does not finish while it is interrupted.
+    let slow = Limits {
+        down_bytes_per_s: None,
+        up_bytes_per_s: Some(8_000_000),
+    };
+    seeder.gateway.set_limits(metainfo.info_hash(), slow);
     let peers = [seeder.gateway.listen_addr()];
     let handle = leecher.add(&metainfo, &peers, FreePolicy::On).await;
     // In every state that a channel goes through: offered, proposed, open, accepted.
