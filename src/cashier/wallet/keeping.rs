@@ -1,5 +1,4 @@
-//! The purse's side of keeping the wallet's promises: which chores are due in the DHT and what came
-//! of them, and what goes to the broker by itself (`wallet::keeping` says when).
+//! The purse's side of `wallet::keeping`: chores in the DHT, and what goes to the broker by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,9 +79,7 @@ impl Purse {
             Keep::Meet(reply) => self.park(Parked::Meet(reply)).await,
             Keep::Present(reply) => self.park(Parked::Present(reply)).await,
             Keep::By(rules, reply) => {
-                self.config.keep = Some(rules);
-                // Looked at by the new rule at once.
-                self.keeping.looked = UnixMs(0);
+                (self.config.keep, self.keeping.looked) = (Some(rules), UnixMs(0));
                 give(reply, ());
             }
             Keep::RedeemDue(rules, reply) => self.park(Parked::RedeemDue(rules, reply)).await,
