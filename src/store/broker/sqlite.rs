@@ -32,7 +32,8 @@ use crate::units::{Day, UnixMs};
 const STATEMENTS: usize = 512;
 /// Bytes of a page, in files made from now on: rows that are sold together fill few pages.
 const PAGE_BYTES: u32 = 8192;
-/// 64 MiB of pages in memory, and 64 MiB of log before it is worked into the file.
+/// 64 MiB of pages in memory, and 8192 pages of log before it is worked into the file: 64 MiB, in a file
+/// with pages of 4 KiB half of that.
 const CACHES: &str =
     "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8192; PRAGMA temp_store = MEMORY";
 /// Connections that read beside the one that writes.
