@@ -62,8 +62,8 @@ pub struct Payer {
     recalling: Option<UnixMs>,
     /// Units ticked on channels that are over, less what their closes gave back.
     done_units: Units,
-    /// Value of the last channel that was closed honestly or ticked through.
-    last_done: Option<Units>,
+    /// Value of the largest channel that was closed honestly, or of which a quarter is ticked.
+    proven: Option<Units>,
     failures: u32,
     /// How often in a row the wallet said that nothing is there yet.
     not_yet: u32,
@@ -109,7 +109,7 @@ impl Payer {
             recall_due: false,
             recalling: None,
             done_units: Units::ZERO,
-            last_done: None,
+            proven: None,
             failures: 0,
             not_yet: 0,
             used_up: 0,
@@ -188,6 +188,9 @@ impl Payer {
         );
         match answer {
             Ok(reserved) if waits => {
+                let Some(channel) = self.newest(channel) else {
+                    return self.release(&reserved, None);
+                };
                 self.not_yet = 0;
                 self.free = None;
                 self.told = None;
@@ -359,8 +362,10 @@ impl Payer {
             };
             self.actions.push_back(PayerAction::Send(tick));
             self.actions.push_back(PayerAction::Ticked { spend, k, wk });
+            if spent.ticked().0.saturating_mul(4) >= spent.holding.value.0 {
+                self.proven = self.proven.max(Some(spent.holding.value));
+            }
             if spent.left().is_zero() {
-                self.last_done = Some(spent.holding.value);
                 *channel = Channel::new(State::Closing(spent.clone()), now);
             }
         }
@@ -397,6 +402,22 @@ impl Payer {
             false => terms.windows.provisional_bytes(),
         };
         counted.saturating_add(bytes).min(limit).max(counted)
+    }
+
+    /// A payee takes numbers in rising order. If another channel was begun while the wallet was asked,
+    /// this one gets the next number.
+    fn newest(&mut self, channel: u32) -> Option<u32> {
+        if channel.checked_add(1) == Some(self.next_channel) {
+            return Some(channel);
+        }
+        self.channels.remove(&channel);
+        self.number()
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        let channel = self.next_channel;
+        self.next_channel = channel.checked_add(1)?;
+        Some(channel)
     }
 
     fn insert(&mut self, channel: u32, state: State, now: UnixMs) {

@@ -108,10 +108,10 @@ impl Windows {
         coin_for(self.price.due(four_pieces.max(FIRST_CHANNEL_BYTES)))
     }
 
-    /// The largest channel after one of `last` units was closed honestly or ticked through.
+    /// The largest channel after one of `proven` units was closed honestly, or a quarter of it ticked.
     #[must_use]
-    pub fn next_channel(&self, last: Units) -> Units {
-        coin_for(Units(last.0.saturating_mul(4))).max(self.first_channel())
+    pub fn next_channel(&self, proven: Units) -> Units {
+        coin_for(Units(proven.0.saturating_mul(4))).max(self.first_channel())
     }
 }
 

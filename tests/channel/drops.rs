@@ -2,8 +2,11 @@
 
 use dpay::channel::Kept;
 use dpay::coin::{ChainValue, Commitment};
+use dpay::units::Units;
+use dpay::wire::message::RefuseReason;
 
-use crate::pair::Setup;
+use crate::pair::{KIB, Setup};
+use crate::purse::{CoinPolicy, Purse};
 use crate::world::World;
 
 impl World {
@@ -117,4 +120,26 @@ impl World {
         };
         self.pairs[index].payee.handle_kept_closed(spend, close);
     }
+}
+
+/// A spend that the payee never had is proposed again while the wallet looks for the next holding: the
+/// numbers on the wire rise all the same.
+#[test]
+fn a_payer_of_crumbs_goes_on_after_a_drop() {
+    let mut setup = Setup::new(32 * KIB, 4_255_094, 36_093);
+    setup.pieces_at_once = 2;
+    let mut proposed_again = 0;
+    for drop_ms in (100..2_000).step_by(10) {
+        let mut world = World::new(Purse::new(Units(1_000_000), CoinPolicy::Near(Units(4))));
+        let pair = world.connect(setup.clone());
+        world.run(drop_ms, |w| w.pairs[pair].is_finished());
+        world.disconnect(pair);
+        let pair = world.reconnect(pair);
+        let finished = world.run(4_000_000, |w| w.pairs[pair].is_finished());
+        let this = &world.pairs[pair];
+        assert!(this.faults.is_empty(), "{drop_ms} ms: {:?}", this.faults);
+        assert!(finished, "{drop_ms} ms: {:#?}", this.payer);
+        proposed_again += usize::from(this.refusals.contains(&RefuseReason::Unknown));
+    }
+    assert!(proposed_again > 0, "some opens are lost");
 }

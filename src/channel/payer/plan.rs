@@ -3,7 +3,7 @@
 use super::channel::{Channel, State};
 use super::{Payer, PayerAction};
 use crate::channel::MAX_CHANNELS;
-use crate::channel::window::coin_for;
+use crate::channel::window::{Windows, coin_for};
 use crate::units::{Units, UnixMs};
 
 /// Channels on their way to acceptance at once, after the first was accepted. Until then one: a
@@ -40,11 +40,9 @@ impl Payer {
         let Some(size) = self.next_size(now) else {
             return;
         };
-        let channel = self.next_channel;
-        let Some(next) = channel.checked_add(1) else {
+        let Some(channel) = self.number() else {
             return;
         };
-        self.next_channel = next;
         self.insert(channel, State::Reserving, now);
         self.actions.push_back(PayerAction::Reserve {
             channel,
@@ -60,7 +58,7 @@ impl Payer {
             || self.is_blocked(now)
             || self.is_idle
             || !self.has_use()
-            || !self.may_add_channel()
+            || !self.may_add_channel(terms.windows)
         {
             return None;
         }
@@ -78,10 +76,7 @@ impl Payer {
             }
         }
         let needed = owed.saturating_sub(capacity).max(Units(1));
-        let most = match self.last_done {
-            Some(last) => terms.windows.next_channel(last),
-            None => terms.windows.first_channel(),
-        };
+        let most = self.most(terms.windows);
         let least = terms.windows.least_channel().min(needed);
         let at_least = least.max(terms.smallest_channel);
         Some(Size {
@@ -90,11 +85,24 @@ impl Payer {
         })
     }
 
-    fn may_add_channel(&self) -> bool {
-        let pending = self.channels.values().filter(|c| c.is_pending()).count();
-        let reserving = (self.channels.values()).any(|c| matches!(c.state, State::Reserving));
+    /// The largest channel at present.
+    fn most(&self, windows: Windows) -> Units {
+        match self.proven {
+            Some(proven) => windows.next_channel(proven),
+            None => windows.first_channel(),
+        }
+    }
+
+    /// What is on its way stays below the largest channel, so that less than twice that is at risk.
+    fn may_add_channel(&self, windows: Windows) -> bool {
+        let pending = || self.channels.values().filter(|c| c.is_pending());
+        let worth = Units::checked_sum(pending().map(Channel::worth));
+        let reserving = pending().any(|c| matches!(c.state, State::Reserving));
         let most = if self.accepted_once { MAX_PENDING } else { 1 };
-        pending < most && !reserving && self.channels.len() < MAX_CHANNELS
+        pending().count() < most
+            && worth.is_some_and(|worth| worth < self.most(windows))
+            && !reserving
+            && self.channels.len() < MAX_CHANNELS
     }
 
     /// Bytes that come in all, if everything wanted comes: what is verified, and what is wanted.

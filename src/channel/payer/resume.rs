@@ -16,13 +16,10 @@ impl Payer {
     pub fn handle_recalled(&mut self, now: UnixMs, recalled: Vec<Recalled>) {
         let waits = self.recalling.take().is_some() && !self.stopping;
         for (n, past) in recalled.into_iter().enumerate() {
-            match self.next_channel.checked_add(1) {
-                Some(next) if waits && n < MAX_RECALLED => {
-                    let channel = self.next_channel;
-                    self.next_channel = next;
-                    self.recall(now, channel, past);
-                }
-                _ => self.forget(&Spent::recalled(&past)),
+            let is_taken_up = waits && n < MAX_RECALLED;
+            match is_taken_up.then(|| self.number()).flatten() {
+                Some(channel) => self.recall(now, channel, past),
+                None => self.forget(&Spent::recalled(&past)),
             }
         }
         self.plan(now);
@@ -101,16 +98,15 @@ impl Payer {
     pub(super) fn on_resume_refused(&mut self, now: UnixMs, past: Recalled, reason: RefuseReason) {
         let mut spent = Spent::recalled(&past);
         let is_lost = reason == RefuseReason::Unknown && past.is_same_peer;
-        match self.next_channel.checked_add(1) {
-            Some(next) if is_lost && !self.stopping => {
-                let channel = self.next_channel;
-                self.next_channel = next;
+        let is_sent_again = is_lost && !self.stopping;
+        match is_sent_again.then(|| self.number()).flatten() {
+            Some(channel) => {
                 (spent.k, spent.base) = (0, 0);
                 let path = past.reserved.path;
                 self.send(Message::Propose { channel, path });
                 self.insert(channel, State::Again(spent), now);
             }
-            _ => self.forget(&spent),
+            None => self.forget(&spent),
         }
         if reason != RefuseReason::Unknown {
             self.go_free(now, FreeReason::Refused(reason));
