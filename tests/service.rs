@@ -1,4 +1,4 @@
-//! The service units, as systemd reads them.
+//! The service units, as systemd reads them, and how commands are given.
 
 use std::path::Path;
 use std::process::Command;
@@ -51,4 +51,33 @@ fn systemd_takes_the_units_and_finds_them_hardened() {
         .concat();
         analyze(folder.path(), &security);
     }
+}
+
+#[test]
+fn a_command_goes_on_when_nobody_reads_what_it_prints() {
+    let (reader, writer) = std::io::pipe().expect("makes a pipe");
+    drop(reader);
+    let ended = Command::new(DPAY)
+        .args(["service", "node"])
+        .stdout(writer)
+        .output()
+        .expect("runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn an_address_before_a_command_is_not_taken_for_two() {
+    let nodes = [
+        "--dht-bootstrap",
+        "127.0.0.1:9",
+        "--dht-bootstrap=127.0.0.1:8",
+    ];
+    let ended = Command::new(DPAY)
+        .args(nodes)
+        .args(["service", "node"])
+        .output()
+        .expect("runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() && !ended.stdout.is_empty(), "{said}");
 }

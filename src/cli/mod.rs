@@ -16,6 +16,16 @@ use crate::config::Global;
 use crate::session::log::LogBook;
 use crate::session::view::Action;
 
+/// As the standard library's, but whoever closes standard output early (`| head`) stops nothing.
+macro_rules! print {
+    ($($what:tt)*) => { $crate::cli::output::put(format_args!($($what)*)) };
+}
+/// As [`print!`], with the line's end.
+macro_rules! println {
+    () => { print!("\n") };
+    ($($what:tt)*) => { print!("{}\n", format_args!($($what)*)) };
+}
+
 pub mod add;
 pub mod bench;
 pub mod broker;
@@ -28,6 +38,7 @@ pub mod dht_node;
 pub mod double_spend;
 pub mod download;
 pub mod node;
+pub(crate) mod output;
 pub mod play;
 pub mod remote;
 pub mod report;

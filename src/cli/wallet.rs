@@ -27,7 +27,7 @@ use crate::cashier::wallet::{
 use crate::config::{Global, Settings, keys};
 use crate::dht::{DhtConfig, DhtNode};
 use crate::http::node::client::NodeClient;
-use crate::session::view::{Bought, BuyRequest, RedeemRequest, Redeemed};
+use crate::session::view::{Bought, BuyRequest, Money, NodeView, RedeemRequest, Redeemed};
 use crate::units::Units;
 use crate::wallet::keeping::Rules;
 use crate::wallet::{Balance, PinnedBroker};
@@ -224,6 +224,13 @@ pub struct SyncArgs {
 /// # Errors
 /// What went wrong, with what to do about it.
 pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
+    let played = match command {
+        WalletCommand::Balance | WalletCommand::History(_) | WalletCommand::Backup(_) => {
+            played(global).await
+        }
+        _ => None,
+    };
+    let global = played.as_ref().unwrap_or(global);
     match command {
         WalletCommand::Init(args) => init(args, global).await,
         WalletCommand::Backup(args) => keep::backup(args, global).await,
@@ -249,6 +256,21 @@ pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
         WalletCommand::History(args) => history(&args, global).await,
         WalletCommand::Sync(args) => sync::run(args, global).await,
     }
+}
+
+/// The play wallet, while the node that runs here pays from it; says so.
+async fn played(global: &WalletGlobal) -> Option<WalletGlobal> {
+    let node = NodeClient::find(&global.home).await?;
+    let view: NodeView = node.get("/node").await.ok()?;
+    if view.money != Money::Play {
+        return None;
+    }
+    eprintln!("play money: the node that runs here plays, and this is its play wallet");
+    Some(WalletGlobal {
+        home: PathBuf::from(view.wallet_home),
+        broker_url: None,
+        ..global.clone()
+    })
 }
 
 async fn history(args: &HistoryArgs, global: &WalletGlobal) -> Result<()> {

@@ -35,7 +35,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "URL")]
     pub broker: Option<String>,
     /// DHT node to start from, as HOST:PORT; may be repeated (default: the mainline DHT's own)
-    #[arg(long, global = true, value_name = "ADDR", num_args = 1..)]
+    #[arg(long, global = true, value_name = "ADDR")]
     pub dht_bootstrap: Vec<String>,
     /// Address to listen on (port 0: any free one)
     #[arg(long, global = true, value_name = "ADDR")]

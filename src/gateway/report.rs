@@ -1,5 +1,6 @@
 //! What the gateway tells its owner: how each peer stands, and what has happened.
 
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 
 use thiserror::Error;
@@ -75,6 +76,25 @@ pub enum Why {
     /// It is used without being paid.
     #[error("{0}")]
     Free(FreeReason),
+}
+
+impl Why {
+    /// Of what two peers of a torrent say, what tells its user more: that our own money is the reason,
+    /// then that a peer is not paid, then what a seeder waits for.
+    #[must_use]
+    pub fn weightier(self, other: Why) -> Why {
+        let weight = |why: Why| match why {
+            Why::Free(FreeReason::Wallet(_)) => 2,
+            Why::Free(_) => 1,
+            Why::SeederWaits(_) => 0,
+        };
+        let of_one_weight = || self.to_string() >= other.to_string();
+        match weight(self).cmp(&weight(other)) {
+            Ordering::Greater => self,
+            Ordering::Equal if of_one_weight() => self,
+            _ => other,
+        }
+    }
 }
 
 /// How one peer stands.
@@ -218,4 +238,23 @@ pub enum GatewayEvent {
         /// Its address.
         peer: SocketAddr,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::NoReserve;
+
+    #[test]
+    fn a_torrent_says_one_thing_in_whatever_order_its_peers_are_asked() {
+        let budget = Why::Free(FreeReason::Wallet(NoReserve::OverBudget));
+        let silent = Why::Free(FreeReason::NoAnswer);
+        let coin = Why::SeederWaits(WaitReason::Coin);
+        let ticks = Why::SeederWaits(WaitReason::Ticks);
+        for (weighty, light) in [(budget, silent), (budget, coin), (silent, coin)] {
+            assert_eq!(weighty.weightier(light), weighty);
+            assert_eq!(light.weightier(weighty), weighty);
+        }
+        assert_eq!(coin.weightier(ticks), ticks.weightier(coin));
+    }
 }

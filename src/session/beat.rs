@@ -313,7 +313,10 @@ fn gather(peers: &HashMap<u64, SeenPeer>) -> HashMap<InfoHash, OfPeers> {
         if peer.paying > 0 {
             of.paying_price = of.paying_price.max(peer.price);
         }
-        of.why = of.why.or(peer.why);
+        of.why = match (of.why, peer.why) {
+            (Some(why), Some(other)) => Some(why.weightier(other)),
+            (why, other) => why.or(other),
+        };
         of.pieces_have.push(peer.pieces_have);
     }
     all

@@ -103,8 +103,15 @@ impl Session {
             Life::Running(run) => Some(run),
             _ => None,
         };
-        let play = lock(&self.inner.play).view();
+        let (play, world) = {
+            let play = lock(&self.inner.play);
+            (play.view(), play.world.clone())
+        };
         let is_play = matches!(play.stage, PlayStage::On);
+        let home = &self.inner.options.home;
+        let wallet_home = world
+            .filter(|_| is_play)
+            .map_or_else(|| home.clone(), |w| w.home());
         let folder = self.downloads_folder();
         let broker = self
             .inner
@@ -122,15 +129,16 @@ impl Session {
             },
             money: if is_play { Money::Play } else { Money::Real },
             play,
-            home: self.inner.options.home.display().to_string(),
+            home: home.display().to_string(),
+            wallet_home: wallet_home.display().to_string(),
             folder_free_bytes: super::details::free_bytes(&folder),
             folder: folder.display().to_string(),
             listen: run.map(|run| run.node.gateway.listen_addr().to_string()),
             dht: run.map(|run| run.node.dht.addr().to_string()),
             has_broker: is_play || broker.is_some() || run.is_some_and(|run| run.knows_broker()),
-            has_wallet: home::has_wallet(&self.inner.options.home),
+            has_wallet: home::has_wallet(home),
             guide_done: settings.ui.guide_done,
-            has_password: self.inner.options.home.join("api.password").exists(),
+            has_password: home.join("api.password").exists(),
         }
     }
 

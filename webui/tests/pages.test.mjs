@@ -128,6 +128,8 @@ test('nothing read: from an empty home to a paid sample and its receipt within t
   const took_s = (performance.now() - begun) / 1000;
   console.log(`from an empty home to a receipt: ${took_s.toFixed(1)} s`);
   assert.ok(took_s < 120);
+  const balance = await world.run('newcomer', 'wallet', 'balance');
+  assert.ok(balance.books.paid > 0 && balance.books_agree, 'the commands ask the play wallet as well');
   assert.deepEqual(made.problems, []);
   await made.close();
   await fresh.part.stop();

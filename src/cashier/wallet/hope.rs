@@ -7,7 +7,7 @@ use crate::units::UnixMs;
 
 /// The account is looked at so soon after money was missed; the pause doubles each time nothing came.
 const FIRST_MS: u64 = 10_000;
-const MOST_MS: u64 = 5 * 60_000;
+const MOST_MS: u64 = 60_000;
 
 /// When to look at the account next, and how long after that.
 #[derive(Clone, Copy, Debug)]
@@ -99,14 +99,14 @@ mod tests {
 
     #[test]
     fn while_nothing_comes_the_account_is_looked_at_less_and_less_often() {
-        assert_eq!(pauses(&[0; 8]), [10, 20, 40, 80, 160, 300, 300, 300]);
+        assert_eq!(pauses(&[0; 8]), [10, 20, 40, 60, 60, 60, 60, 60]);
     }
 
     #[test]
     fn when_something_came_it_is_looked_at_often_again() {
         assert_eq!(
             pauses(&[0, 0, 0, 5, 5, 5, 4, 9, 9]),
-            [10, 20, 40, 80, 10, 20, 40, 80, 10]
+            [10, 20, 40, 60, 10, 20, 40, 60, 10]
         );
     }
 

@@ -56,7 +56,8 @@ impl FreeReason {
             FreeReason::Wallet(
                 NoReserve::WalletLimit | NoReserve::OverBudget | NoReserve::NoFunds,
             ) => Some(10_000),
-            FreeReason::NoSpend | FreeReason::NoWallet => Some(30_000),
+            FreeReason::NoSpend => Some(5_000),
+            FreeReason::NoWallet => Some(30_000),
             FreeReason::NoAnswer | FreeReason::NoService => Some(60_000),
             FreeReason::Refused(reason) => match reason {
                 RefuseReason::Path

@@ -50,6 +50,8 @@ pub struct NodeView {
     pub play: PlayView,
     /// The home directory.
     pub home: String,
+    /// The home of the wallet that pays: the play world's own while the money is play money.
+    pub wallet_home: String,
     /// The folder for downloads.
     pub folder: String,
     /// Bytes free there; none where the system does not say.

@@ -1049,6 +1049,8 @@ export interface components {
             started: components["schemas"]["UnixMs"];
             /** @description The program's version. */
             version: string;
+            /** @description The home of the wallet that pays: the play world's own while the money is play money. */
+            wallet_home: string;
         };
         /** @description Something worth telling. */
         Notice: {
