@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::add::{changed, choose, engine_problem, node_problem, wanted_bytes};
 use super::run::Running;
 use super::view::{
-    Action, ActionFailure, ActionRequest, ActionResult, Event, FileChoice, Problem, ProblemCode,
-    Terms, TermsChange,
+    Action, ActionFailure, ActionRequest, ActionResult, Advice, Event, FileChoice, Problem,
+    ProblemCode, Terms, TermsChange,
 };
 use super::{Session, lock};
 use crate::engine::EngineError;
@@ -25,8 +25,11 @@ impl Session {
         if request.info_hashes.len() > MOST {
             return Err(Problem::new(
                 ProblemCode::BadRequest,
-                format!("{} torrents at once", request.info_hashes.len()),
-                format!("name at most {MOST}"),
+                format!(
+                    "{} torrents at once, and {MOST} at most",
+                    request.info_hashes.len()
+                ),
+                Advice::NameFewer,
             ));
         }
         let mut result = ActionResult::default();
@@ -113,7 +116,7 @@ impl Session {
             return Err(Problem::new(
                 ProblemCode::Conflict,
                 "the metadata of this torrent is not known yet",
-                "wait until a peer gives it",
+                Advice::WaitForMetadata,
             ));
         }
         // What the engine noted of its pieces goes with it.
@@ -208,7 +211,7 @@ impl Session {
             Problem::new(
                 ProblemCode::Conflict,
                 "the files of this torrent are not known yet",
-                "wait until its metadata is there",
+                Advice::WaitForMetadata,
             )
         })?;
         let count = metainfo.files().len();
@@ -216,7 +219,7 @@ impl Session {
             return Err(Problem::new(
                 ProblemCode::BadRequest,
                 format!("there is no file {index}: the torrent has {count}, counted from 0"),
-                "see its files for their indexes",
+                Advice::SeeFiles,
             ));
         }
         let stored = metainfo

@@ -10,7 +10,7 @@ use super::fetch::{self, Found};
 use super::run::Running;
 use super::view::event::{Level, NoticeCode};
 use super::view::{
-    AddRequest, Added, Estimate, FreeService, Problem, ProblemCode, Terms, TermsChange,
+    AddRequest, Added, Advice, Estimate, FreeService, Problem, ProblemCode, Terms, TermsChange,
 };
 use super::{Session, lock};
 use crate::clock;
@@ -23,23 +23,16 @@ use crate::units::{InfoHash, Units};
 
 /// What a failure of the node means to whoever asked.
 pub(super) fn node_problem(error: &NodeError) -> Problem {
-    let (code, what_to_do) = match error {
-        NodeError::Engine(EngineError::NotYet(_)) => (
-            ProblemCode::Conflict,
-            "wait until its files are checked and its metadata is known",
-        ),
-        NodeError::Engine(EngineError::Gone(_)) => (ProblemCode::NotFound, "see the list"),
-        NodeError::Engine(EngineError::Metainfo(_) | EngineError::Magnet(_)) => (
-            ProblemCode::BadTorrent,
-            "give another .torrent file or link",
-        ),
-        NodeError::Engine(_) => (
-            ProblemCode::Disk,
-            "see to it that there is room and that the node can write there, then resume",
-        ),
-        _ => (ProblemCode::Internal, "see the log"),
+    let (code, advice) = match error {
+        NodeError::Engine(EngineError::NotYet(_)) => (ProblemCode::Conflict, Advice::WaitForCheck),
+        NodeError::Engine(EngineError::Gone(_)) => (ProblemCode::NotFound, Advice::SeeList),
+        NodeError::Engine(EngineError::Metainfo(_) | EngineError::Magnet(_)) => {
+            (ProblemCode::BadTorrent, Advice::OtherTorrent)
+        }
+        NodeError::Engine(_) => (ProblemCode::Disk, Advice::MakeRoomAndResume),
+        _ => (ProblemCode::Internal, Advice::SeeLog),
     };
-    Problem::new(code, error.to_string(), what_to_do)
+    Problem::new(code, error.to_string(), advice)
 }
 
 pub(super) fn engine_problem(error: EngineError) -> Problem {
@@ -114,7 +107,7 @@ fn check_files(metainfo: &Metainfo, only: &[u32]) -> Result<(), Problem> {
         Some(index) => Err(Problem::new(
             ProblemCode::BadRequest,
             format!("there is no file {index}: the torrent has {count}, counted from 0"),
-            "see its files for their indexes",
+            Advice::SeeFiles,
         )),
     }
 }
@@ -155,16 +148,18 @@ impl Session {
                     "the folder {} cannot be made: {error}",
                     saved.folder.display()
                 ),
-                "choose another folder",
+                Advice::OtherFolder,
             )
+            .about(saved.folder.display())
         })?;
         if let Found::Whole(metainfo) = &found {
             run.shelf.write_metainfo(metainfo).map_err(|error| {
                 Problem::new(
                     ProblemCode::Disk,
                     format!("{}: {error}", run.home.display()),
-                    "make room",
+                    Advice::MakeRoom,
                 )
+                .about(run.home.display())
             })?;
         }
         let (name, asking) = (saved.name.clone(), saved.asking);
@@ -197,8 +192,9 @@ impl Session {
             Problem::new(
                 ProblemCode::BadRequest,
                 format!("{text:?} is no address of a peer"),
-                "give it as IP:PORT",
+                Advice::GivePeerAddress,
             )
+            .about(text)
         };
         let peers = request.peers.iter();
         let peers = peers.map(|text| text.parse::<SocketAddr>().map_err(|_| bad_peer(text)));
@@ -211,8 +207,9 @@ impl Session {
             return Err(Problem::new(
                 ProblemCode::BadRequest,
                 format!("the folder {} is no path from the root", folder.display()),
-                "give a path that begins at the root",
-            ));
+                Advice::GiveRootPath,
+            )
+            .about(folder.display()));
         }
         let limit = settings
             .spending
@@ -281,7 +278,7 @@ impl Session {
                 let problem = Problem::new(
                     ProblemCode::NotFound,
                     format!("the description of {hash} is gone from the node's home"),
-                    "remove the torrent and add it anew",
+                    Advice::AddAnew,
                 );
                 return self.note_failure(run, hash, problem);
             }

@@ -2,7 +2,7 @@
 
 use super::run::Running;
 use super::view::report::{Report, ReportReceipts, ReportRow};
-use super::view::{Fact, History, HistoryLine, Problem, ProblemCode, Receipt};
+use super::view::{Advice, Fact, History, HistoryLine, Problem, ProblemCode, Receipt};
 use super::{Session, lock};
 use crate::cashier::wallet::Wallet;
 use crate::report::{self, By, Kind, Range, ReportError, Table};
@@ -16,7 +16,7 @@ fn report_problem(error: &ReportError) -> Problem {
     Problem::new(
         ProblemCode::BadRequest,
         error.to_string(),
-        "give other dates",
+        Advice::OtherDates,
     )
 }
 
@@ -107,7 +107,7 @@ impl Session {
             return Err(Problem::new(
                 ProblemCode::NotFound,
                 format!("the wallet has noted nothing under {shown:?}"),
-                "take a reference from the history",
+                Advice::SeeHistory,
             ));
         }
         let channels = self.channels(None).await?;

@@ -9,8 +9,8 @@ use super::entry::Entry;
 use super::run::{Running, SeenPeer};
 use super::view::event::Log;
 use super::view::{
-    ChannelRow, FileRow, PeerRow, PieceMap, Problem, ProblemCode, Side, TorrentDetail, TorrentList,
-    TrackerRow, Transport,
+    Advice, ChannelRow, FileRow, PeerRow, PieceMap, Problem, ProblemCode, Side, TorrentDetail,
+    TorrentList, TrackerRow, Transport,
 };
 use super::{Session, lock};
 use crate::engine::FileBytes;
@@ -299,7 +299,7 @@ impl Session {
             Problem::new(
                 ProblemCode::NotFound,
                 format!("the torrent has no file {index}"),
-                "see its files for their indexes",
+                Advice::SeeFiles,
             )
         })?;
         let name = file.path.last().cloned().unwrap_or_default();
@@ -316,7 +316,7 @@ impl Session {
                 Problem::new(
                     ProblemCode::Conflict,
                     "the torrent is paused, and the file is not whole",
-                    "resume it first",
+                    Advice::ResumeFirst,
                 )
             };
             let handle = entry
@@ -353,8 +353,9 @@ async fn open(path: &Path) -> Result<tokio::fs::File, Problem> {
         Problem::new(
             ProblemCode::Disk,
             format!("{}: {error}", path.display()),
-            "put the file back, or resume the torrent to fetch it anew",
+            Advice::PutBackOrResume,
         )
+        .about(path.display())
     })
 }
 
@@ -363,7 +364,7 @@ fn known(run: &Running, hash: InfoHash) -> Result<std::sync::Arc<Metainfo>, Prob
         Problem::new(
             ProblemCode::Conflict,
             "the metadata of this torrent is not known yet",
-            "wait until a peer gives it",
+            Advice::WaitForMetadata,
         )
     })
 }

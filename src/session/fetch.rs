@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::view::{Problem, ProblemCode, Source};
+use super::view::{Advice, Problem, ProblemCode, Source};
 use crate::torrent::{Magnet, Metainfo, printable};
 use crate::units::InfoHash;
 
@@ -33,8 +33,8 @@ impl Found {
     }
 }
 
-fn bad(error: String, what_to_do: &str) -> Problem {
-    Problem::new(ProblemCode::BadTorrent, error, what_to_do)
+fn bad(error: String, advice: Advice) -> Problem {
+    Problem::new(ProblemCode::BadTorrent, error, advice)
 }
 
 /// Reads a .torrent file's bytes.
@@ -43,7 +43,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Found, Problem> {
     let metainfo = metainfo.map_err(|error| {
         bad(
             format!("this is no torrent that can be used: {error}"),
-            "give a .torrent file",
+            Advice::GiveTorrentFile,
         )
     })?;
     Ok(Found::Whole(Arc::new(metainfo)))
@@ -60,7 +60,7 @@ pub(super) fn link(text: &str) -> Result<Found, Problem> {
         let shown: String = printable(text).chars().take(100).collect();
         bad(
             format!("{shown:?} is no magnet link that can be used: {error}"),
-            "give magnet:?xt=urn:btih:... or 40 hexadecimal digits",
+            Advice::GiveMagnet,
         )
     })?;
     Ok(Found::Link(magnet, link))
@@ -77,7 +77,7 @@ pub(super) async fn find(source: &Source) -> Result<Found, Problem> {
             let bytes = bytes.map_err(|error| {
                 bad(
                     format!("the file is not base64: {error}"),
-                    "send the file's bytes in base64",
+                    Advice::SendBase64,
                 )
             })?;
             decode(&bytes)
@@ -85,7 +85,7 @@ pub(super) async fn find(source: &Source) -> Result<Found, Problem> {
         _ => Err(Problem::new(
             ProblemCode::BadRequest,
             "a source names exactly one of magnet, url and file",
-            "give one",
+            Advice::GiveOneSource,
         )),
     }
 }
@@ -97,15 +97,16 @@ async fn fetch(text: &str) -> Result<Vec<u8>, Problem> {
     let url = url.ok_or_else(|| {
         bad(
             format!("{shown:?} is no http or https address"),
-            "give the address of a .torrent file",
+            Advice::GiveTorrentAddress,
         )
     })?;
     let failed = |error: String| {
         Problem::new(
             ProblemCode::NotFound,
             format!("{shown} could not be fetched: {error}"),
-            "check the address, or save the file and add it",
+            Advice::CheckAddressOrAddFile,
         )
+        .about(&shown)
     };
     let client = reqwest::Client::builder().timeout(TIMEOUT).build();
     let client = client.map_err(|error| failed(error.to_string()))?;

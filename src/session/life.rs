@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::play::PlayWorld;
 use super::run::Running;
 use super::view::{
-    Event, Money, NodeView, PassphraseGiven, PlayStage, PlayView, Problem, ProblemCode, Saying,
-    Stage, WalletInit, Words,
+    Advice, Event, Money, NodeView, PassphraseGiven, PlayStage, PlayView, Problem, ProblemCode,
+    Saying, Stage, WalletInit, Words,
 };
 use super::{Session, lock};
 use crate::cashier::wallet::{Passphrase, Wallet, home};
@@ -78,21 +78,18 @@ impl Session {
 
     /// The running node.
     pub(super) fn running(&self) -> Result<Arc<Running>, Problem> {
-        let (error, what_to_do) = match self.life() {
+        let (error, advice) = match self.life() {
             Life::Running(run) => return Ok(run),
-            Life::Setup => (
-                "there is no wallet yet",
-                "make one, restore one, or try it first",
-            ),
-            Life::Locked => ("the wallet is locked", "give its passphrase"),
-            Life::Starting => ("the node is starting", "ask again in a moment"),
-            Life::Stopping => ("the node is stopping", "start it again"),
+            Life::Setup => ("there is no wallet yet", Advice::MakeWalletFirst),
+            Life::Locked => ("the wallet is locked", Advice::GivePassphrase),
+            Life::Starting => ("the node is starting", Advice::AskAgain),
+            Life::Stopping => ("the node is stopping", Advice::StartAgain),
             Life::Failed(error) => {
-                let mend = "mend it, in the settings if it is there, or start the node again";
-                return Err(Problem::new(ProblemCode::Conflict, error, mend));
+                let mend = Advice::MendOrStartAgain;
+                return Err(Problem::new(ProblemCode::Conflict, &error, mend).about(error));
             }
         };
-        Err(Problem::new(ProblemCode::NoWallet, error, what_to_do))
+        Err(Problem::new(ProblemCode::NoWallet, error, advice))
     }
 
     /// How the node stands.
@@ -280,7 +277,7 @@ impl Session {
             return Err(Problem::new(
                 ProblemCode::WalletExists,
                 "there is a wallet already",
-                "use it, or start a node with another home",
+                Advice::UseItOrOtherHome,
             ));
         }
         let passphrase = passphrase(init.passphrase.as_deref())?;
@@ -312,7 +309,7 @@ impl Session {
             return Err(Problem::new(
                 ProblemCode::Conflict,
                 "the wallet is not locked",
-                "go on; nothing is needed",
+                Advice::GoOn,
             ));
         }
         let passphrase = passphrase(given.passphrase.as_deref())?;
@@ -333,7 +330,7 @@ impl Session {
             Err(_) => Err(Problem::new(
                 ProblemCode::Internal,
                 "the check broke off",
-                "try again",
+                Advice::TryAgain,
             )),
         }
     }
@@ -373,7 +370,7 @@ impl Session {
             return Err(Problem::new(
                 ProblemCode::Conflict,
                 format!("the play world is {stage:?}").to_lowercase(),
-                "leave it first, or wait",
+                Advice::LeavePlayFirst,
             ));
         }
         self.set_play(
@@ -435,7 +432,7 @@ impl Session {
             return Err(Problem::new(
                 ProblemCode::Conflict,
                 "the node is not in a play world",
-                "there is nothing to leave",
+                Advice::NothingToLeave,
             ));
         }
         self.set_play(

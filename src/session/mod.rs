@@ -54,7 +54,7 @@ use notices::Board;
 use play::Player;
 use view::settings::SettingList;
 use view::{
-    Event, Problem, ProblemCode, Pulse, Setting, SettingKind, SettingsChange, SpeedHistory,
+    Advice, Event, Problem, ProblemCode, Pulse, Setting, SettingKind, SettingsChange, SpeedHistory,
 };
 
 /// Events kept for a slow listener; who is slower is told to load everything anew.
@@ -271,24 +271,30 @@ fn usable(folder: &Path) -> Result<(), Problem> {
         Problem::new(
             ProblemCode::Disk,
             format!("{} cannot be written: {error}", folder.display()),
-            "choose another folder, or let the node write there",
+            Advice::OtherFolderOrLetWrite,
         )
+        .about(folder.display())
     })
 }
 
 fn setting_problem(error: &SettingsError) -> Problem {
-    match error {
-        SettingsError::Io { .. } => Problem::new(
-            ProblemCode::Disk,
-            error.to_string(),
-            "see to it that the node can write there",
-        ),
+    let about = match error {
+        SettingsError::Io { path, .. } => path.display().to_string(),
+        SettingsError::Unknown { key, .. } => key.clone(),
+        SettingsError::Value { key, value, .. } => format!("{key} = {value}"),
+        SettingsError::File { .. } => error.to_string(),
+    };
+    let problem = match error {
+        SettingsError::Io { .. } => {
+            Problem::new(ProblemCode::Disk, error.to_string(), Advice::LetWrite)
+        }
         _ => Problem::new(
             ProblemCode::BadSetting,
             error.to_string(),
-            "give another value: nothing was changed",
+            Advice::OtherValue,
         ),
-    }
+    };
+    problem.about(about)
 }
 
 fn shown(key: &keys::Key, value: Value, default: Value) -> Setting {

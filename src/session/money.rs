@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::view::{
-    Bought, BrokerChange, BrokerView, BuyRequest, CoinCount, Expiry, Locked, PassphraseGiven,
-    Problem, ProblemCode, RedeemRequest, Redeemed, SettingsChange, WalletView, Words, WordsTried,
-    WordsTry,
+    Advice, Bought, BrokerChange, BrokerView, BuyRequest, CoinCount, Expiry, Locked,
+    PassphraseGiven, Problem, ProblemCode, RedeemRequest, Redeemed, SettingsChange, WalletView,
+    Words, WordsTried, WordsTry,
 };
 use super::{Session, lock};
 use crate::cashier::wallet::door::DoorError;
@@ -20,37 +20,30 @@ const ASK_BROKER: Duration = Duration::from_secs(5);
 
 /// What a failure of the wallet means to whoever asked.
 pub(super) fn problem(error: &CashierError) -> Problem {
-    let (code, what_to_do) = match error {
+    let (code, advice) = match error {
         CashierError::Home(error) => return home_problem(error),
-        CashierError::Words(_) => (ProblemCode::BadWords, "check the words and their order"),
-        CashierError::NoBroker => (ProblemCode::Broker, "name a broker"),
-        CashierError::Broker(DoorError::Refused(_)) => (
-            ProblemCode::Money,
-            "see what the account has: its operator takes deposits to it",
-        ),
-        CashierError::Broker(_) | CashierError::Wallet(WalletError::BrokerChanged { .. }) => (
-            ProblemCode::Broker,
-            "see the broker's page, or try again later",
-        ),
-        CashierError::Wallet(_) | CashierError::NoKey => (ProblemCode::Money, "see the wallet"),
-        CashierError::Store(_) => (ProblemCode::Disk, "make room, and try again"),
-        _ => (ProblemCode::Conflict, "try again in a moment"),
+        CashierError::Words(_) => (ProblemCode::BadWords, Advice::CheckWords),
+        CashierError::NoBroker => (ProblemCode::Broker, Advice::NameBroker),
+        CashierError::Broker(DoorError::Refused(_)) => (ProblemCode::Money, Advice::SeeAccount),
+        CashierError::Broker(_) | CashierError::Wallet(WalletError::BrokerChanged { .. }) => {
+            (ProblemCode::Broker, Advice::SeeBroker)
+        }
+        CashierError::Wallet(_) | CashierError::NoKey => (ProblemCode::Money, Advice::SeeWallet),
+        CashierError::Store(_) => (ProblemCode::Disk, Advice::MakeRoomTryAgain),
+        _ => (ProblemCode::Conflict, Advice::AskAgain),
     };
-    Problem::new(code, error.to_string(), what_to_do)
+    Problem::new(code, error.to_string(), advice)
 }
 
 pub(super) fn home_problem(error: &HomeError) -> Problem {
-    let (code, what_to_do) = match error {
-        HomeError::Passphrase(_) => (ProblemCode::WrongPassphrase, "try again"),
-        HomeError::EmptyPassphrase => (ProblemCode::BadRequest, "choose one, or none at all"),
-        HomeError::Exists(_) => (ProblemCode::WalletExists, "use it, or another home"),
-        HomeError::Missing(_) => (ProblemCode::NoWallet, "make one first"),
-        _ => (
-            ProblemCode::Disk,
-            "see to it that the node can read and write there",
-        ),
+    let (code, advice) = match error {
+        HomeError::Passphrase(_) => (ProblemCode::WrongPassphrase, Advice::TryAgain),
+        HomeError::EmptyPassphrase => (ProblemCode::BadRequest, Advice::ChooseOneOrNone),
+        HomeError::Exists(_) => (ProblemCode::WalletExists, Advice::UseItOrOtherHome),
+        HomeError::Missing(_) => (ProblemCode::NoWallet, Advice::MakeOneFirst),
+        _ => (ProblemCode::Disk, Advice::LetReadWrite),
     };
-    Problem::new(code, error.to_string(), what_to_do)
+    Problem::new(code, error.to_string(), advice)
 }
 
 /// The account that a wallet's words make.
@@ -147,7 +140,7 @@ impl Session {
             return Err(Problem::new(
                 ProblemCode::BadRequest,
                 format!("{} units cannot be bought at once", request.units),
-                "give 1 to 1000000",
+                Advice::GiveAmount,
             ));
         }
         let run = self.running()?;
@@ -263,11 +256,7 @@ impl Session {
     pub async fn change_broker(&self, change: BrokerChange) -> Result<BrokerView, Problem> {
         let url = change.url.trim().trim_end_matches('/').to_owned();
         let info = ask(&url).await.map_err(|error| {
-            Problem::new(
-                ProblemCode::Broker,
-                error,
-                "check the address, as http://HOST:PORT, and that the broker runs",
-            )
+            Problem::new(ProblemCode::Broker, error, Advice::CheckBrokerAddress).about(&url)
         })?;
         let pinned = self
             .running()
@@ -282,8 +271,9 @@ impl Session {
                     "at {url} is the broker {}, and this wallet belongs to {pinned}",
                     info.broker
                 ),
-                "use another home for another broker: the coins of one are not the other's",
-            ));
+                Advice::OtherHome,
+            )
+            .about(info.broker));
         }
         let value = serde_json::Value::String(url);
         let change = std::iter::once(("broker.url".to_owned(), value)).collect();

@@ -10,7 +10,7 @@ use super::beat::Moved;
 use super::budget::SpentBook;
 use super::entry::{Entry, Shelf, node_terms};
 use super::traffic::Traffic;
-use super::view::{Problem, ProblemCode};
+use super::view::{Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::config::Settings;
 use crate::gateway::{Limits, PeerSnapshot};
@@ -240,8 +240,9 @@ impl Running {
                 return Err(Problem::new(
                     ProblemCode::Disk,
                     format!("{}: {error}", self.home.display()),
-                    "make room, or see to it that the node can write there",
-                ));
+                    Advice::MakeRoomOrLetWrite,
+                )
+                .about(self.home.display()));
             }
         }
         Ok(changed)
@@ -316,6 +317,6 @@ fn unknown(hash: InfoHash) -> Problem {
     Problem::new(
         ProblemCode::NotFound,
         format!("there is no torrent {hash} here"),
-        "see the list for those there are",
+        Advice::SeeList,
     )
 }

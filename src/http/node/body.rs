@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::error::Refused;
-use crate::session::view::{Problem, ProblemCode};
+use crate::session::view::{Advice, Problem, ProblemCode};
 
 /// Largest body: a .torrent file of 32 MiB in base64.
 pub(super) const MAX_BODY_BYTES: usize = 48 << 20;
@@ -36,14 +36,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             Refused(Problem::new(
                 ProblemCode::BadRequest,
                 format!("the body is longer than {MAX_BODY_BYTES} bytes, or broke off"),
-                "send less",
+                Advice::SendLess,
             ))
         })?;
         serde_json::from_slice(&bytes).map(Body).map_err(|error| {
             Refused(Problem::new(
                 ProblemCode::BadRequest,
                 format!("the body is not what is expected here: {error}"),
-                "see /api/v1/openapi.json",
+                Advice::SeeApi,
             ))
         })
     }
@@ -78,11 +78,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T
 }
 
 fn unfit(what: String) -> Refused {
-    Refused(Problem::new(
-        ProblemCode::BadRequest,
-        what,
-        "see /api/v1/openapi.json",
-    ))
+    Refused(Problem::new(ProblemCode::BadRequest, what, Advice::SeeApi))
 }
 
 /// What is said of another content type.
@@ -93,6 +89,6 @@ pub(super) fn not_json(content_type: Option<&str>) -> Problem {
             "the content type is {:?}, not application/json",
             content_type.unwrap_or("missing")
         ),
-        "send JSON with the header content-type: application/json",
+        Advice::SendJson,
     )
 }

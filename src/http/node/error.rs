@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
-use crate::session::view::{Problem, ProblemCode};
+use crate::session::view::{Advice, Problem, ProblemCode};
 use crate::units::InfoHash;
 
 /// A problem on its way out.
@@ -66,7 +66,7 @@ pub(super) fn hash(text: &str) -> Result<InfoHash, Refused> {
         Refused(Problem::new(
             ProblemCode::BadRequest,
             format!("{error}"),
-            "give the torrent's info hash as 40 hexadecimal digits",
+            Advice::GiveInfoHash,
         ))
     })
 }
@@ -76,6 +76,6 @@ pub(super) async fn nothing_there() -> Refused {
     Refused(Problem::new(
         ProblemCode::NotFound,
         "there is no such route",
-        "see /api/v1/openapi.json",
+        Advice::SeeApi,
     ))
 }

@@ -18,7 +18,7 @@ use super::App;
 use super::body::{is_json, not_json};
 use super::error::Refused;
 use super::login::COOKIE;
-use crate::session::view::{Problem, ProblemCode};
+use crate::session::view::{Advice, Problem, ProblemCode};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// What a page of ours may load and do: only what comes from here.
@@ -56,8 +56,8 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-fn forbidden(error: String, what_to_do: &str) -> Problem {
-    Problem::new(ProblemCode::Forbidden, error, what_to_do)
+fn forbidden(error: String, advice: Advice) -> Problem {
+    Problem::new(ProblemCode::Forbidden, error, advice)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -70,7 +70,7 @@ fn check(app: &App, request: &Request) -> Result<(), Problem> {
     if !is_our_host(&host, &app.hosts()) {
         return Err(forbidden(
             format!("this node does not go by the name {host:?}"),
-            "ask for it by address or as localhost, or add the name to the setting web.hosts",
+            Advice::AskByAddress,
         ));
     }
     let protected = path.starts_with("/api/") || path == "/metrics";
@@ -102,13 +102,13 @@ fn check(app: &App, request: &Request) -> Result<(), Problem> {
         return Err(Problem::new(
             ProblemCode::LoginNeeded,
             "not logged in",
-            "run `dpay open` on the node's machine, or log in with the password",
+            Advice::OpenOrPassword,
         ));
     }
     if changes && fetch_site.is_none() && origin.is_none() {
         return Err(forbidden(
             "a browser's request that changes something must say where it comes from".to_owned(),
-            "use a current browser; programs use the token of the file api.token",
+            Advice::UseTokenOrBrowser,
         ));
     }
     Ok(())
@@ -140,7 +140,7 @@ fn check_site(host: &str, fetch_site: Option<&str>, origin: Option<&str>) -> Res
     {
         return Err(forbidden(
             format!("the request comes from another site (sec-fetch-site: {site})"),
-            "open the node's own page",
+            Advice::OpenOwnPage,
         ));
     }
     let own = |origin: &str| {
@@ -150,7 +150,7 @@ fn check_site(host: &str, fetch_site: Option<&str>, origin: Option<&str>) -> Res
     match origin {
         Some(origin) if !own(origin) => Err(forbidden(
             format!("the request comes from {origin:?}, not from this node's page"),
-            "open the node's own page",
+            Advice::OpenOwnPage,
         )),
         _ => Ok(()),
     }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::config::write_private;
-use crate::session::view::{Problem, ProblemCode};
+use crate::session::view::{Advice, Problem, ProblemCode};
 use crate::units::UnixMs;
 use crate::{clock, random};
 
@@ -148,7 +148,7 @@ impl Logins {
             None => Err(Problem::new(
                 ProblemCode::LoginWrong,
                 "this link was used already, or is too old",
-                "run `dpay open` for a new one",
+                Advice::OpenAnew,
             )),
         }
     }
@@ -165,9 +165,10 @@ impl Logins {
                 let wait_s = state.locked_until.since_ms(now).div_ceil(1000);
                 return Err(Problem::new(
                     ProblemCode::LockedOut,
-                    "too many wrong passwords",
-                    format!("wait {wait_s} seconds, or run `dpay open` on the node's machine"),
-                ));
+                    format!("too many wrong passwords: wait {wait_s} seconds"),
+                    Advice::WaitOrOpen,
+                )
+                .about(format_args!("{wait_s} s")));
             }
             // Counted before it is checked, so that many tries at once do not slip through.
             count_try(&mut state, now);
@@ -177,7 +178,7 @@ impl Logins {
             return Err(Problem::new(
                 ProblemCode::LoginWrong,
                 "no password is set for this node",
-                "run `dpay open` on the node's machine",
+                Advice::Open,
             ));
         };
         let right = PasswordHash::new(&known).is_ok_and(|known| {
@@ -195,7 +196,7 @@ impl Logins {
         Err(Problem::new(
             ProblemCode::LoginWrong,
             "the password is wrong",
-            "try again, or run `dpay open` on the node's machine",
+            Advice::TryAgainOrOpen,
         ))
     }
 
@@ -217,8 +218,9 @@ impl Logins {
             Problem::new(
                 ProblemCode::Disk,
                 format!("{}: {error}", self.home.join(PASSWORD_FILE).display()),
-                "see to it that the node can write there",
+                Advice::LetWrite,
             )
+            .about(self.home.join(PASSWORD_FILE).display())
         };
         let path = self.home.join(PASSWORD_FILE);
         let new = match password {
@@ -229,7 +231,7 @@ impl Logins {
                     Problem::new(
                         ProblemCode::Internal,
                         error.to_string(),
-                        "try another password",
+                        Advice::OtherPassword,
                     )
                 })?;
                 Some(hash.to_string())
@@ -238,7 +240,7 @@ impl Logins {
                 return Err(Problem::new(
                     ProblemCode::BadRequest,
                     "a password needs 8 to 200 characters",
-                    "choose a longer one",
+                    Advice::LongerPassword,
                 ));
             }
             None => None,

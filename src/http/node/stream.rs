@@ -8,7 +8,7 @@ use tokio_util::io::ReaderStream;
 
 use super::error::Refused;
 use crate::session::Content;
-use crate::session::view::{Problem, ProblemCode};
+use crate::session::view::{Advice, Problem, ProblemCode};
 
 /// What a file of strangers may do in a browser: nothing.
 const SANDBOX: &str = "default-src 'none'; media-src 'self'; img-src 'self'; sandbox";
@@ -76,7 +76,7 @@ pub(super) async fn answer(content: Content, headers: &HeaderMap) -> Result<Resp
             Refused(Problem::new(
                 ProblemCode::Disk,
                 format!("the file cannot be read: {error}"),
-                "see the torrent's log",
+                Advice::SeeLog,
             ))
         })?;
     }

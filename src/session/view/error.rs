@@ -1,6 +1,7 @@
 //! How the API says no.
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use utoipa::ToSchema;
 
 /// What kind of refusal it is; the text for people is in the problem itself.
@@ -45,6 +46,141 @@ pub enum ProblemCode {
     Internal,
 }
 
+/// What to do next: a closed list, so that a page can say it in its own language.
+#[allow(missing_docs, reason = "each says what it is")]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Advice {
+    #[error("see /api/v1/openapi.json")]
+    SeeApi,
+    #[error("send less")]
+    SendLess,
+    #[error("send JSON with the header content-type: application/json")]
+    SendJson,
+    #[error("give the torrent's info hash as 40 hexadecimal digits")]
+    GiveInfoHash,
+    #[error("run `dpay open` on the node's machine, or log in with the password")]
+    OpenOrPassword,
+    #[error("run `dpay open` for a new one")]
+    OpenAnew,
+    #[error("run `dpay open` on the node's machine")]
+    Open,
+    #[error("wait, or run `dpay open` on the node's machine")]
+    WaitOrOpen,
+    #[error("try again, or run `dpay open` on the node's machine")]
+    TryAgainOrOpen,
+    #[error("see to it that the node can write there")]
+    LetWrite,
+    #[error("try another password")]
+    OtherPassword,
+    #[error("choose one of 8 to 200 characters")]
+    LongerPassword,
+    #[error("try again")]
+    TryAgain,
+    #[error("set a password first")]
+    PasswordFirst,
+    #[error("name fewer")]
+    NameFewer,
+    #[error("wait until a peer gives it")]
+    WaitForMetadata,
+    #[error("see its files for their indexes")]
+    SeeFiles,
+    #[error("choose another folder")]
+    OtherFolder,
+    #[error("make room")]
+    MakeRoom,
+    #[error("give it as IP:PORT")]
+    GivePeerAddress,
+    #[error("give a path that begins at the root")]
+    GiveRootPath,
+    #[error("remove the torrent and add it anew")]
+    AddAnew,
+    #[error("make one, restore one, or try it first")]
+    MakeWalletFirst,
+    #[error("give its passphrase")]
+    GivePassphrase,
+    #[error("try again in a moment")]
+    AskAgain,
+    #[error("start it again")]
+    StartAgain,
+    #[error("mend it, in the settings if it is there, or start the node again")]
+    MendOrStartAgain,
+    #[error("use it, or start a node with another home")]
+    UseItOrOtherHome,
+    #[error("go on; nothing is needed")]
+    GoOn,
+    #[error("leave it first, or wait")]
+    LeavePlayFirst,
+    #[error("there is nothing to leave")]
+    NothingToLeave,
+    #[error("give other dates")]
+    OtherDates,
+    #[error("take a reference from the history")]
+    SeeHistory,
+    #[error("choose another folder, or let the node write there")]
+    OtherFolderOrLetWrite,
+    #[error("give another value: nothing was changed")]
+    OtherValue,
+    #[error("resume it first")]
+    ResumeFirst,
+    #[error("put the file back, or resume the torrent to fetch it anew")]
+    PutBackOrResume,
+    #[error("check the words and their order")]
+    CheckWords,
+    #[error("name a broker")]
+    NameBroker,
+    #[error("see what the account has: its operator takes deposits to it")]
+    SeeAccount,
+    #[error("see the broker's page, or try again later")]
+    SeeBroker,
+    #[error("see the wallet")]
+    SeeWallet,
+    #[error("make room, and try again")]
+    MakeRoomTryAgain,
+    #[error("choose one, or none at all")]
+    ChooseOneOrNone,
+    #[error("make one first")]
+    MakeOneFirst,
+    #[error("see to it that the node can read and write there")]
+    LetReadWrite,
+    #[error("give 1 to 1000000")]
+    GiveAmount,
+    #[error("check the address, as http://HOST:PORT, and that the broker runs")]
+    CheckBrokerAddress,
+    #[error("use another home for another broker: the coins of one are not the other's")]
+    OtherHome,
+    #[error("give a .torrent file")]
+    GiveTorrentFile,
+    #[error("give magnet:?xt=urn:btih:... or 40 hexadecimal digits")]
+    GiveMagnet,
+    #[error("send the file's bytes in base64")]
+    SendBase64,
+    #[error("give one")]
+    GiveOneSource,
+    #[error("give the address of a .torrent file")]
+    GiveTorrentAddress,
+    #[error("check the address, or save the file and add it")]
+    CheckAddressOrAddFile,
+    #[error("wait until its files are checked and its metadata is known")]
+    WaitForCheck,
+    #[error("see the list")]
+    SeeList,
+    #[error("give another .torrent file or link")]
+    OtherTorrent,
+    #[error("see to it that there is room and that the node can write there, then resume")]
+    MakeRoomAndResume,
+    #[error("see the log")]
+    SeeLog,
+    #[error("make room, or see to it that the node can write there")]
+    MakeRoomOrLetWrite,
+    #[error("use a current browser; programs use the token of the file api.token")]
+    UseTokenOrBrowser,
+    #[error("ask for it by address or as localhost, or add the name to the setting web.hosts")]
+    AskByAddress,
+    #[error("open the node's own page")]
+    OpenOwnPage,
+}
+
 /// A refusal or failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -52,32 +188,41 @@ pub struct Problem {
     pub code: ProblemCode,
     /// What happened, with the value that it happened to.
     pub error: String,
+    /// What it happened to: a folder, an address, an amount; none where the kind says it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// What to do next.
     pub what_to_do: String,
+    /// The same, for pages in other languages.
+    pub advice: Advice,
 }
 
 impl Problem {
     /// A problem of this kind.
     #[must_use]
-    pub fn new(
-        code: ProblemCode,
-        error: impl Into<String>,
-        what_to_do: impl Into<String>,
-    ) -> Problem {
+    pub fn new(code: ProblemCode, error: impl Into<String>, advice: Advice) -> Problem {
         Problem {
             code,
             error: error.into(),
-            what_to_do: what_to_do.into(),
+            about: None,
+            what_to_do: advice.to_string(),
+            advice,
+        }
+    }
+
+    /// What it happened to.
+    #[must_use]
+    pub fn about(self, about: impl std::fmt::Display) -> Problem {
+        Problem {
+            about: Some(about.to_string()),
+            ..self
         }
     }
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.what_to_do.is_empty() {
-            true => f.write_str(&self.error),
-            false => write!(f, "{}; {}", self.error, self.what_to_do),
-        }
+        write!(f, "{}; {}", self.error, self.what_to_do)
     }
 }
 

@@ -13,7 +13,7 @@ mod schema;
 pub mod settings;
 pub mod torrent;
 
-pub use error::{Problem, ProblemCode};
+pub use error::{Advice, Problem, ProblemCode};
 pub use event::{Event, LogLine, Notice, NoticeCode, Pulse, SpeedHistory};
 pub use money::*;
 pub use node::*;

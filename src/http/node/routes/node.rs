@@ -16,7 +16,7 @@ use crate::http::node::error::Refused;
 use crate::http::node::guard::cookie;
 use crate::http::node::login::{COOKIE, COOKIE_S};
 use crate::session::view::{
-    DONE, Done, Login, LoginCode, NodeView, PasswordChange, PlayView, Problem, ProblemCode,
+    Advice, DONE, Done, Login, LoginCode, NodeView, PasswordChange, PlayView, Problem, ProblemCode,
 };
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -50,7 +50,7 @@ async fn log_in(State(app): State<App>, Body(login): Body<Login>) -> Result<Resp
             return Err(Refused(Problem::new(
                 ProblemCode::BadRequest,
                 "give a code or a password, one of them",
-                "see /api/v1/openapi.json",
+                Advice::SeeApi,
             )));
         }
     };
@@ -126,6 +126,6 @@ fn broke_off() -> Refused {
     Refused(Problem::new(
         ProblemCode::Internal,
         "the check broke off",
-        "try again",
+        Advice::TryAgain,
     ))
 }

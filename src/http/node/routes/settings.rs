@@ -11,7 +11,7 @@ use super::Answer;
 use crate::http::node::App;
 use crate::http::node::body::Body;
 use crate::session::view::settings::{SettingList, SettingsChange};
-use crate::session::view::{Problem, ProblemCode};
+use crate::session::view::{Advice, Problem, ProblemCode};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, change))
@@ -39,8 +39,9 @@ fn refuse_open_door(app: &App, change: &SettingsChange) -> Result<(), Problem> {
         Some(address) if !app.logins.has_password() => Err(Problem::new(
             ProblemCode::BadSetting,
             format!("{KEY} cannot be {address}: others can reach it, and there is no password"),
-            "set a password first",
-        )),
+            Advice::PasswordFirst,
+        )
+        .about(format_args!("{KEY} = {address}"))),
         _ => Ok(()),
     }
 }
