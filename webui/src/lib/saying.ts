@@ -32,10 +32,23 @@ export function said(notice: Notice): string {
   return filled(`notice.${notice.code}`, values, notice.text);
 }
 
-/** A refusal: what happened, and what to do. Other languages have a sentence for its kind; the node's words follow. */
-export function refusal(error: ApiError): { text: string; hint?: string } {
+/** With a capital, unless it begins with a name, and a full stop; settings by the names they have on the page. */
+function sentence(text: string): string {
+  const named = text.replace(/\b[a-z]+\.[a-z_]+/g, (key) => (has(`setting.${key}`) ? `“${word('setting', key)}”` : key));
+  return named.replace(/^[a-z](?=[a-z]*[ ,])/, (letter) => letter.toUpperCase()) + (/[^.!?]$/.test(named) ? '.' : '');
+}
+
+export interface Refusal {
+  text: string;
+  hint?: string;
+  /** The node's own words, where the language has only one sentence for all of their kind. */
+  english?: string;
+}
+
+/** A refusal: what happened, and what to do. */
+export function refusal(error: ApiError): Refusal {
   const key = `problem.${error.code}`;
   if (error.status === 0) return { text: t('error.unreachable'), hint: t('error.unreachable_hint') };
-  if (language() === 'en' || !has(key)) return { text: error.message, ...(error.hint ? { hint: error.hint } : {}) };
-  return { text: t(key), hint: error.hint ? `${error.message} – ${error.hint}` : error.message };
+  const [text, hint] = [sentence(error.message), sentence(error.hint ?? '')];
+  return language() === 'en' || !has(key) ? { text, hint } : { text: sentence(t(key)), english: `${text} ${hint}` };
 }
