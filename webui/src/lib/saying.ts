@@ -1,6 +1,6 @@
 // What the node says, in the chosen language; its own English where there are no words for it.
 import type { ApiError } from '../api/client';
-import type { Notice, Saying } from '../api/types';
+import type { Notice, Saying, TorrentRow } from '../api/types';
 import { has, language, t, word } from '../i18n/index.svelte';
 import { bytes, count, day } from './format';
 
@@ -24,6 +24,12 @@ function filled(key: string, given: Record<string, string>, english: string): st
 
 export function say(saying: Saying): string {
   return filled(`saying.${saying.code}`, saying.values, saying.text);
+}
+
+/** What a torrent does, or why it does nothing. */
+export function doing({ waits, state, error, peers }: TorrentRow): string {
+  if (waits) return say(waits);
+  return state === 'failed' && error ? sentence(error) : t(state === 'fetching_metadata' && peers === 0 ? 'state.alone' : `state.${state}`);
 }
 
 export function said(notice: Notice): string {
