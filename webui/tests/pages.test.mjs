@@ -477,6 +477,22 @@ test('without a broker one gets a wallet and the pages all the same', { timeout:
   await fresh.part.stop();
 });
 
+test('who signs out in one window is out in the others', { timeout: 60_000 }, async () => {
+  const made = await context(browser);
+  const [first, second] = [await made.newPage(), await made.newPage()];
+  const fresh = await world.node('leaver');
+  await first.goto(fresh.login_url);
+  await first.getByRole('heading', { name: 'Welcome to DPay' }).waitFor();
+  await second.goto(fresh.url);
+  await second.getByRole('button', { name: /^Make a wallet/ }).click();
+  await second.getByLabel('Broker’s address').fill(world.brokerUrl);
+  await asker(first)('/login', {}, 'DELETE');
+  await second.getByLabel('Broker’s address').press('Enter', { timeout: 3000 }).catch(() => 'it is out already');
+  await second.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await made.close();
+  await fresh.part.stop();
+});
+
 test('dropped files and pasted magnets open the dialog', { timeout: 60_000 }, async () => {
   await page.goto(`${node.url}/#/home`);
   await page.getByRole('heading', { name: 'Overview' }).waitFor();
