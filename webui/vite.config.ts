@@ -1,23 +1,39 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
 
-/** Languages have the same keys in the same order (a test sees to it): English brings them, the others their texts. */
+const source = new URL('src/', import.meta.url);
+const read = (name: string): string => readFileSync(new URL(name, source), 'utf8');
+const table = (code: string): Record<string, string> => JSON.parse(read(`i18n/${code}.json`)) as Record<string, string>;
+
+/**
+ * Languages have the same keys in the same order (a test sees to it), so each brings its texts only. Keys that
+ * the page puts together as it runs are kept; the others are numbers in what is built, and are refused if nobody says them.
+ */
 function texts(): Plugin {
   const virtual = '\0texts-';
+  const code = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) => /\.(svelte|ts)$/.test(name)).map(read).join('\n');
+  const beginnings = [...code.matchAll(/`(\w+\.\w*)\$\{/g), ...code.matchAll(/\bword\('(\w+)'/g)].map(([, begin = '']) => (begin.includes('.') ? begin : `${begin}.`));
+  const keys = Object.keys(table('en'));
+  const kept = keys.filter((key) => beginnings.some((begin) => key.startsWith(begin)));
+  const numbered = keys.filter((key) => !kept.includes(key));
+  const unsaid = numbered.filter((key) => !code.includes(`'${key}'`));
+  if (unsaid.length > 0) throw new Error(`nobody says ${unsaid.join(', ')}`);
+  const numbers = new Map(numbered.map((key, i) => [key, (kept.length + i).toString(36)]));
   return {
     name: 'texts',
     enforce: 'pre',
-    resolveId: (source) => {
-      const code = /^\.\/(\w+)\.json$/.exec(source)?.[1];
-      return code !== undefined && code !== 'en' ? `${virtual}${code}.js` : null;
+    resolveId: (name) => {
+      const language = /^\.\/(\w+)\.json$/.exec(name)?.[1];
+      return language === undefined ? null : `${virtual}${language}.js`;
     },
     load: (id) => {
+      if (id === `${virtual}keys.js`) return `const kept = ${JSON.stringify(kept)};\nexport default (texts) => Object.fromEntries(texts.map((text, i) => [kept[i] ?? i.toString(36), text]));`;
       if (!id.startsWith(virtual)) return null;
-      const file = new URL(`src/i18n/${id.slice(virtual.length, -3)}.json`, import.meta.url);
-      const values = Object.values(JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>);
-      return `import en from '/src/i18n/en.json';\nconst texts = ${JSON.stringify(values)};\nexport default Object.fromEntries(Object.keys(en).map((key, i) => [key, texts[i]]));`;
+      const language = table(id.slice(virtual.length, -3));
+      return `import table from './keys.json';\nexport default table(${JSON.stringify([...kept, ...numbered].map((key) => language[key]))});`;
     },
+    transform: (code, id) => (/\/src\/[^?]*\.(svelte|ts)$/.test(id) ? code.replace(/'([a-z_]+\.[\w.]+)'/g, (whole, key: string) => (numbers.has(key) ? `'${numbers.get(key)}'` : whole)) : null),
   };
 }
 

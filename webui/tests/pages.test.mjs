@@ -22,8 +22,8 @@ const tab = (name) => page.getByRole('navigation', { name: 'Pages' }).getByRole(
 const api = (...request) => asker(page)(...request);
 const row = async (hash) => (await api('/torrents')).torrents.find((one) => one.info_hash === hash);
 /** The 24 words, once they are on the page. */
-async function shownWords() {
-  const items = page.getByRole('list', { name: 'The words of the wallet' }).getByRole('listitem');
+async function shownWords(on = page) {
+  const items = on.getByRole('list', { name: 'The words of the wallet' }).getByRole('listitem');
   await items.nth(23).waitFor();
   return (await items.allInnerTexts()).map((text) => text.replace(/[^a-z]/g, ''));
 }
@@ -355,7 +355,20 @@ test('on a phone: a torrent that waits shows its peers whole, and its estimate b
   }
   await button.click();
   await dialog.getByText('1 seller').waitFor();
-  await dialog.getByRole('button', { name: 'Download', exact: true }).click();
+  const yes = dialog.getByRole('button', { name: 'Download', exact: true });
+  const limit = dialog.getByLabel('Highest price you pay');
+  await limit.fill('5');
+  await yes.click();
+  assert.ok(await limit.evaluate((input) => input.matches(':invalid') && input === document.activeElement), 'it is said at the field');
+  assert.equal((await row(song.info_hash)).state, 'asking', 'nothing begins on other terms than those in sight');
+  await limit.fill(String(price));
+  await dialog.getByLabel('Budget for this torrent').fill('10');
+  await dialog.getByLabel('Budget for this torrent').blur();
+  await dialog.getByText('This may not suffice for all of it.').waitFor();
+  await dialog.getByLabel('Budget for this torrent').fill('999');
+  await yes.click();
+  await dialog.waitFor({ state: 'detached' });
+  assert.equal((await api(`/torrents/${song.info_hash}`)).terms.budget, 999, 'what was typed last holds');
   await until('the song', async () => (await row(song.info_hash))?.state === 'seeding');
   await phone.getByRole('button', { name: /^Notices/ }).click();
   await notices.getByText('song.bin is complete').waitFor();
@@ -395,6 +408,15 @@ test('with the keyboard only: find, open, pause, resume, remove, add', { timeout
   await page.goto(`${node.url}/#/torrents`);
   const grid = page.getByRole('grid');
   await grid.waitFor();
+  const byName = grid.getByRole('columnheader', { name: 'Name' });
+  await byName.getByRole('button').focus();
+  await page.keyboard.press('Enter');
+  assert.equal(await byName.getAttribute('aria-sort'), 'ascending');
+  await grid.getByLabel('Select all').focus();
+  await page.keyboard.press('Space');
+  assert.equal(await grid.getByRole('row', { selected: true }).count(), (await api('/torrents')).torrents.length);
+  await page.keyboard.press('Space');
+  assert.equal(await grid.getByRole('row', { selected: true }).count(), 0);
   await page.keyboard.press('/');
   await page.keyboard.type('film');
   await until('one row', async () => (await grid.getByRole('row').count()) === 2);
@@ -417,6 +439,60 @@ test('with the keyboard only: find, open, pause, resume, remove, add', { timeout
   await page.keyboard.press('n');
   await page.getByRole('dialog', { name: 'Add torrents' }).waitFor();
   await page.keyboard.press('Escape');
+});
+
+test('a removal that the node refuses is not called done', { timeout: 60_000 }, async () => {
+  const why = { code: 'disk', error: 'play-of-the-year.bin cannot be deleted: Permission denied', what_to_do: 'let the node write there' };
+  await page.route('**/torrents/actions', (route) => route.fulfill({ json: { done: [], failed: [{ info_hash: play.info_hash, problem: why }] } }));
+  await page.goto(`${node.url}/#/torrents/${play.info_hash}`);
+  await page.getByRole('button', { name: 'Remove' }).last().click();
+  const dialog = page.getByRole('dialog', { name: /^Remove/ });
+  await dialog.getByRole('button', { name: 'Remove' }).click();
+  await dialog.getByText('Let the node write there.').waitFor();
+  assert.equal(await page.getByRole('status').getByText('1 torrent removed').count(), 0);
+  await page.keyboard.press('Escape');
+  await page.unroute('**/torrents/actions');
+});
+
+test('without a broker one gets a wallet and the pages all the same', { timeout: 90_000 }, async () => {
+  const fresh = await world.node('alone');
+  const made = await context(browser);
+  const visitor = await made.newPage();
+  await visitor.goto(fresh.login_url);
+  await visitor.getByRole('button', { name: /^Make a wallet/ }).click();
+  await visitor.getByRole('button', { name: 'Later' }).click();
+  await visitor.getByRole('button', { name: 'Make the wallet' }).click();
+  await shownWords(visitor);
+  const ask = asker(visitor);
+  await until('the node', async () => (await ask('/node')).stage === 'running');
+  assert.equal((await ask('/node')).has_broker, false);
+  await ask('/settings', { 'ui.guide_done': true }, 'PATCH');
+  await visitor.goto('about:blank');
+  await visitor.goto(`${fresh.url}/#/wallet?do=buy`);
+  const dialog = visitor.getByRole('dialog', { name: 'Buy coins' });
+  await dialog.getByText('No broker is named.').waitFor();
+  assert.ok(await dialog.getByRole('button', { name: 'Buy' }).isDisabled());
+  await accessible(visitor, 'buying without a broker');
+  await dialog.getByRole('link', { name: 'Settings' }).click();
+  await visitor.getByLabel('Broker’s address').waitFor();
+  await made.close();
+  await fresh.part.stop();
+});
+
+test('who signs out in one window is out in the others', { timeout: 60_000 }, async () => {
+  const made = await context(browser);
+  const [first, second] = [await made.newPage(), await made.newPage()];
+  const fresh = await world.node('leaver');
+  await first.goto(fresh.login_url);
+  await first.getByRole('heading', { name: 'Welcome to DPay' }).waitFor();
+  await second.goto(fresh.url);
+  await second.getByRole('button', { name: /^Make a wallet/ }).click();
+  await second.getByLabel('Broker’s address').fill(world.brokerUrl);
+  await asker(first)('/login', {}, 'DELETE');
+  await second.getByLabel('Broker’s address').press('Enter', { timeout: 3000 }).catch(() => 'it is out already');
+  await second.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await made.close();
+  await fresh.part.stop();
 });
 
 test('dropped files and pasted magnets open the dialog', { timeout: 60_000 }, async () => {

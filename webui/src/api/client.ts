@@ -30,6 +30,7 @@ async function ask(method: string, path: string, body?: unknown, signal?: AbortS
     throw new ApiError(0, 'unreachable', 'The node does not answer.', undefined);
   }
   if (response.ok) return response;
+  if (response.status === 401) api.lost();
   throw await refusal(response);
 }
 
@@ -53,6 +54,8 @@ export const api = {
   put: <T>(path: string, body: unknown) => json<T>(ask('PUT', path, body)),
   patch: <T>(path: string, body: unknown) => json<T>(ask('PATCH', path, body)),
   delete: <T>(path: string) => json<T>(ask('DELETE', path)),
+  /** Called where the node no longer knows this browser. */
+  lost: (): void => {},
   /** For links and the event stream. */
   url: (path: string) => `${base}${path}`,
 };

@@ -54,3 +54,4 @@ class Session {
 }
 
 export const session = new Session();
+api.lost = () => (session.state = 'out');

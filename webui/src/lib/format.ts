@@ -82,10 +82,6 @@ export function dateTime(unixMs: number, locale: string): string {
   return new Intl.DateTimeFormat(regional(locale), { dateStyle: 'medium', timeStyle: 'short' }).format(unixMs);
 }
 
-export function date(unixMs: number, locale: string): string {
-  return new Intl.DateTimeFormat(regional(locale), { dateStyle: 'medium' }).format(unixMs);
-}
-
 export function time(unixMs: number, locale: string): string {
   return new Intl.DateTimeFormat(regional(locale), { timeStyle: 'medium' }).format(unixMs);
 }

@@ -12,7 +12,12 @@ function read(): Route {
 }
 
 const state = $state<{ route: Route }>({ route: read() });
-window.addEventListener('hashchange', () => (state.route = read()));
+/** Whether there is a place of this page to go back to. */
+let moved = false;
+window.addEventListener('hashchange', (event) => {
+  moved ||= event.isTrusted;
+  state.route = read();
+});
 
 export function route(): Route {
   return state.route;
@@ -25,4 +30,10 @@ export function go(path: string, replace = false): void {
     history.replaceState(null, '', hash);
     state.route = read();
   } else location.hash = hash;
+}
+
+/** To where one came from, else to `path`. */
+export function back(path: string): void {
+  if (moved) history.back();
+  else go(path, true);
 }

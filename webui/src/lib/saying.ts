@@ -1,6 +1,6 @@
 // What the node says, in the chosen language; its own English where there are no words for it.
 import type { ApiError } from '../api/client';
-import type { Notice, Saying } from '../api/types';
+import type { Notice, Saying, TorrentRow } from '../api/types';
 import { has, language, t, word } from '../i18n/index.svelte';
 import { bytes, count, day } from './format';
 
@@ -26,16 +26,35 @@ export function say(saying: Saying): string {
   return filled(`saying.${saying.code}`, saying.values, saying.text);
 }
 
+/** What a torrent does, or why it does nothing. */
+export function doing({ waits, state, error, peers }: TorrentRow): string {
+  if (waits) return say(waits);
+  return state === 'failed' && error ? sentence(error) : t(state === 'fetching_metadata' && peers === 0 ? 'state.alone' : `state.${state}`);
+}
+
 export function said(notice: Notice): string {
   const { why, code } = notice.values;
   const values = why !== undefined && code !== undefined ? { ...notice.values, why: filled(`saying.${code}`, notice.values, why) } : notice.values;
   return filled(`notice.${notice.code}`, values, notice.text);
 }
 
-/** A refusal: what happened, and what to do. Other languages have a sentence for its kind; the node's words follow. */
-export function refusal(error: ApiError): { text: string; hint?: string } {
+/** With a capital, unless it begins with a name, and a full stop; settings by the names they have on the page. */
+function sentence(text: string): string {
+  const named = text.replace(/\b[a-z]+\.[a-z_]+/g, (key) => (has(`setting.${key}`) ? `“${word('setting', key)}”` : key));
+  return named.replace(/^[a-z](?=[a-z]*[ ,])/, (letter) => letter.toUpperCase()) + (/[^.!?]$/.test(named) ? '.' : '');
+}
+
+export interface Refusal {
+  text: string;
+  hint?: string;
+  /** The node's own words, where the language has only one sentence for all of their kind. */
+  english?: string;
+}
+
+/** A refusal: what happened, and what to do. */
+export function refusal(error: ApiError): Refusal {
   const key = `problem.${error.code}`;
   if (error.status === 0) return { text: t('error.unreachable'), hint: t('error.unreachable_hint') };
-  if (language() === 'en' || !has(key)) return { text: error.message, ...(error.hint ? { hint: error.hint } : {}) };
-  return { text: t(key), hint: error.hint ? `${error.message} – ${error.hint}` : error.message };
+  const [text, hint] = [sentence(error.message), sentence(error.hint ?? '')];
+  return language() === 'en' || !has(key) ? { text, hint } : { text: sentence(t(key)), english: `${text} ${hint}` };
 }

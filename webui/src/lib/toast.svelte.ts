@@ -1,12 +1,10 @@
 // Short messages at the edge of the page: read out politely, gone by themselves unless they are errors.
 
 import type { ApiError } from '../api/client';
-import { refusal } from './saying';
+import { refusal, type Refusal } from './saying';
 
-export interface Toast {
+export interface Toast extends Refusal {
   id: number;
-  text: string;
-  hint?: string;
   tone: 'good' | 'warn' | 'bad';
   href?: string;
 }
@@ -22,14 +20,14 @@ export function dismiss(id: number): void {
   state.toasts = state.toasts.filter((toast) => toast.id !== id);
 }
 
-export function toast(text: string, tone: Toast['tone'] = 'good', more: { hint?: string; href?: string } = {}): void {
+export function toast(text: string, tone: Toast['tone'] = 'good', more: Partial<Toast> = {}): void {
   const id = next++;
-  state.toasts = [...state.toasts.slice(-3), { id, text, tone, ...more }];
+  state.toasts = [...state.toasts.filter((other) => other.text !== text).slice(-3), { id, text, tone, ...more }];
   if (tone !== 'bad') setTimeout(() => dismiss(id), 7000);
 }
 
 /** Tells what the node refused. */
 export function toastProblem(error: ApiError): void {
-  const { text, hint } = refusal(error);
-  toast(text, 'bad', hint ? { hint } : {});
+  const said = refusal(error);
+  toast(said.text, 'bad', said);
 }
