@@ -6,6 +6,9 @@ const source = new URL('src/', import.meta.url);
 const read = (name: string): string => readFileSync(new URL(name, source), 'utf8');
 const table = (code: string): Record<string, string> => JSON.parse(read(`i18n/${code}.json`)) as Record<string, string>;
 
+/** The node's own English says it. */
+const unsaidHere = (id: string, key: string): boolean => id.endsWith('-en.js') && key.startsWith('advice.');
+
 /**
  * Languages have the same keys in the same order (a test sees to it), so each brings its texts only. Keys that
  * the page puts together as it runs are kept; the others are numbers in what is built, and are refused if nobody says them.
@@ -31,7 +34,7 @@ function texts(): Plugin {
       if (id === `${virtual}keys.js`) return `const kept = ${JSON.stringify(kept)};\nexport default (texts) => Object.fromEntries(texts.map((text, i) => [kept[i] ?? i.toString(36), text]));`;
       if (!id.startsWith(virtual)) return null;
       const language = table(id.slice(virtual.length, -3));
-      return `import table from './keys.json';\nexport default table(${JSON.stringify([...kept, ...numbered].map((key) => language[key]))});`;
+      return `import table from './keys.json';\nexport default table(${JSON.stringify([...kept, ...numbered].map((key) => (unsaidHere(id, key) ? '' : language[key])))});`;
     },
     transform: (code, id) => (/\/src\/[^?]*\.(svelte|ts)$/.test(id) ? code.replace(/'([a-z_]+\.[\w.]+)'/g, (whole, key: string) => (numbers.has(key) ? `'${numbers.get(key)}'` : whole)) : null),
   };

@@ -311,6 +311,11 @@ pub fn parse(name: &str, text: &str) -> Result<Value, SettingsError> {
     })
 }
 
+fn is_host_and_port(text: &str) -> bool {
+    let parts = text.rsplit_once(':');
+    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
 /// What no type can say.
 pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     let wrong = |key: &str, value: String, reason: &str| {
@@ -320,6 +325,10 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
             reason: reason.to_owned(),
         })
     };
+    let nodes = &settings.node.dht_bootstrap;
+    if let Some(node) = nodes.iter().find(|node| !is_host_and_port(node)) {
+        return wrong("node.dht_bootstrap", format!("{node:?}"), "give HOST:PORT");
+    }
     let memory = settings.node.piece_memory_mib;
     if !(16..=65_536).contains(&memory) {
         return wrong(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::add::{changed, choose, engine_problem, node_problem, wanted_bytes};
+use super::add::{changed, check_files, choose, engine_problem, node_problem, wanted_bytes};
 use super::run::Running;
 use super::view::{
     Action, ActionFailure, ActionRequest, ActionResult, Advice, Event, FileChoice, Problem,
@@ -214,14 +214,7 @@ impl Session {
                 Advice::WaitForMetadata,
             )
         })?;
-        let count = metainfo.files().len();
-        if let Some(index) = choice.wanted.iter().find(|index| **index as usize >= count) {
-            return Err(Problem::new(
-                ProblemCode::BadRequest,
-                format!("there is no file {index}: the torrent has {count}, counted from 0"),
-                Advice::SeeFiles,
-            ));
-        }
+        check_files(&metainfo, &choice.wanted)?;
         let stored = metainfo
             .files()
             .iter()

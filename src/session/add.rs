@@ -100,8 +100,16 @@ pub(super) fn wanted_bytes(metainfo: &Metainfo, only: Option<&[u32]>) -> u64 {
     wanted.map(|(file, _)| file.length_bytes).sum()
 }
 
-fn check_files(metainfo: &Metainfo, only: &[u32]) -> Result<(), Problem> {
+pub(super) fn check_files(metainfo: &Metainfo, only: &[u32]) -> Result<(), Problem> {
     let count = metainfo.files().len();
+    if only.is_empty() {
+        let error = "none of its files is wanted";
+        return Err(Problem::new(
+            ProblemCode::BadRequest,
+            error,
+            Advice::ChooseFiles,
+        ));
+    }
     match only.iter().find(|index| **index as usize >= count) {
         None => Ok(()),
         Some(index) => Err(Problem::new(
@@ -168,6 +176,7 @@ impl Session {
             .entry(hash)
             .or_insert_with(|| Entry::new(saved));
         run.change(hash, |_| ())?;
+        run.count_units(|counted| *counted == hash).await?;
         if asking {
             self.say_asks(hash, &name);
         }

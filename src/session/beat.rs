@@ -376,6 +376,10 @@ fn what_to_mend(refused: ErrorKind) -> Option<Saying> {
             "file_gone",
             "a file is gone: put it back, or check the files",
         ),
+        ErrorKind::NotADirectory => (
+            "no_folder",
+            "its folder is a folder no more: put it back, then resume",
+        ),
         _ => return None,
     };
     Some(Saying::new(code, text, &[]))

@@ -9,8 +9,8 @@ use super::entry::Entry;
 use super::run::{Running, SeenPeer};
 use super::view::event::Log;
 use super::view::{
-    Advice, ChannelRow, FileRow, PeerRow, PieceMap, Problem, ProblemCode, Side, TorrentDetail,
-    TorrentList, TrackerRow, Transport,
+    Advice, ChannelRow, FileRow, PeerRow, PieceMap, Problem, ProblemCode, Saying, Side,
+    TorrentDetail, TorrentList, TrackerRow, Transport,
 };
 use super::{Session, lock};
 use crate::engine::FileBytes;
@@ -48,6 +48,25 @@ pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
     let there = folder.ancestors().find(|folder| folder.exists())?;
     let stat = rustix::fs::statvfs(there).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Why nothing can be written to `folder`, or where it will be.
+pub(super) fn folder_problem(folder: &Path) -> Option<Saying> {
+    let there = folder.ancestors().find(|folder| folder.exists())?;
+    let (code, text) = if !there.is_dir() {
+        (
+            "folder_is_file",
+            "a file stands where the folder for downloads should be",
+        )
+    } else if rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_err() {
+        (
+            "folder_not_writable",
+            "the node may not write in the folder for downloads",
+        )
+    } else {
+        return None;
+    };
+    Some(Saying::new(code, text, &[]))
 }
 
 impl Session {

@@ -40,12 +40,7 @@ fn bad(error: String, advice: Advice) -> Problem {
 /// Reads a .torrent file's bytes.
 pub(super) fn decode(bytes: &[u8]) -> Result<Found, Problem> {
     let metainfo = Metainfo::decode(bytes);
-    let metainfo = metainfo.map_err(|error| {
-        bad(
-            format!("this is no torrent that can be used: {error}"),
-            Advice::GiveTorrentFile,
-        )
-    })?;
+    let metainfo = metainfo.map_err(|error| bad(error.to_string(), Advice::GiveTorrentFile))?;
     Ok(Found::Whole(Arc::new(metainfo)))
 }
 
@@ -58,10 +53,7 @@ pub(super) fn link(text: &str) -> Result<Found, Problem> {
     };
     let magnet = Magnet::parse(&link).map_err(|error| {
         let shown: String = printable(text).chars().take(100).collect();
-        bad(
-            format!("{shown:?} is no magnet link that can be used: {error}"),
-            Advice::GiveMagnet,
-        )
+        bad(error.to_string(), Advice::GiveMagnet).about(shown)
     })?;
     Ok(Found::Link(magnet, link))
 }

@@ -129,6 +129,7 @@ impl Session {
             home: home.display().to_string(),
             wallet_home: wallet_home.display().to_string(),
             folder_free_bytes: super::details::free_bytes(&folder),
+            folder_problem: super::details::folder_problem(&folder),
             folder: folder.display().to_string(),
             listen: run.map(|run| run.node.gateway.listen_addr().to_string()),
             dht: run.map(|run| run.node.dht.addr().to_string()),

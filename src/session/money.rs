@@ -23,7 +23,10 @@ pub(super) fn problem(error: &CashierError) -> Problem {
     let (code, advice) = match error {
         CashierError::Home(error) => return home_problem(error),
         CashierError::Words(_) => (ProblemCode::BadWords, Advice::CheckWords),
-        CashierError::NoBroker => (ProblemCode::Broker, Advice::NameBroker),
+        CashierError::NoBroker => {
+            let error = "this wallet has no broker yet";
+            return Problem::new(ProblemCode::Broker, error, Advice::NameBroker);
+        }
         CashierError::Broker(DoorError::Refused(_)) => (ProblemCode::Money, Advice::SeeAccount),
         CashierError::Broker(_) | CashierError::Wallet(WalletError::BrokerChanged { .. }) => {
             (ProblemCode::Broker, Advice::SeeBroker)
@@ -32,7 +35,11 @@ pub(super) fn problem(error: &CashierError) -> Problem {
         CashierError::Store(_) => (ProblemCode::Disk, Advice::MakeRoomTryAgain),
         _ => (ProblemCode::Conflict, Advice::AskAgain),
     };
-    Problem::new(code, error.to_string(), advice)
+    let problem = Problem::new(code, error.to_string(), advice);
+    match code {
+        ProblemCode::Money | ProblemCode::Broker => problem.about(error),
+        _ => problem,
+    }
 }
 
 pub(super) fn home_problem(error: &HomeError) -> Problem {

@@ -85,19 +85,21 @@ impl Running {
             home,
             shelf,
         };
-        run.count_units().await.map_err(|error| error.to_string())?;
+        run.count_units(|_| true)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(run)
     }
 
-    /// What each torrent has paid and earned in earlier runs: closed channels as the journal has
-    /// them, and what was ticked in those that are still open.
-    async fn count_units(&self) -> Result<(), Problem> {
+    /// What torrents have paid and earned before they were in the list: closed channels as the journal
+    /// has them, and what was ticked in those that are still open. Their budgets count the same.
+    pub async fn count_units(&self, of: impl Fn(&InfoHash) -> bool) -> Result<(), Problem> {
         let journal = self.journal().await?;
         let open = self.node.wallet.open_channels().await;
         let open = open.map_err(|error| super::money::problem(&error))?;
         let mut torrents = lock(&self.torrents);
         let mut add = |hash: InfoHash, paid: Units, earned: Units| {
-            if let Some(entry) = torrents.get_mut(&hash) {
+            if let Some(entry) = torrents.get_mut(&hash).filter(|_| of(&hash)) {
                 let sum = |a: Units, b: Units| a.checked_add(b).unwrap_or(a);
                 entry.units_paid = sum(entry.units_paid, paid);
                 entry.units_earned = sum(entry.units_earned, earned);

@@ -38,9 +38,12 @@ test('whatever the node may say has words in every language', () => {
   const wire = read('../src/wire/codes.rs');
   const words = (name) => [...wire.slice(wire.indexOf(`    ${name} {`)).split('}')[0].matchAll(/= "(\w+)"/g)].map((match) => match[1]);
   const reasons = [...read('../src/session/view/saying.rs').matchAll(/(?:=> |\(|return \()"(\w+)"/g)].map((match) => match[1]);
+  // What the page never asks in such a way that it would be told this.
+  const forPrograms = new Set(['ask_by_address', 'give_info_hash', 'give_one_source', 'go_on', 'name_fewer', 'open_own_page', 'see_api', 'see_files', 'see_history', 'see_list', 'send_base64', 'send_json', 'send_less', 'use_token_or_browser']);
   const wanted = [
     ...codes('NoticeCode').flatMap((code) => [`notice.${code}`, `notice_title.${code}`]),
     ...codes('ProblemCode').map((code) => `problem.${code}`),
+    ...codes('Advice').filter((code) => !forPrograms.has(code)).map((code) => `advice.${code}`),
     ...codes('State').map((code) => `state.${code}`),
     ...words('RefuseReason').map((word) => `refuse.${word}`),
     ...words('WaitReason').filter((word) => word !== 'no').map((word) => `saying.waits_${word}`),

@@ -39,14 +39,36 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
                 Advice::SendLess,
             ))
         })?;
-        serde_json::from_slice(&bytes).map(Body).map_err(|error| {
-            Refused(Problem::new(
-                ProblemCode::BadRequest,
-                format!("the body is not what is expected here: {error}"),
-                Advice::SeeApi,
-            ))
-        })
+        read(&bytes).map(Body).map_err(Refused)
     }
+}
+
+/// JSON of the shape that is wanted, and nothing behind it. What does not fit is named by its field.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let fits = serde_path_to_error::deserialize(&mut json);
+    let fits = fits.map_err(|error| (error.path().to_string(), error.into_inner()));
+    let whole = fits.and_then(|value| match json.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err((".".to_owned(), error)),
+    });
+    whole.map_err(|(field, error)| {
+        let said = error.to_string();
+        // Where in the text it is helps only who wrote that text.
+        let what = said.split(" at line ").next().unwrap_or(&said);
+        let (error, about) = match field.as_str() {
+            "." | "?" => (
+                format!("the body is not what is expected here: {what}"),
+                None,
+            ),
+            field => (format!("{field}: {what}"), Some(field)),
+        };
+        let problem = Problem::new(ProblemCode::BadRequest, error, Advice::SeeApi);
+        match about {
+            Some(field) => problem.about(field),
+            None => problem,
+        }
+    })
 }
 
 /// A query that fits.

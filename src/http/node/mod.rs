@@ -20,6 +20,7 @@ mod page;
 mod routes;
 mod stream;
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +42,8 @@ use login::{CODE_S, Logins};
 
 /// The file with the running node's address, in its home.
 pub const ADDRESS_FILE: &str = "node.address";
+/// In the home: locked by its running node.
+const LOCK_FILE: &str = "node.lock";
 /// Open requests at shutdown get this long.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -64,6 +67,9 @@ pub enum ServeError {
          `dpay config password`, or listen on 127.0.0.1"
     )]
     NoPassword(SocketAddr),
+    /// One home has one node.
+    #[error("a node runs with the home {} already: `dpay open` shows its page", _0.display())]
+    Runs(PathBuf),
     /// The files of logins.
     #[error("{}: {source}", path.display())]
     Home {
@@ -110,6 +116,8 @@ pub struct NodeServer {
     app: App,
     home: PathBuf,
     server: JoinHandle<()>,
+    /// Held for as long as this is the home's node.
+    _lock: File,
 }
 
 impl NodeServer {
@@ -127,6 +135,9 @@ impl NodeServer {
             path: home.to_path_buf(),
             source,
         };
+        let lock = File::create(home.join(LOCK_FILE)).map_err(in_home)?;
+        lock.try_lock()
+            .map_err(|_| ServeError::Runs(home.to_path_buf()))?;
         let logins = Logins::open(home).map_err(in_home)?;
         if !address.ip().is_loopback() && !logins.has_password() {
             return Err(ServeError::NoPassword(address));
@@ -155,6 +166,7 @@ impl NodeServer {
             app,
             home: home.to_path_buf(),
             server,
+            _lock: lock,
         })
     }
 

@@ -177,6 +177,8 @@ pub enum Advice {
     UseTokenOrBrowser,
     #[error("ask for it by address or as localhost, or add the name to the setting web.hosts")]
     AskByAddress,
+    #[error("choose at least one, or remove the torrent")]
+    ChooseFiles,
     #[error("open the node's own page")]
     OpenOwnPage,
 }

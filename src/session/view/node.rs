@@ -56,6 +56,8 @@ pub struct NodeView {
     pub folder: String,
     /// Bytes free there; none where the system does not say.
     pub folder_free_bytes: Option<u64>,
+    /// Why nothing can be written there, if the system says so.
+    pub folder_problem: Option<super::Saying>,
     /// Where peers reach the node; none while it is not running.
     pub listen: Option<String>,
     /// The DHT's own address.

@@ -10,6 +10,7 @@ export class ApiError extends Error {
     readonly code: string,
     message: string,
     readonly hint: string | undefined,
+    readonly problem?: Problem,
   ) {
     super(message);
   }
@@ -37,7 +38,7 @@ async function ask(method: string, path: string, body?: unknown, signal?: AbortS
 async function refusal(response: Response): Promise<ApiError> {
   try {
     const problem = (await response.json()) as Problem;
-    return new ApiError(response.status, problem.code, problem.error, problem.what_to_do || undefined);
+    return new ApiError(response.status, problem.code, problem.error, problem.what_to_do || undefined, problem);
   } catch {
     return new ApiError(response.status, 'unknown', `${response.status} ${response.statusText}`, undefined);
   }

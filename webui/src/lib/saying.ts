@@ -47,7 +47,7 @@ function sentence(text: string): string {
 export interface Refusal {
   text: string;
   hint?: string;
-  /** The node's own words, where the language has only one sentence for all of their kind. */
+  /** The node's own words, where the language has none for what to do. */
   english?: string;
 }
 
@@ -56,5 +56,9 @@ export function refusal(error: ApiError): Refusal {
   const key = `problem.${error.code}`;
   if (error.status === 0) return { text: t('error.unreachable'), hint: t('error.unreachable_hint') };
   const [text, hint] = [sentence(error.message), sentence(error.hint ?? '')];
-  return language() === 'en' || !has(key) ? { text, hint } : { text: sentence(t(key)), english: `${text} ${hint}` };
+  if (language() === 'en' || !has(key)) return { text, hint };
+  const advice = `advice.${error.problem?.advice}`;
+  const about = error.problem?.about;
+  const here = { text: about ? `${t(key)}: ${about}` : sentence(t(key)) };
+  return has(advice) ? { ...here, hint: sentence(t(advice)) } : { ...here, english: `${text} ${hint}` };
 }

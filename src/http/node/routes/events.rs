@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
 use axum::response::{IntoResponse, Response, sse};
 use futures::StreamExt;
 use serde::Deserialize;
@@ -16,6 +18,7 @@ use super::Answer;
 use crate::http::node::App;
 use crate::http::node::body::Asked;
 use crate::http::node::error::Refused;
+use crate::http::node::guard;
 use crate::session::view::event::{Event, Log, Notices};
 use crate::session::view::{Problem, SpeedHistory};
 
@@ -29,11 +32,17 @@ pub(super) fn router() -> OpenApiRouter<App> {
 
 /// What happens, as it happens (server-sent events; each `data` is an `Event`).
 #[utoipa::path(get, path = "/events", tag = "events", responses((status = 200, body = Event, content_type = "text/event-stream"), (status = "default", body = Problem)))]
-async fn events(State(app): State<App>) -> Result<Response, Refused> {
+async fn events(State(app): State<App>, headers: HeaderMap) -> Result<Response, Refused> {
     let first = Event::State(Box::new(app.session.node_view()));
     let first = futures::stream::once(async move { first });
     let events = app.session.events();
     let stopped = app.stop.clone();
+    // Whoever came by a cookie sees no more once it is taken back.
+    let cookie = match headers.contains_key(AUTHORIZATION) {
+        true => None,
+        false => guard::cookie(&headers),
+    };
+    let is_allowed = move || (cookie.as_ref()).is_none_or(|value| app.logins.is_cookie(value));
     let later = futures::stream::unfold((events, stopped), |(mut events, stopped)| async move {
         let event = tokio::select! {
             event = events.recv() => match event {
@@ -45,6 +54,7 @@ async fn events(State(app): State<App>) -> Result<Response, Refused> {
         };
         Some((event, (events, stopped)))
     });
+    let later = later.take_while(move |_| std::future::ready(is_allowed()));
     let stream = first.chain(later).map(|event| {
         let name = event_name(&event);
         sse::Event::default().event(name).json_data(event)
