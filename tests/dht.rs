@@ -7,9 +7,10 @@ mod support;
 
 use std::time::Duration;
 
+use dpay::coin::HoldingId;
 use dpay::dht::rogue::{self, Form};
 use dpay::dht::{Acceptance, DhtConfig, DhtNode, Places, Watch};
-use dpay::record::{Item, SignedRecord, Slot, Verdict};
+use dpay::record::{Doubt, Item, SignedRecord, Slot, Verdict};
 use support::{
     Liar, MainlineNet, answer_of, at_seq, client, client_of, close_of, coin, count_accepted, spend,
     spend_key,
@@ -38,6 +39,19 @@ fn assert_conflict(acceptance: &Acceptance, ours: &SignedRecord) -> Item {
     assert!(!other.is_copy_of(&own) && other.is_signed());
     assert_eq!((other.key, other.salt), (own.key, own.salt));
     other
+}
+
+/// It lay there alone, but somebody else had put it.
+fn assert_not_first(acceptance: &Acceptance) {
+    let why = Doubt::NotFirst { place: 0 };
+    assert_eq!(acceptance.verdict, Verdict::Undecided { why });
+    assert!(
+        acceptance.per_record[0]
+            .copies
+            .iter()
+            .all(|copies| *copies >= 4)
+    );
+    assert_eq!((acceptance.gets, acceptance.puts), (3, 0));
 }
 
 /// Nodes of a private net start within seconds of each other, and a client begins at the oldest.
@@ -92,11 +106,6 @@ async fn a_spend_is_accepted_on_sixteen_mainline_nodes() {
     }
     println!("accepted on 16 mainline nodes in {elapsed_ms:?} ms");
 
-    // Another payee's node that reads the same record finds it there and has nothing to put.
-    let again = client(&net, 1).await.accept(vec![spend(coin(0), 1)]).await;
-    assert_accepted(&again);
-    assert_eq!(again.puts, 0);
-
     let counters = payee.counters();
     println!("{counters:?}");
     assert_eq!((counters.gets, counters.puts), (48, 24));
@@ -105,6 +114,14 @@ async fn a_spend_is_accepted_on_sixteen_mainline_nodes() {
         (counters.invalid_answers, counters.clients_replaced),
         (0, 0)
     );
+
+    // The node that put it first may ask again, and has nothing to put.
+    let again = payee.accept(vec![spend(coin(0), 1)]).await;
+    assert_accepted(&again);
+    assert_eq!(again.puts, 0);
+    // Any other finds that somebody was there before, and puts nothing.
+    let other = client(&net, 1).await.accept(vec![spend(coin(0), 1)]).await;
+    assert_not_first(&other);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -312,6 +329,64 @@ async fn a_record_rewritten_after_acceptance_is_noticed_by_the_watch() {
     assert_eq!(seen.spend, ours.commitment());
     assert!(ours.items().contains(&seen.ours) && theirs.contains(&seen.other));
     drop(watch);
+}
+
+/// On nodes that all let a record be overwritten, whenever that is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_rewritten_after_acceptance_is_accepted_by_no_second_payee() {
+    let net = MainlineNet::overwritable(16).await;
+    let (first, second) = (client(&net, 1).await, client(&net, 1).await);
+    for number in 0..4 {
+        let (ours, theirs) = (spend(coin(number), 1), spend(coin(number), 2));
+        assert_accepted(&first.accept(vec![ours.clone()]).await);
+        for item in theirs.items() {
+            assert!(net.put(&item).await >= 8);
+        }
+        assert_not_first(&second.accept(vec![theirs.clone()]).await);
+        // The first sees it and puts its own again, which the second then sees.
+        let seen = first
+            .check_again(std::slice::from_ref(&ours), Places::All)
+            .await;
+        let (own, other) = seen.conflict.expect("both items");
+        assert!(ours.items().contains(&own) && theirs.items().contains(&other));
+        assert_conflict(&second.accept(vec![theirs.clone()]).await, &theirs);
+        // What was rewritten back by the cheat is no better.
+        for item in theirs.items() {
+            assert!(net.put(&item).await >= 8);
+        }
+        assert_not_first(&second.accept(vec![theirs]).await);
+    }
+}
+
+/// Whoever earned it, with all records of its path in order.
+fn passed_on(holding: HoldingId) -> Vec<SignedRecord> {
+    vec![
+        spend(holding.payee_share(), 1),
+        spend(holding, 1),
+        close_of(holding, 5),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_passed_on_is_accepted_only_where_nodes_keep_the_first_record() {
+    for (net, keep) in [
+        (MainlineNet::start(12).await, true),
+        (MainlineNet::overwritable(12).await, false),
+    ] {
+        let payee = client(&net, 1).await;
+        for number in 0..2 {
+            let said = payee.accept(passed_on(coin(number))).await;
+            match keep {
+                true => assert_accepted(&said),
+                false => {
+                    let why = Doubt::Overwritable;
+                    assert_eq!(said.verdict, Verdict::Undecided { why });
+                }
+            }
+        }
+        // A coin as it was bought is accepted on both.
+        assert_accepted(&payee.accept(vec![spend(coin(9), 1)]).await);
+    }
 }
 
 /// All nodes stop for ten minutes and come back with nothing stored. A second counts as a minute.

@@ -2,6 +2,8 @@
 //! real DHT on loopback. Each payee has clients of its own, as one client would refuse a rival's put
 //! by itself; the cheat puts by hand, as no honest client would.
 
+mod cheat;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,14 +11,13 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::cheat::Cheat;
 use super::dht_net::{DhtNet, NetKind, python};
-use crate::coin::statement::Spend;
-use crate::coin::{ChainValue, HoldingId, RecordKey, SecretKey, Statement};
 use crate::config::Global;
 use crate::dht::rogue::{self, Form, Met};
 use crate::dht::{Acceptance, DhtConfig, DhtNode, Places};
 use crate::random;
-use crate::record::{Item, SignedRecord, Slot, Verdict};
+use crate::record::{Item, SignedRecord, Verdict};
 
 /// Clients of a payee's node.
 const CLIENTS: usize = 2;
@@ -24,8 +25,6 @@ const CLIENTS: usize = 2;
 const APART_MS: u64 = 400;
 /// How often that is halved at most, so that half of the races are closer than an acceptance takes.
 const HALVINGS: u64 = 9;
-/// Where the cheat's squatter lies.
-const LOWER_SEQ: i64 = 5;
 
 /// Options of `dpay bench double-spend`.
 #[derive(Debug, clap::Args)]
@@ -69,6 +68,10 @@ pub enum Attack {
     InTurn,
     /// Puts the second record at all nodes, without cas, once the first payee accepted
     Rewriting,
+    /// Opens it with two payees within 0.4 s, and rewrites it for the other once one accepted
+    RewritingAtOnce,
+    /// Spends it twice with two accomplices, who pass it on: rewrites it once the first payee accepted
+    PassedOn,
     /// Puts unsigned junk over the accepted record at all nodes, to hide it from the second payee
     Junk,
     /// Signs another item at a lower seq and puts it at all nodes before both payees are asked
@@ -77,53 +80,22 @@ pub enum Attack {
     InAdvance,
 }
 
-const ALL: [Attack; 6] = [
+const ALL: [Attack; 8] = [
     Attack::AtOnce,
     Attack::InTurn,
     Attack::Rewriting,
+    Attack::RewritingAtOnce,
+    Attack::PassedOn,
     Attack::Junk,
     Attack::Squatter,
     Attack::InAdvance,
 ];
 
-/// A coin and the two spends that its holder signed.
-struct Cheat {
-    key: SecretKey,
-    first: SignedRecord,
-    second: SignedRecord,
-}
-
-impl Cheat {
-    fn new() -> Cheat {
-        let holding = HoldingId(random::bytes());
-        let key = SecretKey::from_bytes(random::bytes());
-        let record_key = RecordKey(random::bytes());
-        let spend = || {
-            let statement = Statement::Spend(Spend {
-                holding,
-                payee: SecretKey::from_bytes(random::bytes()).public(),
-                anchor: ChainValue(random::bytes()),
-            });
-            SignedRecord::sign(&key, Slot::spend(&holding), &record_key, &statement)
-        };
-        let (first, second) = (spend(), spend());
-        Cheat { key, first, second }
-    }
-
-    /// The second record's item of place 1, signed at a lower seq.
-    fn squatter(&self) -> Item {
-        let mut item = self.second.items()[1].clone();
-        item.seq = LOWER_SEQ;
-        item.signature = self.key.sign(&item.signable());
-        item
-    }
-}
-
 /// What came of one coin.
 struct Trial {
     first: Acceptance,
     second: Acceptance,
-    /// Both accepted, and the first payee saw the second record when it looked again.
+    /// The first payee accepted, neither saw another item, and the first did when it looked again.
     noticed: bool,
 }
 
@@ -165,13 +137,16 @@ impl Campaign {
     }
 
     async fn try_once(&self, attack: Attack) -> Trial {
-        let cheat = Cheat::new();
+        let cheat = match attack {
+            Attack::PassedOn => Cheat::passed_on(),
+            _ => Cheat::new(),
+        };
         match attack {
             Attack::Squatter => {
                 rogue::put(&self.net.addrs, &cheat.squatter(), Form::Signed).await;
             }
             Attack::InAdvance => {
-                for item in cheat.second.items() {
+                for item in items(&cheat.second) {
                     let nearest = rogue::nearest(&self.met, &item, self.nearest);
                     rogue::put(&nearest, &item, Form::Signed).await;
                 }
@@ -179,12 +154,13 @@ impl Campaign {
             _ => {}
         }
         let (first, second) = match attack {
-            Attack::AtOnce | Attack::Squatter => self.at_once(&cheat).await,
+            Attack::AtOnce | Attack::Squatter => self.at_once(&cheat, false).await,
+            Attack::RewritingAtOnce => self.at_once(&cheat, true).await,
             _ => self.in_turn(attack, &cheat).await,
         };
-        let both = accepted(&first) && accepted(&second);
-        let again = async { self.first.check_again(&[cheat.first], Places::All).await };
-        let noticed = both && again.await.conflict.is_some();
+        let hidden = first.conflict.is_none() && second.conflict.is_none();
+        let again = async { self.first.check_again(&cheat.first, Places::All).await };
+        let noticed = hidden && accepted(&first) && again.await.conflict.is_some();
         Trial {
             first,
             second,
@@ -192,28 +168,43 @@ impl Campaign {
         }
     }
 
-    async fn at_once(&self, cheat: &Cheat) -> (Acceptance, Acceptance) {
+    async fn at_once(&self, cheat: &Cheat, rewriting: bool) -> (Acceptance, Acceptance) {
         let draw = u64::from_le_bytes(random::bytes());
         let apart = Duration::from_millis(APART_MS >> (draw % HALVINGS));
-        tokio::join!(self.first.accept(vec![cheat.first.clone()]), async {
+        let open = async |payee: &DhtNode, ours: &[SignedRecord], other: &[SignedRecord]| {
+            let said = payee.accept(ours.to_vec()).await;
+            if rewriting && accepted(&said) {
+                self.put_everywhere(&items(other), Form::Signed).await;
+            }
+            said
+        };
+        tokio::join!(open(&self.first, &cheat.first, &cheat.second), async {
             tokio::time::sleep(apart).await;
-            self.second.accept(vec![cheat.second.clone()]).await
+            open(&self.second, &cheat.second, &cheat.first).await
         })
     }
 
     async fn in_turn(&self, attack: Attack, cheat: &Cheat) -> (Acceptance, Acceptance) {
-        let first = self.first.accept(vec![cheat.first.clone()]).await;
+        let first = self.first.accept(cheat.first.clone()).await;
         let (items, form) = match attack {
-            Attack::Rewriting => (cheat.second.items().to_vec(), Form::Signed),
-            Attack::Junk => (cheat.first.items().to_vec(), Form::UnsignedJunk),
+            Attack::Rewriting | Attack::PassedOn => (items(&cheat.second), Form::Signed),
+            Attack::Junk => (items(&cheat.first), Form::UnsignedJunk),
             _ => (Vec::new(), Form::Signed),
         };
-        for item in &items {
-            rogue::put(&self.net.addrs, item, form).await;
-        }
-        let second = self.second.accept(vec![cheat.second.clone()]).await;
+        self.put_everywhere(&items, form).await;
+        let second = self.second.accept(cheat.second.clone()).await;
         (first, second)
     }
+
+    async fn put_everywhere(&self, items: &[Item], form: Form) {
+        for item in items {
+            rogue::put(&self.net.addrs, item, form).await;
+        }
+    }
+}
+
+fn items(records: &[SignedRecord]) -> Vec<Item> {
+    records.iter().flat_map(SignedRecord::items).collect()
 }
 
 fn accepted(acceptance: &Acceptance) -> bool {
@@ -284,7 +275,8 @@ fn summary(attack: Attack, trials: &[Trial], round_trip_ms: f64) -> (Value, usiz
     let count = |wanted: &dyn Fn(&Trial) -> bool| trials.iter().filter(|t| wanted(t)).count();
     let both = |t: &Trial| accepted(&t.first) && accepted(&t.second);
     let neither = |t: &Trial| !accepted(&t.first) && !accepted(&t.second);
-    let conflict = |t: &Trial| t.first.conflict.is_some() || t.second.conflict.is_some();
+    let conflict =
+        |t: &Trial| t.noticed || t.first.conflict.is_some() || t.second.conflict.is_some();
     let undecided = |t: &Trial| {
         let is = |a: &Acceptance| matches!(a.verdict, Verdict::Undecided { .. });
         is(&t.first) || is(&t.second)
@@ -314,7 +306,7 @@ fn summary(attack: Attack, trials: &[Trial], round_trip_ms: f64) -> (Value, usiz
 
 fn text(line: &Value) -> String {
     format!(
-        "{:<12} {} coins: both accepted {} ({} unnoticed), one {}, none {}; conflict shown {}, undecided {}; \
+        "{:<17} {} coins: both accepted {} ({} unnoticed), one {}, none {}; conflict shown {}, undecided {}; \
          accepted in {:.0} ms (p95 {:.0}), a round trip takes {:.1} ms",
         line["attack"].as_str().unwrap_or(""),
         line["trials"],

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::place::{PlaceItems, Put};
 use super::{DhtNode, Places};
 use crate::clock;
-use crate::record::{Item, PLACES, PlaceReading, SignedRecord, Verdict, judge};
+use crate::record::{Doubt, Item, PLACES, PlaceReading, SignedRecord, Verdict, judge};
 
 /// A place with fewer copies gets the record put; twice what acceptance needs.
 const ENOUGH_COPIES: u32 = 8;
@@ -54,13 +54,24 @@ impl DhtNode {
     /// Accepts a spend: `records` are the spend's own record first, then every spend and close on
     /// its path. Reads the three places of each; any other signed item anywhere refuses. What is
     /// missing is put (ancestors too, so that none can be sold twice by never being published) and
-    /// read back. Ends undecided after the configured deadline (60 s).
+    /// read back. Ends undecided after the configured deadline (60 s), at once where somebody else
+    /// put the spend first, and where there is a path but nodes let records be overwritten.
     pub async fn accept(&self, records: Vec<SignedRecord>) -> Acceptance {
-        let started = clock::now();
         let mut work = Work::new(self, records);
+        work.must_be_first = true;
+        self.decide(work).await
+    }
+
+    async fn decide(&self, mut work: Work<'_>) -> Acceptance {
+        let started = clock::now();
+        let has_path = work.must_be_first && work.entries.len() > 1;
         if work.is_signed() {
-            let deciding = work.until_decided();
+            let mut keep_first = !has_path;
+            let deciding = futures::future::join(work.until_decided(), async {
+                keep_first = keep_first || self.nodes_keep_first().await;
+            });
             let _timed_out = tokio::time::timeout(self.accept_deadline, deciding).await;
+            work.overwritable = !keep_first;
         }
         Acceptance {
             verdict: work.verdict(),
@@ -75,24 +86,23 @@ impl DhtNode {
     /// Puts a record of one's own, such as a close, and reads it back: accepted means that it lies
     /// there and nothing else does.
     pub async fn publish(&self, record: SignedRecord) -> Acceptance {
-        self.accept(vec![record]).await
+        self.decide(Work::new(self, vec![record])).await
     }
 
     /// Reads the given places of records that were accepted before and puts them again, as nodes
-    /// come and go. Where another item shows up, nothing is put.
+    /// come and go. They are put where another item shows up too: nodes that let it be overwritten
+    /// show ours again, to other payees and to a broker that counts copies.
     pub async fn check_again(&self, records: &[SignedRecord], places: Places) -> Recheck {
         let mut work = Work::new(self, records.to_vec());
         let spots = work.spots(|spot| places.includes(spot.place_number()));
         work.read(&spots).await;
         let conflict = work.conflict();
-        if conflict.is_none() {
-            let answered = |spot: &Spot| work.items_at(*spot).valid_answers() > 0;
-            let again: Vec<Spot> = spots.into_iter().filter(answered).collect();
-            for spot in &again {
-                work.entries[spot.record].without_cas[spot.place] = true;
-            }
-            work.put(&again).await;
+        let answered = |spot: &Spot| work.items_at(*spot).valid_answers() > 0;
+        let again: Vec<Spot> = spots.into_iter().filter(answered).collect();
+        for spot in &again {
+            work.entries[spot.record].without_cas[spot.place] = true;
         }
+        work.put(&again).await;
         Recheck {
             per_record: work.readings(),
             conflict,
@@ -119,6 +129,8 @@ struct Entry {
     read: [PlaceItems; PLACES],
     /// The put with cas was refused although nothing at a record's seq is there.
     without_cas: [bool; PLACES],
+    /// Where something of its seq lay before this node put it there.
+    not_first: [bool; PLACES],
 }
 
 impl Entry {
@@ -135,6 +147,10 @@ impl Entry {
 
 struct Work<'a> {
     node: &'a DhtNode,
+    /// The first record must be put by this node and nobody before it.
+    must_be_first: bool,
+    /// The nodes let records be overwritten, which matters to what was passed on.
+    overwritable: bool,
     entries: Vec<Entry>,
     puts: u64,
     gets: u64,
@@ -147,9 +163,12 @@ impl<'a> Work<'a> {
             record,
             read: Default::default(),
             without_cas: [false; PLACES],
+            not_first: [false; PLACES],
         });
         Work {
             node,
+            must_be_first: false,
+            overwritable: false,
             entries: entries.collect(),
             puts: 0,
             gets: 0,
@@ -166,7 +185,7 @@ impl<'a> Work<'a> {
         let mut pause = FIRST_PAUSE;
         for tries in 0_u32.. {
             self.read(&to_read).await;
-            if self.conflict().is_some() {
+            if self.conflict().is_some() || self.not_first().is_some() {
                 return;
             }
             let accepted = self.is_accepted();
@@ -220,7 +239,11 @@ impl<'a> Work<'a> {
         });
         let found = futures::future::join_all(reads).await;
         for (spot, items) in spots.iter().zip(found) {
-            self.entries[spot.record].read[spot.place] = items;
+            let entry = &mut self.entries[spot.record];
+            let ours = &entry.ours[spot.place];
+            let lies_there = items.copies_of(ours) > 0;
+            entry.not_first[spot.place] |= lies_there && !node.pool.own.has(ours);
+            entry.read[spot.place] = items;
             self.gets += 1;
         }
     }
@@ -235,7 +258,9 @@ impl<'a> Work<'a> {
         for (spot, put) in spots.iter().zip(done) {
             self.puts += 1;
             if put == Put::SlotTaken {
-                self.entries[spot.record].without_cas[spot.place] = true;
+                let entry = &mut self.entries[spot.record];
+                entry.without_cas[spot.place] = true;
+                entry.not_first[spot.place] |= !node.pool.own.has(&entry.ours[spot.place]);
             }
         }
     }
@@ -250,16 +275,32 @@ impl<'a> Work<'a> {
         })
     }
 
+    /// The first place in which something lay before us though nothing may have.
+    fn not_first(&self) -> Option<Doubt> {
+        let spend = self.entries.first().filter(|_| self.must_be_first)?;
+        let places = (0_u8..).zip(spend.not_first);
+        let mut taken = places.filter(|(_, not_first)| *not_first);
+        taken.next().map(|(place, _)| Doubt::NotFirst { place })
+    }
+
     fn verdict(&self) -> Verdict {
         if let Some((_, other)) = self.conflict() {
             return Verdict::Conflict(Box::new(other));
+        }
+        if let Some(why) = self.not_first() {
+            return Verdict::Undecided { why };
         }
         let verdicts = self
             .entries
             .iter()
             .map(|entry| entry.verdict(self.node.min_answers));
         let mut doubts = verdicts.filter(|verdict| !matches!(verdict, Verdict::Accepted));
-        doubts.next().unwrap_or(Verdict::Accepted)
+        doubts.next().unwrap_or(match self.overwritable {
+            true => Verdict::Undecided {
+                why: Doubt::Overwritable,
+            },
+            false => Verdict::Accepted,
+        })
     }
 
     fn readings(&self) -> Vec<RecordReading> {
@@ -268,5 +309,74 @@ impl<'a> Work<'a> {
             answers: std::array::from_fn(|place| entry.read[place].valid_answers()),
         };
         self.entries.iter().map(reading).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coin::statement::Spend;
+    use crate::coin::{ChainValue, HoldingId, RecordKey, SecretKey, Statement};
+    use crate::dht::rogue::{self, Form};
+    use crate::dht::{DhtConfig, Net, NetPlan};
+    use crate::record::Slot;
+
+    fn spend(payee: u8) -> SignedRecord {
+        let (holding, key) = (HoldingId([1; 32]), SecretKey::from_bytes([2; 32]));
+        let statement = Statement::Spend(Spend {
+            holding,
+            payee: SecretKey::from_bytes([payee; 32]).public(),
+            anchor: ChainValue([3; 32]),
+        });
+        SignedRecord::sign(&key, Slot::spend(&holding), &RecordKey([4; 32]), &statement)
+    }
+
+    /// The narrowest way in: the second payee has read that nothing lies there, when the first one
+    /// puts, reads back and accepts, and the cheat rewrites, all before the second puts.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_payee_that_was_overtaken_by_another_one_does_not_accept_what_was_rewritten_for_it() {
+        let plan = NetPlan {
+            count: 12,
+            ip: std::net::Ipv4Addr::LOCALHOST,
+            others: Vec::new(),
+            round_trip: Duration::ZERO,
+            hostile: 0,
+            overwritable: true,
+        };
+        let net = Net::start(&plan).await.expect("a net");
+        let payee = || {
+            DhtNode::start(DhtConfig {
+                bind: "127.0.0.1:0".parse().expect("an address"),
+                bootstrap: net.addrs()[..3].iter().map(ToString::to_string).collect(),
+                ..DhtConfig::default()
+            })
+        };
+        let (slow, fast) = (
+            payee().await.expect("a node"),
+            payee().await.expect("a node"),
+        );
+        let (ours, theirs) = (spend(5), spend(6));
+        let mut work = Work::new(&slow, vec![ours.clone()]);
+        work.must_be_first = true;
+        let places = work.spots(|_| true);
+        work.read(&places).await;
+        assert!(work.conflict().is_none() && work.not_first().is_none());
+        assert!(places.iter().all(|spot| work.wants_put(*spot, true)));
+
+        let accepted = fast.accept(vec![theirs.clone()]).await;
+        assert_eq!(accepted.verdict, Verdict::Accepted);
+        for item in ours.items() {
+            assert!(rogue::put(&net.addrs(), &item, Form::Signed).await >= 8);
+        }
+        work.put(&places).await;
+        work.read(&places).await;
+        // It reads itself alone, in every place.
+        assert!(work.conflict().is_none() && work.is_accepted());
+        let why = Doubt::NotFirst { place: 0 };
+        assert_eq!(work.verdict(), Verdict::Undecided { why });
+        let again = slow.accept(vec![ours]).await;
+        assert_eq!(again.verdict, Verdict::Undecided { why });
+        let seen = fast.check_again(&[theirs], Places::All).await;
+        assert!(seen.conflict.is_some());
     }
 }

@@ -18,6 +18,8 @@
 //!
 //! A [`PlaceItems`] tells distinct signed items with their copies, nodes that have none, and
 //! invalid answers; fewer than [`DhtConfig::min_answers`] valid answers in a place say nothing.
+//! A spend is accepted only by the node that was the first to put it (`own.rs`), and what was passed on
+//! only where nodes keep a first value (`keeping.rs`).
 //! All of these wait for nodes that do not answer, at most one request timeout a look-up.
 //!
 //! What the crate does and this room has to mind:
@@ -36,10 +38,12 @@ mod accept;
 mod counters;
 mod door;
 mod first_kept;
+mod keeping;
 mod locks;
 mod neighbours;
 mod net;
 mod node;
+mod own;
 mod peers;
 mod place;
 mod pool;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::counters::Counters;
+use super::keeping::SeenKeeping;
 use super::pool::{ClientSettings, Pool, guarded};
 use super::{DhtError, neighbours};
 
@@ -98,6 +99,7 @@ pub struct DhtNode {
     pub(super) min_answers: u32,
     pub(super) accept_deadline: Duration,
     pub(super) watch_tempo: u32,
+    pub(super) seen_keeping: Arc<SeenKeeping>,
 }
 
 impl std::fmt::Debug for DhtNode {
@@ -149,6 +151,7 @@ impl DhtNode {
             min_answers: config.min_answers,
             accept_deadline: Duration::from_millis(config.accept_deadline_ms),
             watch_tempo: config.watch_tempo,
+            seen_keeping: Arc::default(),
         })
     }
 
@@ -159,7 +162,6 @@ impl DhtNode {
         self.pool.addr()
     }
 
-    /// Valid answers that a place needs before it is judged.
     /// Valid answers without which nothing is said about a place.
     #[must_use]
     pub fn min_answers(&self) -> u32 {

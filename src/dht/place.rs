@@ -148,6 +148,7 @@ impl DhtNode {
         };
         let target = item.target().0;
         let (key, signature) = (item.key.0, item.signature.0);
+        let own = cas.then(|| (Arc::clone(&self.pool), item.clone()));
         let item = MutableItem::new_signed_unchecked(
             key,
             signature,
@@ -156,7 +157,14 @@ impl DhtNode {
             Some(&item.salt.0),
         );
         let cas = cas.then_some(BELOW_RECORDS);
-        let put = move |dht: AsyncDht| async move { dht.put_mutable(item, cas).await };
+        let put = move |dht: AsyncDht| async move {
+            let result = dht.put_mutable(item, cas).await;
+            // While nobody else of this node is at the place.
+            if let (Ok(_), Some((pool, item))) = (&result, own) {
+                pool.own.note(&item);
+            }
+            result
+        };
         let result = self.pool.run(target, put).await;
         let tally = &self.pool.tally;
         count(&tally.puts, 1);

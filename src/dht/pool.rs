@@ -18,6 +18,7 @@ use super::DhtError;
 use super::counters::{Tally, count};
 use super::first_kept::FirstKept;
 use super::locks::{TargetBytes, TargetLocks};
+use super::own::OwnPuts;
 
 /// Operations in flight per client; more overflow its receive buffer.
 const IN_FLIGHT: usize = 4;
@@ -116,6 +117,7 @@ pub(super) struct Pool {
     locks: Arc<TargetLocks>,
     waker: Option<UdpSocket>,
     operation_limit: Duration,
+    pub(super) own: OwnPuts,
     pub(super) tally: Tally,
 }
 
@@ -152,6 +154,7 @@ impl Pool {
             operation_limit: OPERATION_LIMIT,
             clients,
             locks: Arc::default(),
+            own: OwnPuts::default(),
             tally: Tally::default(),
         })
     }

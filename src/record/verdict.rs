@@ -90,6 +90,20 @@ pub enum Doubt {
         /// Copies read in each place.
         copies: [u32; PLACES],
     },
+    /// Our spend lay in a place before we put it, or something lay there when we did.
+    #[error(
+        "place {place} was taken before we put our record there: somebody else did, as a payer does that writes \
+         over what another payee accepted"
+    )]
+    NotFirst {
+        /// The place.
+        place: u8,
+    },
+    /// The path has links, and the DHT's nodes may have let their records be overwritten.
+    #[error(
+        "the DHT nodes that were tried let a record be overwritten, so nothing that was passed on is accepted"
+    )]
+    Overwritable,
 }
 
 /// What three places say about one record.

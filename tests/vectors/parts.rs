@@ -161,6 +161,9 @@ pub fn verdict(input: &Value) -> Value {
         Doubt::TooFewAnswers { place, .. } => ("too_few_answers", Some(place)),
         Doubt::InvalidAnswers { place, .. } => ("invalid_answers", Some(place)),
         Doubt::TooFewCopies { .. } => ("too_few_copies", None),
+        Doubt::NotFirst { .. } | Doubt::Overwritable => {
+            panic!("{why} is not what one reading says")
+        }
     };
     json!({"verdict": "undecided", "why": why, "place": place})
 }
