@@ -18,7 +18,7 @@ use super::{RequestId, WithdrawalId};
 use crate::coin::hash::tagged;
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
-use crate::units::{Day, Units, UnixMs};
+use crate::units::{Day, Units, UnixMs, hex_of};
 
 impl Broker {
     pub(super) fn state(&self, desk: &mut Desk<'_>, id: &PublicKey) -> Result<AccountState, Stop> {
@@ -96,7 +96,7 @@ impl Broker {
                 expires: coin.expires,
                 certificate: certificate.to_vec(),
             }));
-            coins.push(hex::encode(certificate));
+            coins.push(hex_of(&certificate));
         }
         Ok(Answer::Purchase {
             coins,
@@ -151,7 +151,7 @@ impl Broker {
             let offer = offer.as_ref().map_err(|r| Stop::Refused(r.clone()))?;
             let certificate = self.certificate_of(offer, desk.now.day());
             claim_holder(desk, me, &certificate.holder, certificate.expires)?;
-            certificates.push(hex::encode(certificate.encode()));
+            certificates.push(hex_of(&certificate.encode()));
         }
         Ok(Answer::Certificates { certificates })
     }
