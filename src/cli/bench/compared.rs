@@ -28,6 +28,8 @@ impl Rate {
 pub(super) struct Compared {
     pub(super) bare: Rate,
     pub(super) broker: Rate,
+    /// Parts that both have done.
+    pub(super) parts: usize,
     pub(super) latencies_ms: Vec<f64>,
 }
 
