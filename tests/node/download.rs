@@ -129,9 +129,16 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
     );
 
     let away = json!({ "action": "remove_with_data", "info_hashes": [hash] });
-    post(&node, "/torrents/actions", away).await;
+    post(&node, "/torrents/actions", away.clone()).await;
     assert!(!file.exists());
     assert_eq!(get(&node, "/torrents").await["torrents"], json!([]));
+
+    // Added anew it has cost what it cost before: its budget counts that too.
+    let asked = json!({ "source": { "magnet": world.magnet }, "paused": true });
+    post(&node, "/torrents", asked).await;
+    let list = get(&node, "/torrents").await;
+    assert_eq!(row(&list, &hash)["units_paid"], paid, "{list}");
+    post(&node, "/torrents/actions", away).await;
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);
 }

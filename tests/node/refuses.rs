@@ -69,6 +69,12 @@ async fn what_cannot_be_is_refused_with_its_value() {
             "/proc/nowhere",
         ),
         (
+            "node.dht_bootstrap",
+            json!(["127.0.0.1:9,127.0.0.1:8"]),
+            "bad_setting",
+            "HOST:PORT",
+        ),
+        (
             "folders.watch",
             json!("/proc/nowhere"),
             "disk",
@@ -89,6 +95,13 @@ async fn what_cannot_be_is_refused_with_its_value() {
     assert_eq!(code, "bad_words", "{text}");
     let (code, _) = refused(&node, Method::POST, "/wallet", json!({ "wordz": "" })).await;
     assert_eq!(code, "bad_request");
+    let dear = json!({ "source": { "magnet": "x" }, "terms": { "max_price": 65_537 } });
+    let (_, text) = refused(&node, Method::POST, "/torrents", dear).await;
+    assert!(
+        text.contains("terms.max_price") && text.contains("65536"),
+        "{text}"
+    );
+    assert!(!text.contains(" line "), "{text}");
     let torrent = json!({ "source": { "magnet": "magnet:?xt=urn:btih:00" } });
     let (code, _) = refused(&node, Method::POST, "/torrents", torrent).await;
     assert_eq!(code, "no_wallet", "the guide comes first");
@@ -145,4 +158,16 @@ async fn a_config_with_an_unknown_key_and_a_port_in_use_say_so() {
     assert_eq!(proc.finish(LONG).await.expect("ends"), 1);
     let said = proc.stderr().await;
     assert!(said.contains(&address) && said.contains("--web"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_node_with_one_home_is_refused_and_leaves_the_first_alone() {
+    let first = lone().await;
+    let home = first.home.display().to_string();
+    let node = args(&["node", "--json", "--home", &home, "--web", "127.0.0.1:0"]);
+    let mut second = Proc::start("node", &exe(), &node).expect("starts");
+    assert_eq!(second.finish(LONG).await.expect("ends"), 1);
+    let said = second.stderr().await;
+    assert!(said.contains(&home) && said.contains("dpay open"), "{said}");
+    assert_eq!(get(&client(&first.home).await, "/node").await["home"], home);
 }

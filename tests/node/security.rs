@@ -83,6 +83,7 @@ async fn only_who_logged_in_gets_anything_and_a_link_is_good_once() {
         .await
         .expect("answers");
     assert_eq!(answer.status(), StatusCode::OK);
+    the_stream_ends_with_the_login(&node, &cookie).await;
     let (_, login) = node.login_url.split_once("#login=").expect("a fragment");
     let again = browser()
         .post(format!("{}/api/v1/login", node.url))
@@ -109,6 +110,27 @@ async fn only_who_logged_in_gets_anything_and_a_link_is_good_once() {
         .await
         .expect("answers");
     assert_eq!(answer.status(), StatusCode::OK);
+}
+
+/// Whoever logs out in one window sees nothing more in the others.
+async fn the_stream_ends_with_the_login(node: &Lone, cookie: &str) {
+    let mut stream = browser()
+        .get(format!("{}/api/v1/events", node.url))
+        .header("cookie", cookie)
+        .send()
+        .await
+        .expect("answers");
+    assert!(stream.chunk().await.expect("goes on").is_some());
+    let out = browser()
+        .delete(format!("{}/api/v1/login", node.url))
+        .header("cookie", cookie)
+        .header("origin", &node.url)
+        .send()
+        .await
+        .expect("answers");
+    assert_eq!(out.status(), StatusCode::OK);
+    let end = async { while stream.chunk().await.expect("ends in order").is_some() {} };
+    tokio::time::timeout(LONG, end).await.expect("ends");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 use crate::config::write_private;
 use crate::session::view::{Advice, Problem, ProblemCode};
@@ -66,6 +67,8 @@ pub struct Logins {
     token: Hashed,
     state: Mutex<State>,
     home: std::path::PathBuf,
+    /// Told whenever cookies are taken back.
+    ended: watch::Sender<()>,
 }
 
 impl Logins {
@@ -88,6 +91,7 @@ impl Logins {
             token: hashed(&token),
             state: Mutex::new(state),
             home: home.to_path_buf(),
+            ended: watch::Sender::new(()),
         })
     }
 
@@ -143,7 +147,10 @@ impl Logins {
         match at {
             Some(at) => {
                 state.codes.remove(at);
-                Ok(give_cookie(&mut state))
+                let cookie = give_cookie(&mut state);
+                drop(state);
+                self.ended.send_replace(());
+                Ok(cookie)
             }
             None => Err(Problem::new(
                 ProblemCode::LoginWrong,
@@ -206,6 +213,12 @@ impl Logins {
         self.state()
             .cookies
             .retain(|(known, _)| !same(known, &value));
+        self.ended.send_replace(());
+    }
+
+    /// Changes whenever cookies are taken back: what goes on for long looks whether its own still holds.
+    pub fn ended(&self) -> watch::Receiver<()> {
+        self.ended.subscribe()
     }
 
     /// Sets the password, or takes it away; all cookies and codes end. Returns a cookie for whoever did it.

@@ -705,6 +705,11 @@ export interface components {
             /** @description Its name, or the info hash. From strangers. */
             name: string;
         };
+        /**
+         * @description What to do next: a closed list, so that a page can say it in its own language.
+         * @enum {string}
+         */
+        Advice: "see_api" | "send_less" | "send_json" | "give_info_hash" | "open_or_password" | "open_anew" | "open" | "wait_or_open" | "try_again_or_open" | "let_write" | "other_password" | "longer_password" | "try_again" | "password_first" | "name_fewer" | "wait_for_metadata" | "see_files" | "other_folder" | "make_room" | "give_peer_address" | "give_root_path" | "add_anew" | "make_wallet_first" | "give_passphrase" | "ask_again" | "start_again" | "mend_or_start_again" | "use_it_or_other_home" | "go_on" | "leave_play_first" | "nothing_to_leave" | "other_dates" | "see_history" | "other_folder_or_let_write" | "other_value" | "resume_first" | "put_back_or_resume" | "check_words" | "name_broker" | "see_account" | "see_broker" | "see_wallet" | "make_room_try_again" | "choose_one_or_none" | "make_one_first" | "let_read_write" | "give_amount" | "check_broker_address" | "other_home" | "give_torrent_file" | "give_magnet" | "send_base64" | "give_one_source" | "give_torrent_address" | "check_address_or_add_file" | "wait_for_check" | "see_list" | "other_torrent" | "make_room_and_resume" | "see_log" | "make_room_or_let_write" | "use_token_or_browser" | "ask_by_address" | "choose_files" | "open_own_page";
         /** @description What was bought. */
         Bought: {
             /**
@@ -1027,6 +1032,7 @@ export interface components {
              * @description Bytes free there; none where the system does not say.
              */
             folder_free_bytes?: number | null;
+            folder_problem?: null | components["schemas"]["Saying"];
             /** @description Whether the first-run guide was finished or put away (setting `ui.guide_done`). */
             guide_done: boolean;
             /** @description Whether a broker is named. */
@@ -1223,6 +1229,10 @@ export interface components {
         PricePerGib: number;
         /** @description A refusal or failure. */
         Problem: {
+            /** @description What it happened to: a folder, an address, an amount; none where the kind says it all. */
+            about?: string | null;
+            /** @description The same, for pages in other languages. */
+            advice: components["schemas"]["Advice"];
             /** @description What kind. */
             code: components["schemas"]["ProblemCode"];
             /** @description What happened, with the value that it happened to. */

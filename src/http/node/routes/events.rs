@@ -36,25 +36,30 @@ async fn events(State(app): State<App>, headers: HeaderMap) -> Result<Response, 
     let first = Event::State(Box::new(app.session.node_view()));
     let first = futures::stream::once(async move { first });
     let events = app.session.events();
-    let stopped = app.stop.clone();
+    let (stopped, logins) = (app.stop.clone(), app.logins.ended());
     // Whoever came by a cookie sees no more once it is taken back.
     let cookie = match headers.contains_key(AUTHORIZATION) {
         true => None,
         false => guard::cookie(&headers),
     };
-    let is_allowed = move || (cookie.as_ref()).is_none_or(|value| app.logins.is_cookie(value));
-    let later = futures::stream::unfold((events, stopped), |(mut events, stopped)| async move {
-        let event = tokio::select! {
-            event = events.recv() => match event {
-                Ok(event) => event,
-                Err(RecvError::Lagged(_)) => Event::Reload,
-                Err(RecvError::Closed) => return None,
-            },
-            () = stopped.cancelled() => return None,
+    let is_out = move || (cookie.as_ref()).is_some_and(|value| !app.logins.is_cookie(value));
+    let open = (events, logins, is_out);
+    let later = futures::stream::unfold(open, |(mut events, mut logins, is_out)| async move {
+        let event = loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Ok(event) => break event,
+                    Err(RecvError::Lagged(_)) => break Event::Reload,
+                    Err(RecvError::Closed) => return None,
+                },
+                ended = logins.changed() => if ended.is_err() || is_out() {
+                    return None;
+                },
+            }
         };
-        Some((event, (events, stopped)))
+        Some((event, (events, logins, is_out)))
     });
-    let later = later.take_while(move |_| std::future::ready(is_allowed()));
+    let later = later.take_until(stopped.cancelled_owned());
     let stream = first.chain(later).map(|event| {
         let name = event_name(&event);
         sse::Event::default().event(name).json_data(event)
