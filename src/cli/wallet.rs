@@ -3,6 +3,7 @@
 //! `balance` and `history` only read and work beside a running node; the others are the wallet's one
 //! writer while they run.
 
+mod by_node;
 mod keep;
 mod receipts;
 mod show;
@@ -15,7 +16,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use reqwest::Method;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -27,11 +27,11 @@ use crate::cashier::wallet::{
 use crate::config::{Global, Settings, keys};
 use crate::dht::{DhtConfig, DhtNode};
 use crate::http::node::client::NodeClient;
-use crate::session::view::{Bought, BuyRequest, Money, NodeView, RedeemRequest, Redeemed};
 use crate::units::Units;
 use crate::wallet::keeping::Rules;
 use crate::wallet::{Balance, PinnedBroker};
 
+use by_node::{buy_by_node, played, redeem_by_node};
 pub use keep::{BackupArgs, RestoreArgs};
 
 /// How long a command looks for DHT nodes before it asks them.
@@ -258,21 +258,6 @@ pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
     }
 }
 
-/// The play wallet, while the node that runs here pays from it; says so.
-async fn played(global: &WalletGlobal) -> Option<WalletGlobal> {
-    let node = NodeClient::find(&global.home).await?;
-    let view: NodeView = node.get("/node").await.ok()?;
-    if view.money != Money::Play {
-        return None;
-    }
-    eprintln!("play money: the node that runs here plays, and this is its play wallet");
-    Some(WalletGlobal {
-        home: PathBuf::from(view.wallet_home),
-        broker_url: None,
-        ..global.clone()
-    })
-}
-
 async fn history(args: &HistoryArgs, global: &WalletGlobal) -> Result<()> {
     let reader = Wallet::read(&global.home).await?;
     let Some(what) = &args.show else {
@@ -437,47 +422,6 @@ async fn redeem(wallet: &WalletHandle, all: bool, global: &WalletGlobal) -> Resu
         wallet.redeem_earned().await?
     };
     show::redeemed(&report, global.json)?;
-    check(&report)
-}
-
-/// The running node is the wallet's one writer: it is asked to buy.
-async fn buy_by_node(node: &NodeClient, units: Units, global: &WalletGlobal) -> Result<()> {
-    let request = BuyRequest { units };
-    let bought: Bought = node.change(Method::POST, "/wallet/buy", &request).await?;
-    if global.json {
-        println!(
-            "{}",
-            json!({ "units_bought": bought.units, "coins": bought.coins })
-        );
-    } else {
-        println!("bought {} coins worth {} units", bought.coins, bought.units);
-    }
-    Ok(())
-}
-
-/// The running node is the wallet's one writer: it is asked to redeem.
-async fn redeem_by_node(node: &NodeClient, all: bool, global: &WalletGlobal) -> Result<()> {
-    let request = RedeemRequest { all };
-    let redeemed: Redeemed = node
-        .change(Method::POST, "/wallet/redeem", &request)
-        .await?;
-    let report = RedeemReport {
-        credited: redeemed.units,
-        earned: redeemed.earned,
-        change: redeemed.change,
-        coins: redeemed.coins,
-        pending_until: redeemed.pending_until,
-        unanswered: redeemed.unanswered,
-        error: redeemed.error,
-        ..RedeemReport::default()
-    };
-    show::redeemed(&report, global.json)?;
-    if let Some(refused) = redeemed.refused.first() {
-        bail!(
-            "the broker refused {} holdings: {refused}",
-            redeemed.refused.len()
-        );
-    }
     check(&report)
 }
 

@@ -313,7 +313,9 @@ pub fn parse(name: &str, text: &str) -> Result<Value, SettingsError> {
 
 fn is_host_and_port(text: &str) -> bool {
     let parts = text.rsplit_once(':');
-    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    let is_host =
+        |host: &str| !host.is_empty() && !host.contains(|c: char| c == ',' || c.is_whitespace());
+    parts.is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok())
 }
 
 /// What no type can say.

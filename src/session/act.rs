@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::add::{changed, check_files, choose, engine_problem, node_problem, wanted_bytes};
+use super::add::{changed, check_files, choose, wanted_bytes};
+use super::problems::{engine_problem, node_problem};
 use super::run::Running;
 use super::view::{
     Action, ActionFailure, ActionRequest, ActionResult, Advice, Event, FileChoice, Problem,

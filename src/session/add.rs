@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::entry::{Entry, Saved, node_terms, row_of};
 use super::fetch::{self, Found};
+use super::problems::{engine_problem, node_problem};
 use super::run::Running;
 use super::view::event::{Level, NoticeCode};
 use super::view::{
@@ -16,28 +17,9 @@ use super::{Session, lock};
 use crate::clock;
 use crate::config::Settings;
 use crate::config::settings::Free;
-use crate::engine::{EngineError, Handle, TorrentSource};
-use crate::node::NodeError;
+use crate::engine::{Handle, TorrentSource};
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, Units};
-
-/// What a failure of the node means to whoever asked.
-pub(super) fn node_problem(error: &NodeError) -> Problem {
-    let (code, advice) = match error {
-        NodeError::Engine(EngineError::NotYet(_)) => (ProblemCode::Conflict, Advice::WaitForCheck),
-        NodeError::Engine(EngineError::Gone(_)) => (ProblemCode::NotFound, Advice::SeeList),
-        NodeError::Engine(EngineError::Metainfo(_) | EngineError::Magnet(_)) => {
-            (ProblemCode::BadTorrent, Advice::OtherTorrent)
-        }
-        NodeError::Engine(_) => (ProblemCode::Disk, Advice::MakeRoomAndResume),
-        _ => (ProblemCode::Internal, Advice::SeeLog),
-    };
-    Problem::new(code, error.to_string(), advice)
-}
-
-pub(super) fn engine_problem(error: EngineError) -> Problem {
-    node_problem(&NodeError::Engine(error))
-}
 
 /// The terms of a new torrent.
 fn terms(settings: &Settings, change: &TermsChange, automatic: bool) -> Terms {

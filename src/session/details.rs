@@ -345,7 +345,7 @@ impl Session {
             handle
                 .stream(index as usize)
                 .await
-                .map_err(super::add::engine_problem)?
+                .map_err(super::problems::engine_problem)?
         };
         Ok(Content {
             bytes,

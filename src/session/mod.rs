@@ -28,6 +28,7 @@ pub mod log;
 mod money;
 mod notices;
 pub mod play;
+mod problems;
 mod rules;
 mod run;
 mod traffic;

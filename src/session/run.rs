@@ -279,7 +279,7 @@ impl Running {
         let mut terms = node_terms(&entry.saved.terms, may_pay);
         terms.budget = self.share_of_budget(settings, &entry);
         let set = self.node.set_terms(&metainfo, terms).await;
-        set.map_err(|error| super::add::node_problem(&error))
+        set.map_err(|error| super::problems::node_problem(&error))
     }
 
     /// Drops a torrent's connections and makes them anew: one that was made while nothing was paid
@@ -293,8 +293,14 @@ impl Running {
         if handle.pieces_have().is_none() || entry.saved.completed.is_some() {
             return Ok(());
         }
-        handle.pause().await.map_err(super::add::engine_problem)?;
-        handle.resume().await.map_err(super::add::engine_problem)
+        handle
+            .pause()
+            .await
+            .map_err(super::problems::engine_problem)?;
+        handle
+            .resume()
+            .await
+            .map_err(super::problems::engine_problem)
     }
 
     /// The torrent's own budget, and no more than its part of what the budgets for all leave.

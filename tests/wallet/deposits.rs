@@ -101,7 +101,7 @@ async fn a_payer_without_money_has_its_account_looked_at_less_and_less_often() {
     }
     // Less than any coin and its bond, but something.
     house.deposit(account, 10).await;
-    for pause_s in [80, 10, 20] {
+    for pause_s in [60, 10, 20] {
         poor.looks_after(pause_s).await;
     }
 }
