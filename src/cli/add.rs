@@ -38,7 +38,7 @@ pub struct AddArgs {
     #[arg(long, value_name = "UNITS_PER_GIB")]
     pub max_price: Option<PricePerGib>,
     /// The most it may cost in all
-    #[arg(long, value_name = "UNITS")]
+    #[arg(long, value_name = "UNITS", value_parser = clap::value_parser!(u64).range(1..))]
     pub budget: Option<u64>,
     /// Price to ask of leechers, in units per GiB
     #[arg(long, value_name = "UNITS_PER_GIB")]
@@ -102,6 +102,13 @@ pub async fn add(args: AddArgs, global: &Global) -> Result<u8> {
             peers: args.peers.clone(),
         };
         let added: Added = node.change(Method::POST, "/torrents", &request).await?;
+        if added.already && args.says_terms() {
+            bail!(
+                "{} is there already, and nothing of it was changed: its price, budget and files are changed on its page, \
+                 with `dpay files` and `dpay limit`, or remove it and add it anew",
+                added.info_hash
+            );
+        }
         let asks = asks(&node, &args, &added).await?;
         let mut line = serde_json::to_value(&added)?;
         line["asks"] = json!(asks);
@@ -123,6 +130,14 @@ pub async fn add(args: AddArgs, global: &Global) -> Result<u8> {
     Ok(super::EXIT_DONE)
 }
 
+impl AddArgs {
+    /// Whether terms or files are given that a torrent in the list may not have.
+    fn says_terms(&self) -> bool {
+        let has_amount = self.max_price.is_some() || self.budget.is_some() || self.price.is_some();
+        has_amount || self.files.is_some()
+    }
+}
+
 /// What it may cost, where it waits for a yes. One that was there already gets the answer that was given.
 async fn asks(node: &NodeClient, args: &AddArgs, added: &Added) -> Result<Option<Estimate>> {
     let hash = added.info_hash;
@@ -131,7 +146,8 @@ async fn asks(node: &NodeClient, args: &AddArgs, added: &Added) -> Result<Option
         let mut rows = rows.iter();
         Ok::<_, anyhow::Error>(rows.any(|r| r.info_hash == hash && r.state == State::Asking))
     };
-    if !is_asking().await? {
+    let stops_paying = args.free_only && added.already;
+    if !stops_paying && !is_asking().await? {
         return Ok(None);
     }
     let answer = match (args.yes, args.free_only) {

@@ -3,7 +3,6 @@
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -20,7 +19,7 @@ use crate::config::Global;
 use crate::engine::{Handle, Progress, TorrentSource, TorrentState};
 use crate::gateway::GatewayEvent;
 use crate::node::{Node, Terms};
-use crate::torrent::{Magnet, Metainfo, printable};
+use crate::torrent::{Magnet, printable};
 use crate::units::{PricePerGib, Units};
 
 /// How often progress is told.
@@ -39,7 +38,7 @@ pub struct DownloadArgs {
     #[arg(long, value_name = "UNITS_PER_GIB", default_value = "4000")]
     pub max_price: PricePerGib,
     /// The most this torrent may cost in all; then it goes on with free peers
-    #[arg(long, value_name = "UNITS")]
+    #[arg(long, value_name = "UNITS", value_parser = clap::value_parser!(u64).range(1..))]
     pub budget: Option<u64>,
     /// Take from free peers only, pay nothing
     #[arg(long, conflicts_with = "budget")]
@@ -87,10 +86,7 @@ pub async fn run(args: DownloadArgs, global: &Global) -> Result<u8> {
     if !can_pay {
         tell_no_broker(global.json);
     }
-    if let TorrentSource::Metainfo(metainfo) = &source
-        && can_pay
-        && !agreed(&args, &running, metainfo).await?
-    {
+    if can_pay && !agreed(&args, &running, &source).await? {
         node::shut_down(running).await?;
         return Ok(super::EXIT_INTERRUPTED);
     }
@@ -195,17 +191,26 @@ fn source(text: &str) -> Result<TorrentSource> {
 }
 
 /// Says what it may cost and asks, unless told not to.
-async fn agreed(args: &DownloadArgs, running: &Node, metainfo: &Arc<Metainfo>) -> Result<bool> {
+async fn agreed(args: &DownloadArgs, running: &Node, source: &TorrentSource) -> Result<bool> {
     if args.yes || args.free_only {
         return Ok(true);
     }
-    let most = args.max_price.due(metainfo.length_bytes());
-    let most = args.budget.map_or(most, |budget| most.min(Units(budget)));
     let balance = running.wallet.balance().await?;
+    let about = match source {
+        TorrentSource::Metainfo(metainfo) => {
+            let most = args.max_price.due(metainfo.length_bytes());
+            let most = args.budget.map_or(most, |budget| most.min(Units(budget)));
+            let name = printable(metainfo.name());
+            let mib = metainfo.length_bytes() as f64 / f64::from(1 << 20);
+            format!("{name}: {mib:.1} MiB, at most {most} units")
+        }
+        _ => match args.budget {
+            Some(budget) => format!("a size that only peers can tell, at most {budget} units"),
+            None => "a size that only peers can tell, and no --budget".to_owned(),
+        },
+    };
     let about = format!(
-        "{}: {:.1} MiB, at most {most} units at up to {} units per GiB; {}",
-        printable(metainfo.name()),
-        metainfo.length_bytes() as f64 / f64::from(1 << 20),
+        "{about} at up to {} units per GiB; {}",
         args.max_price,
         node::balance_words(&balance),
     );

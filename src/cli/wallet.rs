@@ -398,6 +398,7 @@ async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()>
         .await
         .with_context(|| format!("the broker at {url} did not answer in time"))??;
     balance.broker_balance = Some(account.balance);
+    balance.broker_buyable = Some(account.buyable);
     balance.broker_pending = Some(account.pending);
     balance.broker_bond = Some(account.bond);
     balance.broker_suspended = Some(account.is_suspended);

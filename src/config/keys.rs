@@ -331,6 +331,16 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     if let Some(node) = nodes.iter().find(|node| !is_host_and_port(node)) {
         return wrong("node.dht_bootstrap", format!("{node:?}"), "give HOST:PORT");
     }
+    let spending = &settings.spending;
+    for (key, budget) in [
+        ("spending.budget_torrent", spending.budget_torrent),
+        ("spending.budget_automatic", spending.budget_automatic),
+    ] {
+        if budget.is_some_and(|units| units.is_zero()) {
+            let reason = "give 1 or more, or none; to pay nothing set spending.pays to false";
+            return wrong(key, "0".to_owned(), reason);
+        }
+    }
     let memory = settings.node.piece_memory_mib;
     if !(16..=65_536).contains(&memory) {
         return wrong(

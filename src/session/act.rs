@@ -230,7 +230,7 @@ impl Session {
             entry.saved.only_files.clone_from(&only);
             entry.saved.completed = None;
         })?;
-        if let (Some(handle), false) = (&entry.handle, entry.saved.asking) {
+        if let Some(handle) = &entry.handle {
             choose(handle, &metainfo, only.as_deref()).await?;
         }
         self.look(&run).await;

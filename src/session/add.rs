@@ -1,6 +1,7 @@
 //! Adding torrents: what they may cost is decided before anything is paid.
 
 use std::collections::HashSet;
+use std::collections::btree_map::Entry as Place;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -154,11 +155,17 @@ impl Session {
         }
         let (name, asking) = (saved.name.clone(), saved.asking);
         let paused = saved.paused;
-        lock(&run.torrents)
-            .entry(hash)
-            .or_insert_with(|| Entry::new(saved));
+        let is_new = match lock(&run.torrents).entry(hash) {
+            Place::Occupied(_) => false,
+            Place::Vacant(free) => {
+                free.insert(Entry::new(saved));
+                true
+            }
+        };
         run.change(hash, |_| ())?;
-        run.count_units(|counted| *counted == hash).await?;
+        if is_new {
+            run.count_units(|counted| *counted == hash).await?;
+        }
         if asking {
             self.say_asks(hash, &name);
         }
@@ -399,7 +406,7 @@ impl Session {
         let missing = entry
             .saved
             .wanted_bytes
-            .saturating_sub(entry.row.have_bytes);
+            .saturating_sub(entry.have_of_wanted());
         let mut prices = entry.prices.clone();
         prices.sort_by_key(|seen| seen.price);
         let within: Vec<_> = prices
@@ -423,7 +430,7 @@ impl Session {
         let money = balance
             .at_hand()
             .0
-            .saturating_add(balance.broker_balance.map_or(0, |b| b.0));
+            .saturating_add(balance.broker_buyable.map_or(0, |b| b.0));
         let priced = prices.len();
         Ok(Estimate {
             info_hash: hash,
@@ -442,7 +449,7 @@ impl Session {
             most_units: most,
             max_price: terms.max_price,
             available_units: balance.at_hand(),
-            buyable_units: balance.broker_balance,
+            buyable_units: balance.broker_buyable,
             torrent_budget_left: own_left,
             day_budget_left: day_left,
             total_budget_left: total_left,

@@ -84,6 +84,18 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Bytes there of the files that are wanted: others that lie there do not make it cheaper.
+    pub fn have_of_wanted(&self) -> u64 {
+        let files = (self.handle.as_ref()).map(|handle| handle.file_bytes_have());
+        match (&self.saved.only_files, files) {
+            (Some(only), Some(have)) => {
+                let have = only.iter().filter_map(|index| have.get(*index as usize));
+                have.sum()
+            }
+            _ => self.row.have_bytes,
+        }
+    }
+
     /// An entry that stands still.
     pub fn new(saved: Saved) -> Entry {
         let row = row_of(&saved);

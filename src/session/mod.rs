@@ -211,6 +211,10 @@ impl Session {
                 run.restart_total_budget().await;
             }
             run.hold_budgets(after).await;
+            let budgets = |of: &Settings| (of.spending.budget_day, of.spending.budget_total);
+            if budgets(before) != budgets(after) {
+                run.share_budgets(after).await;
+            }
             if before.rules.redeem_from != after.rules.redeem_from {
                 run.apply_redeem_rule(after).await;
             }

@@ -235,7 +235,7 @@ impl Session {
                 .as_ref()
                 .and_then(|b| b.broker)
                 .map(|key| key.to_string()),
-            buyable: balance.as_ref().and_then(|balance| balance.broker_balance),
+            buyable: balance.as_ref().and_then(|balance| balance.broker_buyable),
             ..BrokerView::default()
         };
         if let Some(url) = &url {

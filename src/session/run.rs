@@ -234,10 +234,14 @@ impl Running {
     ) -> Result<T, Problem> {
         let mut torrents = lock(&self.torrents);
         let entry = torrents.get_mut(&hash).ok_or_else(|| unknown(hash))?;
-        let changed = change(entry);
-        entry.unsaved = true;
-        match self.shelf.write(&entry.saved) {
-            Ok(()) => entry.unsaved = false,
+        let mut next = entry.clone();
+        let changed = change(&mut next);
+        match self.shelf.write(&next.saved) {
+            Ok(()) => {
+                next.unsaved = false;
+                *entry = next;
+            }
+            // What is refused has not happened.
             Err(error) => {
                 return Err(Problem::new(
                     ProblemCode::Disk,
@@ -280,6 +284,16 @@ impl Running {
         terms.budget = self.share_of_budget(settings, &entry);
         let set = self.node.set_terms(&metainfo, terms).await;
         set.map_err(|error| super::problems::node_problem(&error))
+    }
+
+    /// Gives every torrent that may pay its part of the budgets for all, as they are now.
+    pub async fn share_budgets(&self, settings: &Settings) {
+        let torrents: Vec<InfoHash> = lock(&self.torrents).keys().copied().collect();
+        for hash in torrents {
+            if let Err(problem) = self.apply_terms(settings, hash).await {
+                tracing::warn!(info_hash = %hash, "its part of the budgets is not changed: {problem}");
+            }
+        }
     }
 
     /// Drops a torrent's connections and makes them anew: one that was made while nothing was paid

@@ -155,6 +155,8 @@ pub struct Balance {
     pub broker_url: Option<String>,
     /// Balance at the broker, where it could be asked.
     pub broker_balance: Option<Units>,
+    /// What of it buys coins now: a bond may have to be made of it first.
+    pub broker_buyable: Option<Units>,
     /// Pending credits at the broker, where it could be asked.
     pub broker_pending: Option<Units>,
     /// Bond at the broker, where it could be asked.

@@ -69,6 +69,12 @@ async fn what_cannot_be_is_refused_with_its_value() {
             "/proc/nowhere",
         ),
         (
+            "spending.budget_torrent",
+            json!(0),
+            "bad_setting",
+            "spending.pays",
+        ),
+        (
             "node.dht_bootstrap",
             json!(["127.0.0.1:9,127.0.0.1:8"]),
             "bad_setting",

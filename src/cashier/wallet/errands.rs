@@ -186,6 +186,7 @@ impl Desk {
     /// Adds what only the broker knows.
     pub(super) fn show(&self, balance: &mut Balance) {
         balance.broker_balance = self.account.map(|a| a.balance);
+        balance.broker_buyable = self.account.map(|a| a.buyable);
         balance.broker_pending = self.account.map(|a| a.pending);
         balance.broker_bond = self.account.map(|a| a.bond);
         balance.broker_suspended = self.account.map(|a| a.is_suspended);
