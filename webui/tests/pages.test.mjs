@@ -1,6 +1,7 @@
 // The page as a person uses it: a real node, a real swarm on loopback, Debian's Chromium.
 import assert from 'node:assert/strict';
-import { cp, open, readFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { cp, mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import path from 'node:path';
 import test, { after, before } from 'node:test';
@@ -164,6 +165,29 @@ test('a budget that is reached is told, and nothing is paid beyond it', { timeou
   await page.getByRole('region', { name: 'Notices' }).getByText('Budget reached').waitFor();
   await accessible(page, 'the notices');
   await page.keyboard.press('Escape');
+});
+
+test('a file that is unticked before the yes is neither fetched nor paid for', { timeout: 180_000 }, async () => {
+  const data = path.join(world.dir, 'pairs');
+  await mkdir(path.join(data, 'pair'), { recursive: true });
+  for (const name of ['one.bin', 'second.bin']) await writeFile(path.join(data, 'pair', name), randomBytes(4 << 20));
+  const torrent = path.join(world.dir, 'pair.torrent');
+  const { info_hash } = await world.run('maker', 'create', path.join(data, 'pair'), '-o', torrent, '--piece-kib', '64');
+  const { listen } = await world.seeder('pair-seller', { data, torrent }, price);
+  const before = (await api('/wallet')).total_paid;
+  await tab('Torrents').click();
+  await page.getByRole('button', { name: 'Add torrent' }).click();
+  await page.getByLabel('Magnet links or addresses').fill(`magnet:?xt=urn:btih:${info_hash}&dn=pair&x.pe=${listen}`);
+  await page.getByRole('dialog').getByRole('button', { name: 'Next' }).click();
+  const dialog = page.getByRole('dialog', { name: 'pair' });
+  await dialog.getByText('1 seller').waitFor({ timeout: 60_000 });
+  await dialog.getByRole('checkbox', { name: /second\.bin/ }).uncheck();
+  await dialog.getByRole('button', { name: 'Download', exact: true }).click();
+  await until('one of two files', async () => (await row(info_hash))?.state === 'seeding');
+  const files = await api(`/torrents/${info_hash}/files`);
+  assert.deepEqual(files.map((file) => [file.wanted, file.have_bytes >> 20]), [[true, 4], [false, 0]]);
+  const paid = (await api('/wallet')).total_paid - before;
+  assert.ok(paid > 0 && paid <= 68, `${paid} units for one of two files`);
 });
 
 test('a restart in the middle: the page comes back and the download ends', { timeout: 240_000 }, async () => {
