@@ -236,10 +236,15 @@ async fn a_magnet_link_is_downloaded_and_paid() {
     world.wallet("leecher", 200_000).await.expect("a wallet");
     let hash: String = t.info_hash.iter().map(|b| format!("{b:02x}")).collect();
     let out = world.dir.path().join("out");
+    let link = format!("magnet:?xt=urn:btih:{hash}");
+    // Nobody said yes, and there is nobody to ask.
+    let words = ["download", &link, "-o", &out.display().to_string()].map(str::to_owned);
+    let mut unasked = world.spawn("leecher", &words).expect("starts");
+    assert_eq!(unasked.finish(LONG).await.expect("ends"), 1);
+    let said = unasked.stderr().await;
+    assert!(said.contains("--yes"), "{said}");
     // No peer is named: the DHT finds the seeder.
-    let mut leecher = world
-        .download("leecher", &format!("magnet:?xt=urn:btih:{hash}"), &out, &[])
-        .expect("starts");
+    let mut leecher = world.download("leecher", &link, &out, &[]).expect("starts");
     let done = leecher.wait_for("done", LONG).await.expect("finishes");
     same(&t.payload, &out.join(&t.name));
     assert!(done["units_paid"].as_u64() > Some(0), "{done}");
