@@ -104,8 +104,8 @@ pub async fn add(args: AddArgs, global: &Global) -> Result<u8> {
         let added: Added = node.change(Method::POST, "/torrents", &request).await?;
         if added.already && args.says_terms() {
             bail!(
-                "{} is there already, and nothing of it was changed: its price, budget and files are changed on its page, \
-                 with `dpay files` and `dpay limit`, or remove it and add it anew",
+                "{} is there already, and nothing of it was changed: its price and budget are changed on its page, its files \
+                 by `dpay files`; or remove it and add it anew",
                 added.info_hash
             );
         }

@@ -286,9 +286,12 @@ impl Running {
         set.map_err(|error| super::problems::node_problem(&error))
     }
 
-    /// Gives every torrent that may pay its part of the budgets for all, as they are now.
+    /// Gives every torrent that may yet pay its part of the budgets for all, as they are now.
     pub async fn share_budgets(&self, settings: &Settings) {
-        let torrents: Vec<InfoHash> = lock(&self.torrents).keys().copied().collect();
+        let torrents: Vec<InfoHash> = (lock(&self.torrents).iter())
+            .filter(|(_, entry)| entry.saved.completed.is_none() && !entry.saved.paused)
+            .map(|(hash, _)| *hash)
+            .collect();
         for hash in torrents {
             if let Err(problem) = self.apply_terms(settings, hash).await {
                 tracing::warn!(info_hash = %hash, "its part of the budgets is not changed: {problem}");

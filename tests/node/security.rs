@@ -112,15 +112,24 @@ async fn only_who_logged_in_gets_anything_and_a_link_is_good_once() {
     assert_eq!(answer.status(), StatusCode::OK);
 }
 
+/// A window that looks on, of a browser with this cookie.
+async fn looks_on(node: &Lone, cookie: &str) -> reqwest::Response {
+    let events = browser().get(format!("{}/api/v1/events", node.url));
+    let answer = events.header("cookie", cookie).send().await;
+    let mut stream = answer.expect("answers");
+    assert!(stream.chunk().await.expect("goes on").is_some());
+    stream
+}
+
+/// It sees nothing more.
+async fn ends(mut stream: reqwest::Response) {
+    let end = async { while stream.chunk().await.expect("ends in order").is_some() {} };
+    tokio::time::timeout(LONG, end).await.expect("ends");
+}
+
 /// Whoever logs out in one window sees nothing more in the others.
 async fn the_stream_ends_with_the_login(node: &Lone, cookie: &str) {
-    let mut stream = browser()
-        .get(format!("{}/api/v1/events", node.url))
-        .header("cookie", cookie)
-        .send()
-        .await
-        .expect("answers");
-    assert!(stream.chunk().await.expect("goes on").is_some());
+    let stream = looks_on(node, cookie).await;
     let out = browser()
         .delete(format!("{}/api/v1/login", node.url))
         .header("cookie", cookie)
@@ -129,8 +138,7 @@ async fn the_stream_ends_with_the_login(node: &Lone, cookie: &str) {
         .await
         .expect("answers");
     assert_eq!(out.status(), StatusCode::OK);
-    let end = async { while stream.chunk().await.expect("ends in order").is_some() {} };
-    tokio::time::timeout(LONG, end).await.expect("ends");
+    ends(stream).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -293,6 +301,7 @@ async fn the_browser_that_changes_it_stays_logged_in(node: &Lone, login: &reqwes
         cookie.split(';').next().expect("a cookie").to_owned()
     };
     let old = cookie_of(login);
+    let stream = looks_on(node, &old).await;
     let change = browser()
         .put(format!("{}/api/v1/login/password", node.url))
         .header("cookie", &old)
@@ -300,6 +309,7 @@ async fn the_browser_that_changes_it_stays_logged_in(node: &Lone, login: &reqwes
         .json(&json!({ "password": "correct horse" }));
     let changed = change.send().await.expect("answers");
     assert_eq!(changed.status(), StatusCode::OK);
+    ends(stream).await;
     for (cookie, status) in [
         (cookie_of(&changed), StatusCode::OK),
         (old, StatusCode::UNAUTHORIZED),

@@ -147,10 +147,7 @@ impl Logins {
         match at {
             Some(at) => {
                 state.codes.remove(at);
-                let cookie = give_cookie(&mut state);
-                drop(state);
-                self.ended.send_replace(());
-                Ok(cookie)
+                Ok(give_cookie(&mut state))
             }
             None => Err(Problem::new(
                 ProblemCode::LoginWrong,
@@ -270,7 +267,10 @@ impl Logins {
             password: new,
             ..State::default()
         };
-        Ok(give_cookie(&mut state))
+        let cookie = give_cookie(&mut state);
+        drop(state);
+        self.ended.send_replace(());
+        Ok(cookie)
     }
 }
 

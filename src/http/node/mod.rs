@@ -20,7 +20,7 @@ mod page;
 mod routes;
 mod stream;
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -136,8 +136,10 @@ impl NodeServer {
             source,
         };
         let lock = File::create(home.join(LOCK_FILE)).map_err(in_home)?;
-        lock.try_lock()
-            .map_err(|_| ServeError::Runs(home.to_path_buf()))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => ServeError::Runs(home.to_path_buf()),
+            TryLockError::Error(error) => in_home(error),
+        })?;
         let logins = Logins::open(home).map_err(in_home)?;
         if !address.ip().is_loopback() && !logins.has_password() {
             return Err(ServeError::NoPassword(address));
