@@ -14,8 +14,9 @@ pub const LIMIT: Duration = Duration::from_secs(600);
 const DEPOSIT_UNITS: u64 = 10_000_000;
 
 /// How bytes come from seeder to leecher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Way {
     /// librqbit to librqbit.
     Plain,
@@ -25,6 +26,22 @@ pub enum Way {
     Paid,
     /// Through both gateways, for nothing.
     GatewayFree,
+}
+
+impl Way {
+    /// Every way, in the order of a round.
+    pub const ALL: [Way; 4] = [Way::Plain, Way::Paid, Way::GatewayFree, Way::PlainAgain];
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Way::Plain => "plain",
+            Way::PlainAgain => "plain_again",
+            Way::Paid => "paid",
+            Way::GatewayFree => "gateway_free",
+        })
+    }
 }
 
 /// What is downloaded.

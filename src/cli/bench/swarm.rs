@@ -1,10 +1,11 @@
 //! `dpay bench swarm`: a paid download against plain librqbit, in pairs that alternate.
 //!
 //! Each round downloads once in every way, every other round in the opposite order, so that a drift
-//! of the machine meets all ways alike. Figures are per GiB of payload from a mark on: the first
-//! acceptance where units are paid, the first verified piece elsewhere. The wall clock stops at the
-//! last verified piece; CPU counts to the end, closing of channels included, on both sides. A ratio
-//! is taken within a round; of several rounds the median, the least and the greatest are told.
+//! of the machine meets all ways alike. Figures are per GiB of payload from a mark on that is the same
+//! in every way: the first look at the download that finds a verified piece, after the first
+//! acceptance where units are paid. The wall clock stops at the last verified piece; CPU counts to the
+//! end, closing of channels included, on both sides. A ratio is taken within a round; of several rounds
+//! the median, the least and the greatest are told.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,9 @@ pub struct SwarmArgs {
     /// Rounds; each downloads once in every way
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
+    /// Download in these ways only, in this order
+    #[arg(long, value_name = "WAY", value_delimiter = ',', default_values_t = Way::ALL)]
+    pub ways: Vec<Way>,
     /// Add every run to this file, a line each, and tell the figures of all rounds in it
     #[arg(long, value_name = "FILE")]
     pub runs: Option<PathBuf>,
@@ -78,7 +82,7 @@ pub async fn run(args: SwarmArgs, global: &Global) -> Result<u8> {
     let first = runs.iter().map(|run| run.round).max().unwrap_or(0) + 1;
     let bench = Bench::start(&args.payload, args.size_mib).await?;
     for round in first..first + args.rounds {
-        let mut ways = [Way::Plain, Way::Paid, Way::GatewayFree, Way::PlainAgain];
+        let mut ways = args.ways.clone();
         if round % 2 == 0 {
             ways.reverse();
         }
@@ -169,24 +173,19 @@ async fn one_in_few(bench: &Bench, args: &SwarmArgs, round: u32, way: Way) -> Re
 async fn one(bench: &Bench, args: &SwarmArgs, round: u32, way: Way) -> Result<Option<Run>> {
     let (mut seeder, address) = bench.seeder(way).await?;
     let mut leecher = bench.leecher(way, &address)?;
-    let begin_event = if way == Way::Paid {
-        "accepted"
-    } else {
-        "progress"
-    };
+    if way == Way::Paid {
+        leecher.wait_for("accepted", ACCEPT_LIMIT).await?;
+    }
     let begins = |line: &Value| {
-        line["event"] == begin_event && (way == Way::Paid || line["bytes"].as_u64() > Some(0))
+        line["event"] == "complete"
+            || (line["event"] == "progress" && line["bytes"].as_u64() > Some(0))
     };
-    let limit = if way == Way::Paid {
-        ACCEPT_LIMIT
-    } else {
-        LIMIT
-    };
-    let began = leecher.wait_until(begin_event, limit, begins).await;
-    let began = began.with_context(|| format!("{way:?}: nothing to measure from"))?;
-    let began = Mark::new(&began, &seeder);
-    let complete = leecher.wait_for("complete", LIMIT).await?;
-    let complete = Mark::new(&complete, &seeder);
+    let mut line = leecher.wait_until("a piece", LIMIT, begins).await?;
+    let began = Mark::new(&line, &seeder);
+    if line["event"] != "complete" {
+        line = leecher.wait_for("complete", LIMIT).await?;
+    }
+    let complete = Mark::new(&line, &seeder);
     let done = leecher.wait_for("done", LIMIT).await?;
     let end = Mark::new(&done, &seeder);
     leecher.finish(LIMIT).await?;
@@ -365,6 +364,7 @@ mod tests {
         let mut args = SwarmArgs {
             size_mib: 64,
             rounds: 1,
+            ways: Way::ALL.to_vec(),
             runs: None,
             payload: PayloadArgs {
                 piece_kib: 1024,
