@@ -88,6 +88,8 @@ pub struct Recalled {
     /// Whether the payee was met at the very address of this one. Only then is the open, if it was
     /// lost, sent again.
     pub is_same_peer: bool,
+    /// Whether the budgets still allow what is left of it. Else it is only asked to be closed.
+    pub may_pay: bool,
 }
 
 /// What a payee's wallet knows of a spend that a payer wants to take up.

@@ -60,6 +60,8 @@ pub struct Payer {
     recall_due: bool,
     /// Since when the wallet is asked for spends of earlier connections.
     recalling: Option<UnixMs>,
+    /// Channels of earlier connections taken up.
+    resumes: u32,
     /// Units ticked on channels that are over, less what their closes gave back.
     done_units: Units,
     /// Value of the largest channel that was closed honestly, or of which a quarter is ticked.
@@ -108,6 +110,7 @@ impl Payer {
             next_channel: 0,
             recall_due: false,
             recalling: None,
+            resumes: 0,
             done_units: Units::ZERO,
             proven: None,
             failures: 0,
@@ -262,12 +265,11 @@ impl Payer {
         self.close_all(now);
         self.actions
             .retain(|action| !matches!(action, PayerAction::Send(_)));
-        let spent = self.channels.values().filter_map(Channel::spent);
-        let ended: Vec<_> = spent.map(|s| (s.spend, s.k)).collect();
-        for (spend, k) in ended {
-            self.actions.push_back(PayerAction::Ended { spend, k });
+        for channel in std::mem::take(&mut self.channels).into_values() {
+            if let Some(spent) = channel.spent() {
+                self.end(spent);
+            }
         }
-        self.channels.clear();
     }
 
     /// Whether every channel is resolved after a stop or disconnect.
@@ -320,7 +322,8 @@ impl Payer {
     }
 
     /// Requests were held for five seconds and nothing was verified: open at last, or where ticks
-    /// are waited for pay what was delivered, up to one window beyond what is verified.
+    /// are waited for pay what was delivered, up to one window beyond what is verified, less what
+    /// earlier connections paid so in vain.
     fn end_wait(&mut self, now: UnixMs) {
         let Some((since, why)) = self.held else {
             return;
@@ -330,8 +333,8 @@ impl Payer {
         };
         self.held = Some((now, why));
         if why == WaitReason::Ticks {
-            let window_bytes = terms.windows.accepted_bytes(self.paid());
-            let most = self.verified_bytes.saturating_add(window_bytes);
+            let risk_bytes = self.risk_bytes(&terms.windows);
+            let most = self.verified_bytes.saturating_add(risk_bytes);
             self.risked_bytes = self.risked_bytes.max(self.delivered_bytes.min(most));
             self.pay(now);
         }
@@ -448,9 +451,20 @@ impl Payer {
 
     /// Units due for verified bytes and not ticked.
     fn owed(&self) -> Units {
+        self.due_verified().saturating_sub(self.paid())
+    }
+
+    /// Units due for verified bytes.
+    fn due_verified(&self) -> Units {
         let windows = self.offer_terms.map(|terms| terms.windows);
         let due = windows.map(|windows| windows.price().due(self.verified_bytes));
-        due.unwrap_or_default().saturating_sub(self.paid())
+        due.unwrap_or_default()
+    }
+
+    /// The most that may be paid at risk: a window, less what earlier connections paid so in vain.
+    fn risk_bytes(&self, windows: &Windows) -> u64 {
+        let in_vain_bytes = windows.paid_bytes(self.terms.ahead);
+        (windows.accepted_bytes(self.paid())).saturating_sub(in_vain_bytes)
     }
 
     fn commit_keyed(&mut self, now: UnixMs) {

@@ -101,14 +101,22 @@ impl Attribution {
         None
     }
 
-    /// The engine found the piece wrong and will fetch it anew.
-    pub fn failed(&mut self, piece: u32) {
+    /// The engine found the piece of so many bytes wrong and will fetch it anew. Who delivered all of
+    /// it alone is a liar; where several did, the next try tells.
+    pub fn failed(&mut self, piece: u32, piece_bytes: u64) -> Option<ConnectionId> {
         let log = self.open.entry(piece).or_default();
+        let since_last = || log.deliveries.iter().filter(|d| d.round == log.round);
+        let bytes: u64 = since_last().map(|d| u64::from(d.length_bytes)).sum();
+        let alone = since_last()
+            .next()
+            .map(|d| d.from)
+            .filter(|from| bytes == piece_bytes && since_last().all(|d| d.from == *from));
         log.round = log.round.saturating_add(1);
         // Who sent it may never be settled; the log must not grow with every try.
         if log.round > 8 {
             log.deliveries.retain(|d| d.round + 8 >= log.round);
         }
+        alone
     }
 
     /// The engine found the piece right. `content` gives the digest of a stretch (begin, length)
@@ -227,6 +235,19 @@ mod tests {
     }
 
     #[test]
+    fn who_alone_delivered_a_piece_that_fails_is_a_liar_at_once() {
+        let mut log = Attribution::default();
+        log.delivered(A, block(0), digest(b"x"));
+        log.delivered(B, block(16), digest(b"b"));
+        assert_eq!(log.failed(5, 32), None);
+        log.delivered(B, block(0), digest(b"x"));
+        assert_eq!(log.failed(5, 32), None, "half of it came from nobody");
+        log.delivered(A, block(0), digest(b"x"));
+        log.delivered(A, block(16), digest(b"b"));
+        assert_eq!(log.failed(5, 32), Some(A));
+    }
+
+    #[test]
     fn one_bad_block_of_a_piece_costs_only_its_sender() {
         let mut log = Attribution::default();
         for begin in 0..64 {
@@ -234,7 +255,7 @@ mod tests {
             let content = if begin == 31 { b'x' } else { begin as u8 };
             log.delivered(from, block(begin * 16), digest(&[content]));
         }
-        log.failed(5);
+        assert_eq!(log.failed(5, 64 * 16), None, "it may be any of three");
         // The engine fetches all of it again, from A alone.
         for begin in 0..64 {
             log.delivered(A, block(begin * 16), digest(&[begin as u8]));

@@ -13,7 +13,7 @@ const MAX_ENTRIES: usize = 10_000;
 const SAVE_MS: u64 = 60_000;
 
 /// Three bytes of an IPv4 address, six of an IPv6 one.
-type Prefix = (bool, [u8; 6]);
+pub(super) type Prefix = (bool, [u8; 6]);
 
 /// Debts of connections that have ended.
 #[derive(Debug, Default)]
@@ -24,7 +24,8 @@ pub struct Debts {
     saved: UnixMs,
 }
 
-fn prefix(address: IpAddr) -> Prefix {
+/// The neighbourhood of an address.
+pub(super) fn prefix(address: IpAddr) -> Prefix {
     let mut bytes = [0; 6];
     match address.to_canonical() {
         IpAddr::V4(v4) => {

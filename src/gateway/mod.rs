@@ -15,6 +15,7 @@
 //! user of this machine, who can so download without paying, or seed without being paid.
 
 mod account;
+mod ahead;
 pub mod asked;
 pub mod attribution;
 mod avoided;

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::link::Link;
 use super::purse::{Answer, Worker};
 use super::report::{Close, GatewayEvent, Why};
+use super::terms::TorrentTerms;
 use crate::channel::{Kept, Payee, PayeeStatus, PayeeTerms, Payer, PayerTerms};
 use crate::coin::{ChainValue, Commitment, HoldingId};
 use crate::dht::Acceptance;
@@ -44,6 +45,8 @@ pub struct Pay {
     pub(super) serves_payers_only: bool,
     since: UnixMs,
     pub(super) is_provisional: bool,
+    /// Units paid ahead on this connection, as the ledger of them knows.
+    ahead: Units,
 }
 
 impl Pay {
@@ -86,6 +89,7 @@ impl Link {
     /// Starts the machines once both ends speak `dp_pay` and torrent and broker are known.
     pub fn start_paying(&mut self, now: UnixMs) -> Result<(), Close> {
         if self.pay.is_some() || self.our_pay_id.is_none() {
+            self.stop_where_terms_forbid(now);
             return Ok(());
         }
         let (Some(peer_pay_id), Some(info_hash)) = (self.peer_pay_id, self.info_hash()) else {
@@ -108,6 +112,7 @@ impl Link {
                 broker: broker.key,
                 is_known_payee: false,
                 recalls: true,
+                ahead: (self.shared.ahead.borrow()).left(now, self.address.ip()),
                 is_avoided: (self.shared.avoided.borrow()).contains(now, &self.peer_name()),
             };
             Payer::new(terms, now)
@@ -136,6 +141,7 @@ impl Link {
             serves_payers_only: false,
             since: now,
             is_provisional: false,
+            ahead: Units::ZERO,
         }));
         self.update_wanted(now);
         for message in std::mem::take(&mut self.early) {
@@ -143,6 +149,20 @@ impl Link {
         }
         self.settle(now);
         Ok(())
+    }
+
+    /// A torrent that is paid for no more, or not at such a price: its channels are closed.
+    fn stop_where_terms_forbid(&mut self, now: UnixMs) {
+        let terms = self.info_hash().and_then(|hash| self.shared.terms(hash));
+        let Some(payer) = self.pay.as_mut().and_then(|pay| pay.payer.as_mut()) else {
+            return;
+        };
+        let price = payer.status().price;
+        let forbids =
+            |terms: TorrentTerms| !terms.pays || price.is_some_and(|price| price > terms.max_price);
+        if terms.is_some_and(forbids) {
+            payer.handle_stop(now);
+        }
     }
 
     /// A `dp_pay` message came.
@@ -301,7 +321,8 @@ impl Link {
                     let spend = past.open.commitment(&past.reserved.holding.id);
                     shelf.use_ours(spend)
                 });
-                payer.handle_recalled(now, ours.collect());
+                let ahead = (self.shared.ahead.borrow()).may_resume(now, self.address.ip());
+                payer.handle_recalled(now, ours.collect(), ahead);
             }
             (Answer::KeptClosed(spend, close), _, Some(payee)) => {
                 self.shared.shelf.borrow_mut().close(&spend);
@@ -357,9 +378,19 @@ impl Link {
             pay.decided |= free.is_some();
             let is_provisional = pay.payee_status().is_some_and(|s| s.is_provisional);
             self.count_provisional(&mut pay, is_provisional);
+            self.count_ahead(now, &mut pay);
             self.show_accounts(&pay);
         }
         self.pay = Some(pay);
+    }
+
+    fn count_ahead(&self, now: UnixMs, pay: &mut Pay) {
+        let ahead = (pay.payer.as_ref()).map_or(Units::ZERO, Payer::resumed_ahead);
+        if ahead != pay.ahead {
+            let mut ledger = self.shared.ahead.borrow_mut();
+            ledger.stands(now, self.address.ip(), pay.ahead, ahead);
+            pay.ahead = ahead;
+        }
     }
 
     fn count_provisional(&self, pay: &mut Pay, is_provisional: bool) {
@@ -474,6 +505,10 @@ impl Link {
         self.shared.shelf.borrow_mut().leave_all(self.id);
         if let Some(mut pay) = self.pay.take() {
             self.count_provisional(&mut pay, false);
+            let ahead = pay.payer.as_ref().map_or(Units::ZERO, Payer::ahead);
+            let mut ledger = self.shared.ahead.borrow_mut();
+            ledger.ended(now, self.address.ip(), pay.ahead, ahead);
+            drop(ledger);
             self.show_accounts(&pay);
         }
     }

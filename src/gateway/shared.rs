@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc};
 
+use super::ahead::Ahead;
 use super::attribution::{Attribution, ConnectionId, Verdict};
 use super::avoided::Avoided;
 use super::blocklist::BlockList;
@@ -158,6 +159,8 @@ pub struct Shared {
     pub provisional: Cell<usize>,
     /// Who left owing.
     pub debts: RefCell<Debts>,
+    /// Units paid ahead for nothing yet.
+    pub ahead: RefCell<Ahead>,
     /// Payees that are not paid until then, by address.
     pub avoided: RefCell<Avoided>,
     /// Whom our engine dials in vain for a while.
@@ -422,10 +425,16 @@ impl Shared {
     }
 
     /// A piece failed its check.
-    pub fn piece_failed(&self, info_hash: InfoHash, piece: u32) {
-        if let Some(torrent) = self.torrents.borrow_mut().get_mut(&info_hash) {
-            torrent.attribution.failed(piece);
-        }
+    pub fn piece_failed(&self, now: UnixMs, info_hash: InfoHash, piece: u32) {
+        let liar = (self.torrents.borrow_mut().get_mut(&info_hash)).and_then(|torrent| {
+            let piece_bytes = torrent.terms?.piece_bytes(piece);
+            torrent.attribution.failed(piece, piece_bytes)
+        });
+        let verdict = Verdict {
+            liars: liar.into_iter().collect(),
+            ..Verdict::default()
+        };
+        self.carry_out(now, info_hash, verdict);
     }
 
     /// Pays and drops as a verdict says.

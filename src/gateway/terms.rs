@@ -61,3 +61,15 @@ pub struct TorrentTerms {
     /// Whether we take payment from leechers.
     pub earns: bool,
 }
+
+impl TorrentTerms {
+    /// Bytes of one of its pieces: the last may be shorter. 0 where there is no such piece.
+    #[must_use]
+    pub fn piece_bytes(&self, piece: u32) -> u64 {
+        let piece_length_bytes = u64::from(self.piece_length_bytes);
+        let begin = u64::from(piece).saturating_mul(piece_length_bytes);
+        self.length_bytes
+            .saturating_sub(begin)
+            .min(piece_length_bytes)
+    }
+}

@@ -102,6 +102,7 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
         ticks: RefCell::default(),
         provisional: Cell::new(0),
         debts: RefCell::new(Debts::load(config.debts_file, clock::now())),
+        ahead: RefCell::default(),
         avoided: RefCell::new(Avoided::load(config.avoided_file)),
         shunned: RefCell::default(),
         shelf: RefCell::new(Shelf::new(config.keep_ms)),
@@ -138,7 +139,7 @@ fn obey(shared: &Rc<Shared>, order: Order) {
             shared.piece_verified(clock::now(), info_hash, piece.0);
         }
         Order::Piece(PieceEvent::Failed { info_hash, piece }) => {
-            shared.piece_failed(info_hash, piece.0);
+            shared.piece_failed(clock::now(), info_hash, piece.0);
         }
         Order::EngineListen(address) => shared.engine_listen.set(Some(address)),
         Order::Waker(waker) => *shared.waker.borrow_mut() = Some(waker),

@@ -121,6 +121,13 @@ impl Rows {
     }
 }
 
+/// Whether open channels may yet pay more than the budgets allow, as they were lowered meanwhile.
+pub fn overspent(rows: &Rows, limits: &Limits, info_hash: &InfoHash, now: UnixMs) -> bool {
+    let own = rows.budgets.get(info_hash);
+    own.is_some_and(|own| rows.committed(info_hash, now) > *own)
+        || (limits.pay_up_to).is_some_and(|most| rows.committed_in_all(now) > most)
+}
+
 /// What the wallet limits leave for one more channel; `None` where there may be none.
 fn limit_rest(rows: &Rows, limits: &Limits, funds: &Funds, now: UnixMs) -> Option<Units> {
     let (channels, locked) = exposed(rows, now);

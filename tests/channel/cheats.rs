@@ -68,6 +68,23 @@ fn a_payee_whose_pieces_never_verify_gets_one_window_at_risk_and_no_more() {
     world.purse.assert_resolved();
 }
 
+#[test]
+fn who_was_paid_a_window_in_vain_gets_none_on_its_next_connection() {
+    let mut world = world();
+    let mut garbage = setup();
+    garbage.wasted_pieces = 200;
+    let pair = world.connect(garbage.clone());
+    world.run(1_000_000, |_| false);
+    world.disconnect(pair);
+    garbage.ahead = world.pairs[pair].payer.ahead();
+    assert_eq!(garbage.ahead, Units(3));
+    let next = world.connect(garbage);
+    world.run(1_000_000, |_| false);
+    world.finish(next);
+    assert_eq!(world.pairs[next].payer.ahead(), Units(0));
+    assert_eq!(world.purse.earned(), Units(3), "as after the first");
+}
+
 /// Runs until eight units are ticked, lets the payer send one bad tick; the fault, and what the
 /// payee earned.
 fn bad_tick(change: impl Fn(&mut u32, &mut ChainValue) + 'static) -> (PeerFault, u32) {
@@ -198,6 +215,7 @@ fn payer() -> (World, Payer) {
         broker: broker().public(),
         is_known_payee: true,
         recalls: false,
+        ahead: Units::ZERO,
         is_avoided: false,
     };
     let mut payer = Payer::new(terms, world.now);

@@ -22,6 +22,7 @@ fn payer(world: &World) -> Payer {
         broker: broker().public(),
         is_known_payee: true,
         recalls: false,
+        ahead: Units::ZERO,
         is_avoided: false,
     };
     let offer = Offer {

@@ -33,6 +33,8 @@ pub struct Setup {
     pub pieces_at_once: u64,
     /// Whose wallet the payee's is; none: one of its own.
     pub payee: Option<usize>,
+    /// What earlier connections to the payee were paid in vain.
+    pub ahead: Units,
 }
 
 impl Setup {
@@ -50,6 +52,7 @@ impl Setup {
             wasted_pieces: 0,
             pieces_at_once: 1,
             payee: None,
+            ahead: Units::ZERO,
         }
     }
 
@@ -122,6 +125,7 @@ impl Pair {
                 broker,
                 is_known_payee: false,
                 recalls: true,
+                ahead: setup.ahead,
                 is_avoided: false,
             },
             now,

@@ -86,6 +86,8 @@ pub struct Purse {
     pub refusals_to_reserve: u32,
     /// How often to answer that a coin is being bought before it is there.
     pub not_yet: u32,
+    /// Whether the budgets allow open channels to go on.
+    pub may_pay_on: bool,
 }
 
 impl Purse {
@@ -103,6 +105,7 @@ impl Purse {
             payee: Seed::from_entropy([8; 32]),
             refusals_to_reserve: 0,
             not_yet: 0,
+            may_pay_on: true,
         }
     }
 
@@ -215,6 +218,7 @@ impl Purse {
     pub fn recall(&mut self, payee: usize) -> Vec<Recalled> {
         let seed = &self.seed;
         let lies_there = |row: &&mut SpendRow| row.payee == payee && !row.settled && !row.in_use;
+        let may_pay = self.may_pay_on;
         let rows = self.spends.values_mut().filter(lies_there);
         rows.map(|row| {
             row.in_use = true;
@@ -228,6 +232,7 @@ impl Purse {
                 chain: Chain::new(seed.chain_tip(&row.holding.id), value),
                 last_k: row.last_k(),
                 is_same_peer: true,
+                may_pay,
             }
         })
         .collect()

@@ -8,7 +8,7 @@ use dpay::wire::message::{FreePolicy, Message, OpenedState, RefuseReason, WaitRe
 
 use crate::pair::{MIB, Setup};
 use crate::purse::{CoinPolicy, Purse, broker};
-use crate::world::World;
+use crate::world::{MOST_AHEAD, World};
 
 fn world() -> World {
     World::new(Purse::new(Units(1_000_000), CoinPolicy::Largest))
@@ -49,10 +49,47 @@ fn only_spend(world: &World) -> Commitment {
 #[test]
 fn a_dropped_connection_goes_on_with_its_channel_and_the_bill_is_exact() {
     let mut world = in_the_middle();
+    let paid = world.pairs[0].payer.status().paid;
     world.disconnect(0);
+    assert_eq!(world.pairs[0].payer.status().paid, paid, "not forgotten");
     assert_eq!(fetch_rest(&mut world, 0), Units(40));
     only_spend(&world);
     assert_eq!(world.pairs[1].resumed, 1);
+}
+
+#[test]
+fn a_payee_that_hangs_up_as_soon_as_it_is_paid_ahead_gets_a_few_units_and_no_more() {
+    let mut world = in_the_middle();
+    let mut pair = 0;
+    for _ in 0..100 {
+        world.disconnect(pair);
+        pair = world.reconnect(pair);
+        // Nothing more is asked of it, so that nothing is served.
+        world.pairs[pair].to_request.clear();
+        world.pairs[pair].waiting.clear();
+        world.run(1_000, |w| w.pairs[pair].resumed > 0);
+    }
+    world.finish(pair);
+    let verified_bytes = world.pairs.iter().map(|pair| pair.verified_bytes).sum();
+    let due = setup().price().due(verified_bytes);
+    world.purse.settle_rest();
+    world.purse.assert_resolved();
+    let most = due.checked_add(MOST_AHEAD).expect("fits");
+    let earned = world.purse.earned();
+    assert!(earned <= most, "{earned} for {due}");
+}
+
+#[test]
+fn a_channel_that_the_budget_forbids_is_closed_and_not_taken_up() {
+    let mut world = in_the_middle();
+    world.disconnect(0);
+    let spend = only_spend(&world);
+    let ticked = world.purse.spends[&spend].ticked;
+    world.purse.may_pay_on = false;
+    let pair = world.reconnect(0);
+    world.run(5_000, |w| w.purse.spends[&spend].close.is_some());
+    let close = world.purse.spends[&spend].close.expect("closed on request");
+    assert_eq!((close.k, world.pairs[pair].resumed), (ticked, 0));
 }
 
 #[test]

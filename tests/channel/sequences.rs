@@ -393,6 +393,7 @@ fn payer_terms() -> PayerTerms {
         broker: broker().public(),
         is_known_payee: false,
         recalls: false,
+        ahead: Units::ZERO,
         is_avoided: false,
     }
 }

@@ -14,6 +14,8 @@ use crate::purse::{Purse, TODAY};
 const PIPELINE: usize = 128;
 pub(crate) const WALLET_MS: u64 = 3;
 const VERIFY_MS: u64 = 4;
+/// Units that the payer's connections may have ahead, all together.
+pub const MOST_AHEAD: Units = Units(16);
 
 pub(crate) enum Event {
     ToPayer(Vec<u8>),
@@ -267,7 +269,10 @@ impl World {
             }
             Event::Recall => {
                 let recalled = self.purse.recall(pair.identity);
-                pair.payer.handle_recalled(now, recalled);
+                let ahead: u64 = self.pairs.iter().map(|p| p.payer.ahead().0).sum();
+                let pair = &mut self.pairs[index];
+                pair.payer
+                    .handle_recalled(now, recalled, MOST_AHEAD.saturating_sub(Units(ahead)));
             }
             Event::TakeUp {
                 channel,

@@ -14,6 +14,7 @@ use crate::coin::chain::on_one_chain;
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::record::{ClosePart, Item, MAX_LINKS_PROPOSE, OpenSpend, Path};
 use crate::units::{InfoHash, UnixMs};
+use crate::wallet::choose::overspent;
 use crate::wallet::{ReceivedRow, ReceivedState, SpendRow, WalletError, paying, sign};
 
 /// Most spends that are recalled for one connection.
@@ -125,6 +126,7 @@ impl Purse {
             let is_near = row.peer == peer || ip.is_some() && ip_of(&row.peer) == ip;
             row.close.is_none() && row.info_hash == *info_hash && is_near
         };
+        let may_pay = !overspent(&self.rows, &self.config.limits, info_hash, now);
         let mut rows: Vec<&SpendRow> = self.rows.spends.values().filter(may_lie_there).collect();
         rows.sort_by_key(|row| (row.peer != peer, std::cmp::Reverse(row.opened)));
         let recalled = rows.into_iter().filter_map(|row| {
@@ -139,6 +141,7 @@ impl Purse {
                 chain: sign::chain(&self.seed, &holding.holding),
                 last_k: row.last_k,
                 is_same_peer: row.peer == peer,
+                may_pay,
             })
         });
         recalled.take(MAX_RECALLED).collect()

@@ -22,6 +22,9 @@ pub struct PayerTerms {
     pub is_known_payee: bool,
     /// Whether the wallet is asked for spends of earlier connections before anything is opened.
     pub recalls: bool,
+    /// Units that earlier connections to this payee paid at risk or ahead, for nothing so far. It is
+    /// paid so much less at risk.
+    pub ahead: Units,
     /// Whether this payee is not to be paid, as [`PayerAction::Avoid`] said on an earlier connection.
     pub is_avoided: bool,
 }

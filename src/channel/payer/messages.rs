@@ -248,7 +248,7 @@ impl Payer {
     }
 
     /// No close came: what was ticked counts as paid.
-    fn end(&mut self, spent: &Spent) {
+    pub(super) fn end(&mut self, spent: &Spent) {
         let ticked = spent.paid();
         self.done_units = (self.done_units.checked_add(ticked)).unwrap_or(self.done_units);
         let (spend, k) = (spent.spend, spent.k);

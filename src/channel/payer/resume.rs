@@ -5,31 +5,46 @@ use super::channel::{Spent, State};
 use super::{FreeReason, Payer, PayerAction};
 use crate::channel::{PeerFault, Recalled};
 use crate::coin::ChainValue;
-use crate::units::UnixMs;
+use crate::units::{Units, UnixMs};
 use crate::wire::message::{Message, RefuseReason};
 
 /// Spends of earlier connections that are taken up on one connection.
 const MAX_RECALLED: usize = 4;
 
 impl Payer {
-    /// The wallet's answer to [`PayerAction::Recall`]. -> Resuming; where every unit is ticked, Closing.
-    pub fn handle_recalled(&mut self, now: UnixMs, recalled: Vec<Recalled>) {
+    /// The wallet's answer to [`PayerAction::Recall`]. -> Resuming, for at most `ahead` of them, as each
+    /// pays a unit ahead; the others, and where every unit is ticked or none may be: Closing.
+    pub fn handle_recalled(&mut self, now: UnixMs, recalled: Vec<Recalled>, ahead: Units) {
         let waits = self.recalling.take().is_some() && !self.stopping;
         for (n, past) in recalled.into_iter().enumerate() {
             let is_taken_up = waits && n < MAX_RECALLED;
             match is_taken_up.then(|| self.number()).flatten() {
-                Some(channel) => self.recall(now, channel, past),
+                Some(channel) => self.recall(now, channel, past, ahead),
                 None => self.forget(&Spent::recalled(&past)),
             }
         }
         self.plan(now);
     }
 
-    fn recall(&mut self, now: UnixMs, channel: u32, past: Recalled) {
+    /// Units that were paid to take channels up, and that nothing verified has fallen due for.
+    #[must_use]
+    pub fn resumed_ahead(&self) -> Units {
+        Units(u64::from(self.resumes)).saturating_sub(self.due_verified())
+    }
+
+    /// Units paid on this connection that nothing verified has fallen due for.
+    #[must_use]
+    pub fn ahead(&self) -> Units {
+        self.paid().saturating_sub(self.due_verified())
+    }
+
+    fn recall(&mut self, now: UnixMs, channel: u32, past: Recalled, ahead: Units) {
         let spent = Spent::recalled(&past);
-        match spent.next() {
+        let may_pay = past.may_pay && u64::from(self.resumes) < ahead.0;
+        match spent.next().filter(|_| may_pay) {
             Some((k, wk)) => {
                 self.counts = true;
+                self.resumes += 1;
                 self.send(Message::Resume {
                     channel,
                     spend: spent.spend,

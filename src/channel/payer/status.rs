@@ -144,8 +144,8 @@ impl Payer {
 
     /// How many pieces may be under way at once on this connection, so that the window and what is
     /// paid at risk hold all of them. More could fill it with unfinished ones, and nothing would verify
-    /// any more. At least three, as the second window has two pieces; any number with a payee that is
-    /// not paid.
+    /// any more. At least three, as the second window has two pieces, and one where nothing is paid at
+    /// risk; any number with a payee that is not paid.
     #[must_use]
     pub fn pieces_at_once(&self) -> usize {
         let windows = match (self.offer_terms, &self.offer) {
@@ -154,11 +154,17 @@ impl Payer {
             (None, None) => return LEAST_PIECES,
         };
         let unit_bytes = windows.price().unit_bytes();
-        let both = windows.accepted_bytes(self.paid()).saturating_mul(2);
+        let (window_bytes, risk_bytes) = (
+            windows.accepted_bytes(self.paid()),
+            self.risk_bytes(&windows),
+        );
+        let both = window_bytes.saturating_add(risk_bytes);
         let pieces = both.saturating_sub(unit_bytes) / self.terms.piece_length_bytes.max(1);
-        usize::try_from(pieces)
-            .unwrap_or(usize::MAX)
-            .max(LEAST_PIECES)
+        let least = match risk_bytes < window_bytes {
+            true => 1,
+            false => LEAST_PIECES,
+        };
+        usize::try_from(pieces).unwrap_or(usize::MAX).max(least)
     }
 
     /// The spends that no close has come for, and the units ticked on each: what stays open if the
