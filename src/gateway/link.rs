@@ -16,7 +16,7 @@ use super::report::{Close, GatewayEvent, PeerSnapshot};
 use super::shared::{Command, OpenedBy, Shared};
 use super::wants::Bits;
 use crate::units::{InfoHash, UnixMs};
-use crate::wire::extended::{DP_PAY, ExtendedHandshake};
+use crate::wire::extended::{self, DP_PAY, ExtendedHandshake};
 use crate::wire::frame::{self, Block, FrameReader, Handshake, Kind, Part, Raw};
 use crate::wire::message::Message;
 use tokio::sync::mpsc;
@@ -298,7 +298,12 @@ impl Link {
             Kind::Extended(id) if Some(id) == self.our_pay_id => {
                 return self.pay_message(now, raw.extended_payload());
             }
-            Kind::Extended(_) if !self.engine.is_some_and(|e| e.is_extended()) => return Ok(()),
+            Kind::Extended(_)
+                if !self.engine.is_some_and(|e| e.is_extended())
+                    || !extended::is_sane(raw.extended_payload()) =>
+            {
+                return Ok(());
+            }
             Kind::Unknown(_) => return Ok(()),
             Kind::Interested => self.peer_wants = true,
             Kind::NotInterested => self.peer_wants = false,

@@ -33,16 +33,19 @@ pub struct ExtendedHandshake {
 }
 
 impl ExtendedHandshake {
-    /// Reads the payload of extended message 0. Bytes after the dictionary are dropped.
+    /// Reads the payload of extended message 0. Bytes after the dictionary are dropped, and so are
+    /// numbers that no client means: engines panic at them.
     ///
     /// # Errors
     /// [`ExtendedError`] where it is not a dictionary of strings to values, or `m` is none.
     pub fn decode(payload: &[u8]) -> Result<Self, ExtendedError> {
         let (mut entries, _) = dictionary(payload, 0)?;
-        let messages = match entries.remove(&b"m"[..]) {
+        let mut messages = match entries.remove(&b"m"[..]) {
             Some(raw) => dictionary(&raw, 0)?.0,
             None => BTreeMap::new(),
         };
+        entries.retain(|_, raw| integer(raw).is_none_or(is_meant));
+        messages.retain(|_, raw| integer(raw).is_some_and(|id| u8::try_from(id).is_ok()));
         Ok(Self { entries, messages })
     }
 
@@ -121,6 +124,21 @@ impl ExtendedHandshake {
             .collect();
         (!text.is_empty()).then_some(text)
     }
+}
+
+/// Whether the payload of another extended message (`ut_metadata`, `ut_pex`) begins with a dictionary
+/// of which every number is one that a client may mean.
+#[must_use]
+pub fn is_sane(payload: &[u8]) -> bool {
+    dictionary(payload, 0).is_ok_and(|(entries, _)| {
+        let mut numbers = entries.values().filter_map(|raw| integer(raw));
+        numbers.all(is_meant)
+    })
+}
+
+/// Pieces, lengths, ports and counts: none is negative or beyond 31 bits.
+fn is_meant(number: i64) -> bool {
+    (0..=i64::from(i32::MAX)).contains(&number)
 }
 
 fn compact(ip: IpAddr) -> Vec<u8> {
@@ -250,6 +268,18 @@ mod tests {
         let mut stripped = sent;
         stripped.remove_message(DP_PAY);
         assert_eq!(stripped, before);
+    }
+
+    #[test]
+    fn numbers_that_no_client_means_are_dropped() {
+        let payload = b"d1:md6:dp_payi1e6:ut_pexi256ee13:metadata_sizei2147483647e1:pi-1e4:reqqi1099511627776ee";
+        let handshake = ExtendedHandshake::decode(payload).expect("reads");
+        let kept = b"d1:md6:dp_payi1ee13:metadata_sizei2147483647ee";
+        assert_eq!(handshake.encode(), kept);
+        let says = |payload: &[u8]| is_sane(payload);
+        assert!(says(b"d8:msg_typei1e5:piecei0e10:total_sizei9eeand a piece"));
+        assert!(!says(b"d8:msg_typei1e5:piecei4294967296ee"));
+        assert!(!says(b"d8:msg_typei-1ee") && !says(b"i1e") && !says(b""));
     }
 
     #[test]
