@@ -1,8 +1,11 @@
 //! The node as a process: its API, its security, its restart, its commands.
 
+mod budgets;
 mod contract;
+mod disk;
 mod download;
 mod many;
 mod refuses;
 mod security;
+mod sources;
 mod support;

@@ -1,0 +1,100 @@
+//! What a torrent may cost and asks: from the settings, and changed.
+
+use super::view::{Advice, FreeService, Problem, ProblemCode, Terms, TermsChange};
+use crate::config::Settings;
+use crate::config::settings::Free;
+use crate::units::Units;
+
+/// The terms of a new torrent.
+pub(super) fn terms_of_new(settings: &Settings, change: &TermsChange, automatic: bool) -> Terms {
+    let (spending, seeding) = (&settings.spending, &settings.seeding);
+    let terms = Terms {
+        pays: spending.pays && (!automatic || spending.budget_automatic.is_some()),
+        max_price: spending.max_price,
+        budget: match automatic {
+            true => spending.budget_automatic,
+            false => spending.budget_torrent,
+        },
+        earns: seeding.earns,
+        price: seeding.price,
+        free: match seeding.free {
+            Free::Off => FreeService::Off,
+            Free::Leftover => FreeService::Leftover,
+            Free::On => FreeService::On,
+        },
+        download_bytes_per_s: None,
+        upload_bytes_per_s: None,
+    };
+    changed(terms, change)
+}
+
+/// Terms with a change.
+pub(super) fn changed(terms: Terms, change: &TermsChange) -> Terms {
+    // A limit of no bytes at all is none.
+    let speed =
+        |limit, change: Option<Option<u32>>| change.unwrap_or(limit).filter(|speed| *speed > 0);
+    Terms {
+        pays: change.pays.unwrap_or(terms.pays),
+        max_price: change.max_price.unwrap_or(terms.max_price),
+        budget: change.budget.unwrap_or(terms.budget),
+        earns: change.earns.unwrap_or(terms.earns),
+        price: change.price.unwrap_or(terms.price),
+        free: change.free.unwrap_or(terms.free),
+        download_bytes_per_s: speed(terms.download_bytes_per_s, change.download_bytes_per_s),
+        upload_bytes_per_s: speed(terms.upload_bytes_per_s, change.upload_bytes_per_s),
+    }
+}
+
+/// Of changed terms what pays less: all else stays as it was.
+pub(super) fn tightened(before: Terms, after: Terms) -> Terms {
+    let budgets = [before.budget, after.budget];
+    Terms {
+        pays: before.pays && after.pays,
+        max_price: before.max_price.min(after.max_price),
+        budget: budgets.into_iter().flatten().min(),
+        ..before
+    }
+}
+
+/// Refuses terms that cannot be.
+pub(super) fn check_terms(change: &TermsChange) -> Result<(), Problem> {
+    match change.budget {
+        Some(Some(Units::ZERO)) => Err(Problem::new(
+            ProblemCode::BadRequest,
+            "a budget of 0 units pays for nothing",
+            Advice::GiveBudget,
+        )
+        .about("budget: 0")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_change_that_cannot_be_kept_only_what_pays_less_holds() {
+        let before = terms_of_new(&Settings::default(), &TermsChange::default(), false);
+        let change = TermsChange {
+            max_price: Some(before.max_price),
+            budget: Some(Some(Units(50))),
+            free: Some(FreeService::On),
+            ..TermsChange::default()
+        };
+        let tight = tightened(before, changed(before, &change));
+        assert_eq!((tight.budget, tight.free), (Some(Units(50)), before.free));
+        let more = TermsChange {
+            budget: Some(None),
+            pays: Some(false),
+            ..TermsChange::default()
+        };
+        let tighter = tightened(tight, changed(tight, &more));
+        assert_eq!((tighter.budget, tighter.pays), (Some(Units(50)), false));
+        let again = TermsChange {
+            pays: Some(true),
+            ..TermsChange::default()
+        };
+        assert_eq!(tightened(tighter, changed(tighter, &again)), tighter);
+    }
+}
