@@ -15,10 +15,12 @@ use super::node::{self, ServingArgs};
 use super::stop::Stop;
 use super::totals::{Told, Totals};
 use crate::cashier::wallet::{Cheat, Trick, Tried};
-use crate::config::Global;
+use crate::clock;
+use crate::config::{Global, Settings};
 use crate::engine::{Handle, Progress, TorrentSource, TorrentState};
 use crate::gateway::GatewayEvent;
 use crate::node::{Node, Terms};
+use crate::session::hold_to_budgets;
 use crate::torrent::{Magnet, printable};
 use crate::units::{PricePerGib, Units};
 
@@ -37,7 +39,8 @@ pub struct DownloadArgs {
     /// The highest price to pay, in units per GiB (16 to 65536); dearer seeders are asked for free service only
     #[arg(long, value_name = "UNITS_PER_GIB", default_value = "4000")]
     pub max_price: PricePerGib,
-    /// The most this torrent may cost in all; then it goes on with free peers
+    /// The most this torrent may cost in all; then it goes on with free peers. The budgets of the settings for a
+    /// day and for all torrents hold too
     #[arg(long, value_name = "UNITS", value_parser = clap::value_parser!(u64).range(1..))]
     pub budget: Option<u64>,
     /// Take from free peers only, pay nothing
@@ -90,6 +93,9 @@ pub async fn run(args: DownloadArgs, global: &Global) -> Result<u8> {
         node::shut_down(running).await?;
         return Ok(super::EXIT_INTERRUPTED);
     }
+    let home = global.home()?;
+    let settings = Settings::read(&home)?;
+    hold_to_budgets(&home, &settings, &running.wallet, clock::now().day()).await?;
     let started = Instant::now();
     let mut totals = Totals::new(&running);
     super::say(

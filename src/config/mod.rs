@@ -11,6 +11,7 @@ pub mod settings;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
@@ -116,15 +117,21 @@ pub fn prepare_folder(folder: &Path) -> std::io::Result<()> {
 /// # Errors
 /// What the system says; the old file is there then.
 pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // Two that write at once do so apart; who renames last wins, whole.
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let mut new = path.as_os_str().to_owned();
-    new.push(".new");
+    new.push(format!(".{}.new", WRITTEN.fetch_add(1, Ordering::Relaxed)));
     let new = PathBuf::from(new);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)
+    let written = (file.write_all(bytes))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&new, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+    written
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::add::{check_files, choose, wanted_bytes};
+use super::add::{check_files, choose};
 use super::entry::Entry;
 use super::problems::{engine_problem, node_problem};
 use super::run::Running;
@@ -13,7 +13,7 @@ use super::view::{
 };
 use super::{Session, lock};
 use crate::engine::EngineError;
-use crate::units::InfoHash;
+use crate::units::{InfoHash, Units};
 
 /// Most torrents in one request.
 const MOST: usize = 10_000;
@@ -152,6 +152,8 @@ impl Session {
     async fn remove(&self, run: &Arc<Running>, hash: InfoHash, data: bool) -> Result<(), Problem> {
         let entry = run.entry(hash)?;
         let metainfo = run.metainfo(hash);
+        // Where its data cannot be deleted it stays, and stands still also after the next start.
+        let _ = run.insist(hash, |entry| entry.saved.paused = true)?;
         self.let_go(run, hash).await?;
         if data && let Some(metainfo) = metainfo {
             crate::engine::delete_content(&metainfo, &entry.saved.folder)
@@ -225,7 +227,17 @@ impl Session {
         applied.map(|()| terms)
     }
 
-    /// Chooses the files to download.
+    /// Whether a torrent that pays, and of which more is wanted now, may cost so much that a yes is due.
+    fn asks_for_more(&self, entry: &Entry, before: u64, limit: Option<Units>) -> bool {
+        let saved = &entry.saved;
+        let is_more = saved.span_bytes > before;
+        let pays = saved.terms.pays && !saved.asking;
+        let costs = |limit| saved.may_cost_more(entry.missing_bytes(), limit);
+        pays && is_more && limit.is_some_and(costs)
+    }
+
+    /// Chooses the files to download. Where they may cost more than is paid without asking, the torrent
+    /// waits for a yes again.
     ///
     /// # Errors
     /// Files that are none, a torrent whose metadata is not known.
@@ -249,11 +261,20 @@ impl Session {
             .clone()
             .all(|(_, index)| choice.wanted.contains(&index));
         let only = (!all).then_some(choice.wanted);
-        run.change(hash, |entry| {
-            entry.saved.wanted_bytes = wanted_bytes(&metainfo, only.as_deref());
-            entry.saved.only_files.clone_from(&only);
+        let limit = self.settings().spending.ask_above;
+        let (asks, name) = run.change(hash, |entry| {
+            let before = entry.saved.span_bytes;
+            entry.saved.want(&metainfo, only.clone());
             entry.saved.completed = None;
+            let asks = self.asks_for_more(entry, before, limit);
+            entry.saved.asking |= asks;
+            (asks, entry.saved.name.clone())
         })?;
+        if asks {
+            self.say_asks(hash, &name);
+            run.apply_terms(hash).await?;
+            run.reconnect(hash).await?;
+        }
         if let Some(handle) = &entry.handle {
             choose(handle, &metainfo, only.as_deref()).await?;
         }

@@ -19,17 +19,6 @@ use crate::engine::{Handle, TorrentSource};
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, Units};
 
-/// Length of the wanted files.
-pub(super) fn wanted_bytes(metainfo: &Metainfo, only: Option<&[u32]>) -> u64 {
-    let Some(only) = only else {
-        return metainfo.length_bytes();
-    };
-    let only: HashSet<u32> = only.iter().copied().collect();
-    let files = metainfo.files().iter().zip(0u32..);
-    let wanted = files.filter(|(_, index)| only.contains(index));
-    wanted.map(|(file, _)| file.length_bytes).sum()
-}
-
 pub(super) fn check_files(metainfo: &Metainfo, only: &[u32]) -> Result<(), Problem> {
     let count = metainfo.files().len();
     if only.is_empty() {
@@ -104,10 +93,16 @@ impl Session {
                 true
             }
         };
-        run.change(hash, |_| ())?;
-        if is_new {
-            run.count_units(|counted| *counted == hash).await?;
+        if !is_new {
+            // Somebody else added it in this moment, on terms of his own.
+            return self.add_again(run, &found, &request).await;
         }
+        if let Err(problem) = run.change(hash, |_| ()) {
+            lock(&run.torrents).remove(&hash);
+            run.shelf.remove(hash);
+            return Err(problem);
+        }
+        run.count_units(|counted| *counted == hash).await?;
         if asking {
             self.say_asks(hash, &name);
         }
@@ -166,6 +161,7 @@ impl Session {
             completed: None,
             size_bytes: 0,
             wanted_bytes: 0,
+            span_bytes: 0,
             have_bytes: 0,
             down_bytes: 0,
             up_bytes: 0,
@@ -189,7 +185,7 @@ impl Session {
         Ok(saved)
     }
 
-    fn say_asks(&self, hash: InfoHash, name: &str) {
+    pub(super) fn say_asks(&self, hash: InfoHash, name: &str) {
         self.notice(
             Level::Info,
             NoticeCode::Asks,
@@ -360,7 +356,8 @@ pub(super) async fn choose(
 fn describe(saved: &mut Saved, metainfo: &Metainfo) {
     saved.name = metainfo.name().to_owned();
     saved.size_bytes = metainfo.length_bytes();
-    saved.wanted_bytes = wanted_bytes(metainfo, saved.only_files.as_deref());
+    let only = saved.only_files.take();
+    saved.want(metainfo, only);
     saved.private = metainfo.is_private();
 }
 
@@ -369,10 +366,7 @@ fn decide(saved: &mut Saved, limit: Option<Units>) {
     if !saved.asks_above {
         return;
     }
-    let most = saved.terms.max_price.due(saved.wanted_bytes);
-    let most = saved.terms.budget.map_or(most, |budget| most.min(budget));
-    if limit.is_none_or(|limit| most <= limit) {
-        saved.asking = false;
-    }
+    let bytes = saved.span_bytes;
+    saved.asking &= limit.is_some_and(|limit| saved.may_cost_more(bytes, limit));
     saved.asks_above = false;
 }

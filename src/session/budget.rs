@@ -1,15 +1,18 @@
 //! What may be spent in a day and in all: the wallet's own count of what was ever paid, less what it
 //! was when the day began or the budget was set.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::entry::Entry;
 use super::run::Running;
 use super::view::{BudgetLine, Saying, SpendingView, TorrentBudget};
 use super::{Session, lock};
+use crate::cashier::wallet::{CashierError, WalletHandle};
 use crate::config::{Settings, write_private};
-use crate::units::{Day, Units};
+use crate::units::{Day, InfoHash, Units};
 
 const FILE: &str = "spent.json";
 
@@ -25,6 +28,10 @@ pub(super) struct SpentBook {
     /// The budget for all that this counts for, 0 for none; none: that was not noted yet.
     #[serde(default)]
     total: Option<Units>,
+    /// Whether the file is behind: then nothing is paid out of the day's budget, as the next start would
+    /// begin it anew.
+    #[serde(skip)]
+    unsaved: bool,
 }
 
 fn path(home: &Path) -> PathBuf {
@@ -32,32 +39,54 @@ fn path(home: &Path) -> PathBuf {
 }
 
 impl SpentBook {
-    /// As it was left; from nothing where there is none.
-    pub fn read(home: &Path) -> SpentBook {
+    /// As it was left; from nothing where there is none. Where there is one that cannot be read, all that
+    /// was ever paid counts as paid today.
+    pub fn read(home: &Path, today: Day) -> SpentBook {
         let new = SpentBook {
             total: Some(Units::ZERO),
             ..SpentBook::default()
         };
-        let bytes = std::fs::read(path(home)).unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or(new)
+        let read = std::fs::read(path(home));
+        let book = match read {
+            Err(error) if error.kind() == ErrorKind::NotFound => return new,
+            Err(error) => Err(error.to_string()),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+        };
+        book.unwrap_or_else(|error| {
+            let file = path(home);
+            tracing::error!(
+                "{}: {error}: all that was ever paid counts for the budgets of today and of all",
+                file.display()
+            );
+            SpentBook { day: today, ..new }
+        })
     }
 
-    fn write(&self, home: &Path) {
+    fn write(&mut self, home: &Path) {
         let written = serde_json::to_vec(self).map_err(std::io::Error::other);
         let written = written.and_then(|bytes| write_private(&path(home), &bytes));
-        if let Err(error) = written {
-            tracing::error!("what was spent is not noted: {error}");
+        if let Err(error) = &written
+            && !self.unsaved
+        {
+            tracing::error!(
+                "{}: {error}: nothing is paid out of the day's budget until it can be written",
+                path(home).display()
+            );
         }
+        self.unsaved = written.is_err();
     }
 
-    /// Begins a new day where there is one. True if it did.
+    /// Begins a new day where there is one; a clock that goes back begins none. What was paid may have
+    /// turned out to be less: nothing of that is there to be spent on top. True if anything changed.
     pub fn turn(&mut self, today: Day, paid: Units) -> bool {
-        let is_new = self.day != today;
-        if is_new {
+        let before = *self;
+        if self.day < today {
             self.day = today;
             self.at_day = paid;
         }
-        is_new
+        self.at_day = self.at_day.min(paid);
+        self.at_total = self.at_total.min(paid);
+        *self != before
     }
 
     /// Counts from now on where the budget for all is another than it was, whoever changed it while the
@@ -91,7 +120,11 @@ impl SpentBook {
     pub fn most(&self, settings: &Settings) -> Option<Units> {
         let spending = &settings.spending;
         let up_to = |from: Units, budget: Option<Units>| from.checked_add(budget?);
-        let day = up_to(self.at_day, spending.budget_day);
+        let of_day = match self.unsaved {
+            true => spending.budget_day.map(|_| Units::ZERO),
+            false => spending.budget_day,
+        };
+        let day = up_to(self.at_day, of_day);
         let total = up_to(self.at_total, spending.budget_total);
         day.into_iter().chain(total).min()
     }
@@ -135,15 +168,16 @@ impl Running {
     /// Begins a new day where there is one.
     pub async fn turn_day(&self, settings: &Settings, today: Day) {
         let paid = lock(&self.balance).books.paid;
-        let is_new = {
+        let is_other = {
             let mut spent = lock(&self.spent);
-            let is_new = spent.turn(today, paid);
-            if is_new {
+            let was_unsaved = spent.unsaved;
+            let is_other = spent.turn(today, paid);
+            if is_other || was_unsaved {
                 spent.write(&self.home);
             }
-            is_new
+            is_other || spent.unsaved != was_unsaved
         };
-        if is_new {
+        if is_other {
             self.hold_budgets(settings).await;
         }
     }
@@ -151,8 +185,8 @@ impl Running {
     /// Tells the wallet how far the budgets for all go: it gives nothing beyond, whatever torrent it is
     /// for, so that they hold to the unit. (A channel of yesterday may still cost what is in it today.)
     /// All torrents draw from what is left, a part of it at a time, so that nothing has to be shared out anew
-    /// when one begins or ends.
-    pub async fn hold_budgets(&self, settings: &Settings) {
+    /// when one begins or ends. True where open channels may cost more than that.
+    pub async fn hold_budgets(&self, settings: &Settings) -> bool {
         // What it was before is no part of a budget that is new.
         let paid = match self.node.wallet.balance().await {
             Ok(balance) => balance.books.paid,
@@ -165,8 +199,47 @@ impl Running {
             }
             spent.most(settings)
         };
-        if let Err(error) = self.node.wallet.pay_up_to(most).await {
+        let told = self.node.wallet.pay_up_to(most).await;
+        told.unwrap_or_else(|error| {
             tracing::warn!("the wallet was not told of the budgets: {error}");
+            false
+        })
+    }
+}
+
+/// Holds a wallet without a node to the budgets that its home has for all torrents.
+///
+/// # Errors
+/// A wallet that is closed.
+pub async fn hold_to_budgets(
+    home: &Path,
+    settings: &Settings,
+    wallet: &WalletHandle,
+    today: Day,
+) -> Result<(), CashierError> {
+    let paid = wallet.balance().await?.books.paid;
+    let mut book = SpentBook::read(home, today);
+    let is_other = book.turn(today, paid);
+    if book.set_total(settings, paid) || is_other {
+        book.write(home);
+    }
+    wallet.pay_up_to(book.most(settings)).await.map(|_| ())
+}
+
+impl Running {
+    /// Budgets were lowered below what open channels may yet cost: all are closed, and those that fit are
+    /// opened anew.
+    pub async fn close_what_is_beyond(&self) {
+        let pays = |entry: &&Entry| entry.saved.terms.pays && entry.saved.completed.is_none();
+        let paying: Vec<InfoHash> = {
+            let torrents = lock(&self.torrents);
+            let paying = torrents.values().filter(pays);
+            paying.map(|entry| entry.saved.info_hash).collect()
+        };
+        for hash in paying {
+            if let Err(problem) = self.reconnect(hash).await {
+                tracing::warn!(info_hash = %hash, "its channels go on: {problem}");
+            }
         }
     }
 }
@@ -222,6 +295,7 @@ mod tests {
             book.stopped(&settings, Units(1100)),
             Some(("day", Units(100)))
         );
+        assert!(!book.turn(Day(0), Units(1100)), "a clock that goes back");
         assert!(book.turn(Day(2), Units(1100)));
         assert_eq!(book.most(&settings), Some(Units(1150)));
         assert_eq!(

@@ -1,6 +1,7 @@
 //! A torrent of the node, and its file: `torrents/INFO_HASH.json` in the home, beside it the
 //! `.torrent` once it is known. So a restart finds everything as it was.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,6 +49,9 @@ pub(super) struct Saved {
     pub size_bytes: u64,
     /// Length of the wanted files.
     pub wanted_bytes: u64,
+    /// Length of the pieces that the wanted files lie in, which are fetched whole.
+    #[serde(default)]
+    pub span_bytes: u64,
     /// Verified bytes when last seen.
     pub have_bytes: u64,
     /// Payload received, ever.
@@ -56,6 +60,30 @@ pub(super) struct Saved {
     pub up_bytes: u64,
     /// Whether it is private.
     pub private: bool,
+}
+
+impl Saved {
+    /// Bytes beyond the wanted files that are fetched with them.
+    fn edges_bytes(&self) -> u64 {
+        self.span_bytes.saturating_sub(self.wanted_bytes)
+    }
+
+    /// Which files are wanted, of this torrent.
+    pub fn want(&mut self, metainfo: &Metainfo, only: Option<Vec<u32>>) {
+        let chosen: Option<HashSet<u32>> = only.as_ref().map(|only| only.iter().copied().collect());
+        let is_wanted = |index: u32| chosen.as_ref().is_none_or(|c| c.contains(&index));
+        let files = metainfo.files().iter().zip(0u32..);
+        let wanted = files.filter(|(_, index)| is_wanted(*index));
+        self.wanted_bytes = wanted.map(|(file, _)| file.length_bytes).sum();
+        self.span_bytes = metainfo.span_bytes(is_wanted);
+        self.only_files = only;
+    }
+
+    /// Whether fetching so many bytes may cost more than `limit`.
+    pub fn may_cost_more(&self, bytes: u64, limit: Units) -> bool {
+        let most = self.terms.max_price.due(bytes);
+        self.terms.budget.map_or(most, |budget| most.min(budget)) > limit
+    }
 }
 
 /// A torrent of the node.
@@ -95,6 +123,16 @@ impl Entry {
                 have.sum()
             }
             _ => self.row.have_bytes,
+        }
+    }
+
+    /// Bytes that are fetched and paid for until all that is wanted is there, at most: pieces at the
+    /// edges of the files are fetched whole.
+    pub fn missing_bytes(&self) -> u64 {
+        let saved = &self.saved;
+        match saved.wanted_bytes.saturating_sub(self.have_of_wanted()) {
+            0 => 0,
+            missing => missing.saturating_add(saved.edges_bytes()),
         }
     }
 

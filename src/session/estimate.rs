@@ -15,10 +15,7 @@ impl Session {
         let terms = entry.saved.terms;
         let balance = run.node.wallet.balance().await;
         let balance = balance.map_err(|error| super::money::problem(&error))?;
-        let missing = entry
-            .saved
-            .wanted_bytes
-            .saturating_sub(entry.have_of_wanted());
+        let missing = entry.missing_bytes();
         let mut prices = entry.prices.clone();
         prices.sort_by_key(|seen| seen.price);
         let within: Vec<_> = prices

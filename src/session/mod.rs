@@ -39,6 +39,7 @@ mod terms;
 mod traffic;
 pub mod view;
 
+pub use budget::hold_to_budgets;
 pub use details::Content;
 
 use std::collections::BTreeMap;
@@ -101,6 +102,8 @@ struct Inner {
     options: Options,
     settings: RwLock<Settings>,
     life: RwLock<Life>,
+    /// Held by whoever changes settings, until they are in effect.
+    setting: tokio::sync::Mutex<()>,
     /// Held by whoever takes the node from one stage to another.
     turning: tokio::sync::Mutex<()>,
     passphrase: Mutex<Option<Passphrase>>,
@@ -139,6 +142,7 @@ impl Session {
                 options,
                 settings: RwLock::new(settings),
                 life: RwLock::new(Life::Setup),
+                setting: tokio::sync::Mutex::new(()),
                 turning: tokio::sync::Mutex::new(()),
                 events: broadcast::channel(EVENTS).0,
                 board: Mutex::default(),
@@ -183,6 +187,7 @@ impl Session {
     /// Unknown keys, values that cannot be, a file that cannot be written.
     pub async fn change_settings(&self, change: SettingsChange) -> Result<SettingList, Problem> {
         let given: BTreeMap<String, Value> = change.0;
+        let _alone = self.inner.setting.lock().await;
         let before = self.settings();
         let changes = given
             .iter()
@@ -212,7 +217,9 @@ impl Session {
         self.inner.options.book.set_level(after.log.level);
         if let Ok(run) = self.running() {
             run.apply_limits(after);
-            run.hold_budgets(after).await;
+            if run.hold_budgets(after).await {
+                run.close_what_is_beyond().await;
+            }
             if before.rules.redeem_from != after.rules.redeem_from {
                 run.apply_redeem_rule(after).await;
             }

@@ -12,6 +12,7 @@ use super::entry::{Entry, Shelf, node_terms};
 use super::traffic::Traffic;
 use super::view::{Advice, Problem, ProblemCode};
 use super::{Session, lock};
+use crate::clock;
 use crate::config::Settings;
 use crate::gateway::{Limits, PeerSnapshot};
 use crate::node::{CLOSE_DEADLINE, Node};
@@ -74,7 +75,7 @@ impl Running {
             .map_err(|error| error.to_string())?;
         let run = Running {
             traffic: Mutex::new(Traffic::read(&home)),
-            spent: Mutex::new(SpentBook::read(&home)),
+            spent: Mutex::new(SpentBook::read(&home, clock::now().day())),
             balance: Mutex::new(balance),
             torrents: Mutex::new(torrents.collect()),
             peers: Mutex::default(),

@@ -288,6 +288,25 @@ impl Metainfo {
         self.length_bytes
     }
 
+    /// Length of the pieces that the files of these indexes lie in: who fetches the files fetches, and pays
+    /// for, all of it.
+    #[must_use]
+    pub fn span_bytes(&self, is_wanted: impl Fn(u32) -> bool) -> u64 {
+        let piece_bytes = u64::from(self.piece_length_bytes);
+        let (mut sum, mut counted_to) = (0u64, 0u64);
+        for (file, index) in self.files.iter().zip(0u32..) {
+            if file.length_bytes == 0 || !is_wanted(index) {
+                continue;
+            }
+            let ends = file.offset_bytes.saturating_add(file.length_bytes);
+            let from = (file.offset_bytes / piece_bytes * piece_bytes).max(counted_to);
+            let to = ends.div_ceil(piece_bytes).saturating_mul(piece_bytes);
+            counted_to = to.min(self.length_bytes).max(counted_to);
+            sum = sum.saturating_add(counted_to.saturating_sub(from));
+        }
+        sum
+    }
+
     /// Length of every piece but the last: 1 KiB to 64 MiB.
     #[must_use]
     pub fn piece_length_bytes(&self) -> u32 {

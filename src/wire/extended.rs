@@ -277,7 +277,9 @@ mod tests {
         let kept = b"d1:md6:dp_payi1ee13:metadata_sizei2147483647ee";
         assert_eq!(handshake.encode(), kept);
         let says = |payload: &[u8]| is_sane(payload);
-        assert!(says(b"d8:msg_typei1e5:piecei0e10:total_sizei9eeand a piece"));
+        assert!(says(
+            b"d8:msg_typei1e5:piecei0e10:total_sizei9eeand a piece"
+        ));
         assert!(!says(b"d8:msg_typei1e5:piecei4294967296ee"));
         assert!(!says(b"d8:msg_typei-1ee") && !says(b"i1e") && !says(b""));
     }

@@ -274,11 +274,12 @@ impl WalletHandle {
     }
 
     /// Sets or lifts, until the wallet is closed, the most that may ever have been paid, as its books
-    /// count it. What open channels could still cost counts, so that it holds to the unit.
+    /// count it. What open channels could still cost counts, so that it holds to the unit. True where they
+    /// could cost more than that already: those are not taken up again, but have to be closed.
     ///
     /// # Errors
     /// Only a closed wallet.
-    pub async fn pay_up_to(&self, most: Option<Units>) -> Result<(), CashierError> {
+    pub async fn pay_up_to(&self, most: Option<Units>) -> Result<bool, CashierError> {
         self.ask(|reply| Ask::PayUpTo(most, reply)).await
     }
 

@@ -65,7 +65,7 @@ pub(super) enum Ask {
     OpenChannels(Reply<OpenChannels>),
     Kept(KeptAsk),
     SetBudget(InfoHash, Option<Units>, Reply<Outcome<()>>),
-    PayUpTo(Option<Units>, Reply<()>),
+    PayUpTo(Option<Units>, Reply<bool>),
     Balance(Reply<Balance>),
     History(u32, Reply<Outcome<Vec<JournalEntry>>>),
     Buy(Units, Reply<Outcome<Vec<Units>>>),
@@ -317,7 +317,8 @@ impl Purse {
             }
             Ask::PayUpTo(most, reply) => {
                 self.config.limits.pay_up_to = most;
-                give(reply, ());
+                let is_beyond = |most| self.rows.committed_in_all(now) > most;
+                give(reply, most.is_some_and(is_beyond));
             }
             Ask::SetBudget(info_hash, budget, reply)
                 if self.rows.budgets.get(&info_hash) == budget.as_ref() =>
