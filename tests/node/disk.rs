@@ -28,8 +28,11 @@ async fn on_a_small_disk(world: &NodeWorld) -> (Proc, PathBuf) {
     (proc, Path::new(&root).join(home))
 }
 
+/// Fills the disk, also what was given back since.
 fn fill(home: &Path) {
-    let mut filler = std::fs::File::create(home.join("filler")).expect("made");
+    let mut filler = std::fs::OpenOptions::new();
+    let filler = filler.append(true).create(true).open(home.join("filler"));
+    let mut filler = filler.expect("made");
     let zeros = [0u8; 4096];
     while filler.write_all(&zeros).is_ok() {}
 }
@@ -86,6 +89,7 @@ async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
     let list = get(&node, "/torrents").await;
     assert_eq!(row(&list, &hash)["state"], "paused");
     // What pays more is written first, or does not happen.
+    fill(&home);
     let done = act("resume").await;
     assert_eq!(
         done["failed"][0]["problem"]["advice"], "make_room_or_let_write",
@@ -117,6 +121,7 @@ async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
         detail["terms"]["price"], 100,
         "what cannot be kept and pays no less is not done"
     );
+    fill(&home);
     let (_, text) = refused(&node, Method::PATCH, &terms, json!({ "max_price": 60_000 })).await;
     assert!(text.contains("make room"), "{text}");
     make_room(&home);
