@@ -220,3 +220,23 @@ proptest! {
         let _ = Metainfo::decode(&bytes);
     }
 }
+
+#[test]
+fn files_span_the_pieces_that_they_lie_in() {
+    let files: [(&[&str], u64, &str); 5] = [
+        (&["a"], 10, ""),
+        (&["b"], 20_000, ""),
+        (&["c"], 0, ""),
+        (&["d"], 12_768, ""),
+        (&["e"], 100, ""),
+    ];
+    let torrent = Metainfo::decode(&folder(&files)).expect("reads");
+    let span = |wanted: &[u32]| torrent.span_bytes(|index| wanted.contains(&index));
+    assert_eq!(torrent.length_bytes(), 2 * 16_384 + 110);
+    assert_eq!(span(&[0]), 16_384, "ten bytes in a whole piece");
+    assert_eq!(span(&[0, 1]), 2 * 16_384, "no piece twice");
+    assert_eq!(span(&[2]), 0);
+    assert_eq!(span(&[3]), 16_384 + 110, "the last piece is short");
+    assert_eq!(span(&[0, 4]), 16_384 + 110);
+    assert_eq!(span(&[0, 1, 2, 3, 4]), torrent.length_bytes());
+}

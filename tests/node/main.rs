@@ -6,6 +6,7 @@ mod disk;
 mod download;
 mod many;
 mod refuses;
+mod said;
 mod security;
 mod sources;
 mod support;
