@@ -40,6 +40,8 @@ pub mod trade;
 pub mod view;
 
 #[cfg(test)]
+mod choose_tests;
+#[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
 mod keeping_tests;
