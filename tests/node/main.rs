@@ -3,6 +3,7 @@
 mod contract;
 mod download;
 mod many;
+mod money;
 mod refuses;
 mod security;
 mod support;
