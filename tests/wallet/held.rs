@@ -116,7 +116,7 @@ async fn what_is_ordered_is_bought_once_however_often_it_is_asked_for() {
     house.deposit(account, 30_000).await;
     payer.config = WalletConfig::for_command(payer.dir.path(), Some(url.clone()));
     let way = Arc::new(Way::default());
-    way.purchases.store(2, Ordering::SeqCst);
+    way.purchases.store(1_000, Ordering::SeqCst);
     let wallet = open(&payer.config, &url, &way).await;
     for _ in 0..2 {
         let bought = wallet.buy(Units(77)).await.expect("ordered");

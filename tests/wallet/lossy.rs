@@ -47,7 +47,8 @@ struct Lossy {
 
 /// Opens a wallet whose broker is at the end of `way`.
 pub async fn open(config: &WalletConfig, url: &str, way: &Arc<Way>) -> WalletHandle {
-    let wallet = Wallet::open_with(config, &Passphrase::none(), |pinned, key| {
+    let none = Passphrase::none();
+    let wallet = Wallet::open_with(config, &none, |pinned, key| {
         let door: Arc<dyn BrokerDoor> = Arc::new(Lossy {
             inner: Counter::new(url, pinned, key)?,
             way: Arc::clone(way),
