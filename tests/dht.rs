@@ -7,6 +7,7 @@ mod support;
 
 use std::time::Duration;
 
+use dpay::cashier::wallet::SlotReader;
 use dpay::coin::HoldingId;
 use dpay::dht::rogue::{self, Form};
 use dpay::dht::{Acceptance, DhtConfig, DhtNode, Places, Watch};
@@ -292,6 +293,33 @@ async fn malformed_and_forged_answers_are_counted_and_refuse_nobody() {
     let payee = client_of(&bootstrap, 1, 20_000).await;
     assert_accepted(&payee.accept(vec![spend(coin(1), 1)]).await);
     assert!(payee.counters().invalid_answers > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_answers_junk_neither_blocks_nor_blinds_a_wallet_that_reads_its_slot() {
+    let net = MainlineNet::start(12).await;
+    let mut forged = spend(coin(1), 2).items()[0].clone();
+    forged.signature.0[7] ^= 1;
+    let liar = Liar::start(answer_of(&forged)).await;
+    let mut bootstrap = net.bootstrap();
+    bootstrap.insert(0, liar.addr().to_string());
+    let wallet = client_of(&bootstrap, 1, 20_000).await;
+    wallet.settled(12, Duration::from_secs(10)).await;
+    let (key, slot) = (spend_key(coin(1)).public(), Slot::spend(&coin(1)));
+    let reading = SlotReader::read(&wallet, &key, &slot).await;
+    assert!(wallet.counters().invalid_answers > 0, "it was heard");
+    assert!(
+        reading.is_complete && reading.items.is_empty(),
+        "{reading:?}"
+    );
+    let ours = spend(coin(1), 1).items();
+    assert!(rogue::put(&net.addrs()[..1], &ours[2], Form::Signed).await == 1);
+    let reading = SlotReader::read(&wallet, &key, &slot).await;
+    assert_eq!(
+        reading.items,
+        ours[2..],
+        "one honest node is enough to see it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

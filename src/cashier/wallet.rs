@@ -16,6 +16,7 @@
 //! | `backup` | the wallet as one encrypted file |
 //! | `hope` | how often it is looked whether money came |
 //! | `errands`, `answers` | what the task asks of the broker in the background, and hears |
+//! | `waiting` | who waits for its answers, and what waits by itself |
 //! | `door` | the broker as the wallet sees it |
 //! | `counter` | the broker over HTTP |
 //! | `kept` | channels that outlive their connection |
@@ -51,6 +52,7 @@ mod sealed;
 pub mod slots;
 mod spending;
 pub mod told;
+mod waiting;
 pub mod watch;
 
 use thiserror::Error;
@@ -70,7 +72,7 @@ pub use kept::ClosedSpend;
 pub use open::{Wallet, WalletConfig, WalletReader};
 pub use proofs::{ConflictRole, ConflictSeen, PROOFS_DIR};
 pub use slots::{Reading, SlotReader};
-pub use told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
+pub use told::{Bought, OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
 
 /// Why the cashier did not do what was asked.
 #[derive(Debug, Error)]

@@ -406,14 +406,33 @@ async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()>
 }
 
 async fn buy(wallet: &WalletHandle, units: Units, global: &WalletGlobal) -> Result<()> {
-    let coins = wallet.buy(units).await?;
-    let sum = Units::checked_sum(coins.iter().copied()).context("a sum that does not fit")?;
+    let bought = wallet.buy(units).await?;
+    let sum = bought.units();
     if global.json {
-        println!("{}", json!({ "units_bought": sum, "coins": coins }));
-    } else {
-        println!("bought {} coins worth {sum} units", coins.len());
+        let told = json!({
+            "units_bought": sum,
+            "coins": bought.coins,
+            "units_ordered": bought.ordered,
+            "error": bought.error,
+        });
+        println!("{told}");
+    } else if !bought.coins.is_empty() {
+        println!("bought {} coins worth {sum} units", bought.coins.len());
     }
-    Ok(())
+    check_bought(bought.ordered, bought.error.as_deref())
+}
+
+/// An error where not everything came, so that the exit code says it too.
+fn check_bought(ordered: Units, error: Option<&str>) -> Result<()> {
+    match error {
+        _ if !ordered.is_zero() => bail!(
+            "{ordered} units are ordered and did not come yet: {}; they come by themselves when the \
+             broker answers the wallet, and asking for as many again before that buys no more",
+            error.unwrap_or("the broker did not answer")
+        ),
+        Some(error) => bail!("not everything was sold: {error}"),
+        None => Ok(()),
+    }
 }
 
 async fn redeem(wallet: &WalletHandle, all: bool, global: &WalletGlobal) -> Result<()> {

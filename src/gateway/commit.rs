@@ -143,7 +143,7 @@ mod tests {
                 reference: "deposit".to_owned(),
             };
             broker.cashier().operate(deposit).await.expect("booked");
-            assert_eq!(wallet.buy(COINS).await.expect("sold").len(), 2);
+            assert_eq!(wallet.buy(COINS).await.expect("sold").coins.len(), 2);
             wallet.shutdown().await.expect("written");
             config.expects_dht = true;
             let wallet = Wallet::open(config, &none).await.expect("opens");

@@ -141,7 +141,7 @@ impl Session {
     /// Buys coins.
     ///
     /// # Errors
-    /// Amounts out of range; the broker's refusal, or that it cannot be reached.
+    /// Amounts out of range; the broker's refusal, or that it cannot be reached before anything is ordered.
     pub async fn buy(&self, request: BuyRequest) -> Result<Bought, Problem> {
         if !(1..=1_000_000).contains(&request.units.0) {
             return Err(Problem::new(
@@ -151,7 +151,7 @@ impl Session {
             ));
         }
         let run = self.running()?;
-        let coins = run
+        let bought = run
             .node
             .wallet
             .buy(request.units)
@@ -159,8 +159,10 @@ impl Session {
             .map_err(|error| problem(&error))?;
         self.look(&run).await;
         Ok(Bought {
-            units: Units::checked_sum(coins.iter().copied()).unwrap_or(Units(u64::MAX)),
-            coins: u32::try_from(coins.len()).unwrap_or(u32::MAX),
+            units: bought.units(),
+            coins: u32::try_from(bought.coins.len()).unwrap_or(u32::MAX),
+            ordered: bought.ordered,
+            error: bought.error,
         })
     }
 
@@ -184,6 +186,7 @@ impl Session {
             coins: report.coins,
             pending_until: report.pending_until,
             unanswered: report.unanswered,
+            unread: report.unread,
             error: report.error.clone(),
             refused: refused
                 .map(|(id, why)| format!("holding {id}: {why}"))

@@ -70,9 +70,13 @@ impl Session {
         if let Some(below) = rules.buy_below
             && at_hand < below.0
         {
-            let coins = run.node.wallet.buy(rules.buy_units).await;
-            let coins = coins.map_err(|error| super::money::problem(&error))?;
-            let units = Units::checked_sum(coins).unwrap_or(Units(u64::MAX));
+            let bought = run.node.wallet.buy(rules.buy_units).await;
+            let bought = bought.map_err(|error| super::money::problem(&error))?;
+            if bought.coins.is_empty() {
+                // Ordered: counted as at hand from now on.
+                return Ok(());
+            }
+            let units = bought.units();
             let text = format!("bought {units} units in coins, as {at_hand} were left");
             let values = [("units", units.to_string())];
             self.notice(Level::Info, NoticeCode::AutoBought, text, &values, None);

@@ -168,8 +168,23 @@ pub fn best_unread(
     now: UnixMs,
 ) -> Option<HoldingId> {
     let Room { least, most, .. } = room(rows, limits, funds, wish, now).ok()?;
-    let unread = rows.holdings.values().filter(|row| is_unread(row, now));
-    best_of(unread, least, most).map(|row| row.holding.id)
+    best_of(unread(rows, now), least, most).map(|row| row.holding.id)
+}
+
+/// The holding of an earlier run that would be used for `wish` if its slot were read, though it is larger
+/// than what suits: nothing else comes soon.
+#[must_use]
+pub fn larger_unread(
+    rows: &Rows,
+    limits: &Limits,
+    funds: &Funds,
+    wish: &Wish,
+    now: UnixMs,
+) -> Option<HoldingId> {
+    let room = room(rows, limits, funds, wish, now).ok()?;
+    let larger = room.larger(unread(rows, now));
+    let larger = larger.filter(|_| room.is_sold() && !room.comes_soon(rows, funds));
+    larger.map(|row| row.holding.id)
 }
 
 /// What suits best of those that fit: shares and change before coins, but small ones after; then the
@@ -191,6 +206,12 @@ fn best_of<'a>(
         })
 }
 
+fn unread(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
+    rows.holdings
+        .values()
+        .filter(move |row| is_unread(row, now))
+}
+
 fn free(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
     rows.holdings.values().filter(move |row| is_free(row, now))
 }
@@ -199,8 +220,39 @@ fn free(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
 struct Room {
     least: Units,
     most: Units,
+    /// What budget and limits leave: no less than `most`.
+    limit: Units,
     /// What is the reason where no coin is small enough.
     bound_by: NoCoin,
+}
+
+impl Room {
+    fn fits(&self, value: Units) -> bool {
+        value >= self.least && value <= self.most
+    }
+
+    /// Whether a coin is sold that fits.
+    fn is_sold(&self) -> bool {
+        SIZES.iter().any(|size| self.fits(Units(*size)))
+    }
+
+    /// Whether a coin that fits is on its way, or can be bought.
+    fn comes_soon(&self, rows: &Rows, funds: &Funds) -> bool {
+        let comes = || coming(rows).any(|value| self.fits(value));
+        let affordable = |size: Units| funds.buyable.is_none_or(|most| size <= most);
+        let mut sizes = SIZES.iter().map(|size| Units(*size));
+        !funds.unreachable && (comes() || sizes.any(|size| self.fits(size) && affordable(size)))
+    }
+
+    /// The smallest of those that are worth more than what suits, as far as budget and limits go: what
+    /// is not ticked comes back as change. A wallet that has nothing smaller, and can have none, would
+    /// else have money that it cannot use.
+    fn larger<'a>(&self, rows: impl Iterator<Item = &'a HoldingRow>) -> Option<&'a HoldingRow> {
+        let larger =
+            |row: &&HoldingRow| row.holding.value > self.most && row.holding.value <= self.limit;
+        rows.filter(larger)
+            .min_by_key(|row| (row.holding.value, row.links(), row.holding.expires))
+    }
 }
 
 /// The room that `wish` has.
@@ -234,6 +286,7 @@ fn room(
     Ok(Room {
         least,
         most: most.min(budget_rest).min(limit_rest).min(grant),
+        limit: budget_rest.min(limit_rest),
         bound_by: match budget_rest < limit_rest {
             true => over,
             false => NoCoin::WalletLimit,
@@ -267,7 +320,8 @@ fn goes_first(row: &HoldingRow, most: Units) -> bool {
 /// Chooses a holding for `wish` among those between what is of use and what suits best: shares and
 /// change before coins, so that money travels before more is bought, but small ones after; then
 /// the greatest, which leaves least over; the shortest path; the oldest. What is at hand is given
-/// at once, even where a greater one would suit better.
+/// at once, even where a greater one would suit better. Where nothing fits and nothing that fits comes
+/// soon, the smallest that is too large.
 ///
 /// # Errors
 /// [`NoCoin`]: why none is given.
@@ -278,28 +332,25 @@ pub fn choose<'a>(
     wish: &Wish,
     now: UnixMs,
 ) -> Result<&'a HoldingRow, NoCoin> {
-    let Room {
-        least,
-        most,
-        bound_by,
-    } = room(rows, limits, funds, wish, now)?;
-    if let Some(row) = best_of(free(rows, now), least, most) {
+    let room = room(rows, limits, funds, wish, now)?;
+    if let Some(row) = best_of(free(rows, now), room.least, room.most) {
         return Ok(row);
     }
     if funds.is_reading && best_unread(rows, limits, funds, wish, now).is_some() {
         return Err(NoCoin::NotYet);
     }
-    let sold = |value: &u64| Units(*value) >= least && Units(*value) <= most;
-    if !SIZES.iter().any(sold) {
-        return Err(bound_by);
+    if !room.is_sold() {
+        return Err(room.bound_by);
     }
-    let comes = coming(rows).any(|value| sold(&value.0));
-    let affordable = |value: &u64| funds.buyable.is_none_or(|b| Units(*value) <= b);
-    let can_buy = SIZES.iter().any(|value| sold(value) && affordable(value));
-    if !funds.unreachable && (comes || can_buy) {
-        Err(NoCoin::NotYet)
-    } else {
-        Err(NoCoin::NoFunds)
+    if room.comes_soon(rows, funds) {
+        return Err(NoCoin::NotYet);
+    }
+    if let Some(row) = room.larger(free(rows, now)) {
+        return Ok(row);
+    }
+    match funds.is_reading && larger_unread(rows, limits, funds, wish, now).is_some() {
+        true => Err(NoCoin::NotYet),
+        false => Err(NoCoin::NoFunds),
     }
 }
 
@@ -391,93 +442,4 @@ pub fn split(units: Units) -> Vec<Units> {
         }
     }
     coins
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wallet::fixture::{NOW, Side, TORRENT, wish};
-    use crate::wallet::{Change, paying};
-
-    /// Why a second channel gets nothing from a wallet whose first one has the only coin. Half of its 140
-    /// units is 70, and 64 are promised: 6 are left, less than any coin.
-    fn why_none(budget: Option<u64>, pay_up_to: Option<u64>) -> NoCoin {
-        let mut side = Side::new(1);
-        side.buy(&[64], NOW);
-        let mut change = Change::on(&side.rows);
-        change.budgets.push((TORRENT, budget.map(Units)));
-        side.write(change);
-        let limits = Limits {
-            pay_up_to: pay_up_to.map(Units),
-            ..Limits::default()
-        };
-        let funds = Funds {
-            buyable: Some(Units(76)),
-            balance: Units(76),
-            ..Funds::default()
-        };
-        let mut reserve = |least, most| {
-            let wish = wish(least, most);
-            let (change, row) = paying::reserve(&side.rows, &limits, &funds, &wish, NOW)?;
-            side.write(change);
-            Ok(row)
-        };
-        reserve(1, 64).expect("one always");
-        reserve(1, 64).expect_err("no coin is so small")
-    }
-
-    #[test]
-    fn a_torrent_that_pays_many_leaves_something_for_the_next_until_all_is_spent() {
-        let mut side = Side::new(1);
-        side.buy(
-            &[1024, 1024, 256, 256, 256, 64, 64, 64, 64, 64, 64, 16, 16],
-            NOW,
-        );
-        let limits = Limits {
-            pay_up_to: Some(Units(1000)),
-            ..Limits::default()
-        };
-        let funds = Funds {
-            balance: Units(100_000),
-            ..Funds::default()
-        };
-        let mut draw = |torrent: u8, least: u64| {
-            let wish = Wish {
-                info_hash: InfoHash([torrent; 20]),
-                ..wish(least, 1024)
-            };
-            let chosen = paying::reserve(&side.rows, &limits, &funds, &wish, NOW);
-            chosen.map(|(change, row)| {
-                side.write(change);
-                row.holding.value.0
-            })
-        };
-        // Four seeders of the first one, then one of another.
-        let first: Vec<_> = (0..4).map(|_| draw(1, 1)).collect();
-        assert_eq!(first, [Ok(64); 4], "not the coins of 256");
-        assert_eq!(draw(2, 1), Ok(64));
-        // What of less is no use is given all the same, as long as it is there.
-        assert_eq!(draw(3, 100), Ok(256));
-        assert_eq!(draw(3, 500), Err(NoCoin::OverBudgetOfAll));
-        let mut sum = 5 * 64 + 256;
-        while let Ok(more) = draw(4, 1) {
-            sum += more;
-        }
-        assert!(sum <= 1000, "{sum}");
-    }
-
-    #[test]
-    fn where_no_coin_fits_the_smaller_bound_is_the_reason() {
-        assert_eq!(why_none(None, None), NoCoin::WalletLimit);
-        assert_eq!(why_none(Some(1_000), None), NoCoin::WalletLimit);
-        assert_eq!(why_none(None, Some(1_000)), NoCoin::WalletLimit);
-        assert_eq!(why_none(Some(64 + 5), None), NoCoin::OverBudget);
-        assert_eq!(why_none(None, Some(64 + 5)), NoCoin::OverBudgetOfAll);
-        assert_eq!(why_none(Some(64 + 5), Some(64 + 6)), NoCoin::OverBudget);
-        assert_eq!(
-            why_none(Some(64 + 6), Some(64 + 5)),
-            NoCoin::OverBudgetOfAll
-        );
-        assert_eq!(why_none(Some(64 + 7), Some(1_000)), NoCoin::WalletLimit);
-    }
 }

@@ -12,6 +12,8 @@ use crate::units::{InfoHash, Units, UnixMs};
 /// The day on which tests begin.
 pub(crate) const NOW: UnixMs = UnixMs(20_000 * 86_400_000);
 pub(crate) const TORRENT: InfoHash = InfoHash([7; 20]);
+/// The redemption of what an answer leaves open, where it leaves nothing.
+pub(crate) const REST: RequestId = RequestId([0xff; 16]);
 pub(crate) const RICH: Funds = Funds {
     buyable: Some(Units(100_000)),
     balance: Units(100_000),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fixture::{NOW, RICH, Side, TORRENT, pay, wish};
+use super::fixture::{NOW, REST, RICH, Side, TORRENT, pay, wish};
 use super::keeping::{
     BATCH_MS, Diary, RENEW_DAYS, Rules, Showing, Task, next_poll, polled, presented, settles,
     tasks, to_present, to_redeem,
@@ -338,7 +338,7 @@ fn records_are_put_again_every_hour_in_turn_until_paid_or_presented_for_longer_t
         units: Units(100),
         pending_until: until,
     };
-    b.write(redeemed(&b.rows, &request, &[credited], vec![1], late).expect("fits"));
+    b.write(redeemed(&b.rows, &request, &[credited], vec![1], REST, late).expect("fits"));
     assert!(puts(&b, UnixMs(until.0 - 1)), "not paid yet");
     assert!(!puts(&b, until));
 }

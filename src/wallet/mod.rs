@@ -40,6 +40,8 @@ pub mod trade;
 pub mod view;
 
 #[cfg(test)]
+mod choose_tests;
+#[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
 mod keeping_tests;
@@ -49,6 +51,8 @@ mod reading_tests;
 mod sequences;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trade_tests;
 
 pub use change::{ApplyError, Change, Effect, JournalEntry, JournalKind, JournalLine};
 pub use choose::{Funds, Limits, NoCoin, SIZES, Wish};

@@ -123,7 +123,7 @@ fn settled(rows: &Rows, holding: &HoldingId, at: UnixMs, change: &mut Change) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{NOW, Side};
+    use super::super::fixture::{NOW, REST, Side};
     use super::super::trade::{self, Redeemable, Redeemed};
     use super::*;
     use crate::wallet::Balance;
@@ -150,7 +150,7 @@ mod tests {
             pending_until: NOW.plus_ms(1000),
         };
         let outcomes: Vec<_> = ids.iter().map(credited).collect();
-        let change = trade::redeemed(&side.rows, &request, &outcomes, vec![1], NOW);
+        let change = trade::redeemed(&side.rows, &request, &outcomes, vec![1], REST, NOW);
         side.write(change.expect("fits"));
         assert_eq!(Balance::of(&side.rows, NOW).pending, Units(80));
         let value = side.rows.holdings[&ids[0]].holding.value;

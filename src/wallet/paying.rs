@@ -1,7 +1,7 @@
 //! The payer's side: reserve, commit, tick, take the payee's close (`docs/protocol.md` sections 3 and 5).
 
 use super::change::{Change, Effect, JournalKind, JournalLine};
-use super::choose::{Funds, Limits, NoCoin, Wish, best_unread, choose};
+use super::choose::{Funds, Limits, NoCoin, Wish, best_unread, choose, larger_unread};
 use super::error::WalletError;
 use super::reading::LOST_PEER;
 use super::rows::{Books, HoldingRow, HoldingState, Meta, Origin, Passing, Rows, SpendRow};
@@ -36,8 +36,9 @@ pub fn reserve_unread(
     wish: &Wish,
     now: UnixMs,
 ) -> Option<(Change, HoldingRow)> {
-    let id = best_unread(rows, limits, funds, wish, now)?;
-    let row = rows.holdings.get(&id)?;
+    let best = best_unread(rows, limits, funds, wish, now);
+    let larger = || larger_unread(rows, limits, funds, wish, now);
+    let row = rows.holdings.get(&best.or_else(larger)?)?;
     Some(promised(rows, row, limits, wish, now))
 }
 

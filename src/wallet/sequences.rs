@@ -354,9 +354,14 @@ impl World {
         let outcomes: Vec<Redeemed> = row
             .holdings
             .iter()
-            .map(|id| match answer % 5 {
+            .zip(0_u8..)
+            .map(|(id, at)| match answer.wrapping_add(at) % 5 {
                 0 => Redeemed::Refused {
                     why: "no".to_owned(),
+                },
+                1 => Redeemed::Waits {
+                    until: answer.is_multiple_of(2).then_some(now),
+                    why: "contested".to_owned(),
                 },
                 _ => Redeemed::Credited {
                     units: side.rows.holdings[id].holding.value,
@@ -365,8 +370,24 @@ impl World {
             })
             .collect();
         let receipt = vec![answer];
-        let change = trade::redeemed(&side.rows, &row.request, &outcomes, receipt, now);
+        let rest = side.request();
+        let change = trade::redeemed(&side.rows, &row.request, &outcomes, receipt, rest, now);
         side.write(change.expect("fits"));
+        self.asked_for_once(who);
+    }
+
+    /// What is being redeemed is in one redemption that is not answered, and nothing else is in any.
+    fn asked_for_once(&self, who: usize) {
+        let rows = &self.sides[who].rows;
+        let open = rows
+            .redemptions
+            .values()
+            .filter(|row| row.answers.is_none());
+        let mut asked: Vec<HoldingId> = open.flat_map(|row| row.holdings.clone()).collect();
+        asked.sort_unstable();
+        let redeeming = |row: &&HoldingRow| matches!(row.state, HoldingState::Redeeming { .. });
+        let rows = rows.holdings.values().filter(redeeming);
+        assert_eq!(asked, rows.map(|row| row.holding.id).collect::<Vec<_>>());
     }
 
     /// Closes that never came are found, closes are read back, and what is due is presented and

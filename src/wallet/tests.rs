@@ -1,6 +1,6 @@
 //! One decision after another, by name.
 
-use super::fixture::{NOW, RICH, Side, TORRENT, broker, wish};
+use super::fixture::{NOW, REST, RICH, Side, TORRENT, broker, wish};
 use super::*;
 use crate::coin::certificate::PseudonymCertificate;
 use crate::coin::keys::SecretKey;
@@ -417,7 +417,7 @@ fn redeeming_credits_once_and_a_refusal_is_kept() {
     };
     let outcomes: Vec<_> = ids.iter().map(outcome).collect();
     let answer = |side: &Side| {
-        trade::redeemed(&side.rows, &request, &outcomes, b"signed".to_vec(), NOW).expect("fits")
+        trade::redeemed(&side.rows, &request, &outcomes, vec![1], REST, NOW).expect("fits")
     };
     let change = answer(&side);
     side.write(change);

@@ -310,10 +310,19 @@ pub enum Redeemed {
         /// The broker's reason.
         why: String,
     },
+    /// Nothing is final yet: to be asked for again.
+    Waits {
+        /// When the broker can decide at the earliest. None: what was sent is not kept, and the
+        /// request has been answered with that for good.
+        until: Option<UnixMs>,
+        /// What is waited for.
+        why: String,
+    },
 }
 
-/// Takes the broker's answer to a redemption; `answers` is its signed text, kept as the receipt. A
-/// redemption that is answered changes nothing.
+/// Takes the broker's answer to a redemption; `answers` is its signed text, kept as the receipt. What is
+/// not final goes into a redemption of its own, `rest`, so that it holds nothing else up; where nothing
+/// is final the same request is asked again. A redemption that is answered changes nothing.
 ///
 /// # Errors
 /// [`WalletError::BrokerAnswer`] unless there is one answer per holding, each over its value.
@@ -322,6 +331,7 @@ pub fn redeemed(
     request: &RequestId,
     outcomes: &[Redeemed],
     answers: Vec<u8>,
+    rest: RequestId,
     now: UnixMs,
 ) -> Result<Change, WalletError> {
     let unknown = || WalletError::BrokerAnswer(format!("no redemption {request} was asked for"));
@@ -337,17 +347,25 @@ pub fn redeemed(
             row.holdings.len()
         )));
     }
+    let is_final = |outcome: &Redeemed| !matches!(outcome, Redeemed::Waits { .. });
+    let is_kept = |outcome: &Redeemed| matches!(outcome, Redeemed::Waits { until: Some(_), .. });
+    if !outcomes.iter().any(is_final) && outcomes.iter().any(is_kept) {
+        return Ok(change);
+    }
     let mut credited = Units::ZERO;
+    let mut left = Vec::new();
     for (id, outcome) in row.holdings.iter().zip(outcomes) {
         let holding = super::paying::find(rows, id)?.clone();
-        let (holding, line) = answered(holding, *request, outcome, now)?;
-        if line.kind == JournalKind::Redeemed {
-            credited = credited
-                .checked_add(line.units)
-                .ok_or(WalletError::Overflow)?;
+        let (holding, line) = answered(holding, (*request, rest), outcome, now)?;
+        if let HoldingState::Redeemed { .. } = holding.state {
+            let sum = credited.checked_add(holding.holding.value);
+            credited = sum.ok_or(WalletError::Overflow)?;
         }
         change.holdings.push(holding);
-        change.journal.push(line);
+        match line {
+            Some(line) => change.journal.push(line),
+            None => left.push(*id),
+        }
     }
     change.meta = Some(with_books(rows, |books| {
         books.redeemed = books.redeemed.checked_add(credited)?;
@@ -355,15 +373,40 @@ pub fn redeemed(
     })?);
     row.answers = Some(answers);
     change.redemptions.push(row);
+    if !left.is_empty() {
+        ask_again(rows, &mut change, (rest, left), now)?;
+    }
     Ok(change)
 }
 
+/// Fixes the redemption of what an answer left open.
+fn ask_again(
+    rows: &Rows,
+    change: &mut Change,
+    (request, holdings): (RequestId, Vec<HoldingId>),
+    at: UnixMs,
+) -> Result<(), WalletError> {
+    if rows.redemptions.contains_key(&request) {
+        return Err(WalletError::Overflow);
+    }
+    change.redemptions.push(RedemptionRow {
+        request,
+        holdings,
+        at,
+        answers: None,
+    });
+    change.effects.push(Effect::SendRedemption(request));
+    Ok(())
+}
+
+/// A holding after its answer, and the line about it where that is final; else it is in the redemption
+/// `rest`.
 fn answered(
     mut row: HoldingRow,
-    request: RequestId,
+    (request, rest): (RequestId, RequestId),
     outcome: &Redeemed,
     now: UnixMs,
-) -> Result<(HoldingRow, JournalLine), WalletError> {
+) -> Result<(HoldingRow, Option<JournalLine>), WalletError> {
     let kind = match outcome {
         Redeemed::Credited {
             units,
@@ -386,6 +429,10 @@ fn answered(
             row.state = HoldingState::Refused { why: why.clone() };
             JournalKind::RedeemRefused
         }
+        Redeemed::Waits { .. } => {
+            row.state = HoldingState::Redeeming { request: rest };
+            return Ok((row, None));
+        }
     };
     let line = JournalLine {
         at: now,
@@ -395,7 +442,7 @@ fn answered(
         peer: row.peer.clone(),
         reference: request.to_string(),
     };
-    Ok((row, line))
+    Ok((row, Some(line)))
 }
 
 /// What was fixed and not finished: sent and signed again after a start.

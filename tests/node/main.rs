@@ -5,6 +5,7 @@ mod contract;
 mod disk;
 mod download;
 mod many;
+mod money;
 mod refuses;
 mod said;
 mod security;

@@ -1,23 +1,23 @@
 //! A payer without money: how often its wallet looks whether some came.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dpay::cashier::wallet::counter::Counter;
-use dpay::cashier::wallet::{BrokerDoor, Passphrase, Wallet, WalletConfig, WalletHandle};
+use dpay::cashier::wallet::{BrokerDoor, WalletConfig, WalletHandle};
 use dpay::channel::NoReserve;
 use dpay::clock;
 use dpay::coin::SecretKey;
 use dpay::units::Units;
 
 use crate::house::{House, Person, wish};
-use crate::trouble::{Looks, Lossy};
+use crate::lossy::{Way, open};
 
 /// A wallet without money whose payer keeps asking.
 struct Poor {
     wallet: WalletHandle,
-    looks: Arc<Looks>,
+    way: Arc<Way>,
     /// Another way to the broker.
     later: Counter,
     /// Seconds that its clock is ahead.
@@ -26,24 +26,13 @@ struct Poor {
 
 impl Poor {
     async fn new(person: &Person, url: &str) -> Poor {
-        let looks = Arc::new(Looks::default());
+        let way = Arc::new(Way::default());
         let config = WalletConfig::for_command(person.dir.path(), Some(url.to_owned()));
-        let counted = Arc::clone(&looks);
-        let none = Passphrase::none();
-        let wallet = Wallet::open_with(&config, &none, |pinned, key| {
-            let door: Arc<dyn BrokerDoor> = Arc::new(Lossy {
-                inner: Counter::new(url, pinned, key)?,
-                purchases: AtomicU32::new(0),
-                redemptions: AtomicU32::new(0),
-                looks: counted,
-            });
-            Ok(Some(door))
-        });
-        let wallet = wallet.await.expect("opens");
+        let wallet = open(&config, url, &way).await;
         wallet.meet().await.expect("there");
         Poor {
             wallet,
-            looks,
+            way,
             later: Counter::new(url, None, SecretKey::from_bytes([3; 32])).expect("a URL"),
             ahead: 0,
         }
@@ -66,7 +55,7 @@ impl Poor {
         let given = self.wallet.reserve(wish(1, 64)).await;
         assert_eq!(given, Err(NoReserve::NoFunds));
         self.turns().await;
-        self.looks.begun.load(Ordering::SeqCst)
+        self.way.looks.load(Ordering::SeqCst)
     }
 
     /// Asks all the time; the account is looked at when `pause_s` are over, and not before.
@@ -76,7 +65,7 @@ impl Poor {
         assert_eq!(self.ask(pause_s - 3).await, before, "{pause_s} s");
         self.ask(3).await;
         let looked = async {
-            while self.looks.over.load(Ordering::SeqCst) == before {
+            while self.way.looked.load(Ordering::SeqCst) == before {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

@@ -68,6 +68,18 @@ impl House {
         House::on(address, key, terms, store, Some(dir)).await
     }
 
+    /// With this hold; a contest may be decided at once, by whoever tells it what the DHT holds.
+    pub async fn that_holds(hold_ms: u64) -> House {
+        let terms = Terms {
+            hold_ms,
+            contest_gap_ms: 1,
+            ..terms()
+        };
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let store = Arc::new(MemoryBrokerStore::new());
+        House::on(address, SecretKey::from_bytes([1; 32]), terms, store, None).await
+    }
+
     async fn on(
         address: SocketAddr,
         key: SecretKey,

@@ -232,6 +232,6 @@ async fn a_missed_size_is_bought_in_the_background_and_the_budget_holds() {
         .expect("known");
     payer.wallet().reserve(wish(11, 64)).await.expect("room");
     let bought = payer.wallet().buy(Units(100)).await.expect("sold");
-    assert_eq!(bought, [64, 16, 16, 16].map(Units));
+    assert_eq!(bought.coins, [64, 16, 16, 16].map(Units));
     house.audit().await;
 }

@@ -4,8 +4,10 @@
 mod ahead;
 mod books;
 mod deposits;
+mod held;
 mod house;
 mod life;
+mod lossy;
 mod proofs;
 mod trouble;
 mod unread;

@@ -3,30 +3,21 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path as FilePath;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
-use dpay::broker::answer::{Notice, ProofTaken};
-use dpay::cashier::wallet::counter::Counter;
-use dpay::cashier::wallet::{
-    Account, BrokerDoor, CashierError, DoorError, HomeError, Passphrase, RedeemAnswer, Shown,
-    SpentCopy, Wallet, WalletConfig,
-};
+use dpay::cashier::wallet::{CashierError, DoorError, HomeError, Passphrase, Wallet, WalletConfig};
 use dpay::channel::NoReserve;
 use dpay::cli::wallet::{
     BuyArgs, HistoryArgs, InitArgs, PassphraseSource, WalletCommand, WalletGlobal, run,
 };
-use dpay::coin::keys::PublicKey;
-use dpay::coin::{CoinCertificate, HoldingId, PseudonymCertificate};
 use dpay::config::Settings;
 use dpay::dht::{DhtConfig, run_nodes};
-use dpay::http::client::{KnownHolding, RecoveredPage};
-use dpay::record::{FraudProof, OpenSpend, Path, RedeemPart};
 use dpay::store::wallet::StoreError;
 use dpay::units::Units;
-use dpay::wallet::{Balance, PinnedBroker, RequestId, WalletError};
+use dpay::wallet::{Balance, WalletError};
 
 use crate::house::{House, Person, TORRENT, wish};
+use crate::lossy::{Way, open};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_broker_away_from_the_start_the_wallet_says_so_and_recovers() {
@@ -45,7 +36,7 @@ async fn with_the_broker_away_from_the_start_the_wallet_says_so_and_recovers() {
     let house = closed.open().await;
     house.deposit(payer.wallet().account(), 30_000).await;
     let bought = payer.wallet().buy(Units(64)).await.expect("asks at once");
-    assert_eq!(bought, [Units(64)]);
+    assert_eq!(bought.coins, [Units(64)]);
     payer.until("bought", |b| b.available >= Units(512)).await;
 }
 
@@ -80,85 +71,6 @@ async fn with_the_broker_away_in_the_middle_what_is_at_hand_is_used() {
     house.audit().await;
 }
 
-/// Looks at the account.
-#[derive(Debug, Default)]
-pub struct Looks {
-    pub begun: AtomicU32,
-    pub over: AtomicU32,
-}
-
-/// Loses the first answers to purchases and redemptions, after they happened, and counts looks at the
-/// account.
-#[derive(Debug)]
-pub struct Lossy {
-    pub inner: Counter,
-    pub purchases: AtomicU32,
-    pub redemptions: AtomicU32,
-    pub looks: Arc<Looks>,
-}
-
-fn lose(count: &AtomicU32) -> Result<(), DoorError> {
-    match count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
-        Ok(_) => Err(DoorError::Unreachable("lost on the way".to_owned())),
-        Err(_) => Ok(()),
-    }
-}
-
-#[async_trait]
-impl BrokerDoor for Lossy {
-    async fn meet(&self) -> Result<PinnedBroker, DoorError> {
-        self.inner.meet().await
-    }
-    async fn account(&self) -> Result<Account, DoorError> {
-        self.looks.begun.fetch_add(1, Ordering::SeqCst);
-        let told = self.inner.account().await;
-        self.looks.over.fetch_add(1, Ordering::SeqCst);
-        told
-    }
-    async fn purchase(
-        &self,
-        request: RequestId,
-        coins: Vec<(Units, PublicKey)>,
-    ) -> Result<Vec<CoinCertificate>, DoorError> {
-        let sold = self.inner.purchase(request, coins).await?;
-        lose(&self.purchases)?;
-        Ok(sold)
-    }
-    async fn certify(&self, keys: Vec<PublicKey>) -> Result<Vec<PseudonymCertificate>, DoorError> {
-        self.inner.certify(keys).await
-    }
-    async fn redeem(
-        &self,
-        request: RequestId,
-        holdings: Vec<(Path, RedeemPart)>,
-    ) -> Result<RedeemAnswer, DoorError> {
-        let done = self.inner.redeem(request, holdings).await?;
-        lose(&self.redemptions)?;
-        Ok(done)
-    }
-    async fn present(
-        &self,
-        items: Vec<(Path, Option<OpenSpend>)>,
-    ) -> Result<Vec<Shown>, DoorError> {
-        self.inner.present(items).await
-    }
-    async fn holding(&self, holding: HoldingId) -> Result<KnownHolding, DoorError> {
-        self.inner.holding(holding).await
-    }
-    async fn proof(&self, proof: &FraudProof) -> Result<ProofTaken, DoorError> {
-        self.inner.proof(proof).await
-    }
-    async fn recover(&self, after: Option<String>) -> Result<RecoveredPage, DoorError> {
-        self.inner.recover(after).await
-    }
-    async fn notices(&self, after: u64) -> Result<(Vec<Notice>, bool), DoorError> {
-        self.inner.notices(after).await
-    }
-    async fn spent_list(&self) -> Result<Arc<dyn SpentCopy>, DoorError> {
-        self.inner.spent_list().await
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_neither_loses_coins_nor_pays_twice() {
     let house = House::open().await;
@@ -168,18 +80,11 @@ async fn a_lost_answer_neither_loses_coins_nor_pays_twice() {
     house.deposit(account, 30_000).await;
     let url = house.server.url();
     let config = WalletConfig::for_command(payer.dir.path(), Some(url.clone()));
-    let wallet = Wallet::open_with(&config, &Passphrase::none(), |pinned, key| {
-        let door: Arc<dyn BrokerDoor> = Arc::new(Lossy {
-            inner: Counter::new(&url, pinned, key)?,
-            purchases: AtomicU32::new(1),
-            redemptions: AtomicU32::new(1),
-            looks: Arc::default(),
-        });
-        Ok(Some(door))
-    })
-    .await
-    .expect("opens");
-    wallet.buy(Units(80)).await.expect_err("the answer is lost");
+    let way = Arc::new(Way::default());
+    way.purchases.store(1, Ordering::SeqCst);
+    let wallet = open(&config, &url, &way).await;
+    let bought = wallet.buy(Units(80)).await.expect("ordered");
+    assert_eq!((bought.coins.len(), bought.ordered), (0, Units(80)));
     wallet.shutdown().await.expect("written");
     // The next process asks again, with the same request.
     payer.config = config;
@@ -193,17 +98,8 @@ async fn a_lost_answer_neither_loses_coins_nor_pays_twice() {
         "paid once"
     );
     payer.stop().await;
-    let wallet = Wallet::open_with(&payer.config, &Passphrase::none(), |pinned, key| {
-        let door: Arc<dyn BrokerDoor> = Arc::new(Lossy {
-            inner: Counter::new(&url, pinned, key)?,
-            purchases: AtomicU32::new(0),
-            redemptions: AtomicU32::new(1),
-            looks: Arc::default(),
-        });
-        Ok(Some(door))
-    })
-    .await
-    .expect("opens");
+    way.redemptions.store(1, Ordering::SeqCst);
+    let wallet = open(&payer.config, &url, &way).await;
     wallet.set_slots(payer.slots.clone()).await.expect("open");
     let report = wallet.redeem_all().await.expect("a report");
     assert_eq!((report.credited, report.unanswered), (Units(0), Units(80)));

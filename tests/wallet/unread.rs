@@ -1,8 +1,10 @@
 //! What an earlier run left, read before it is used: a silent DHT, and a copy of a wallet that is behind.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use dpay::cashier::wallet::Wallet;
+use dpay::clock;
 use dpay::record::{OpenSpend, Path};
 use dpay::units::Units;
 use dpay::wallet::{Freeze, JournalKind};
@@ -133,6 +135,11 @@ async fn a_copy_that_is_behind_freezes_what_its_other_self_spent() {
     );
     copy.restart().await;
     assert_eq!(copy.balance().await.frozen, Units(64), "it stays frozen");
+    // Nobody waits for a reading of it when its time is over.
+    clock::shift(70 * 86_400);
+    let redeemed = tokio::time::timeout(Duration::from_secs(20), copy.wallet().redeem_all());
+    let report = redeemed.await.expect("in time").expect("answers");
+    assert_eq!((report.credited, report.unread), (Units(0), Units(0)));
     house.audit().await;
 }
 

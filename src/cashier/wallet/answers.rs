@@ -1,24 +1,22 @@
 //! What the purse does with the broker's answers, and whom it tells.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::CashierError;
 use super::checks::SpentCopy;
 use super::door::{Account, DoorError, RedeemAnswer};
 use super::errands::{
-    ACCOUNT_AGAIN_MS, Errand, News, RETRY_MOST_MS, SPENT_EVERY_MS, Waiter, WaiterReply,
+    ACCOUNT_AGAIN_MS, CERTIFY_AGAIN_MS, Errand, News, RETRY_MOST_MS, SPENT_EVERY_MS,
 };
-use super::purse::{Purse, give};
+use super::purse::Purse;
 use super::recovery::Recovered;
-use super::told::RedeemReport;
 use crate::clock;
-use crate::coin::certificate::CoinCertificate;
+use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
+use crate::coin::keys::PublicKey;
+use crate::random;
 use crate::units::{Units, UnixMs};
 use crate::wallet::trade;
-use crate::wallet::{
-    Change, HoldingState, Origin, PinnedBroker, PurchaseState, RequestId, WalletError, keys,
-};
+use crate::wallet::{Change, PinnedBroker, RequestId, WalletError, keys};
 
 impl Purse {
     /// Takes what an errand brought back.
@@ -34,15 +32,7 @@ impl Purse {
             News::Purchased(request, answer, account) => {
                 self.purchased(request, answer, account, now).await;
             }
-            News::Certified(asked, answer) => {
-                self.desk.heard(Errand::Certify, answer.as_ref().err(), now);
-                let change = match answer {
-                    Ok(certificates) => keys::certified(&self.rows, &asked, certificates, now),
-                    Err(DoorError::Refused(why)) => Err(WalletError::BrokerAnswer(why)),
-                    Err(_) => return,
-                };
-                self.write_answer(change).await;
-            }
+            News::Certified(asked, answer) => self.certified(&asked, answer, now).await,
             News::Redeemed(request, answer) => self.redeemed(request, answer, now).await,
             News::Spent(copy) => self.take_spent(copy, now).await,
             News::Recovered(told) => self.recovery_told(told, now).await,
@@ -54,6 +44,30 @@ impl Purse {
             News::Holding(id, answer) => self.heard_holding(id, *answer, now).await,
         }
         self.answer_waiters();
+    }
+
+    /// Keys that are not certified are asked for again: each that is used up by that is one more to look
+    /// through for a wallet that has only its words. A refusal is the broker's answer, and no outage.
+    async fn certified(
+        &mut self,
+        asked: &[(u32, PublicKey)],
+        answer: Result<Vec<PseudonymCertificate>, DoorError>,
+        now: UnixMs,
+    ) {
+        self.desk.heard(Errand::Certify, answer.as_ref().err(), now);
+        match answer {
+            Ok(certificates) => {
+                let change = keys::certified(&self.rows, asked, certificates, now);
+                if self.write_answer(change).await {
+                    self.desk.uncertified.clear();
+                }
+            }
+            Err(DoorError::Refused(why)) => {
+                tracing::warn!("the broker certifies no keys, so nothing can be earned: {why}");
+                self.desk.certify_at = now.plus_ms(CERTIFY_AGAIN_MS);
+            }
+            Err(_) => {}
+        }
     }
 
     /// A list that cannot be had does not keep the wallet from buying; payees then give no more than
@@ -129,6 +143,7 @@ impl Purse {
             }
             Err(error) => error.into(),
         };
+        self.give_up_readings().await;
         let text = failed.to_string();
         for parked in std::mem::take(&mut self.desk.parked) {
             parked.refuse(match (&self.desk.changed, &self.desk.error) {
@@ -166,7 +181,6 @@ impl Purse {
                     account.buyable = Units::ZERO;
                 }
                 self.desk.account_due = Some(now.plus_ms(ACCOUNT_AGAIN_MS));
-                self.fail_waiters(&request, &DoorError::Refused(why));
             }
             Err(error) => self.fail_waiters(&request, &error),
         }
@@ -180,28 +194,30 @@ impl Purse {
     ) {
         let errand = Errand::Redeem(request);
         self.desk.heard(errand, answer.as_ref().err(), now);
-        let proofs = match &answer {
-            Ok(answer) => answer.proofs.clone(),
-            Err(DoorError::Contested { proof, .. }) => {
-                proof.iter().map(|p| (**p).clone()).collect()
-            }
-            Err(_) => Vec::new(),
-        };
-        for proof in &proofs {
-            self.proof_found(proof, now).await;
-        }
+        let row = self.rows.redemptions.get(&request);
+        let holdings = row.map(|row| row.holdings.clone()).unwrap_or_default();
         match answer {
             Ok(RedeemAnswer {
-                outcomes, receipt, ..
+                outcomes,
+                receipt,
+                proofs,
             }) => {
-                let change = trade::redeemed(&self.rows, &request, &outcomes, receipt, now);
+                for proof in &proofs {
+                    self.proof_found(proof, now).await;
+                }
+                for (id, outcome) in holdings.iter().zip(&outcomes) {
+                    self.desk.put_off.heard(*id, outcome, now);
+                }
+                let rest = RequestId(random::bytes());
+                let change = trade::redeemed(&self.rows, &request, &outcomes, receipt, rest, now);
                 self.write_answer(change).await;
                 self.desk.account_due = Some(now);
             }
             Err(error) => {
                 // A refusal of the whole request says nothing about its holdings: asked again.
                 if let DoorError::Refused(_) = error {
-                    self.desk.retry_at = now.plus_ms(RETRY_MOST_MS);
+                    let until = now.plus_ms(RETRY_MOST_MS);
+                    self.desk.put_off.put(&holdings, until, &error.to_string());
                 }
                 self.fail_waiters(&request, &error);
             }
@@ -221,87 +237,5 @@ impl Purse {
         self.desk.error = Some(DoorError::Answer(error.to_string()));
         self.desk.retry_at = clock::now().plus_ms(RETRY_MOST_MS);
         false
-    }
-
-    /// Tells those who wait for `request` that it got no answer.
-    fn fail_waiters(&mut self, request: &RequestId, error: &DoorError) {
-        for waiter in std::mem::take(&mut self.desk.waiters) {
-            if waiter.requests.contains(request) {
-                self.answer(waiter, Some(error));
-            } else {
-                self.desk.waiters.push(waiter);
-            }
-        }
-    }
-
-    /// Answers those whose requests are all answered, and all where the broker is out of reach.
-    pub(super) fn answer_waiters(&mut self) {
-        let error = self.desk.error.clone();
-        for waiter in std::mem::take(&mut self.desk.waiters) {
-            let is_open = |id: &RequestId| {
-                let purchase = self.rows.purchases.get(id);
-                let redemption = self.rows.redemptions.get(id);
-                purchase.is_some_and(|row| row.state == PurchaseState::Pending)
-                    || redemption.is_some_and(|row| row.answers.is_none())
-            };
-            let open = waiter.requests.iter().any(is_open);
-            match (open, &error) {
-                (false, _) => self.answer(waiter, None),
-                (true, Some(error)) => self.answer(waiter, Some(error)),
-                (true, None) => self.desk.waiters.push(waiter),
-            }
-        }
-    }
-
-    fn answer(&self, waiter: Waiter, error: Option<&DoorError>) {
-        match (waiter.reply, error) {
-            (WaiterReply::Buy(reply), Some(error)) => give(reply, Err(error.clone().into())),
-            (WaiterReply::Buy(reply), None) => {
-                let rows = waiter.requests.iter();
-                let rows = rows.filter_map(|id| self.rows.purchases.get(id));
-                let coins = rows.flat_map(|row| row.coins.iter().map(|(value, _)| *value));
-                give(reply, Ok(coins.collect()));
-            }
-            (WaiterReply::Redeem(which, reply), error) => {
-                let error = error.map(ToString::to_string);
-                let mut report = self.report(&waiter.requests, error);
-                report.unread = self.unread_units(which);
-                give(reply, Ok(report));
-            }
-        }
-    }
-
-    fn report(&self, requests: &BTreeSet<RequestId>, error: Option<String>) -> RedeemReport {
-        let mut report = RedeemReport::default();
-        let add = |sum: &mut Units, value| *sum = sum.checked_add(value).unwrap_or(*sum);
-        let now = clock::now();
-        let rows = requests.iter();
-        let rows = rows.filter_map(|id| self.rows.redemptions.get(id));
-        for id in rows.flat_map(|row| &row.holdings) {
-            let Some(row) = self.rows.holdings.get(id) else {
-                continue;
-            };
-            match &row.state {
-                HoldingState::Redeemed { pending_until, .. } => {
-                    add(&mut report.credited, row.holding.value);
-                    let part = match row.origin {
-                        Origin::Earned => &mut report.earned,
-                        Origin::Change => &mut report.change,
-                        Origin::Bought => &mut report.coins,
-                    };
-                    add(part, row.holding.value);
-                    report.holdings = report.holdings.saturating_add(1);
-                    if now < *pending_until {
-                        report.pending_until = report.pending_until.max(Some(*pending_until));
-                    }
-                }
-                HoldingState::Refused { why } => report.refused.push((*id, why.clone())),
-                _ => add(&mut report.unanswered, row.holding.value),
-            }
-        }
-        if !report.unanswered.is_zero() {
-            report.error = error;
-        }
-        report
     }
 }

@@ -8,7 +8,9 @@ use tokio::sync::Mutex;
 use super::checks::SpentCopy;
 use super::door::{Account, BrokerDoor, DoorError, RedeemAnswer, Shown};
 use crate::broker::RequestId as BrokerRequestId;
-use crate::broker::answer::{AccountState, ConflictShown, ItemAnswer, Notice, ProofTaken};
+use crate::broker::answer::{
+    AccountState, ConflictShown, ItemAnswer, Notice, ProofTaken, RefusalCode,
+};
 use crate::broker::spent::{Listed, SpentList};
 use crate::broker::terms::Terms;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
@@ -84,8 +86,8 @@ fn account_of(state: &AccountState, terms: Option<&Terms>) -> Account {
     }
 }
 
-/// An answer to a redemption, with what it proves; a contested one is no answer yet.
-fn redeemed_of(item: ItemAnswer) -> Result<(Redeemed, Option<FraudProof>), DoorError> {
+/// An answer to one holding of a redemption, with what it proves.
+fn redeemed_of(item: ItemAnswer) -> (Redeemed, Option<FraudProof>) {
     let mut proof = None;
     let outcome = match item {
         ItemAnswer::Redeemed {
@@ -104,24 +106,32 @@ fn redeemed_of(item: ItemAnswer) -> Result<(Redeemed, Option<FraudProof>), DoorE
         ItemAnswer::Refused(refusal) => {
             let why = refusal.to_string();
             proof = refusal.conflict.and_then(|c| proof_of(&c));
-            Redeemed::Refused { why }
+            match refusal.code {
+                // Too much was presented about a slot that is contested: come again when it is decided.
+                RefusalCode::TooMany => Redeemed::Waits { until: None, why },
+                _ => Redeemed::Refused { why },
+            }
         }
         ItemAnswer::Contested {
             holding,
             decide_after_unix_ms: decide_after,
             conflict,
         } => {
-            return Err(DoorError::Contested {
-                holding,
-                decide_after,
-                proof: conflict.and_then(|c| proof_of(&c)).map(Box::new),
-            });
+            proof = conflict.and_then(|c| proof_of(&c));
+            Redeemed::Waits {
+                until: Some(decide_after),
+                why: format!(
+                    "the broker decides between two statements about holding {holding} after {} (unix \
+                     seconds)",
+                    decide_after.unix_s()
+                ),
+            }
         }
         ItemAnswer::Presented { .. } => Redeemed::Refused {
             why: "the broker answered a redemption as if it were a presentation".to_owned(),
         },
     };
-    Ok((outcome, proof))
+    (outcome, proof)
 }
 
 fn shown_of(item: ItemAnswer) -> Shown {
@@ -185,8 +195,7 @@ impl BrokerDoor for Counter {
         let request = BrokerRequestId(request.0);
         let answered = self.client.redeem(request, holdings).await?;
         let answers = answered.value.into_iter().map(redeemed_of);
-        let answers = answers.collect::<Result<Vec<_>, _>>()?;
-        let (outcomes, proofs): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
+        let (outcomes, proofs): (Vec<_>, Vec<_>) = answers.unzip();
         // The receipt: 64 bytes of the broker's signature, then the text that it signed.
         let mut receipt = answered.evidence.signature.0.to_vec();
         receipt.extend_from_slice(&answered.evidence.body);

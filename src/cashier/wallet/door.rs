@@ -25,17 +25,6 @@ pub enum DoorError {
     /// A signed refusal: nothing happened.
     #[error("the broker refused: {0}")]
     Refused(String),
-    /// Nothing is final yet: two statements in one slot on the way to what was redeemed are being
-    /// compared. What was sent is kept; ask again with the same request id after that time.
-    #[error("the broker decides between two statements about holding {holding} after {} (unix seconds)", decide_after.unix_s())]
-    Contested {
-        /// The holding whose slot it is.
-        holding: HoldingId,
-        /// When the broker can decide at the earliest.
-        decide_after: UnixMs,
-        /// Both statements, where what was sent is not the one that stood first.
-        proof: Option<Box<FraudProof>>,
-    },
     /// Another broker answers than the pinned one.
     #[error("the broker at {url} has the key {found}, not {pinned}")]
     WrongBroker {
@@ -78,7 +67,8 @@ pub struct RedeemAnswer {
     pub outcomes: Vec<Redeemed>,
     /// The receipt: signature and signed text.
     pub receipt: Vec<u8>,
-    /// Both statements, for each holding that is refused because another one stands in a slot on its path.
+    /// Both statements, for each holding that is refused, or waits, because another one stands in a slot on
+    /// its path.
     pub proofs: Vec<FraudProof>,
 }
 

@@ -15,7 +15,8 @@ use super::purse::{Purse, give};
 use super::reader::{Job, Seen};
 use super::recovery::Recovered;
 use super::redeeming::Unread;
-use super::told::RedeemReport;
+use super::told::{Bought, RedeemReport};
+use super::waiting::{PutOff, Waiter, WaiterReply};
 use crate::broker::answer::Notice;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::HoldingId;
@@ -38,6 +39,8 @@ pub(super) const RETRY_MOST_MS: u64 = 60_000;
 pub(super) const SPENT_EVERY_MS: u64 = 20 * 60_000;
 /// The account is looked at so soon after the broker refused to sell.
 pub(super) const ACCOUNT_AGAIN_MS: u64 = 10_000;
+/// Keys are asked to be certified so soon after the broker refused to.
+pub(super) const CERTIFY_AGAIN_MS: u64 = 10 * 60_000;
 
 /// What an errand brought back.
 pub(super) enum News {
@@ -84,7 +87,7 @@ pub(super) enum Errand {
 /// Asked for while the broker was not met yet.
 pub(super) enum Parked {
     Broker(oneshot::Sender<Result<PinnedBroker, CashierError>>),
-    Buy(Units, oneshot::Sender<Result<Vec<Units>, CashierError>>),
+    Buy(Units, oneshot::Sender<Result<Bought, CashierError>>),
     Redeem(
         Redeemable,
         oneshot::Sender<Result<RedeemReport, CashierError>>,
@@ -92,21 +95,6 @@ pub(super) enum Parked {
     Meet(oneshot::Sender<Result<(), CashierError>>),
     Present(oneshot::Sender<Result<PresentReport, CashierError>>),
     RedeemDue(Rules, oneshot::Sender<Result<RedeemReport, CashierError>>),
-}
-
-/// Somebody who waits for answers to requests.
-pub(super) struct Waiter {
-    pub(super) requests: BTreeSet<RequestId>,
-    pub(super) reply: WaiterReply,
-}
-
-/// Whom to tell.
-pub(super) enum WaiterReply {
-    Buy(oneshot::Sender<Result<Vec<Units>, CashierError>>),
-    Redeem(
-        Redeemable,
-        oneshot::Sender<Result<RedeemReport, CashierError>>,
-    ),
 }
 
 /// The wallet's dealings with its broker that are not money: reachability, timing, who waits.
@@ -131,6 +119,10 @@ pub(super) struct Desk {
     wanted: BTreeMap<Units, UnixMs>,
     pub(super) parked: Vec<Parked>,
     pub(super) waiters: Vec<Waiter>,
+    pub(super) put_off: PutOff,
+    /// Holder keys that were taken to be certified and are not yet: asked for again before others are taken.
+    pub(super) uncertified: Vec<u32>,
+    pub(super) certify_at: UnixMs,
     /// Redemptions that wait for readings.
     pub(super) unread: Vec<Unread>,
 }
@@ -155,6 +147,9 @@ impl Desk {
             wanted: BTreeMap::new(),
             parked: Vec::new(),
             waiters: Vec::new(),
+            put_off: PutOff::default(),
+            uncertified: Vec::new(),
+            certify_at: UnixMs(0),
             unread: Vec::new(),
         }
     }
@@ -214,6 +209,11 @@ impl Desk {
         });
     }
 
+    /// Whether its answer is waited for.
+    pub(super) fn is_busy(&self, errand: Errand) -> bool {
+        self.busy.contains(&errand)
+    }
+
     pub(super) fn heard(&mut self, errand: Errand, error: Option<&DoorError>, now: UnixMs) {
         self.busy.remove(&errand);
         match error {
@@ -243,9 +243,12 @@ impl Purse {
                 _ => self.park_or_refuse(Parked::Broker(reply)),
             };
         }
-        if let Parked::Buy(..) = parked {
+        if let Parked::Buy(units, _) = &parked {
             // Who buys has paid something in, or is about to.
             self.desk.hope = Hope::default();
+            if let Some(requests) = self.ordered_before(*units) {
+                return self.wait_for_order(requests, parked);
+            }
         }
         if self.desk.error.is_some() {
             // Nothing is fixed for a broker that was out of reach a moment ago: meet it again first.
@@ -276,16 +279,26 @@ impl Purse {
                 give(reply, pinned.ok_or(CashierError::NoBroker));
             }
             Parked::Buy(units, reply) => match self.order(&choose::split(units)).await {
-                Ok(requests) => self.desk.waiters.push(Waiter {
-                    requests,
-                    reply: WaiterReply::Buy(reply),
-                }),
+                Ok(requests) => {
+                    let reply = WaiterReply::Buy(units, reply);
+                    self.desk.waiters.push(Waiter::new(requests, reply));
+                }
                 Err(error) => give(reply, Err(error)),
             },
             Parked::Redeem(which, reply) => self.redeem_when_read(which, reply).await,
             keeping => self.unpark_keeping(keeping).await,
         }
         self.answer_waiters();
+    }
+
+    /// What was ordered before is asked for at once, and waited for if it can be.
+    fn wait_for_order(&mut self, requests: BTreeSet<RequestId>, parked: Parked) {
+        if let Parked::Buy(units, reply) = parked {
+            self.desk.retry_at = UnixMs(0);
+            let reply = WaiterReply::Buy(units, reply);
+            self.desk.waiters.push(Waiter::new(requests, reply));
+            self.answer_waiters();
+        }
     }
 
     /// Fixes purchases of these coins.
@@ -399,20 +412,24 @@ impl Purse {
     }
 
     fn send_redemption(&mut self, request: RequestId) {
-        if self.desk.busy.contains(&Errand::Redeem(request)) {
-            return;
-        }
-        let Some(row) = self.rows.redemptions.get(&request) else {
+        let now = clock::now();
+        let row = self.rows.redemptions.get(&request);
+        let Some(row) = row.filter(|row| !self.desk.put_off.waits(row, now)) else {
             return;
         };
+        if self.desk.is_busy(Errand::Redeem(request)) {
+            return;
+        }
         let mut parts = Vec::with_capacity(row.holdings.len());
         for id in &row.holdings {
             let Some(holding) = self.rows.holdings.get(id) else {
                 return;
             };
             let Ok(path) = Path::decode(&holding.path, MAX_LINKS_REDEEM) else {
-                tracing::error!("the path of holding {id} is damaged: request {request} stays");
-                return;
+                let why = format!("the path of holding {id} is damaged on disk");
+                tracing::error!("{why}: request {request} stays");
+                let until = now.plus_ms(RETRY_MOST_MS);
+                return self.desk.put_off.put(&row.holdings, until, &why);
             };
             parts.push((path, sign::sign_redeem(&self.seed, holding)));
         }
@@ -425,21 +442,25 @@ impl Purse {
     async fn send_certify(&mut self, now: UnixMs) {
         let stock = u32::try_from(keys::stock(&self.rows, now).count()).unwrap_or(u32::MAX);
         let wanted = self.config.payee_keys.min(choose::MAX_BATCH as u32);
-        if stock > wanted / 2 || wanted == 0 || self.desk.busy.contains(&Errand::Certify) {
+        let waits = self.desk.is_busy(Errand::Certify) || now < self.desk.certify_at;
+        if stock > wanted / 2 || wanted == 0 || waits {
             return;
         }
-        let Ok((change, indices)) = keys::take(&self.rows, wanted.saturating_sub(stock)) else {
+        let taken = u32::try_from(self.desk.uncertified.len()).unwrap_or(u32::MAX);
+        let more = wanted.saturating_sub(stock).saturating_sub(taken);
+        let Ok((change, indices)) = keys::take(&self.rows, more) else {
             return;
         };
-        if let Err(error) = self.apply(change).await {
+        if more > 0
+            && let Err(error) = self.apply(change).await
+        {
             tracing::error!("no payee keys: {error}");
             self.desk.retry_at = now.plus_ms(RETRY_MOST_MS);
             return;
         }
-        let asked: Vec<(u32, PublicKey)> = indices
-            .into_iter()
-            .map(|index| (index, self.seed.holder_key(index).public()))
-            .collect();
+        self.desk.uncertified.extend(indices);
+        let key = |index: &u32| (*index, self.seed.holder_key(*index).public());
+        let asked: Vec<(u32, PublicKey)> = self.desk.uncertified.iter().map(key).collect();
         let public = asked.iter().map(|(_, key)| *key).collect();
         self.desk.start(Errand::Certify, |door| async move {
             News::Certified(asked, door.certify(public).await)

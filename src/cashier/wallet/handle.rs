@@ -9,7 +9,7 @@ use super::chores::{Chore, Done, Keep, PresentReport};
 use super::purse::Ask;
 use super::slots::SlotReader;
 use super::spending::SpendTo;
-use super::told::{OpenChannels, RedeemReport, ReserveRequest};
+use super::told::{Bought, OpenChannels, RedeemReport, ReserveRequest};
 use crate::channel::{NoReserve, Reserved};
 use crate::coin::certificate::PseudonymCertificate;
 use crate::coin::chain::Chain;
@@ -309,11 +309,12 @@ impl WalletHandle {
             .await?
     }
 
-    /// Buys coins worth at least `units` (rounded up to 16) and returns their values.
+    /// Buys coins worth at least `units` (rounded up to 16). What is fixed and not answered is ordered: it
+    /// comes later, and who asks for as much again before that is told so and buys nothing.
     ///
     /// # Errors
-    /// The broker's refusal, or that it cannot be reached: then what was ordered still comes later.
-    pub async fn buy(&self, units: Units) -> Result<Vec<Units>, CashierError> {
+    /// The broker's refusal, or that it cannot be reached before anything was fixed.
+    pub async fn buy(&self, units: Units) -> Result<Bought, CashierError> {
         self.ask(|reply| Ask::Buy(units, reply)).await?
     }
 

@@ -7,10 +7,11 @@ use tokio::sync::oneshot;
 use super::CashierError;
 use super::chores::{Chore, Done, Keep, PresentReport};
 use super::door::{DoorError, Shown};
-use super::errands::{Errand, News, Parked, Waiter, WaiterReply};
+use super::errands::{Errand, News, Parked};
 use super::purse::{Purse, give};
 use super::reader::GOOD_MS;
 use super::told::RedeemReport;
+use super::waiting::{Waiter, WaiterReply};
 use crate::broker::answer::CreditState;
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::http::client::KnownHolding;
@@ -46,7 +47,7 @@ pub(super) struct Keeping {
     /// What the broker did not take in this run, and when it may be shown again.
     not_before: BTreeMap<Showing, UnixMs>,
     /// Who asked for what is due, by which rules, and until when they wait for readings.
-    due: Vec<(Rules, UnixMs, RedeemReply)>,
+    pub(super) due: Vec<(Rules, UnixMs, RedeemReply)>,
     presenting: Vec<oneshot::Sender<Result<PresentReport, CashierError>>>,
     asking: Vec<(HoldingId, oneshot::Sender<Result<bool, CashierError>>)>,
     /// When the broker was asked what became of a holding whose coin's time is over.
@@ -348,10 +349,8 @@ impl Purse {
     /// Has the slots of these holdings read that must be before they are signed for; whether some
     /// are left to be read.
     fn read_first(&mut self, holdings: &[HoldingId], now: UnixMs) -> bool {
-        let rows: Vec<HoldingRow> = holdings
-            .iter()
-            .filter_map(|id| self.rows.holdings.get(id).cloned())
-            .collect();
+        let find = |id| self.rows.holdings.get(id).cloned();
+        let rows: Vec<HoldingRow> = holdings.iter().filter_map(find).collect();
         let mut is_left = false;
         for row in &rows {
             is_left |= !self.is_read(row, GOOD_MS, now);
@@ -360,7 +359,7 @@ impl Purse {
     }
 
     /// Redeems for those who asked for what is due, once it was read or that took too long.
-    async fn redeem_due(&mut self, now: UnixMs) {
+    pub(super) async fn redeem_due(&mut self, now: UnixMs) {
         for (rules, until, reply) in std::mem::take(&mut self.keeping.due) {
             let holdings = keeping::to_redeem(&self.rows, &rules, now, true);
             if now < until && self.read_first(&holdings, now) {
@@ -368,10 +367,10 @@ impl Purse {
                 continue;
             }
             match self.begin_redeeming(&holdings, now).await {
-                Ok(requests) => self.desk.waiters.push(Waiter {
-                    requests,
-                    reply: WaiterReply::Redeem(Redeemable::Earned, reply),
-                }),
+                Ok(requests) => {
+                    let reply = WaiterReply::Redeem(Redeemable::Earned, reply);
+                    self.desk.waiters.push(Waiter::new(requests, reply));
+                }
                 Err(error) => give(reply, Err(error)),
             }
         }

@@ -19,7 +19,8 @@ use super::open::WalletConfig;
 use super::reader::Reader;
 use super::slots::SlotReader;
 use super::spending::SpendTo;
-use super::told::{OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
+use super::told::{Bought, OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
+use super::waiting::PutOff;
 use super::watch::Watcher;
 use crate::cashier::kill;
 use crate::channel::{NoReserve, Reserved};
@@ -68,7 +69,7 @@ pub(super) enum Ask {
     PayUpTo(Option<Units>, Reply<bool>),
     Balance(Reply<Balance>),
     History(u32, Reply<Outcome<Vec<JournalEntry>>>),
-    Buy(Units, Reply<Outcome<Vec<Units>>>),
+    Buy(Units, Reply<Outcome<Bought>>),
     Redeem(Redeemable, Reply<Outcome<RedeemReport>>),
     Slots(std::sync::Arc<dyn SlotReader>),
     Conflict(Box<(Item, Item)>),
@@ -106,6 +107,8 @@ impl Purse {
         config: &WalletConfig,
         lock: WriterLock,
     ) -> Purse {
+        let mut desk = Desk::new(door);
+        desk.put_off = PutOff::of(&rows);
         Purse {
             store,
             reader: Reader::new(&mut rows, config.expects_dht),
@@ -114,7 +117,7 @@ impl Purse {
             is_doubtful: false,
             seed,
             config: config.clone(),
-            desk: Desk::new(door),
+            desk,
             watcher: Watcher::default(),
             sent: BTreeMap::new(),
             came: BTreeMap::new(),
@@ -154,7 +157,7 @@ impl Purse {
             }
             self.break_old_promises(clock::now());
             self.send_errands().await;
-            self.send_readings(clock::now());
+            self.send_readings(clock::now()).await;
         }
         if let Err(error) = self.flush().await {
             tracing::error!("the last ticks could not be written: {error}");

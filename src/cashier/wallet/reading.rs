@@ -76,7 +76,7 @@ type Place = (PublicKey, Slot, Option<HoldingId>);
 
 impl Purse {
     /// Starts readings as far as there is room for them.
-    pub(super) fn send_readings(&mut self, now: UnixMs) {
+    pub(super) async fn send_readings(&mut self, now: UnixMs) {
         let Some(slots) = self.reader.slots.clone() else {
             return;
         };
@@ -92,6 +92,10 @@ impl Purse {
             };
             let Some((what, is_listed)) = self.target(&job, list.as_deref(), now) else {
                 self.reader.again.remove(&job);
+                if let Job::Spend(id) = job {
+                    // Nothing to wait for.
+                    self.read_or_not(&id, true).await;
+                }
                 continue;
             };
             let (door, Some(post)) = (self.desk.door.clone(), self.desk.post.clone()) else {
@@ -139,6 +143,9 @@ impl Purse {
             true => 0,
             false => self.reader.failures.saturating_add(1),
         };
+        if !self.reader.works() {
+            self.give_up_readings().await;
+        }
         match job {
             Job::Spend(id) => {
                 self.seen_spend(&id, seen, is_decided, now).await;
@@ -178,8 +185,8 @@ impl Purse {
         let found = reading::judge(&self.seed, &row.holding, &sight);
         if let Err(error) = self.take_found(id, &found, now).await {
             tracing::error!("what was read of holding {id} is not noted: {error}");
-            self.reader.later(job, retry, now);
-            return;
+            let tries = self.reader.later(job, retry, now);
+            return self.read_or_not(id, tries >= TRIES).await;
         }
         match found {
             Found::Frozen { .. } => {

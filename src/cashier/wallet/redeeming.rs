@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 use super::CashierError;
-use super::errands::{Waiter, WaiterReply};
 use super::purse::{Purse, give};
 use super::reader::{GOOD_MS, Job};
 use super::told::RedeemReport;
+use super::waiting::{Waiter, WaiterReply};
 use crate::clock;
 use crate::coin::ids::HoldingId;
-use crate::units::Units;
+use crate::units::{Units, UnixMs};
 use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::{HoldingRow, HoldingState, RequestId, choose};
 
@@ -49,6 +49,10 @@ impl Purse {
             waits.left.clear();
             self.redeem_read(waits).await;
         }
+        for (_, until, _) in &mut self.keeping.due {
+            *until = UnixMs(0);
+        }
+        self.redeem_due(clock::now()).await;
     }
 
     /// What a spend that was taken over left is read too, where somebody waits to redeem.
@@ -69,6 +73,8 @@ impl Purse {
     /// Redeems what may be signed for, after what may not yet was read.
     pub(super) async fn redeem_when_read(&mut self, which: Redeemable, reply: RedeemReply) {
         let now = clock::now();
+        // Somebody asks: what did not answer for a while is tried once more.
+        self.reader.failures = 0;
         let rows = self.rows.holdings.values();
         let unread: Vec<HoldingRow> = rows
             .filter(|row| {
@@ -108,10 +114,8 @@ impl Purse {
             }
         }
         if is_over {
-            self.desk.waiters.push(Waiter {
-                requests: waits.requests,
-                reply: WaiterReply::Redeem(waits.which, waits.reply),
-            });
+            let reply = WaiterReply::Redeem(waits.which, waits.reply);
+            self.desk.waiters.push(Waiter::new(waits.requests, reply));
         } else {
             self.desk.unread.push(waits);
         }

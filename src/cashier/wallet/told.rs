@@ -17,6 +17,25 @@ pub struct ReserveRequest {
     pub at_most: Units,
 }
 
+/// What came of buying.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Bought {
+    /// The coins that came.
+    pub coins: Vec<Units>,
+    /// Units that are ordered and did not come yet: they come by themselves, and are not to be bought again.
+    pub ordered: Units,
+    /// Why they did not come, or why some were refused.
+    pub error: Option<String>,
+}
+
+impl Bought {
+    /// What the coins that came are worth.
+    #[must_use]
+    pub fn units(&self) -> Units {
+        Units::checked_sum(self.coins.iter().copied()).unwrap_or(Units(u64::MAX))
+    }
+}
+
 /// What a redemption came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RedeemReport {

@@ -67,10 +67,11 @@ fn told_of(notice: &Notice) -> Told {
 async fn all_notices(door: Arc<dyn BrokerDoor>, mut after: u64) -> Result<Vec<Notice>, DoorError> {
     let mut all = Vec::new();
     loop {
+        let before = all.len();
         let (page, more) = door.notices(after).await?;
         after = page.last().map_or(after, |notice| notice.number);
         all.extend(page);
-        if !more {
+        if !more || all.len() == before {
             return Ok(all);
         }
     }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{WalletGlobal, check, show};
+use super::{WalletGlobal, check, check_bought, show};
 use crate::cashier::wallet::RedeemReport;
 use crate::http::node::client::NodeClient;
 use crate::session::view::{Bought, BuyRequest, Money, NodeView, RedeemRequest, Redeemed};
@@ -36,14 +36,17 @@ pub(super) async fn buy_by_node(
     let request = BuyRequest { units };
     let bought: Bought = node.change(Method::POST, "/wallet/buy", &request).await?;
     if global.json {
-        println!(
-            "{}",
-            json!({ "units_bought": bought.units, "coins": bought.coins })
-        );
-    } else {
+        let told = json!({
+            "units_bought": bought.units,
+            "coins": bought.coins,
+            "units_ordered": bought.ordered,
+            "error": bought.error,
+        });
+        println!("{told}");
+    } else if bought.coins > 0 {
         println!("bought {} coins worth {} units", bought.coins, bought.units);
     }
-    Ok(())
+    check_bought(bought.ordered, bought.error.as_deref())
 }
 
 /// The running node is the wallet's one writer: it is asked to redeem.
@@ -63,6 +66,7 @@ pub(super) async fn redeem_by_node(
         coins: redeemed.coins,
         pending_until: redeemed.pending_until,
         unanswered: redeemed.unanswered,
+        unread: redeemed.unread,
         error: redeemed.error,
         ..RedeemReport::default()
     };

@@ -116,6 +116,10 @@ pub struct Bought {
     pub units: Units,
     /// Number of coins.
     pub coins: u32,
+    /// Ordered and not answered: comes by itself, and is not to be bought again.
+    pub ordered: Units,
+    /// Why it did not come yet, or why part of it was refused.
+    pub error: Option<String>,
 }
 
 /// What to redeem.
@@ -142,7 +146,9 @@ pub struct Redeemed {
     pub pending_until: Option<UnixMs>,
     /// Asked for and not answered; asked again by itself.
     pub unanswered: Units,
-    /// Why.
+    /// Of earlier runs, and left out as it could not be read in the DHT: to be redeemed again later.
+    pub unread: Units,
+    /// Why something is not answered.
     pub error: Option<String>,
     /// What the broker refused, and why.
     pub refused: Vec<String>,

@@ -5,7 +5,7 @@ use std::path::Path as FilePath;
 
 use super::*;
 use crate::units::{Units, UnixMs};
-use crate::wallet::fixture::{NOW, Side, TORRENT};
+use crate::wallet::fixture::{NOW, REST, Side, TORRENT};
 use crate::wallet::trade::{self, Redeemable, Redeemed};
 use crate::wallet::{ApplyError, Rows, earning, keys, paying};
 
@@ -62,7 +62,7 @@ fn story() -> [Side; 2] {
                 },
             })
             .collect();
-        let change = trade::redeemed(&side.rows, &request, &outcomes, vec![1, 2, 3], NOW);
+        let change = trade::redeemed(&side.rows, &request, &outcomes, vec![1, 2, 3], REST, NOW);
         side.write(change.expect("fits"));
     }
     [payer, payee]

@@ -734,6 +734,10 @@ export interface components {
              * @description Number of coins.
              */
             coins: number;
+            /** @description Why it did not come yet, or why part of it was refused. */
+            error?: string | null;
+            /** @description Ordered and not answered: comes by itself, and is not to be bought again. */
+            ordered: components["schemas"]["Units"];
             /** @description Worth of the coins. */
             units: components["schemas"]["Units"];
         };
@@ -1336,7 +1340,7 @@ export interface components {
             coins: components["schemas"]["Units"];
             /** @description Of these, earned. */
             earned: components["schemas"]["Units"];
-            /** @description Why. */
+            /** @description Why something is not answered. */
             error?: string | null;
             pending_until?: null | components["schemas"]["UnixMs"];
             /** @description What the broker refused, and why. */
@@ -1345,6 +1349,8 @@ export interface components {
             unanswered: components["schemas"]["Units"];
             /** @description Units credited. */
             units: components["schemas"]["Units"];
+            /** @description Of earlier runs, and left out as it could not be read in the DHT: to be redeemed again later. */
+            unread: components["schemas"]["Units"];
         };
         /** @description A report. */
         Report: {

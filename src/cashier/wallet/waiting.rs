@@ -1,0 +1,279 @@
+//! Who waits for the broker's answers to which requests, and what they are told; and what waits by itself
+//! because the broker cannot answer it yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::oneshot;
+
+use super::CashierError;
+use super::door::DoorError;
+use super::errands::{Desk, Errand};
+use super::purse::{Purse, give};
+use super::told::{Bought, RedeemReport};
+use crate::clock;
+use crate::coin::ids::HoldingId;
+use crate::units::{Units, UnixMs};
+use crate::wallet::trade::{Redeemable, Redeemed};
+use crate::wallet::{
+    HoldingState, Origin, PurchaseRow, PurchaseState, RedemptionRow, RequestId, Rows, choose,
+};
+
+/// What waits is asked again no sooner than this: a broker may decide later than at the earliest.
+const PUT_OFF_MS: u64 = 60_000;
+/// And this, where the broker does not say when and keeps each answer.
+const PUT_OFF_KEPT_MS: u64 = 10 * 60_000;
+
+/// Somebody who waits for answers to requests.
+pub(super) struct Waiter {
+    pub(super) requests: BTreeSet<RequestId>,
+    pub(super) reply: WaiterReply,
+    /// Why one of these requests got no answer. It is asked again by itself, and nobody waits for that.
+    failed: BTreeMap<RequestId, DoorError>,
+}
+
+/// Whom to tell.
+pub(super) enum WaiterReply {
+    /// With what was asked for.
+    Buy(Units, oneshot::Sender<Result<Bought, CashierError>>),
+    Redeem(
+        Redeemable,
+        oneshot::Sender<Result<RedeemReport, CashierError>>,
+    ),
+}
+
+impl Waiter {
+    pub(super) fn new(requests: BTreeSet<RequestId>, reply: WaiterReply) -> Waiter {
+        Waiter {
+            requests,
+            reply,
+            failed: BTreeMap::new(),
+        }
+    }
+}
+
+/// Requests that wait by themselves, so that no other is held up, and orders whose buyers were told so.
+#[derive(Debug, Default)]
+pub(super) struct PutOff {
+    /// Holdings of redemptions: when they are asked for again, and why not now.
+    holdings: BTreeMap<HoldingId, (UnixMs, String)>,
+    /// Orders that nobody waits for: their worth, and their purchases.
+    ordered: Vec<(Units, BTreeSet<RequestId>)>,
+}
+
+impl PutOff {
+    /// What an earlier run ordered and did not get.
+    pub(super) fn of(rows: &Rows) -> PutOff {
+        let open = rows.purchases.values();
+        let open = open.filter(|row| row.state == PurchaseState::Pending);
+        let worth = |row: &PurchaseRow| sum(row.coins.iter().map(|(value, _)| *value));
+        PutOff {
+            ordered: open.map(|row| (worth(row), [row.request].into())).collect(),
+            ..PutOff::default()
+        }
+    }
+
+    /// Notes that these are not asked for before then.
+    pub(super) fn put(&mut self, holdings: &[HoldingId], until: UnixMs, why: &str) {
+        for id in holdings {
+            self.holdings.insert(*id, (until, why.to_owned()));
+        }
+    }
+
+    /// Notes what the broker said to one of them.
+    pub(super) fn heard(&mut self, id: HoldingId, outcome: &Redeemed, now: UnixMs) {
+        match outcome {
+            Redeemed::Waits { until, why } => {
+                let until = match until {
+                    Some(until) => (*until).max(now.plus_ms(PUT_OFF_MS)),
+                    None => now.plus_ms(PUT_OFF_KEPT_MS),
+                };
+                self.put(&[id], until, why);
+            }
+            Redeemed::Credited { .. } | Redeemed::Refused { .. } => {
+                self.holdings.remove(&id);
+            }
+        }
+    }
+
+    /// Whether nothing in `row` is to be asked for now.
+    pub(super) fn waits(&self, row: &RedemptionRow, now: UnixMs) -> bool {
+        let waits = |id| self.holdings.get(id).is_some_and(|(until, _)| now < *until);
+        row.holdings.iter().all(waits)
+    }
+
+    fn why(&self, id: &HoldingId, now: UnixMs) -> Option<&String> {
+        let put_off = self.holdings.get(id).filter(|(until, _)| now < *until);
+        put_off.map(|(_, why)| why)
+    }
+}
+
+impl Desk {
+    /// The broker is out of reach, so that what is not on its way does not go there soon.
+    fn is_out(&self) -> bool {
+        self.error.is_some() || self.changed.is_some()
+    }
+}
+
+impl Purse {
+    /// The purchases of an open order for as much that nobody waits for: its buyer was told that it comes,
+    /// went away, or the wallet was closed. Who asks for the same again gets that and buys no more.
+    pub(super) fn ordered_before(&mut self, units: Units) -> Option<BTreeSet<RequestId>> {
+        let worth = sum(choose::split(units));
+        let purchases = &self.rows.purchases;
+        let is_open = |id: &RequestId| {
+            (purchases.get(id)).is_some_and(|row| row.state == PurchaseState::Pending)
+        };
+        let ordered = &mut self.desk.put_off.ordered;
+        ordered.retain(|(_, requests)| requests.iter().any(is_open));
+        let told = ordered.iter().find(|(ordered, _)| *ordered == worth);
+        let left = self.desk.waiters.iter().find(|waiter| {
+            let is_left = |reply: &WaiterReply| {
+                matches!(reply, WaiterReply::Buy(asked, reply) if *asked == units && reply.is_closed())
+            };
+            is_left(&waiter.reply) && waiter.requests.iter().any(is_open)
+        });
+        let told = told.map(|(_, requests)| requests);
+        told.or(left.map(|waiter| &waiter.requests)).cloned()
+    }
+
+    /// Notes that `request` got no answer, for those who wait for it.
+    pub(super) fn fail_waiters(&mut self, request: &RequestId, error: &DoorError) {
+        for waiter in &mut self.desk.waiters {
+            if waiter.requests.contains(request) {
+                waiter.failed.insert(*request, error.clone());
+            }
+        }
+    }
+
+    /// Answers those who have nothing to wait for any more.
+    pub(super) fn answer_waiters(&mut self) {
+        let now = clock::now();
+        for waiter in std::mem::take(&mut self.desk.waiters) {
+            match waiter
+                .requests
+                .iter()
+                .any(|id| self.awaits(&waiter, id, now))
+            {
+                true => self.desk.waiters.push(waiter),
+                false => self.answer(waiter, now),
+            }
+        }
+    }
+
+    /// Whether an answer to `request` may come soon. One that is on its way does, whatever became of other
+    /// errands meanwhile.
+    fn awaits(&self, waiter: &Waiter, request: &RequestId, now: UnixMs) -> bool {
+        if waiter.failed.contains_key(request) {
+            return false;
+        }
+        let is_out = self.desk.is_out();
+        if let Some(row) = self.rows.purchases.get(request) {
+            let is_open = row.state == PurchaseState::Pending;
+            return is_open && (self.desk.is_busy(Errand::Purchase(*request)) || !is_out);
+        }
+        let Some(row) = self.rows.redemptions.get(request) else {
+            return false;
+        };
+        let goes_soon = || !is_out && !self.desk.put_off.waits(row, now);
+        row.answers.is_none() && (self.desk.is_busy(Errand::Redeem(*request)) || goes_soon())
+    }
+
+    fn answer(&mut self, waiter: Waiter, now: UnixMs) {
+        let failed = waiter.failed.values().next();
+        let error = failed.or(self.desk.error.as_ref()).map(ToString::to_string);
+        match waiter.reply {
+            WaiterReply::Buy(units, reply) => {
+                let bought = self.bought(&waiter.requests, error);
+                if bought.as_ref().is_ok_and(|told| !told.ordered.is_zero()) {
+                    let worth = sum(choose::split(units));
+                    self.desk.put_off.ordered.push((worth, waiter.requests));
+                }
+                give(reply, bought);
+            }
+            WaiterReply::Redeem(which, reply) => {
+                let mut report = self.report(&waiter.requests, error, now);
+                report.unread = self.unread_units(which);
+                give(reply, Ok(report));
+            }
+        }
+    }
+
+    /// What came of purchases. One that is fixed and not answered comes later: that is no error.
+    fn bought(
+        &self,
+        requests: &BTreeSet<RequestId>,
+        error: Option<String>,
+    ) -> Result<Bought, CashierError> {
+        let mut bought = Bought::default();
+        let mut refused = None;
+        let rows = requests.iter();
+        for row in rows.filter_map(|id| self.rows.purchases.get(id)) {
+            let values = row.coins.iter().map(|(value, _)| *value);
+            match &row.state {
+                PurchaseState::Done => bought.coins.extend(values),
+                PurchaseState::Pending => values.for_each(|value| add(&mut bought.ordered, value)),
+                PurchaseState::Failed { why } => refused = Some(why.clone()),
+            }
+        }
+        match refused {
+            Some(why) if bought == Bought::default() => Err(DoorError::Refused(why).into()),
+            Some(why) => Ok(Bought {
+                error: Some(DoorError::Refused(why).to_string()),
+                ..bought
+            }),
+            None if bought.ordered.is_zero() => Ok(bought),
+            None => Ok(Bought { error, ..bought }),
+        }
+    }
+
+    fn report(
+        &self,
+        requests: &BTreeSet<RequestId>,
+        error: Option<String>,
+        now: UnixMs,
+    ) -> RedeemReport {
+        let mut report = RedeemReport::default();
+        let rows = requests.iter();
+        let rows = rows.filter_map(|id| self.rows.redemptions.get(id));
+        // One that was asked for again on its own is in two of them.
+        let holdings: BTreeSet<&HoldingId> = rows.flat_map(|row| &row.holdings).collect();
+        let mut put_off = None;
+        for id in holdings {
+            let Some(row) = self.rows.holdings.get(id) else {
+                continue;
+            };
+            match &row.state {
+                HoldingState::Redeemed { pending_until, .. } => {
+                    add(&mut report.credited, row.holding.value);
+                    let part = match row.origin {
+                        Origin::Earned => &mut report.earned,
+                        Origin::Change => &mut report.change,
+                        Origin::Bought => &mut report.coins,
+                    };
+                    add(part, row.holding.value);
+                    report.holdings = report.holdings.saturating_add(1);
+                    if now < *pending_until {
+                        report.pending_until = report.pending_until.max(Some(*pending_until));
+                    }
+                }
+                HoldingState::Refused { why } => report.refused.push((*id, why.clone())),
+                _ => {
+                    put_off = put_off.or(self.desk.put_off.why(id, now));
+                    add(&mut report.unanswered, row.holding.value);
+                }
+            }
+        }
+        if !report.unanswered.is_zero() {
+            report.error = put_off.cloned().or(error);
+        }
+        report
+    }
+}
+
+fn sum(values: impl IntoIterator<Item = Units>) -> Units {
+    Units::checked_sum(values).unwrap_or(Units(u64::MAX))
+}
+
+fn add(sum: &mut Units, value: Units) {
+    *sum = sum.checked_add(value).unwrap_or(*sum);
+}

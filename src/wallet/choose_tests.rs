@@ -1,0 +1,149 @@
+//! Which holding is given, and why none is.
+
+use super::choose::choose;
+use super::fixture::{NOW, Side, TORRENT, wish};
+use super::{Change, Funds, HoldingState, Limits, NoCoin, Wish, paying};
+use crate::units::{InfoHash, Units};
+
+/// Why a second channel gets nothing from a wallet whose first one has the only coin. Half of its 140
+/// units is 70, and 64 are promised: 6 are left, less than any coin.
+fn why_none(budget: Option<u64>, pay_up_to: Option<u64>) -> NoCoin {
+    let mut side = Side::new(1);
+    side.buy(&[64], NOW);
+    let mut change = Change::on(&side.rows);
+    change.budgets.push((TORRENT, budget.map(Units)));
+    side.write(change);
+    let limits = Limits {
+        pay_up_to: pay_up_to.map(Units),
+        ..Limits::default()
+    };
+    let funds = Funds {
+        buyable: Some(Units(76)),
+        balance: Units(76),
+        ..Funds::default()
+    };
+    let mut reserve = |least, most| {
+        let wish = wish(least, most);
+        let (change, row) = paying::reserve(&side.rows, &limits, &funds, &wish, NOW)?;
+        side.write(change);
+        Ok(row)
+    };
+    reserve(1, 64).expect("one always");
+    reserve(1, 64).expect_err("no coin is so small")
+}
+
+/// What a wallet with these coins gives for a channel of at most 64 units.
+fn given(coins: &[u64], buyable: Option<u64>, budget: Option<u64>) -> Result<u64, NoCoin> {
+    let mut side = Side::new(1);
+    side.buy(coins, NOW);
+    let mut change = Change::on(&side.rows);
+    change.budgets.push((TORRENT, budget.map(Units)));
+    side.write(change);
+    let funds = Funds {
+        buyable: buyable.map(Units),
+        ..Funds::default()
+    };
+    let row = choose(&side.rows, &Limits::default(), &funds, &wish(2, 64), NOW)?;
+    Ok(row.holding.value.0)
+}
+
+#[test]
+fn a_wallet_with_only_larger_coins_uses_the_smallest_that_budget_and_limits_allow() {
+    let none = Some(12);
+    assert_eq!(given(&[1024, 256, 4096], none, None), Ok(256));
+    assert_eq!(
+        given(&[1024, 256, 16], none, None),
+        Ok(16),
+        "what fits first"
+    );
+    assert_eq!(given(&[256, 1024], none, Some(256)), Ok(256));
+    assert_eq!(given(&[256], none, Some(255)), Err(NoCoin::NoFunds));
+    assert_eq!(
+        given(&[256], Some(16), None),
+        Err(NoCoin::NotYet),
+        "16 are sold soon"
+    );
+    assert_eq!(
+        given(&[256], None, None),
+        Err(NoCoin::NotYet),
+        "not known yet"
+    );
+    assert_eq!(given(&[], none, None), Err(NoCoin::NoFunds));
+}
+
+#[test]
+fn a_larger_coin_that_is_still_to_be_read_is_waited_for() {
+    let mut side = Side::new(1);
+    side.buy(&[256], NOW);
+    for row in side.rows.holdings.values_mut() {
+        row.state = HoldingState::Unread;
+    }
+    let (limits, wish) = (Limits::default(), wish(2, 64));
+    let mut funds = Funds {
+        unreachable: true,
+        is_reading: true,
+        ..Funds::default()
+    };
+    let why = choose(&side.rows, &limits, &funds, &wish, NOW).map(|_| ());
+    assert_eq!(why, Err(NoCoin::NotYet));
+    let unread = paying::reserve_unread(&side.rows, &limits, &funds, &wish, NOW);
+    assert_eq!(unread.map(|(_, row)| row.holding.value), Some(Units(256)));
+    funds.is_reading = false;
+    let why = choose(&side.rows, &limits, &funds, &wish, NOW).map(|_| ());
+    assert_eq!(why, Err(NoCoin::NoFunds));
+}
+
+#[test]
+fn a_torrent_that_pays_many_leaves_something_for_the_next_until_all_is_spent() {
+    let mut side = Side::new(1);
+    side.buy(
+        &[1024, 1024, 256, 256, 256, 64, 64, 64, 64, 64, 64, 16, 16],
+        NOW,
+    );
+    let limits = Limits {
+        pay_up_to: Some(Units(1000)),
+        ..Limits::default()
+    };
+    let funds = Funds {
+        balance: Units(100_000),
+        ..Funds::default()
+    };
+    let mut draw = |torrent: u8, least: u64| {
+        let wish = Wish {
+            info_hash: InfoHash([torrent; 20]),
+            ..wish(least, 1024)
+        };
+        let chosen = paying::reserve(&side.rows, &limits, &funds, &wish, NOW);
+        chosen.map(|(change, row)| {
+            side.write(change);
+            row.holding.value.0
+        })
+    };
+    // Four seeders of the first one, then one of another.
+    let first: Vec<_> = (0..4).map(|_| draw(1, 1)).collect();
+    assert_eq!(first, [Ok(64); 4], "not the coins of 256");
+    assert_eq!(draw(2, 1), Ok(64));
+    // What of less is no use is given all the same, as long as it is there.
+    assert_eq!(draw(3, 100), Ok(256));
+    assert_eq!(draw(3, 500), Err(NoCoin::OverBudgetOfAll));
+    let mut sum = 5 * 64 + 256;
+    while let Ok(more) = draw(4, 1) {
+        sum += more;
+    }
+    assert!(sum <= 1000, "{sum}");
+}
+
+#[test]
+fn where_no_coin_fits_the_smaller_bound_is_the_reason() {
+    assert_eq!(why_none(None, None), NoCoin::WalletLimit);
+    assert_eq!(why_none(Some(1_000), None), NoCoin::WalletLimit);
+    assert_eq!(why_none(None, Some(1_000)), NoCoin::WalletLimit);
+    assert_eq!(why_none(Some(64 + 5), None), NoCoin::OverBudget);
+    assert_eq!(why_none(None, Some(64 + 5)), NoCoin::OverBudgetOfAll);
+    assert_eq!(why_none(Some(64 + 5), Some(64 + 6)), NoCoin::OverBudget);
+    assert_eq!(
+        why_none(Some(64 + 6), Some(64 + 5)),
+        NoCoin::OverBudgetOfAll
+    );
+    assert_eq!(why_none(Some(64 + 7), Some(1_000)), NoCoin::WalletLimit);
+}
