@@ -20,6 +20,9 @@ const doublings = Array.from({ length: 50 }, (_, i) => 2 ** i);
 /** Steps of an axis of time, in seconds. */
 const moments = [1, 5, 10, 15, 30, 60, 120, 300, 600];
 
+/** Without the zeros behind the point that say nothing at a line of the grid. */
+const size = (value: number): string => bytes(value).replace(/\.0+ /, ' ');
+
 const clock = (values: number[]): string[] => {
   const format = new Intl.DateTimeFormat(language(), { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
   return values.map((value) => format.format(value * 1000));
@@ -40,7 +43,7 @@ export function rates(element: HTMLElement, width: number, height: number, label
       scales: { x: { time: false }, y: { range: (u, _, most) => top(u, 0, Math.max(most, 16_384)) }, units: { range: top } },
       axes: [
         axis({ incrs: moments, values: (_, splits) => clock(splits), space: 90, size: 28, grid: { show: false } }),
-        axis({ size: 78, incrs: doublings, values: (_, splits) => splits.map((value) => (value === 0 ? '' : `${bytes(value)}/s`)) }),
+        axis({ size: 78, incrs: doublings, values: (_, splits) => splits.map((value) => (value === 0 ? '' : `${size(value)}/s`)) }),
         axis({ scale: 'units', side: 1, size: narrow ? 34 : 44, grid: { show: false }, values: (_, splits) => splits.map((value) => (value === 0 || value % 1 !== 0 ? '' : count(value, language()))) }),
       ],
       series: [
@@ -76,7 +79,7 @@ export function bars(element: HTMLElement, width: number, height: number, names:
       axes: [
         axis({ size: 28, splits: () => names.map((_, i) => i).filter((i) => i % every === 0), values: (_, splits) => splits.map((i) => names[i] ?? ''), grid: { show: false } }),
         axis({ size: 58, values: (_, splits) => splits.map((value) => (value % 1 === 0 ? count(value, language()) : '')) }),
-        ...(hasBytes ? [axis({ scale: 'bytes', side: 1, size: 66, incrs: doublings, grid: { show: false }, values: (_: uPlot, splits: number[]) => splits.map((value) => (value === 0 ? '' : bytes(value))) })] : []),
+        ...(hasBytes ? [axis({ scale: 'bytes', side: 1, size: 66, incrs: doublings, grid: { show: false }, values: (_: uPlot, splits: number[]) => splits.map((value) => (value === 0 ? '' : size(value))) })] : []),
       ],
       series: [
         {},
