@@ -29,7 +29,7 @@ export function say(saying: Saying): string {
 /** What a torrent does, or why it does nothing. */
 export function doing({ waits, state, error, peers }: TorrentRow): string {
   if (waits) return say(waits);
-  return state === 'failed' && error ? sentence(error) : t(state === 'fetching_metadata' && peers === 0 ? 'state.alone' : `state.${state}`);
+  return state === 'failed' && error && language() === 'en' ? sentence(error) : t(state === 'fetching_metadata' && peers === 0 ? 'state.alone' : `state.${state}`);
 }
 
 export function said(notice: Notice): string {
@@ -47,8 +47,8 @@ function sentence(text: string): string {
 export interface Refusal {
   text: string;
   hint?: string;
-  /** The node's own words, where the language has none for what to do. */
-  english?: string;
+  /** What the other side said, or the node's own words, where the page is in another language. */
+  foreign?: string;
 }
 
 /** A refusal: what happened, and what to do. */
@@ -60,5 +60,5 @@ export function refusal(error: ApiError): Refusal {
   const advice = `advice.${error.problem?.advice}`;
   const about = error.problem?.about;
   const here = { text: about ? `${t(key)}: ${about}` : sentence(t(key)) };
-  return has(advice) ? { ...here, hint: sentence(t(advice)) } : { ...here, english: `${text} ${hint}` };
+  return has(advice) ? { ...here, hint: sentence(t(advice)), foreign: text } : { ...here, foreign: `${text} ${hint}` };
 }
