@@ -23,7 +23,8 @@ function filled(key: string, given: Record<string, string>, english: string): st
 }
 
 export function say(saying: Saying): string {
-  return filled(`saying.${saying.code}`, saying.values, saying.text);
+  const text = filled(`saying.${saying.code}`, saying.values, saying.text);
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** What a torrent does, or why it does nothing. */
