@@ -308,6 +308,15 @@ impl Node {
         self.gateway.remove_torrent(info_hash);
         Ok(removed?)
     }
+
+    /// Takes a torrent out of the engine with the notes of its verified pieces, to be added again at once:
+    /// what it pays and asks stays as it is.
+    ///
+    /// # Errors
+    /// A torrent that is not there.
+    pub async fn set_aside(&self, info_hash: InfoHash) -> Result<(), NodeError> {
+        Ok(self.engine.set_aside(info_hash).await?)
+    }
 }
 
 /// Gives the wallet the DHT once it knows enough nodes to read a slot, or after a while anyway.

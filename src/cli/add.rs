@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use base64::Engine as _;
 use reqwest::Method;
 use serde_json::json;
@@ -10,9 +10,7 @@ use serde_json::json;
 use super::remote::{node, rows};
 use crate::config::Global;
 use crate::http::node::client::NodeClient;
-use crate::session::view::{
-    Action, ActionRequest, ActionResult, AddRequest, Added, Estimate, Source, State, TermsChange,
-};
+use crate::session::view::{AddRequest, Added, Estimate, Source, State, TermsChange};
 use crate::torrent::printable;
 use crate::units::{InfoHash, PricePerGib, Units};
 
@@ -22,7 +20,7 @@ pub struct AddArgs {
     /// .torrent files, magnet links, or http addresses of .torrent files
     #[arg(value_name = "TORRENT|MAGNET|URL", required = true)]
     pub torrents: Vec<String>,
-    /// Folder to put it into (default: the node's setting)
+    /// Folder to put it into (default: the node's setting); that of one that is there stays
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<std::path::PathBuf>,
     /// Only add it, do not start it
@@ -46,7 +44,7 @@ pub struct AddArgs {
     /// Indexes of the files to download, separated by commas
     #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
     pub files: Option<Vec<u32>>,
-    /// A peer to begin with; may be repeated
+    /// A peer to begin with, or to add to a torrent that is there; may be repeated
     #[arg(long = "peer", value_name = "ADDR")]
     pub peers: Vec<String>,
 }
@@ -95,29 +93,18 @@ pub async fn add(args: AddArgs, global: &Global) -> Result<u8> {
             terms: TermsChange {
                 pays: args.free_only.then_some(false),
                 max_price: args.max_price,
-                budget: args.budget.map(Units),
+                budget: args.budget.map(|budget| Some(Units(budget))),
                 price: args.price,
                 ..TermsChange::default()
             },
             peers: args.peers.clone(),
         };
         let added: Added = node.change(Method::POST, "/torrents", &request).await?;
-        if added.already && args.says_terms() {
-            bail!(
-                "{} is there already, and nothing of it was changed: its price and budget are changed on its page, its files \
-                 by `dpay files`; or remove it and add it anew",
-                added.info_hash
-            );
-        }
-        let asks = asks(&node, &args, &added).await?;
+        let asks = asks(&node, &added).await?;
         let mut line = serde_json::to_value(&added)?;
         line["asks"] = json!(asks);
         super::say(global.json, &line, || {
-            let how = if added.already {
-                "is there already"
-            } else {
-                "added"
-            };
+            let how = how(&added);
             let asks =
                 asks.map_or_else(String::new, |asks| format!("; {}", question(&asks, &added)));
             format!(
@@ -130,42 +117,30 @@ pub async fn add(args: AddArgs, global: &Global) -> Result<u8> {
     Ok(super::EXIT_DONE)
 }
 
-impl AddArgs {
-    /// Whether terms or files are given that a torrent in the list may not have.
-    fn says_terms(&self) -> bool {
-        let has_amount = self.max_price.is_some() || self.budget.is_some() || self.price.is_some();
-        has_amount || self.files.is_some()
+fn how(added: &Added) -> String {
+    if !added.already {
+        return "added".to_owned();
     }
+    let mut how = "is there already".to_owned();
+    for (new, what) in [(added.new_trackers, "tracker"), (added.new_peers, "peer")] {
+        match new {
+            0 => {}
+            1 => how += &format!(", has 1 more {what}"),
+            new => how += &format!(", has {new} more {what}s"),
+        }
+    }
+    if added.confirmed {
+        how += ", goes on and is paid for as its terms say";
+    }
+    how
 }
 
-/// What it may cost, where it waits for a yes. One that was there already gets the answer that was given.
-async fn asks(node: &NodeClient, args: &AddArgs, added: &Added) -> Result<Option<Estimate>> {
+/// What it may cost, where it waits for a yes.
+async fn asks(node: &NodeClient, added: &Added) -> Result<Option<Estimate>> {
     let hash = added.info_hash;
-    let is_asking = async || {
-        let rows = rows(node).await?;
-        let mut rows = rows.iter();
-        Ok::<_, anyhow::Error>(rows.any(|r| r.info_hash == hash && r.state == State::Asking))
-    };
-    let stops_paying = args.free_only && added.already;
-    if !stops_paying && !is_asking().await? {
-        return Ok(None);
-    }
-    let answer = match (args.yes, args.free_only) {
-        (_, true) => Some(Action::FreeOnly),
-        (true, false) => Some(Action::Confirm),
-        (false, false) => None,
-    };
-    if let Some(action) = answer.filter(|_| added.already) {
-        let request = ActionRequest {
-            action,
-            info_hashes: vec![hash],
-        };
-        let result: ActionResult = node
-            .change(Method::POST, "/torrents/actions", &request)
-            .await?;
-        if let Some(failure) = result.failed.first() {
-            bail!("{}", failure.problem);
-        }
+    let rows = rows(node).await?;
+    let mut asking = rows.iter().filter(|row| row.state == State::Asking);
+    if !asking.any(|row| row.info_hash == hash) {
         return Ok(None);
     }
     Ok(Some(node.get(&format!("/torrents/{hash}/estimate")).await?))

@@ -275,15 +275,13 @@ fn speed(value: &Value) -> String {
 
 /// Shows the limits of some torrents, changed first where there is something to change.
 async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) -> Result<u8> {
-    let change_of = |key: &str, text: &Option<String>| -> Result<Option<u32>> {
+    let change_of = |key: &str, text: &Option<String>| -> Result<Option<Option<u32>>> {
         let Some(text) = text else {
             return Ok(None);
         };
-        let value = crate::config::keys::parse(key, text)?;
-        let bytes = value.as_u64().unwrap_or(0);
-        Ok(Some(
-            u32::try_from(bytes).context("that is beyond 4 GB a second")?,
-        ))
+        let bytes = crate::config::keys::parse(key, text)?.as_u64();
+        let bytes = bytes.map(u32::try_from).transpose();
+        Ok(Some(bytes.context("that is beyond 4 GB a second")?))
     };
     let change = TermsChange {
         download_bytes_per_s: change_of("limits.download_bytes_per_s", &args.down)?,

@@ -9,22 +9,22 @@ use std::time::Duration;
 use librqbit::api::TorrentIdOrHash;
 use librqbit::storage::StorageFactoryExt;
 use librqbit::{
-    AddTorrentOptions, AddTorrentResponse, ConnectionOptions, ListenerMode, ListenerOptions,
-    PeerConnectionOptions, Session, SessionOptions, SessionPersistenceConfig,
+    AddTorrentOptions, ConnectionOptions, ListenerMode, ListenerOptions, PeerConnectionOptions,
+    Session, SessionOptions, SessionPersistenceConfig,
 };
 use librqbit_core::hash_id::Id20;
 use librqbit_core::peer_id::generate_azereus_style;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
+use super::fetch::fetch;
 use super::handle::{self, Handle, Ready, Stage};
 use super::memory::{Budget, MemoryUse};
 use super::rest::{self, Rest};
 use super::storage::{Ledgers, PieceStorageFactory};
 use super::threads::{CHECKS, Threads};
 use super::{AddTorrent, EngineConfig, EngineError, TorrentSource};
-use crate::torrent::{Magnet, Metainfo};
+use crate::torrent::{Magnet, Metainfo, PieceSet};
 use crate::units::InfoHash;
 
 /// What librqbit asks for at a time.
@@ -32,9 +32,6 @@ const BLOCK_BYTES: u64 = 16 * 1024;
 /// Fewest blocks asked of one peer at a time, and librqbit's own number of them.
 const LEAST_WINDOW: usize = 16;
 const MOST_WINDOW: usize = 128;
-
-/// Longest wait between two attempts to fetch a magnet's metadata.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// One librqbit session, on threads of its own; in plain mode on the caller's runtime, which must be
 /// multi-threaded then, as librqbit blocks its worker for disk and hashing. [`Engine::stop`] ends it
@@ -46,8 +43,10 @@ pub struct Engine {
 }
 
 pub(super) struct Inner {
-    session: Arc<Session>,
-    trackers: Vec<String>,
+    pub(super) session: Arc<Session>,
+    pub(super) trackers: Vec<String>,
+    /// Where librqbit keeps notes of verified pieces.
+    notes: Option<PathBuf>,
     budget: Arc<Budget>,
     ledgers: Ledgers,
     /// `None` in plain mode.
@@ -99,6 +98,7 @@ impl Engine {
             inner: Arc::new(Inner {
                 session,
                 trackers: config.trackers,
+                notes: config.resume_dir,
                 budget,
                 ledgers,
                 threads: threads.map(Arc::new),
@@ -210,21 +210,50 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Gone`] if it is not there, [`EngineError::Delete`] if a file resists.
     pub async fn remove(&self, info_hash: InfoHash, delete: bool) -> Result<(), EngineError> {
-        let removed = self.inner.torrents.lock().remove(&info_hash);
-        let handle = removed.ok_or(EngineError::Gone(info_hash))?;
-        let _turn = handle.rest.end().await;
-        let Stage::Ready(ready) = handle.stage.send_replace(Stage::Gone) else {
+        let Some((ready, _)) = self.take_out(info_hash).await? else {
             return Ok(());
         };
-        let id = TorrentIdOrHash::Hash(Id20::new(info_hash.0));
-        let deleted = self.inner.session.delete(id, false).await;
-        self.inner.ledgers.lock().remove(&info_hash);
-        deleted.map_err(|_| EngineError::Gone(info_hash))?;
         if delete {
             let folder = ready.content_path.parent().unwrap_or(&ready.content_path);
             handle::delete_content(&ready.metainfo, folder)?;
         }
         Ok(())
+    }
+
+    /// Takes a torrent out, and keeps the notes of its verified pieces: added again it is not hashed anew.
+    ///
+    /// # Errors
+    /// [`EngineError::Gone`] if it is not there.
+    pub async fn set_aside(&self, info_hash: InfoHash) -> Result<(), EngineError> {
+        let taken = self.take_out(info_hash).await?;
+        if let (Some((_, Some(have))), Some(folder)) = (taken, &self.inner.notes) {
+            // As librqbit names and writes them.
+            let notes = folder.join(format!("{info_hash}.bitv"));
+            if let Err(error) = tokio::fs::write(&notes, have.as_bitfield()).await {
+                tracing::warn!("{}: {error}: its files are hashed anew", notes.display());
+                let _ = tokio::fs::remove_file(&notes).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a torrent out: what it was, where it was known, and the pieces it had.
+    async fn take_out(&self, info_hash: InfoHash) -> Result<Option<TakenOut>, EngineError> {
+        let removed = self.inner.torrents.lock().remove(&info_hash);
+        let handle = removed.ok_or(EngineError::Gone(info_hash))?;
+        let _turn = handle.rest.end().await;
+        let Stage::Ready(ready) = handle.stage.send_replace(Stage::Gone) else {
+            return Ok(None);
+        };
+        let session = &self.inner.session;
+        // From then on it verifies nothing more. One that does not run cannot be paused.
+        let _ = session.pause(&ready.managed).await;
+        let have = handle::have(Arc::clone(session), info_hash, &ready.metainfo);
+        let id = TorrentIdOrHash::Hash(Id20::new(info_hash.0));
+        let deleted = session.delete(id, false).await;
+        self.inner.ledgers.lock().remove(&info_hash);
+        deleted.map_err(|_| EngineError::Gone(info_hash))?;
+        Ok(Some((ready, have)))
     }
 
     /// Stops all torrents and the session; takes about a second.
@@ -248,6 +277,8 @@ impl Drop for Engine {
 }
 
 type Known = Result<Arc<Metainfo>, Magnet>;
+
+type TakenOut = (Arc<Ready>, Option<PieceSet>);
 
 fn known(metainfo: Arc<Metainfo>) -> (InfoHash, Known) {
     (metainfo.info_hash(), Ok(metainfo))
@@ -285,7 +316,11 @@ fn session_options(config: &EngineConfig, peer_id: Id20) -> SessionOptions {
 
 impl Inner {
     /// Gives librqbit a torrent that was found sound.
-    async fn take(&self, metainfo: Arc<Metainfo>, add: &AddTorrent) -> Result<Ready, EngineError> {
+    pub(super) async fn take(
+        &self,
+        metainfo: Arc<Metainfo>,
+        add: &AddTorrent,
+    ) -> Result<Ready, EngineError> {
         let info_hash = metainfo.info_hash();
         let content_path = add.output_dir.join(metainfo.name());
         if !add.overwrite && content_path.symlink_metadata().is_ok() {
@@ -309,7 +344,7 @@ impl Inner {
             ..AddTorrentOptions::default()
         };
         // Written anew from what was read: librqbit sees the info dictionary and trackers only.
-        let source = librqbit::AddTorrent::from_bytes(metainfo.encode());
+        let source = librqbit::AddTorrent::from_bytes(asked(&metainfo).encode());
         let session = Arc::clone(&self.session);
         let adding = async move { session.add_torrent(source, Some(options)).await };
         let added = match &self.threads {
@@ -332,7 +367,7 @@ impl Inner {
     }
 
     /// Makes a torrent usable through its handle, unless it was removed meanwhile.
-    fn set_ready(&self, handle: &Handle, ready: Ready) {
+    pub(super) fn set_ready(&self, handle: &Handle, ready: Ready) {
         let ready = Arc::new(ready);
         let now_ready = handle.stage.send_if_modified(|stage| {
             let waited_for = matches!(stage, Stage::Fetching);
@@ -348,6 +383,15 @@ impl Inner {
         let session = Arc::clone(&self.session);
         let id = TorrentIdOrHash::Hash(Id20::new(handle.info_hash.0));
         tokio::spawn(async move { session.delete(id, false).await });
+    }
+}
+
+/// What librqbit is given: of a private torrent it asks one tracker, and takes any where there are several.
+fn asked(metainfo: &Arc<Metainfo>) -> Arc<Metainfo> {
+    let first = metainfo.trackers().iter().flatten().next();
+    match first.filter(|_| metainfo.is_private()) {
+        Some(first) => Arc::new(Metainfo::clone(metainfo).with_trackers(vec![vec![first.clone()]])),
+        None => Arc::clone(metainfo),
     }
 }
 
@@ -374,100 +418,6 @@ async fn note_found(handle: Handle, ready: Arc<Ready>) {
             return;
         }
         let _ = tokio::time::timeout(Duration::from_millis(20), stages.changed()).await;
-    }
-}
-
-/// Asks peers for a magnet's metadata until one gives it, then adds the torrent.
-async fn fetch(inner: Weak<Inner>, handle: Handle, magnet: Magnet, mut add: AddTorrent) {
-    let mut gone = handle.stage.subscribe();
-    let asking = async {
-        let (metainfo, peers) = ask_until_known(&inner, &magnet, &add).await?;
-        for peer in peers {
-            if !add.initial_peers.contains(&peer) {
-                add.initial_peers.push(peer);
-            }
-        }
-        let inner = inner.upgrade().ok_or(EngineError::Gone(magnet.info_hash))?;
-        let ready = inner.take(Arc::new(metainfo), &add).await?;
-        inner.set_ready(&handle, ready);
-        Ok::<(), EngineError>(())
-    };
-    let outcome = tokio::select! {
-        outcome = asking => outcome,
-        _ = gone.wait_for(|stage| matches!(stage, Stage::Gone)) => Ok(()),
-    };
-    if let Err(error) = outcome {
-        handle.stage.send_if_modified(|stage| {
-            let waited_for = matches!(stage, Stage::Fetching);
-            if waited_for {
-                *stage = Stage::Failed(error);
-            }
-            waited_for
-        });
-    }
-}
-
-async fn ask_until_known(
-    inner: &Weak<Inner>,
-    magnet: &Magnet,
-    add: &AddTorrent,
-) -> Result<(Metainfo, Vec<SocketAddr>), EngineError> {
-    let info_hash = magnet.info_hash;
-    let failed = |reason: String| EngineError::Metadata { info_hash, reason };
-    let mut wait = Duration::from_secs(1);
-    loop {
-        let engine = inner.upgrade().ok_or(EngineError::Gone(info_hash))?;
-        let mut peers = add.initial_peers.clone();
-        peers.extend(&magnet.peers);
-        let mut link = Magnet::new(info_hash);
-        link.trackers.extend_from_slice(&magnet.trackers);
-        link.trackers.extend_from_slice(&engine.trackers);
-        if peers.is_empty() && link.trackers.is_empty() {
-            return Err(failed("the link names no peers and no trackers".into()));
-        }
-        let session = Arc::clone(&engine.session);
-        drop(engine);
-        // A task of its own, ended with this one: hostile metadata can make librqbit panic.
-        let mut asking = JoinSet::new();
-        asking.spawn(ask(session, link.to_string(), peers));
-        match asking.join_next().await {
-            Some(Ok(Ok((torrent, seen)))) => {
-                let whole = Metainfo::decode(&torrent)?;
-                let trackers = magnet
-                    .trackers
-                    .iter()
-                    .map(|url| vec![url.clone()])
-                    .collect();
-                let metainfo = Metainfo::decode_info(whole.info_bytes(), trackers)?;
-                return match metainfo.info_hash() == info_hash {
-                    true => Ok((metainfo, seen)),
-                    false => Err(failed("a peer gave that of another torrent".into())),
-                };
-            }
-            Some(Ok(Err(error))) => tracing::debug!("no metadata of {info_hash} yet: {error:#}"),
-            Some(Err(_)) | None => return Err(failed("it is malformed".into())),
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
-    }
-}
-
-/// A torrent file that librqbit made from the metadata, and the peers heard of.
-async fn ask(
-    session: Arc<Session>,
-    link: String,
-    peers: Vec<SocketAddr>,
-) -> anyhow::Result<(bytes::Bytes, Vec<SocketAddr>)> {
-    let options = AddTorrentOptions {
-        list_only: true,
-        output_folder: Some(String::new()),
-        initial_peers: Some(peers),
-        ..AddTorrentOptions::default()
-    };
-    let source = librqbit::AddTorrent::from_url(link);
-    match session.add_torrent(source, Some(options)).await? {
-        AddTorrentResponse::ListOnly(listed) => Ok((listed.torrent_bytes, listed.seen_peers)),
-        _ => anyhow::bail!("bug: the torrent was added, not listed"),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::add::{changed, check_files, choose, wanted_bytes};
+use super::add::{check_files, choose, wanted_bytes};
 use super::problems::{engine_problem, node_problem};
 use super::run::Running;
+use super::terms::{changed, check_terms};
 use super::view::{
     Action, ActionFailure, ActionRequest, ActionResult, Advice, Event, FileChoice, Problem,
     ProblemCode, Terms, TermsChange,
@@ -168,7 +169,12 @@ impl Session {
     }
 
     /// A yes to the estimate: with payment, or free peers only.
-    async fn confirm(&self, run: &Arc<Running>, hash: InfoHash, pays: bool) -> Result<(), Problem> {
+    pub(super) async fn confirm(
+        &self,
+        run: &Arc<Running>,
+        hash: InfoHash,
+        pays: bool,
+    ) -> Result<(), Problem> {
         run.change(hash, |entry| {
             entry.saved.terms.pays = pays;
             entry.saved.asks_above = false;
@@ -180,13 +186,14 @@ impl Session {
     /// Changes a torrent's terms.
     ///
     /// # Errors
-    /// Unknown torrent, no running node.
+    /// Unknown torrent, terms that cannot be, no running node.
     pub async fn change_terms(
         &self,
         hash: InfoHash,
         change: TermsChange,
     ) -> Result<Terms, Problem> {
         let run = self.running()?;
+        check_terms(&change)?;
         let (before, terms) = run.change(hash, |entry| {
             let before = entry.saved.terms;
             entry.saved.terms = changed(before, &change);

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::collections::btree_map::Entry as Place;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,67 +9,15 @@ use super::entry::{Entry, Saved, node_terms, row_of};
 use super::fetch::{self, Found};
 use super::problems::{engine_problem, node_problem};
 use super::run::Running;
+use super::sources;
+use super::terms::{check_terms, terms_of_new};
 use super::view::event::{Level, NoticeCode};
-use super::view::{
-    AddRequest, Added, Advice, Estimate, FreeService, Problem, ProblemCode, Terms, TermsChange,
-};
+use super::view::{AddRequest, Added, Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::clock;
-use crate::config::Settings;
-use crate::config::settings::Free;
 use crate::engine::{Handle, TorrentSource};
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, Units};
-
-/// The terms of a new torrent.
-fn terms(settings: &Settings, change: &TermsChange, automatic: bool) -> Terms {
-    let (spending, seeding) = (&settings.spending, &settings.seeding);
-    let terms = Terms {
-        pays: spending.pays && (!automatic || spending.budget_automatic.is_some()),
-        max_price: spending.max_price,
-        budget: match automatic {
-            true => spending.budget_automatic,
-            false => spending.budget_torrent,
-        },
-        earns: seeding.earns,
-        price: seeding.price,
-        free: match seeding.free {
-            Free::Off => FreeService::Off,
-            Free::Leftover => FreeService::Leftover,
-            Free::On => FreeService::On,
-        },
-        download_bytes_per_s: None,
-        upload_bytes_per_s: None,
-    };
-    changed(terms, change)
-}
-
-/// A limit with a change, where 0 lifts it.
-fn lifted(limit: Option<u32>, change: Option<u32>) -> Option<u32> {
-    match change {
-        Some(0) => None,
-        Some(change) => Some(change),
-        None => limit,
-    }
-}
-
-/// Terms with a change.
-pub(super) fn changed(terms: Terms, change: &TermsChange) -> Terms {
-    Terms {
-        pays: change.pays.unwrap_or(terms.pays),
-        max_price: change.max_price.unwrap_or(terms.max_price),
-        budget: match change.budget {
-            Some(Units(0)) => None,
-            Some(budget) => Some(budget),
-            None => terms.budget,
-        },
-        earns: change.earns.unwrap_or(terms.earns),
-        price: change.price.unwrap_or(terms.price),
-        free: change.free.unwrap_or(terms.free),
-        download_bytes_per_s: lifted(terms.download_bytes_per_s, change.download_bytes_per_s),
-        upload_bytes_per_s: lifted(terms.upload_bytes_per_s, change.upload_bytes_per_s),
-    }
-}
 
 /// Length of the wanted files.
 pub(super) fn wanted_bytes(metainfo: &Metainfo, only: Option<&[u32]>) -> u64 {
@@ -123,13 +70,8 @@ impl Session {
         automatic: bool,
     ) -> Result<Added, Problem> {
         let hash = found.info_hash();
-        if let Ok(entry) = run.entry(hash) {
-            let name = entry.saved.name;
-            return Ok(Added {
-                info_hash: hash,
-                name,
-                already: true,
-            });
+        if run.entry(hash).is_ok() {
+            return self.add_again(run, &found, &request).await;
         }
         let saved = self.plan(&found, &request, automatic)?;
         std::fs::create_dir_all(&saved.folder).map_err(|error| {
@@ -180,22 +122,17 @@ impl Session {
             info_hash: hash,
             name,
             already: false,
+            confirmed: false,
+            new_trackers: 0,
+            new_peers: 0,
         })
     }
 
     fn plan(&self, found: &Found, request: &AddRequest, automatic: bool) -> Result<Saved, Problem> {
         let settings = self.settings();
-        let terms = terms(&settings, &request.terms, automatic);
-        let bad_peer = |text: &String| {
-            Problem::new(
-                ProblemCode::BadRequest,
-                format!("{text:?} is no address of a peer"),
-                Advice::GivePeerAddress,
-            )
-            .about(text)
-        };
-        let peers = request.peers.iter();
-        let peers = peers.map(|text| text.parse::<SocketAddr>().map_err(|_| bad_peer(text)));
+        check_terms(&request.terms)?;
+        let terms = terms_of_new(&settings, &request.terms, automatic);
+        let peers = sources::first_peers(found, &request.peers)?;
         let folder = request
             .folder
             .as_deref()
@@ -218,7 +155,7 @@ impl Session {
             name: found.info_hash().to_string(),
             magnet: None,
             folder,
-            peers: peers.collect::<Result<_, _>>()?,
+            peers,
             paused: request.paused,
             asking: request.ask || limit.is_some(),
             asks_above: !request.ask && limit.is_some(),
@@ -295,12 +232,18 @@ impl Session {
             Ok(handle) => handle,
             Err(error) => return self.note_failure(run, hash, node_problem(&error)),
         };
-        {
-            let mut torrents = lock(&run.torrents);
-            if let Some(entry) = torrents.get_mut(&hash) {
+        let is_there = match lock(&run.torrents).get_mut(&hash) {
+            Some(entry) => {
                 entry.handle = Some(handle.clone());
                 entry.error = None;
+                true
             }
+            None => false,
+        };
+        if !is_there {
+            // It was removed meanwhile.
+            let removed = run.node.remove(hash, false).await;
+            return removed.map_err(|error| node_problem(&error));
         }
         if known.is_none() {
             let (session, run) = (self.clone(), Arc::downgrade(run));
@@ -337,6 +280,8 @@ impl Session {
     /// A magnet's metadata has come.
     async fn learned(&self, run: &Arc<Running>, metainfo: &Metainfo) {
         let hash = metainfo.info_hash();
+        let _one = run.sourcing.lock().await;
+        let metainfo = &run.with_trackers_of_link(metainfo);
         if let Err(error) = run.shelf.write_metainfo(metainfo) {
             tracing::error!("{hash} is not kept: {error}");
         }
@@ -345,6 +290,9 @@ impl Session {
             let was_asking = entry.saved.asking;
             describe(&mut entry.saved, metainfo);
             entry.saved.magnet = None;
+            if entry.saved.private {
+                entry.saved.peers.clear();
+            }
             let count = metainfo.files().len();
             if let Some(only) = &mut entry.saved.only_files {
                 only.retain(|index| (*index as usize) < count);
@@ -391,70 +339,6 @@ impl Session {
                 tracing::warn!(info_hash = %hash, "not started: {problem}");
             }
         }
-    }
-
-    /// What a torrent may cost, as far as is known.
-    ///
-    /// # Errors
-    /// Unknown torrent, no running node.
-    pub async fn estimate(&self, hash: InfoHash) -> Result<Estimate, Problem> {
-        let (run, settings) = (self.running()?, self.settings());
-        let entry = run.entry(hash)?;
-        let terms = entry.saved.terms;
-        let balance = run.node.wallet.balance().await;
-        let balance = balance.map_err(|error| super::money::problem(&error))?;
-        let missing = entry
-            .saved
-            .wanted_bytes
-            .saturating_sub(entry.have_of_wanted());
-        let mut prices = entry.prices.clone();
-        prices.sort_by_key(|seen| seen.price);
-        let within: Vec<_> = prices
-            .iter()
-            .filter(|seen| seen.price <= terms.max_price)
-            .collect();
-        let spent = *lock(&run.spent);
-        let paid = balance.books.paid;
-        let own_left = terms
-            .budget
-            .map(|budget| budget.saturating_sub(entry.units_paid));
-        let day_left = spent.day(&settings, paid).left;
-        let total_left = spent.total(&settings, paid).left;
-        let lefts = [own_left, day_left, total_left];
-        let rounded = u64::from(missing > 0);
-        let most = Units(terms.max_price.due(missing).0.saturating_add(rounded));
-        let most = lefts
-            .iter()
-            .flatten()
-            .fold(most, |most, left| most.min(*left));
-        let money = balance
-            .at_hand()
-            .0
-            .saturating_add(balance.broker_buyable.map_or(0, |b| b.0));
-        let priced = prices.len();
-        Ok(Estimate {
-            info_hash: hash,
-            name: entry.saved.name.clone(),
-            has_metadata: entry.saved.size_bytes > 0,
-            missing_bytes: missing,
-            cheapest_units: prices.first().map(|seen| seen.price.due(missing)),
-            expected_units: within
-                .get(within.len() / 2)
-                .map(|seen| seen.price.due(missing)),
-            prices,
-            free_peers: entry
-                .row
-                .peers
-                .saturating_sub(u32::try_from(priced).unwrap_or(0)),
-            most_units: most,
-            max_price: terms.max_price,
-            available_units: balance.at_hand(),
-            buyable_units: balance.broker_buyable,
-            torrent_budget_left: own_left,
-            day_budget_left: day_left,
-            total_budget_left: total_left,
-            affordable: most.0 <= money,
-        })
     }
 }
 

@@ -249,16 +249,17 @@ impl Session {
         let entry = run.entry(hash)?;
         let tiers: Vec<Vec<String>> = match (run.metainfo(hash), &entry.saved.magnet) {
             (Some(metainfo), _) => metainfo.trackers().to_vec(),
-            (None, Some(link)) => Magnet::parse(link).map_or_else(
-                |_| Vec::new(),
-                |magnet| magnet.trackers.into_iter().map(|url| vec![url]).collect(),
-            ),
-            (None, None) => Vec::new(),
+            (None, link) => super::sources::tiers_of(link.as_deref()),
         };
         let runs = entry.handle.is_some() && !entry.saved.paused;
         let words = &self.book().trackers;
+        let first = tiers.iter().flatten().next();
         let row = |url: &String, tier: u32| {
-            let word = words.word(hash, url).filter(|_| runs).unwrap_or_default();
+            let mut word = words.word(hash, url).filter(|_| runs).unwrap_or_default();
+            if entry.saved.private && first != Some(url) {
+                let why = "not asked: of a private torrent only the first tracker is";
+                word.error = Some(why.to_owned());
+            }
             TrackerRow {
                 url: Some(url.clone()),
                 tier,

@@ -7,6 +7,8 @@
 //! | `run` | a running node and its torrents |
 //! | `entry` | a torrent and its file |
 //! | `add`, `act`, `details` | adding torrents, doing things with them, looking at one |
+//! | `terms`, `estimate` | what a torrent may cost, and will |
+//! | `sources` | trackers and peers for torrents that are there |
 //! | `beat`, `hear` | once a second: what moved, rows, pulses, budgets; what the gateway tells |
 //! | `budget` | what may be spent in a day and in all |
 //! | `traffic` | bytes by day and torrent, for reports |
@@ -21,6 +23,7 @@ mod books;
 mod budget;
 mod details;
 mod entry;
+mod estimate;
 mod fetch;
 mod hear;
 mod life;
@@ -31,6 +34,8 @@ pub mod play;
 mod problems;
 mod rules;
 mod run;
+mod sources;
+mod terms;
 mod traffic;
 pub mod view;
 

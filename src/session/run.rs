@@ -40,6 +40,8 @@ pub(super) struct Running {
     pub dht_nodes: Mutex<Option<u32>>,
     /// Held while what moved is added up, so that nothing is counted twice.
     pub measuring: tokio::sync::Mutex<()>,
+    /// Held while a torrent is given trackers and peers.
+    pub sourcing: tokio::sync::Mutex<()>,
     /// What moved since the last pulse.
     pub moved: Mutex<Moved>,
     /// Ends the tasks.
@@ -79,6 +81,7 @@ impl Running {
             told_budget: Mutex::default(),
             dht_nodes: Mutex::default(),
             measuring: tokio::sync::Mutex::new(()),
+            sourcing: tokio::sync::Mutex::new(()),
             moved: Mutex::default(),
             over: CancellationToken::new(),
             node,

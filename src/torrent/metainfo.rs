@@ -18,8 +18,8 @@ const MAX_TORRENT_BYTES: usize = 32 << 20;
 /// Piece lengths read from others; ours are 16 KiB to 16 MiB.
 const PIECE_LENGTHS: std::ops::RangeInclusive<i64> = 1024..=64 << 20;
 
-/// Most trackers kept; the rest are dropped.
-const MAX_TRACKERS: usize = 100;
+/// Most trackers of a torrent; what a file has beyond is dropped.
+pub const MAX_TRACKERS: usize = 100;
 
 /// Bytes of a request on the wire; blocks are counted in 32 bits.
 const BLOCK_BYTES: u64 = 16 << 10;
@@ -212,6 +212,13 @@ impl Metainfo {
         Ok(())
     }
 
+    /// The same torrent with other trackers.
+    #[must_use]
+    pub fn with_trackers(mut self, tiers: Vec<Vec<String>>) -> Metainfo {
+        self.trackers = tiers;
+        self
+    }
+
     pub(super) fn with_comment(mut self, comment: Option<String>) -> Metainfo {
         self.comment = comment;
         self
@@ -371,7 +378,8 @@ fn read_trackers(top: &Dict<'_>) -> Vec<Vec<String>> {
 }
 
 /// Whether `url` is one that a client can ask.
-pub(super) fn is_tracker(url: &str) -> bool {
+#[must_use]
+pub fn is_tracker(url: &str) -> bool {
     url.len() <= 2048
         && url::Url::parse(url)
             .is_ok_and(|url| matches!(url.scheme(), "http" | "https" | "udp") && url.has_host())

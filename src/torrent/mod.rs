@@ -15,6 +15,6 @@ pub use bencode::BencodeError;
 pub use files::TorrentFile;
 pub use magnet::{Magnet, MagnetError};
 pub use maker::{Layout, MakeError, MetainfoBuilder, PieceLength};
-pub use metainfo::{Metainfo, MetainfoError};
+pub use metainfo::{MAX_TRACKERS, Metainfo, MetainfoError, is_tracker};
 pub use names::{NameFault, printable};
 pub use pieces::PieceSet;

@@ -18,6 +18,11 @@ type Events = Arc<Mutex<Vec<PieceEvent>>>;
 
 /// An engine without a gateway: the wrapper of the storage, and peers reached directly.
 async fn engine(piece_memory_bytes: u64) -> (Engine, Events) {
+    let (config, events) = config(piece_memory_bytes);
+    (Engine::start(config).await.expect("starts"), events)
+}
+
+fn config(piece_memory_bytes: u64) -> (EngineConfig, Events) {
     let events = Events::default();
     let sink = Arc::clone(&events);
     let config = EngineConfig {
@@ -26,7 +31,7 @@ async fn engine(piece_memory_bytes: u64) -> (Engine, Events) {
         on_piece: Arc::new(move |event| sink.lock().push(event)),
         ..EngineConfig::plain(SocketAddr::from(([127, 0, 0, 1], 0)))
     };
-    (Engine::start(config).await.expect("starts"), events)
+    (config, events)
 }
 
 fn content(length: usize, seed: u32) -> Vec<u8> {
@@ -106,6 +111,31 @@ fn same_files(metainfo: &Metainfo, a: &Path, b: &Path) {
 fn dirs() -> (TempDir, TempDir) {
     let new = || tempfile::tempdir().expect("makes a folder");
     (new(), new())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_set_aside_and_added_again_is_not_hashed_anew() {
+    let (a, notes) = dirs();
+    let metainfo = make(a.path(), "file.bin", 16, &[("", 300_000)]);
+    let (config, _) = config(1 << 26);
+    let engine = Engine::start(EngineConfig {
+        resume_dir: Some(notes.path().to_owned()),
+        ..config
+    })
+    .await
+    .expect("starts");
+    let hash = metainfo.info_hash();
+    seed(&engine, &metainfo, a.path()).await;
+    engine.set_aside(hash).await.expect("is there");
+    assert!(engine.get(hash).is_none());
+    // What librqbit reads at the next start instead of all files: a bit a piece, highest first.
+    let noted = std::fs::read(notes.path().join(format!("{hash}.bitv"))).expect("noted");
+    assert_eq!(noted, [0xff, 0xff, 0b1110_0000]);
+    let again = seed(&engine, &metainfo, a.path()).await;
+    assert!(again.pieces_at_start().expect("checked").is_full());
+    // Taken out for good, nothing is left of it.
+    engine.remove(hash, false).await.expect("is there");
+    assert!(!notes.path().join(format!("{hash}.bitv")).exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

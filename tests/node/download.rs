@@ -3,14 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{LONG, get, node_world, post, send, wait, wait_stage};
-
-fn row<'a>(list: &'a Value, hash: &str) -> &'a Value {
-    let rows = list["torrents"].as_array().expect("a list");
-    rows.iter()
-        .find(|row| row["info_hash"] == hash)
-        .unwrap_or(&Value::Null)
-}
+use super::support::{LONG, get, node_world, post, refused, row, send, wait, wait_stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
@@ -23,7 +16,14 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
     });
     let added = post(&node, "/torrents", asked.clone()).await;
     let hash = added["info_hash"].as_str().expect("a hash").to_owned();
-    assert_eq!(post(&node, "/torrents", asked).await["already"], true);
+    let (_, text) = refused(&node, Method::POST, "/torrents", asked).await;
+    assert!(text.contains(&hash) && text.contains("its page"), "{text}");
+    let again = json!({ "source": { "magnet": world.magnet }, "ask": true });
+    let again = post(&node, "/torrents", again).await;
+    assert_eq!(
+        (&again["already"], &again["new_peers"]),
+        (&json!(true), &json!(0))
+    );
 
     // The estimate sees the seeder's price before anything is paid.
     let estimate = format!("/torrents/{hash}/estimate");

@@ -5,4 +5,5 @@ mod download;
 mod many;
 mod refuses;
 mod security;
+mod sources;
 mod support;

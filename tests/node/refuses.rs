@@ -1,22 +1,10 @@
 //! Bad input gets a clear answer where the user is looking.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::support::{LONG, args, client, exe, get, lone, private_dir};
+use super::support::{LONG, args, client, exe, get, lone, private_dir, refused};
 use dpay::cli::world::Proc;
-use dpay::http::node::client::{NodeClient, NodeClientError};
 use reqwest::Method;
-
-async fn refused(node: &NodeClient, method: Method, path: &str, body: Value) -> (String, String) {
-    let answer: Result<Value, _> = node.change(method, path, &body).await;
-    match answer {
-        Err(NodeClientError::Refused(problem)) => {
-            let code = serde_json::to_value(problem.code).expect("a code");
-            (code.as_str().expect("text").to_owned(), problem.to_string())
-        }
-        other => panic!("{path} {body}: {other:?}"),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_is_refused_with_its_value() {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dpay::cli::world::{Proc, World, WorldOptions};
-use dpay::http::node::client::NodeClient;
+use dpay::http::node::client::{NodeClient, NodeClientError};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -89,6 +89,31 @@ pub async fn send(node: &NodeClient, method: Method, path: &str, body: Value) ->
 
 pub async fn post(node: &NodeClient, path: &str, body: Value) -> Value {
     send(node, Method::POST, path, body).await
+}
+
+/// How something is refused: the code, and what is said.
+pub async fn refused(
+    node: &NodeClient,
+    method: Method,
+    path: &str,
+    body: Value,
+) -> (String, String) {
+    let answer: Result<Value, _> = node.change(method, path, &body).await;
+    match answer {
+        Err(NodeClientError::Refused(problem)) => {
+            let code = serde_json::to_value(problem.code).expect("a code");
+            (code.as_str().expect("text").to_owned(), problem.to_string())
+        }
+        other => panic!("{path} {body}: {other:?}"),
+    }
+}
+
+/// A torrent's row.
+pub fn row<'a>(list: &'a Value, hash: &str) -> &'a Value {
+    let rows = list["torrents"].as_array().expect("a list");
+    rows.iter()
+        .find(|row| row["info_hash"] == hash)
+        .unwrap_or(&Value::Null)
 }
 
 /// Asks until the answer is as wanted.
@@ -178,6 +203,12 @@ pub async fn node_world(bytes: usize) -> NodeWorld {
 }
 
 impl NodeWorld {
+    /// Where the seeder listens.
+    pub fn seeder_address(&self) -> String {
+        let (_, address) = self.magnet.split_once("&x.pe=").expect("a peer");
+        address.to_owned()
+    }
+
     pub fn home(&self) -> PathBuf {
         self.world.home("leecher")
     }

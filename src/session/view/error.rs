@@ -181,6 +181,16 @@ pub enum Advice {
     ChooseFiles,
     #[error("open the node's own page")]
     OpenOwnPage,
+    #[error("give it as http://, https:// or udp://")]
+    GiveTracker,
+    #[error("give it the address of its tracker instead")]
+    AddTrackerInstead,
+    #[error("give 1 or more, no limit at all, or let it take from free peers only")]
+    GiveBudget,
+    #[error(
+        "change price and budget on its page, the files with `dpay files`, or remove the torrent and add it anew"
+    )]
+    ChangeThere,
 }
 
 /// A refusal or failure.

@@ -11,6 +11,7 @@ pub mod report;
 pub mod saying;
 mod schema;
 pub mod settings;
+pub mod terms;
 pub mod torrent;
 
 pub use error::{Advice, Problem, ProblemCode};
@@ -20,4 +21,5 @@ pub use node::*;
 pub use report::{Report, ReportRow};
 pub use saying::Saying;
 pub use settings::{Setting, SettingKind, SettingsChange};
+pub use terms::*;
 pub use torrent::*;

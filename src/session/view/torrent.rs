@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Saying;
+use super::{Saying, Terms, TermsChange};
 use crate::units::{Day, InfoHash, PricePerGib, Units, UnixMs};
 
 /// What a torrent is doing.
@@ -25,18 +25,6 @@ pub enum State {
     Paused,
     /// Stopped by a failure; `error` says which. Resume tries again.
     Failed,
-}
-
-/// Whom to serve for nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FreeService {
-    /// Nobody.
-    Off,
-    /// Whoever is there while nobody pays.
-    Leftover,
-    /// Everybody.
-    On,
 }
 
 /// A torrent in the list.
@@ -134,51 +122,6 @@ pub struct TorrentDetail {
     pub automatic: bool,
 }
 
-/// What a torrent costs and may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Terms {
-    /// Whether seeders are paid.
-    pub pays: bool,
-    /// The highest price paid to seeders.
-    pub max_price: PricePerGib,
-    /// The most it may cost in all.
-    pub budget: Option<Units>,
-    /// Whether leechers may pay us.
-    pub earns: bool,
-    /// The price asked of leechers.
-    pub price: PricePerGib,
-    /// Whom to serve for nothing.
-    pub free: FreeService,
-    /// The most payload a second that may come in; the limit for all torrents holds besides.
-    #[serde(default)]
-    pub download_bytes_per_s: Option<u32>,
-    /// The most payload a second that may go out; the limit for all torrents holds besides.
-    #[serde(default)]
-    pub upload_bytes_per_s: Option<u32>,
-}
-
-/// Changes to a torrent's terms; what is left out stays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TermsChange {
-    /// Whether seeders are paid.
-    pub pays: Option<bool>,
-    /// The highest price paid to seeders.
-    pub max_price: Option<PricePerGib>,
-    /// The most it may cost in all; 0 lifts the limit.
-    pub budget: Option<Units>,
-    /// Whether leechers may pay us.
-    pub earns: Option<bool>,
-    /// The price asked of leechers.
-    pub price: Option<PricePerGib>,
-    /// Whom to serve for nothing.
-    pub free: Option<FreeService>,
-    /// The most payload a second that may come in; 0 lifts the limit.
-    pub download_bytes_per_s: Option<u32>,
-    /// The most payload a second that may go out; 0 lifts the limit.
-    pub upload_bytes_per_s: Option<u32>,
-}
-
 /// Where a torrent is to come from; exactly one field is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -213,9 +156,32 @@ pub struct AddRequest {
     /// Where its terms differ from the settings.
     #[serde(default)]
     pub terms: TermsChange,
-    /// Peers to begin with, as IP:PORT.
+    /// Peers to begin with, as IP:PORT; a private torrent takes none.
     #[serde(default)]
     pub peers: Vec<String>,
+}
+
+/// Trackers for a torrent that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoreTrackers {
+    /// Their addresses: http, https or udp. A torrent has 100 at most.
+    pub trackers: Vec<String>,
+}
+
+/// Peers for a torrent that is there and not private.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MorePeers {
+    /// Their addresses, as IP:PORT. A torrent has 200 at most.
+    pub peers: Vec<String>,
+}
+
+/// How many trackers or peers the torrent did not have yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewCount {
+    /// So many.
+    pub new: u32,
 }
 
 /// What came of adding.
@@ -225,8 +191,18 @@ pub struct Added {
     pub info_hash: InfoHash,
     /// Its name, or the info hash. From strangers.
     pub name: String,
-    /// It was there already; nothing was changed.
+    /// It was there already. It was given the trackers and peers that it did not have, and the yes or
+    /// the no to paying that was sent along; anything else is refused.
     pub already: bool,
+    /// It was there, waited for a yes to what it may cost, and was given it.
+    #[serde(default)]
+    pub confirmed: bool,
+    /// Trackers that a torrent that was there did not have.
+    #[serde(default)]
+    pub new_trackers: u32,
+    /// Peers that a torrent that was there did not have.
+    #[serde(default)]
+    pub new_peers: u32,
 }
 
 /// What a download may cost.

@@ -435,7 +435,8 @@ export interface paths {
         /** Its connected peers. */
         get: operations["peers"];
         put?: never;
-        post?: never;
+        /** Add peers to it, unless it is private. Its connections are made anew. */
+        post: operations["add_peers"];
         delete?: never;
         options?: never;
         head?: never;
@@ -486,7 +487,8 @@ export interface paths {
         /** Its trackers. */
         get: operations["trackers"];
         put?: never;
-        post?: never;
+        /** Add trackers to it; of a private torrent the one that was added last is asked. Its connections are made anew. */
+        post: operations["add_trackers"];
         delete?: never;
         options?: never;
         head?: never;
@@ -689,7 +691,7 @@ export interface components {
             only_files?: number[] | null;
             /** @description Only add it, do not start it. */
             paused?: boolean;
-            /** @description Peers to begin with, as IP:PORT. */
+            /** @description Peers to begin with, as IP:PORT; a private torrent takes none. */
             peers?: string[];
             /** @description Where it comes from. */
             source: components["schemas"]["Source"];
@@ -698,18 +700,33 @@ export interface components {
         };
         /** @description What came of adding. */
         Added: {
-            /** @description It was there already; nothing was changed. */
+            /**
+             * @description It was there already. It was given the trackers and peers that it did not have, and the yes or
+             *     the no to paying that was sent along; anything else is refused.
+             */
             already: boolean;
+            /** @description It was there, waited for a yes to what it may cost, and was given it. */
+            confirmed?: boolean;
             /** @description Which. */
             info_hash: components["schemas"]["InfoHash"];
             /** @description Its name, or the info hash. From strangers. */
             name: string;
+            /**
+             * Format: int32
+             * @description Peers that a torrent that was there did not have.
+             */
+            new_peers?: number;
+            /**
+             * Format: int32
+             * @description Trackers that a torrent that was there did not have.
+             */
+            new_trackers?: number;
         };
         /**
          * @description What to do next: a closed list, so that a page can say it in its own language.
          * @enum {string}
          */
-        Advice: "see_api" | "send_less" | "send_json" | "give_info_hash" | "open_or_password" | "open_anew" | "open" | "wait_or_open" | "try_again_or_open" | "let_write" | "other_password" | "longer_password" | "try_again" | "password_first" | "name_fewer" | "wait_for_metadata" | "see_files" | "other_folder" | "make_room" | "give_peer_address" | "give_root_path" | "add_anew" | "make_wallet_first" | "give_passphrase" | "ask_again" | "start_again" | "mend_or_start_again" | "use_it_or_other_home" | "go_on" | "leave_play_first" | "nothing_to_leave" | "other_dates" | "see_history" | "other_folder_or_let_write" | "other_value" | "resume_first" | "put_back_or_resume" | "check_words" | "name_broker" | "see_account" | "see_broker" | "see_wallet" | "make_room_try_again" | "choose_one_or_none" | "make_one_first" | "let_read_write" | "give_amount" | "check_broker_address" | "other_home" | "give_torrent_file" | "give_magnet" | "send_base64" | "give_one_source" | "give_torrent_address" | "check_address_or_add_file" | "wait_for_check" | "see_list" | "other_torrent" | "make_room_and_resume" | "see_log" | "make_room_or_let_write" | "use_token_or_browser" | "ask_by_address" | "choose_files" | "open_own_page";
+        Advice: "see_api" | "send_less" | "send_json" | "give_info_hash" | "open_or_password" | "open_anew" | "open" | "wait_or_open" | "try_again_or_open" | "let_write" | "other_password" | "longer_password" | "try_again" | "password_first" | "name_fewer" | "wait_for_metadata" | "see_files" | "other_folder" | "make_room" | "give_peer_address" | "give_root_path" | "add_anew" | "make_wallet_first" | "give_passphrase" | "ask_again" | "start_again" | "mend_or_start_again" | "use_it_or_other_home" | "go_on" | "leave_play_first" | "nothing_to_leave" | "other_dates" | "see_history" | "other_folder_or_let_write" | "other_value" | "resume_first" | "put_back_or_resume" | "check_words" | "name_broker" | "see_account" | "see_broker" | "see_wallet" | "make_room_try_again" | "choose_one_or_none" | "make_one_first" | "let_read_write" | "give_amount" | "check_broker_address" | "other_home" | "give_torrent_file" | "give_magnet" | "send_base64" | "give_one_source" | "give_torrent_address" | "check_address_or_add_file" | "wait_for_check" | "see_list" | "other_torrent" | "make_room_and_resume" | "see_log" | "make_room_or_let_write" | "use_token_or_browser" | "ask_by_address" | "choose_files" | "open_own_page" | "give_tracker" | "add_tracker_instead" | "give_budget" | "change_there";
         /** @description What was bought. */
         Bought: {
             /**
@@ -1019,6 +1036,24 @@ export interface components {
          * @enum {string}
          */
         Money: "real" | "play";
+        /** @description Peers for a torrent that is there and not private. */
+        MorePeers: {
+            /** @description Their addresses, as IP:PORT. A torrent has 200 at most. */
+            peers: string[];
+        };
+        /** @description Trackers for a torrent that is there. */
+        MoreTrackers: {
+            /** @description Their addresses: http, https or udp. A torrent has 100 at most. */
+            trackers: string[];
+        };
+        /** @description How many trackers or peers the torrent did not have yet. */
+        NewCount: {
+            /**
+             * Format: int32
+             * @description So many.
+             */
+            new: number;
+        };
         /** @description Where the node stands. */
         NodeView: {
             /** @description The DHT's own address. */
@@ -1477,12 +1512,12 @@ export interface components {
              */
             upload_bytes_per_s?: number | null;
         };
-        /** @description Changes to a torrent's terms; what is left out stays. */
+        /** @description Changes to a torrent's terms; what is left out stays, and `null` lifts a limit. */
         TermsChange: {
             budget?: null | components["schemas"]["Units"];
             /**
              * Format: int32
-             * @description The most payload a second that may come in; 0 lifts the limit.
+             * @description The most payload a second that may come in; `null` or 0 lifts the limit.
              */
             download_bytes_per_s?: number | null;
             /** @description Whether leechers may pay us. */
@@ -1494,7 +1529,7 @@ export interface components {
             price?: null | components["schemas"]["PricePerGib"];
             /**
              * Format: int32
-             * @description The most payload a second that may go out; 0 lifts the limit.
+             * @description The most payload a second that may go out; `null` or 0 lifts the limit.
              */
             upload_bytes_per_s?: number | null;
         };
@@ -2715,6 +2750,39 @@ export interface operations {
             };
         };
     };
+    add_peers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                info_hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MorePeers"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewCount"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     pieces: {
         parameters: {
             query?: never;
@@ -2794,6 +2862,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TrackerRow"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_trackers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                info_hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoreTrackers"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewCount"];
                 };
             };
             default: {

@@ -14,8 +14,8 @@ use crate::http::node::error::{Hash, Refused, hash};
 use crate::session::view::event::Log;
 use crate::session::view::{
     ActionRequest, ActionResult, AddRequest, Added, ChannelRow, DONE, Done, Estimate, FileChoice,
-    FileRow, PeerRow, PieceMap, Problem, Terms, TermsChange, TorrentDetail, TorrentList,
-    TrackerRow,
+    FileRow, MorePeers, MoreTrackers, NewCount, PeerRow, PieceMap, Problem, Terms, TermsChange,
+    TorrentDetail, TorrentList, TrackerRow,
 };
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -28,9 +28,9 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(files, choose_files))
         .routes(routes!(stream))
         .routes(routes!(pieces))
-        .routes(routes!(peers))
+        .routes(routes!(peers, add_peers))
         .routes(routes!(channels))
-        .routes(routes!(trackers))
+        .routes(routes!(trackers, add_trackers))
         .routes(routes!(log))
 }
 
@@ -115,6 +115,16 @@ async fn peers(State(app): State<App>, Hash(hash): Hash) -> Answer<Vec<PeerRow>>
     Ok(Json(app.session.peers(hash)?))
 }
 
+/// Add peers to it, unless it is private. Its connections are made anew.
+#[utoipa::path(post, path = "/torrents/{info_hash}/peers", tag = "torrents", params(("info_hash" = String, Path)), request_body = MorePeers, responses((status = 200, body = NewCount), (status = "default", body = Problem)))]
+async fn add_peers(
+    State(app): State<App>,
+    Hash(hash): Hash,
+    Body(more): Body<MorePeers>,
+) -> Answer<NewCount> {
+    Ok(Json(app.session.add_peers(hash, more).await?))
+}
+
 /// Its channels that are not settled.
 #[utoipa::path(get, path = "/torrents/{info_hash}/channels", tag = "torrents", params(("info_hash" = String, Path)), responses((status = 200, body = Vec<ChannelRow>), (status = "default", body = Problem)))]
 async fn channels(State(app): State<App>, Hash(hash): Hash) -> Answer<Vec<ChannelRow>> {
@@ -125,6 +135,16 @@ async fn channels(State(app): State<App>, Hash(hash): Hash) -> Answer<Vec<Channe
 #[utoipa::path(get, path = "/torrents/{info_hash}/trackers", tag = "torrents", params(("info_hash" = String, Path)), responses((status = 200, body = Vec<TrackerRow>), (status = "default", body = Problem)))]
 async fn trackers(State(app): State<App>, Hash(hash): Hash) -> Answer<Vec<TrackerRow>> {
     Ok(Json(app.session.trackers(hash)?))
+}
+
+/// Add trackers to it; of a private torrent the one that was added last is asked. Its connections are made anew.
+#[utoipa::path(post, path = "/torrents/{info_hash}/trackers", tag = "torrents", params(("info_hash" = String, Path)), request_body = MoreTrackers, responses((status = 200, body = NewCount), (status = "default", body = Problem)))]
+async fn add_trackers(
+    State(app): State<App>,
+    Hash(hash): Hash,
+    Body(more): Body<MoreTrackers>,
+) -> Answer<NewCount> {
+    Ok(Json(app.session.add_trackers(hash, more).await?))
 }
 
 /// Its part of the log.
