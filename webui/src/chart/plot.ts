@@ -63,7 +63,9 @@ export function rates(element: HTMLElement, width: number, height: number, label
 export function bars(element: HTMLElement, width: number, height: number, names: string[], units: number[], sizes: (number | null)[], tone: '--up' | '--money'): uPlot {
   const [main, other, ground] = [colour(tone), colour('--down'), colour('--surface')];
   const hasBytes = sizes.some((size) => size !== null && size > 0);
-  const most = Math.max(1, Math.floor(width / 78));
+  // Room for the longest name; a letter of Korean is wider than one of English.
+  const widest = Math.max(...names.map((name) => [...name].reduce((sum, letter) => sum + (letter > '\u1100' ? 13 : 7), 14)));
+  const most = Math.max(1, Math.floor((width - (hasBytes ? 124 : 58)) / widest));
   const every = Math.ceil(names.length / most);
   return new uPlot(
     {

@@ -33,8 +33,14 @@ export function doing({ waits, state, error, peers }: TorrentRow): string {
   return state === 'failed' && error && language() === 'en' ? sentence(error) : t(state === 'fetching_metadata' && peers === 0 ? 'state.alone' : `state.${state}`);
 }
 
+/** What a notice has in the node's language or the system's, where the page is in another one: it stands below. */
+export function foreign({ values }: Notice): string | undefined {
+  return language() === 'en' ? undefined : values['error'];
+}
+
 export function said(notice: Notice): string {
   const { why, code } = notice.values;
+  if (foreign(notice)) return filled(`notice.${notice.code}`, { ...notice.values, error: '' }, notice.text).replace(/: *$/, '.');
   const values = why !== undefined && code !== undefined ? { ...notice.values, why: filled(`saying.${code}`, notice.values, why) } : notice.values;
   return filled(`notice.${notice.code}`, values, notice.text);
 }
