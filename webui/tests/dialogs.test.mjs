@@ -275,6 +275,34 @@ test('a torrent is given more trackers and peers', { timeout: 60_000 }, async ()
   await accessible(page, 'the peers of a torrent that has none');
 });
 
+test('on a page in Korean, what others said is marked and stands after the page’s own words', { timeout: 60_000 }, async () => {
+  const [alpha] = still;
+  const made = await context(browser, { language: 'ko-KR' });
+  await made.addCookies(await page.context().cookies());
+  const korean = await made.newPage();
+  const [tracker, disk, broker] = ['unregistered torrent', 'Input/output error (os error 5)', '127.0.0.1:9 said 503: closed for the night'];
+  await korean.route(`**/torrents/${alpha.info_hash}/trackers`, (route) => route.fulfill({ json: [{ tier: 0, dht: false, url: 'http://127.0.0.1:9/announce', works: false, error: tracker }] }));
+  await korean.route('**/api/v1/notices', (route) => route.fulfill({ json: { notices: [{ id: 1, at: Date.now(), level: 'error', code: 'torrent_failed', values: { name: 'alpha.bin', error: disk }, text: `alpha.bin stopped: ${disk}` }] } }));
+  await korean.route(`**/torrents/${alpha.info_hash}/terms`, (route) => route.fulfill({ status: 502, json: { code: 'broker', error: broker, what_to_do: 'look whether the broker runs', advice: 'see_broker' } }));
+  const said = (within, text) => within.locator('div', { hasText: /^원문:/ }).locator('[lang=en]').getByText(text);
+  await korean.goto(`${node.url}/#/torrents/${alpha.info_hash}?tab=trackers`);
+  await said(korean.getByRole('row'), tracker).waitFor();
+  await korean.getByRole('button', { name: /알림/ }).click();
+  const notices = korean.getByRole('region', { name: '알림' });
+  await notices.getByText('alpha.bin 중단.', { exact: true }).waitFor();
+  await said(notices, disk).waitFor();
+  await accessible(korean, 'foreign words in Korean');
+  await korean.keyboard.press('Escape');
+  await korean.getByRole('button', { name: '가격, 예산, 속도' }).last().click();
+  const dialog = korean.getByRole('dialog');
+  await dialog.getByRole('checkbox').first().click();
+  await dialog.getByRole('button', { name: '저장' }).click();
+  await dialog.getByRole('alert').getByText('브로커에 연결할 수 없습니다', { exact: false }).waitFor();
+  await said(dialog.getByRole('alert'), broker[0].toUpperCase() + broker.slice(1)).waitFor();
+  assert.deepEqual(made.problems, []);
+  await made.close();
+});
+
 test('the page prints no error', () => {
   assert.deepEqual(page.context().problems, []);
 });
