@@ -282,14 +282,14 @@ test('on a page in Korean, what others said is marked and stands after the page�
   const korean = await made.newPage();
   const [tracker, disk, broker] = ['unregistered torrent', 'Input/output error (os error 5)', '127.0.0.1:9 said 503: closed for the night'];
   await korean.route(`**/torrents/${alpha.info_hash}/trackers`, (route) => route.fulfill({ json: [{ tier: 0, dht: false, url: 'http://127.0.0.1:9/announce', works: false, error: tracker }] }));
-  await korean.route('**/api/v1/notices', (route) => route.fulfill({ json: { notices: [{ id: 1, at: Date.now(), level: 'error', code: 'torrent_failed', values: { name: 'alpha.bin', error: disk }, text: `alpha.bin stopped: ${disk}` }] } }));
+  await korean.route('**/api/v1/notices', (route) => route.fulfill({ json: { notices: [{ id: 1, at: Date.now(), level: 'error', code: 'torrent_failed', values: { name: 'alpha.bin', error: disk, code: 'disk', advice: 'make_room', about: '/srv/downloads' }, text: `alpha.bin stopped: ${disk}` }] } }));
   await korean.route(`**/torrents/${alpha.info_hash}/terms`, (route) => route.fulfill({ status: 502, json: { code: 'broker', error: broker, what_to_do: 'look whether the broker runs', advice: 'see_broker' } }));
   const said = (within, text) => within.locator('div', { hasText: /^원문:/ }).locator('[lang=en]').getByText(text);
   await korean.goto(`${node.url}/#/torrents/${alpha.info_hash}?tab=trackers`);
   await said(korean.getByRole('row'), tracker).waitFor();
   await korean.getByRole('button', { name: /알림/ }).click();
   const notices = korean.getByRole('region', { name: '알림' });
-  await notices.getByText('alpha.bin 중단.', { exact: true }).waitFor();
+  await notices.getByText('alpha.bin 중단: 디스크에 쓸 수 없습니다: /srv/downloads — 디스크 공간을 비우세요.', { exact: true }).waitFor();
   await said(notices, disk).waitFor();
   await accessible(korean, 'foreign words in Korean');
   await korean.keyboard.press('Escape');

@@ -40,7 +40,10 @@ export function foreign({ values }: Notice): string | undefined {
 
 export function said(notice: Notice): string {
   const { why, code } = notice.values;
-  if (foreign(notice)) return filled(`notice.${notice.code}`, { ...notice.values, error: '' }, notice.text).replace(/: *$/, '.');
+  if (foreign(notice)) {
+    const here = inWords(code, notice.values['about'], notice.values['advice']);
+    return filled(`notice.${notice.code}`, { ...notice.values, error: here ? [here.text, here.hint].filter(Boolean).join(' — ') : '' }, notice.text).replace(/: *$/, '.');
+  }
   const values = why !== undefined && code !== undefined ? { ...notice.values, why: filled(`saying.${code}`, notice.values, why) } : notice.values;
   return filled(`notice.${notice.code}`, values, notice.text);
 }
@@ -58,14 +61,18 @@ export interface Refusal {
   foreign?: string;
 }
 
+/** A problem by its codes: what happened, and to what, and what to do; none where the page has no words for it. */
+function inWords(code = '', about?: string | null, advice?: string): Refusal | undefined {
+  const [what, todo] = [`problem.${code}`, `advice.${advice}`];
+  if (!has(what)) return undefined;
+  const text = about ? `${t(what)}: ${about}` : sentence(t(what));
+  return has(todo) ? { text, hint: sentence(t(todo)) } : { text };
+}
+
 /** A refusal: what happened, and what to do. */
 export function refusal(error: ApiError): Refusal {
-  const key = `problem.${error.code}`;
   if (error.status === 0) return { text: t('error.unreachable'), hint: t('error.unreachable_hint') };
   const [text, hint] = [sentence(error.message), sentence(error.hint ?? '')];
-  if (language() === 'en' || !has(key)) return { text, hint };
-  const advice = `advice.${error.problem?.advice}`;
-  const about = error.problem?.about;
-  const here = { text: about ? `${t(key)}: ${about}` : sentence(t(key)) };
-  return has(advice) ? { ...here, hint: sentence(t(advice)), foreign: text } : { ...here, foreign: `${text} ${hint}` };
+  const here = language() === 'en' ? undefined : inWords(error.code, error.problem?.about, error.problem?.advice);
+  return here ? { ...here, foreign: here.hint ? text : `${text} ${hint}` } : { text, hint };
 }
