@@ -271,30 +271,32 @@ impl Node {
         Ok(handle)
     }
 
-    /// Sets a torrent's terms, also of one that runs.
+    /// Sets a torrent's terms, also of one that runs: for connections that are made from then on.
     ///
     /// # Errors
-    /// A wallet that cannot note the budget.
+    /// A wallet that cannot note the budget; nothing is paid on new connections then.
     pub async fn set_terms(&self, metainfo: &Metainfo, terms: Terms) -> Result<(), NodeError> {
         let info_hash = metainfo.info_hash();
         if metainfo.is_private() {
             let mut private = self.private.lock().unwrap_or_else(PoisonError::into_inner);
             private.insert(info_hash);
         }
-        self.wallet.set_budget(info_hash, terms.budget).await?;
+        let noted = self.wallet.set_budget(info_hash, terms.budget).await;
+        // A budget that the wallet does not know binds nothing: nothing is paid then.
+        let max_price = terms.max_price.filter(|_| noted.is_ok());
         self.gateway.set_torrent(
             info_hash,
             TorrentTerms {
                 price: terms.price,
-                max_price: terms.max_price.unwrap_or(PricePerGib::MIN),
+                max_price: max_price.unwrap_or(PricePerGib::MIN),
                 free: terms.free,
                 piece_length_bytes: metainfo.piece_length_bytes(),
                 length_bytes: metainfo.length_bytes(),
-                pays: terms.max_price.is_some(),
+                pays: max_price.is_some(),
                 earns: terms.earns,
             },
         );
-        Ok(())
+        Ok(noted?)
     }
 }
 

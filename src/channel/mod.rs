@@ -131,9 +131,12 @@ impl KeptOpen {
 /// Why no holding is set aside. The payer goes on without paying and asks again where that may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 pub enum NoReserve {
-    /// The budget for this torrent, this day or in all does not allow it.
-    #[error("the budget is used up")]
+    /// The budget for this torrent does not allow it.
+    #[error("the budget of this torrent is used up")]
     OverBudget,
+    /// What may be paid for all torrents, today or in all, does not allow it.
+    #[error("the budget for all torrents is used up, or promised to other seeders")]
+    OverBudgetOfAll,
     /// Neither holdings nor balance are there.
     #[error("the wallet has no money for it")]
     NoFunds,

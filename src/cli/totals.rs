@@ -170,7 +170,9 @@ fn told(event: &GatewayEvent) -> Option<Told> {
                 false => format!("{peer} accepted our spend in {acceptance_ms} ms"),
             },
         ),
-        GatewayEvent::BudgetUsedUp { info_hash, peer } => free(
+        GatewayEvent::BudgetUsedUp {
+            info_hash, peer, ..
+        } => free(
             info_hash,
             *peer,
             "the budget of this torrent is used up; raise --budget to pay on",

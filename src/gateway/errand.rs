@@ -119,8 +119,12 @@ impl Link {
                 asked,
                 limit,
             },
-            FreeReason::Wallet(NoReserve::OverBudget) => {
-                GatewayEvent::BudgetUsedUp { info_hash, peer }
+            FreeReason::Wallet(why @ (NoReserve::OverBudget | NoReserve::OverBudgetOfAll)) => {
+                GatewayEvent::BudgetUsedUp {
+                    info_hash,
+                    peer,
+                    is_own: why == NoReserve::OverBudget,
+                }
             }
             other => GatewayEvent::GoesFree {
                 info_hash,

@@ -201,6 +201,8 @@ pub enum GatewayEvent {
         info_hash: InfoHash,
         /// The seeder.
         peer: SocketAddr,
+        /// Whether it is the torrent's own, not that of all torrents together.
+        is_own: bool,
     },
     /// A seeder asks more than the limit: it is used without being paid, as far as it serves.
     PriceAboveLimit {

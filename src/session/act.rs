@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::add::{check_files, choose, wanted_bytes};
+use super::entry::Entry;
 use super::problems::{engine_problem, node_problem};
 use super::run::Running;
-use super::terms::{changed, check_terms};
+use super::terms::{changed, check_terms, tightened};
 use super::view::{
     Action, ActionFailure, ActionRequest, ActionResult, Advice, Event, FileChoice, Problem,
     ProblemCode, Terms, TermsChange,
@@ -58,20 +59,18 @@ impl Session {
     }
 
     async fn pause(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
-        let handle = run.change(hash, |entry| {
-            entry.saved.paused = true;
-            entry.handle.clone()
-        })?;
-        let Some(handle) = handle else {
-            return Ok(());
+        let kept = run.insist(hash, |entry| entry.saved.paused = true)?;
+        let Some(handle) = run.entry(hash)?.handle else {
+            return kept;
         };
         match handle.pause().await {
             // Nothing that could be paused: let go of until it is resumed.
             Err(EngineError::NotYet(_) | EngineError::Stopped { .. } | EngineError::Gone(_)) => {
-                self.let_go(run, hash).await
+                self.let_go(run, hash).await?;
             }
-            paused => paused.map_err(engine_problem),
+            paused => paused.map_err(engine_problem)?,
         }
+        kept
     }
 
     /// Takes a torrent out of the engine, not out of the list.
@@ -97,7 +96,7 @@ impl Session {
         match handle {
             None => self.wake(run, hash).await,
             Some(handle) => match handle.resume().await {
-                Ok(()) => run.apply_terms(&self.settings(), hash).await,
+                Ok(()) => run.apply_terms(hash).await,
                 // It fetches its metadata already.
                 Err(EngineError::NotYet(_)) => Ok(()),
                 Err(
@@ -175,15 +174,20 @@ impl Session {
         hash: InfoHash,
         pays: bool,
     ) -> Result<(), Problem> {
-        run.change(hash, |entry| {
+        let answer = |entry: &mut Entry| {
             entry.saved.terms.pays = pays;
             entry.saved.asks_above = false;
             entry.saved.asking = false;
-        })?;
-        self.start_wanted(run, hash).await
+        };
+        let kept = match pays {
+            true => Ok(run.change(hash, answer)?),
+            false => run.insist(hash, answer)?,
+        };
+        self.start_wanted(run, hash).await?;
+        kept
     }
 
-    /// Changes a torrent's terms.
+    /// Changes a torrent's terms. What is paid less for by them holds at once, even where it cannot be kept.
     ///
     /// # Errors
     /// Unknown torrent, terms that cannot be, no running node.
@@ -194,18 +198,31 @@ impl Session {
     ) -> Result<Terms, Problem> {
         let run = self.running()?;
         check_terms(&change)?;
-        let (before, terms) = run.change(hash, |entry| {
-            let before = entry.saved.terms;
-            entry.saved.terms = changed(before, &change);
-            (before, entry.saved.terms)
-        })?;
-        run.apply_terms(&self.settings(), hash).await?;
+        let before = run.entry(hash)?.saved.terms;
+        let written = run.change(hash, |entry| {
+            entry.saved.terms = changed(entry.saved.terms, &change);
+            entry.saved.terms
+        });
+        let kept = match written {
+            Ok(terms) => Ok(terms),
+            Err(problem) => {
+                let tight = tightened(before, changed(before, &change));
+                if tight == before {
+                    return Err(problem);
+                }
+                let kept = run.insist(hash, |entry| entry.saved.terms = tight)?;
+                kept.map(|()| tight)
+            }
+        };
+        let terms = run.entry(hash)?.saved.terms;
+        let applied = run.apply_terms(hash).await;
         let of_paying = |terms: &Terms| (terms.pays, terms.max_price, terms.budget);
         if of_paying(&before) != of_paying(&terms) {
             run.reconnect(hash).await?;
         }
         self.look(&run).await;
-        Ok(terms)
+        let terms = kept?;
+        applied.map(|()| terms)
     }
 
     /// Chooses the files to download.

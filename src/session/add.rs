@@ -218,8 +218,7 @@ impl Session {
                 return self.note_failure(run, hash, problem);
             }
         };
-        let may_pay = !entry.saved.asking && run.may_pay(&self.settings());
-        let terms = node_terms(&entry.saved.terms, may_pay);
+        let terms = node_terms(&entry.saved);
         // One that asks is fetched from free peers meanwhile: prices are only told to who wants something.
         let only = entry.saved.only_files.as_ref();
         let only = only.map(|only| only.iter().map(|index| *index as usize).collect());
@@ -255,7 +254,7 @@ impl Session {
                 }
             });
         } else {
-            run.apply_terms(&self.settings(), hash).await?;
+            run.apply_terms(hash).await?;
         }
         Ok(())
     }
@@ -305,7 +304,7 @@ impl Session {
         });
         let done = match asked {
             Ok(true) => self.start_wanted(run, hash).await,
-            Ok(false) => run.apply_terms(&self.settings(), hash).await,
+            Ok(false) => run.apply_terms(hash).await,
             Err(problem) => Err(problem),
         };
         if let Err(problem) = done {
@@ -319,8 +318,9 @@ impl Session {
         run: &Arc<Running>,
         hash: InfoHash,
     ) -> Result<(), Problem> {
-        run.apply_terms(&self.settings(), hash).await?;
-        run.reconnect(hash).await
+        let applied = run.apply_terms(hash).await;
+        run.reconnect(hash).await?;
+        applied
     }
 
     /// Starts all torrents that were not paused, one after another.

@@ -45,7 +45,6 @@ impl Session {
         let mut tick = tokio::time::interval(BEAT);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut beats = 0u64;
-        let mut was_stopped = false;
         loop {
             tokio::select! {
                 event = events.recv() => match event {
@@ -58,13 +57,13 @@ impl Session {
                 },
                 _ = tick.tick() => {
                     beats += 1;
-                    self.one_beat(run, beats, &mut was_stopped).await;
+                    self.one_beat(run, beats).await;
                 }
             }
         }
     }
 
-    async fn one_beat(&self, run: &Arc<Running>, beats: u64, was_stopped: &mut bool) {
+    async fn one_beat(&self, run: &Arc<Running>, beats: u64) {
         let pulse = self.measure(run).await;
         let is_watched = self.inner.events.receiver_count() > 0;
         let moves = pulse.peers > 0;
@@ -75,7 +74,7 @@ impl Session {
             self.look_at_wallet(run).await;
         }
         run.turn_day(&self.settings(), clock::now().day()).await;
-        self.keep_budgets(run, was_stopped).await;
+        self.look_at_budgets(run);
         let moved = std::mem::take(&mut *lock(&run.moved));
         self.pulse(Pulse {
             down_bytes_per_s: moved.down,
@@ -86,6 +85,7 @@ impl Session {
         });
         if beats.is_multiple_of(SAVE_EVERY) {
             run.save();
+            run.apply_late().await;
         }
     }
 
@@ -198,31 +198,12 @@ impl Session {
         self.notice(Level::Warning, code, text, &values, None);
     }
 
-    /// Stops paying where a budget for all is used up, and begins again where it is not.
-    async fn keep_budgets(&self, run: &Arc<Running>, was_stopped: &mut bool) {
-        let settings = self.settings();
+    /// Tells where a budget for all is used up; the wallet gives nothing beyond.
+    fn look_at_budgets(&self, run: &Running) {
         let paid = lock(&run.balance).books.paid;
-        let stopped = lock(&run.spent).stopped(&settings, paid);
-        if stopped.is_some() == *was_stopped {
-            return;
-        }
-        *was_stopped = stopped.is_some();
+        let stopped = lock(&run.spent).stopped(&self.settings(), paid);
         if let Some((which, limit)) = stopped {
             self.tell_budget_of_all(run, which, limit);
-        }
-        let active: Vec<InfoHash> = {
-            let torrents = lock(&run.torrents);
-            let active = torrents.values().filter(|entry| entry.handle.is_some());
-            active.map(|entry| entry.saved.info_hash).collect()
-        };
-        for hash in active {
-            let mut set = run.apply_terms(&settings, hash).await;
-            if set.is_ok() && stopped.is_none() {
-                set = run.reconnect(hash).await;
-            }
-            if let Err(problem) = set {
-                tracing::warn!(info_hash = %hash, "{problem}");
-            }
         }
     }
 }

@@ -22,6 +22,9 @@ pub(super) struct SpentBook {
     at_day: Units,
     /// Paid ever, when the budget for all was set.
     at_total: Units,
+    /// The budget for all that this counts for, 0 for none; none: that was not noted yet.
+    #[serde(default)]
+    total: Option<Units>,
 }
 
 fn path(home: &Path) -> PathBuf {
@@ -31,8 +34,12 @@ fn path(home: &Path) -> PathBuf {
 impl SpentBook {
     /// As it was left; from nothing where there is none.
     pub fn read(home: &Path) -> SpentBook {
+        let new = SpentBook {
+            total: Some(Units::ZERO),
+            ..SpentBook::default()
+        };
         let bytes = std::fs::read(path(home)).unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
+        serde_json::from_slice(&bytes).unwrap_or(new)
     }
 
     fn write(&self, home: &Path) {
@@ -53,6 +60,17 @@ impl SpentBook {
         is_new
     }
 
+    /// Counts from now on where the budget for all is another than it was, whoever changed it while the
+    /// node ran or did not. True if there is something to note.
+    pub fn set_total(&mut self, settings: &Settings, paid: Units) -> bool {
+        let total = Some(settings.spending.budget_total.unwrap_or(Units::ZERO));
+        let before = std::mem::replace(&mut self.total, total);
+        if before.is_some() && before != total {
+            self.at_total = paid;
+        }
+        before != total
+    }
+
     /// Today, of `paid` in all.
     pub fn day(&self, settings: &Settings, paid: Units) -> BudgetLine {
         line(
@@ -67,18 +85,6 @@ impl SpentBook {
             settings.spending.budget_total,
             paid.saturating_sub(self.at_total),
         )
-    }
-
-    /// What both budgets leave; none: there are none.
-    pub fn left(&self, settings: &Settings, paid: Units) -> Option<Units> {
-        let (day, total) = (
-            self.day(settings, paid).left,
-            self.total(settings, paid).left,
-        );
-        match (day, total) {
-            (Some(day), Some(total)) => Some(day.min(total)),
-            (day, total) => day.or(total),
-        }
     }
 
     /// The most that may ever have been paid; none: there is no budget.
@@ -144,19 +150,23 @@ impl Running {
 
     /// Tells the wallet how far the budgets for all go: it gives nothing beyond, whatever torrent it is
     /// for, so that they hold to the unit. (A channel of yesterday may still cost what is in it today.)
+    /// All torrents draw from what is left, a part of it at a time, so that nothing has to be shared out anew
+    /// when one begins or ends.
     pub async fn hold_budgets(&self, settings: &Settings) {
-        let most = lock(&self.spent).most(settings);
+        // What it was before is no part of a budget that is new.
+        let paid = match self.node.wallet.balance().await {
+            Ok(balance) => balance.books.paid,
+            Err(_) => lock(&self.balance).books.paid,
+        };
+        let most = {
+            let mut spent = lock(&self.spent);
+            if spent.set_total(settings, paid) {
+                spent.write(&self.home);
+            }
+            spent.most(settings)
+        };
         if let Err(error) = self.node.wallet.pay_up_to(most).await {
             tracing::warn!("the wallet was not told of the budgets: {error}");
-        }
-    }
-
-    /// The budget for all counts from now on.
-    pub async fn restart_total_budget(&self) {
-        if let Ok(balance) = self.node.wallet.balance().await {
-            let mut spent = lock(&self.spent);
-            spent.at_total = balance.books.paid;
-            spent.write(&self.home);
         }
     }
 }
@@ -205,15 +215,14 @@ mod tests {
         let mut book = SpentBook::default();
         assert!(book.turn(Day(1), Units(1000)));
         assert!(!book.turn(Day(1), Units(1050)));
+        assert!(book.set_total(&settings, Units(1000)));
         book.at_total = Units(1000);
-        assert_eq!(book.left(&settings, Units(1040)), Some(Units(60)));
         assert_eq!(book.most(&settings), Some(Units(1100)));
         assert_eq!(
             book.stopped(&settings, Units(1100)),
             Some(("day", Units(100)))
         );
         assert!(book.turn(Day(2), Units(1100)));
-        assert_eq!(book.left(&settings, Units(1100)), Some(Units(50)));
         assert_eq!(book.most(&settings), Some(Units(1150)));
         assert_eq!(
             book.stopped(&settings, Units(1150)),
@@ -221,8 +230,30 @@ mod tests {
         );
         settings.spending.budget_total = None;
         settings.spending.budget_day = None;
-        assert_eq!(book.left(&settings, Units(9999)), None);
         assert_eq!(book.most(&settings), None);
         assert_eq!(book.stopped(&settings, Units(9999)), None);
+    }
+
+    #[test]
+    fn a_budget_for_all_that_is_another_counts_from_then_on() {
+        let mut settings = Settings::default();
+        settings.spending.budget_total = Some(Units(150));
+        // Of a home that did not note which budget it counted for: it goes on.
+        let mut book: SpentBook =
+            serde_json::from_str(r#"{"day":1,"at_day":900,"at_total":900}"#).expect("reads");
+        assert!(book.set_total(&settings, Units(1000)));
+        assert_eq!(book.most(&settings), Some(Units(1050)));
+        assert!(
+            !book.set_total(&settings, Units(1010)),
+            "nothing has changed"
+        );
+        settings.spending.budget_total = Some(Units(200));
+        assert!(book.set_total(&settings, Units(1020)));
+        assert_eq!(book.most(&settings), Some(Units(1220)));
+        settings.spending.budget_total = None;
+        assert!(book.set_total(&settings, Units(1030)));
+        settings.spending.budget_total = Some(Units(200));
+        assert!(book.set_total(&settings, Units(1040)));
+        assert_eq!(book.most(&settings), Some(Units(1240)));
     }
 }

@@ -75,6 +75,8 @@ pub(super) struct Entry {
     pub row: TorrentRow,
     /// Whether `saved` differs from its file.
     pub unsaved: bool,
+    /// Whether its terms could not be noted by the wallet.
+    pub unapplied: bool,
     /// The budget that was told to be used up: once for each.
     pub told_budget: Option<Units>,
     /// Payload ever received when its files were last asked to be checked.
@@ -107,6 +109,7 @@ impl Entry {
             units_earned: Units::ZERO,
             row,
             unsaved: false,
+            unapplied: false,
             told_budget: None,
             down_at_check: 0,
             prices: Vec::new(),
@@ -114,12 +117,14 @@ impl Entry {
     }
 }
 
-/// Terms as the node takes them.
-pub(super) fn node_terms(terms: &Terms, may_pay: bool) -> crate::node::Terms {
+/// Terms as the node takes them: nothing is paid before a yes. (What the budgets for all leave, the wallet
+/// keeps to itself.)
+pub(super) fn node_terms(saved: &Saved) -> crate::node::Terms {
     use crate::gateway::FreePolicy;
+    let terms = &saved.terms;
     crate::node::Terms {
         price: terms.price,
-        max_price: (terms.pays && may_pay).then_some(terms.max_price),
+        max_price: (terms.pays && !saved.asking).then_some(terms.max_price),
         free: match terms.free {
             FreeService::Off => FreePolicy::Off,
             FreeService::Leftover => FreePolicy::Leftover,
@@ -237,16 +242,5 @@ impl Shelf {
                 tracing::error!("{}: {error}", path.display());
             }
         }
-    }
-}
-
-impl Entry {
-    /// Whether it is fetched and pays for it.
-    pub fn is_paying(&self) -> bool {
-        self.handle.is_some()
-            && self.saved.terms.pays
-            && !self.saved.paused
-            && !self.saved.asking
-            && self.saved.completed.is_none()
     }
 }

@@ -47,7 +47,9 @@ impl Session {
                 let text = format!("payment accepted {who} {peer} after {acceptance_ms} ms");
                 note(tracing::Level::INFO, text, Some(*info_hash));
             }
-            GatewayEvent::BudgetUsedUp { info_hash, .. } => self.budget_used_up(run, *info_hash),
+            GatewayEvent::BudgetUsedUp {
+                info_hash, is_own, ..
+            } => self.budget_used_up(run, *info_hash, *is_own),
             other => self.hear_trouble(other),
         }
     }
@@ -107,15 +109,13 @@ impl Session {
 
     /// Once for each budget of a torrent's own, and once for those of all torrents together: every seeder
     /// finds them used up, as soon as what is left is less than a coin.
-    fn budget_used_up(&self, run: &Running, hash: InfoHash) {
+    fn budget_used_up(&self, run: &Running, hash: InfoHash, is_own: bool) {
         let Ok(entry) = run.entry(hash) else {
             return;
         };
-        let own = entry.saved.terms.budget;
-        let settings = self.settings();
-        let Some(limit) = own.filter(|_| run.share_of_budget(&settings, &entry) == own) else {
+        let Some(limit) = entry.saved.terms.budget.filter(|_| is_own) else {
             let paid = lock(&run.balance).books.paid;
-            let least = lock(&run.spent).least_left(&settings, paid);
+            let least = lock(&run.spent).least_left(&self.settings(), paid);
             if let Some((which, limit)) = least {
                 self.tell_budget_of_all(run, which, limit);
             }

@@ -212,14 +212,7 @@ impl Session {
         self.inner.options.book.set_level(after.log.level);
         if let Ok(run) = self.running() {
             run.apply_limits(after);
-            if before.spending.budget_total != after.spending.budget_total {
-                run.restart_total_budget().await;
-            }
             run.hold_budgets(after).await;
-            let budgets = |of: &Settings| (of.spending.budget_day, of.spending.budget_total);
-            if budgets(before) != budgets(after) {
-                run.share_budgets(after).await;
-            }
             if before.rules.redeem_from != after.rules.redeem_from {
                 run.apply_redeem_rule(after).await;
             }

@@ -245,16 +245,38 @@ impl Running {
                 *entry = next;
             }
             // What is refused has not happened.
-            Err(error) => {
-                return Err(Problem::new(
-                    ProblemCode::Disk,
-                    format!("{}: {error}", self.home.display()),
-                    Advice::MakeRoomOrLetWrite,
-                )
-                .about(self.home.display()));
-            }
+            Err(error) => return Err(self.not_written(&error)),
         }
         Ok(changed)
+    }
+
+    /// Changes an entry, for what must not wait for the disk: what is paid less for. Where it cannot be
+    /// kept it holds all the same, is written as soon as it can be, and the problem says so.
+    pub fn insist(
+        &self,
+        hash: InfoHash,
+        change: impl FnOnce(&mut Entry),
+    ) -> Result<Result<(), Problem>, Problem> {
+        let mut torrents = lock(&self.torrents);
+        let entry = torrents.get_mut(&hash).ok_or_else(|| unknown(hash))?;
+        change(entry);
+        let written = self.shelf.write(&entry.saved);
+        entry.unsaved = written.is_err();
+        Ok(written.map_err(|error| {
+            let error = format!(
+                "it is done, but could not be written down: {}: {error}",
+                self.home.display()
+            );
+            Problem::new(ProblemCode::Disk, error, Advice::HoldsUntilStop)
+                .about(self.home.display())
+        }))
+    }
+
+    /// What a home that cannot be written means to whoever asked.
+    pub fn not_written(&self, error: &std::io::Error) -> Problem {
+        let error = format!("{}: {error}", self.home.display());
+        let problem = Problem::new(ProblemCode::Disk, error, Advice::MakeRoomOrLetWrite);
+        problem.about(self.home.display())
     }
 
     /// A copy of an entry.
@@ -263,14 +285,8 @@ impl Running {
         torrents.get(&hash).cloned().ok_or_else(|| unknown(hash))
     }
 
-    /// Whether a budget for all allows to pay.
-    pub fn may_pay(&self, settings: &Settings) -> bool {
-        let paid = lock(&self.balance).books.paid;
-        lock(&self.spent).stopped(settings, paid).is_none()
-    }
-
     /// Tells gateway and wallet a torrent's terms as they are now.
-    pub async fn apply_terms(&self, settings: &Settings, hash: InfoHash) -> Result<(), Problem> {
+    pub async fn apply_terms(&self, hash: InfoHash) -> Result<(), Problem> {
         let entry = self.entry(hash)?;
         let Some(metainfo) = entry.handle.as_ref().and_then(|handle| handle.metainfo()) else {
             return Ok(());
@@ -282,22 +298,29 @@ impl Running {
                 up_bytes_per_s: entry.saved.terms.upload_bytes_per_s,
             },
         );
-        let may_pay = !entry.saved.asking && self.may_pay(settings);
-        let mut terms = node_terms(&entry.saved.terms, may_pay);
-        terms.budget = self.share_of_budget(settings, &entry);
-        let set = self.node.set_terms(&metainfo, terms).await;
+        let set = self
+            .node
+            .set_terms(&metainfo, node_terms(&entry.saved))
+            .await;
+        if let Some(entry) = lock(&self.torrents).get_mut(&hash) {
+            entry.unapplied = set.is_err();
+        }
         set.map_err(|error| super::problems::node_problem(&error))
     }
 
-    /// Gives every torrent that may yet pay its part of the budgets for all, as they are now.
-    pub async fn share_budgets(&self, settings: &Settings) {
-        let torrents: Vec<InfoHash> = (lock(&self.torrents).iter())
-            .filter(|(_, entry)| entry.saved.completed.is_none() && !entry.saved.paused)
+    /// Has what a full disk kept from being noted take effect after all.
+    pub async fn apply_late(&self) {
+        let late: Vec<InfoHash> = (lock(&self.torrents).iter())
+            .filter(|(_, entry)| entry.unapplied)
             .map(|(hash, _)| *hash)
             .collect();
-        for hash in torrents {
-            if let Err(problem) = self.apply_terms(settings, hash).await {
-                tracing::warn!(info_hash = %hash, "its part of the budgets is not changed: {problem}");
+        for hash in late {
+            let mut done = self.apply_terms(hash).await;
+            if done.is_ok() {
+                done = self.reconnect(hash).await;
+            }
+            if let Err(problem) = done {
+                tracing::warn!(info_hash = %hash, "its terms wait to be noted: {problem}");
             }
         }
     }
@@ -321,23 +344,6 @@ impl Running {
             .resume()
             .await
             .map_err(super::problems::engine_problem)
-    }
-
-    /// The torrent's own budget, and no more than its part of what the budgets for all leave.
-    pub fn share_of_budget(&self, settings: &Settings, entry: &Entry) -> Option<Units> {
-        let own = entry.saved.terms.budget;
-        let paid = lock(&self.balance).books.paid;
-        let Some(left) = lock(&self.spent).left(settings, paid) else {
-            return own;
-        };
-        let torrents = lock(&self.torrents);
-        let pays = torrents.values().filter(|other| other.is_paying()).count();
-        let share = Units(left.0 / u64::try_from(pays.max(1)).unwrap_or(1));
-        let most = entry.units_paid.checked_add(share);
-        match (own, most) {
-            (Some(own), Some(most)) => Some(own.min(most)),
-            (own, most) => own.or(most),
-        }
     }
 }
 

@@ -145,11 +145,7 @@ impl Running {
         let kept = self.shelf.metainfo(hash).map(Arc::unwrap_or_clone);
         if let Some(metainfo) = kept.or_else(|| self.metainfo(hash).map(Arc::unwrap_or_clone)) {
             let written = self.shelf.write_metainfo(&metainfo.with_trackers(tiers));
-            return written.map_err(|error| {
-                let error = format!("{}: {error}", self.home.display());
-                let problem = Problem::new(ProblemCode::Disk, error, Advice::MakeRoomOrLetWrite);
-                problem.about(self.home.display())
-            });
+            return written.map_err(|error| self.not_written(&error));
         }
         let link = entry.saved.magnet.as_deref();
         let link = link.and_then(|link| Magnet::parse(link).ok());

@@ -45,6 +45,17 @@ pub(super) fn changed(terms: Terms, change: &TermsChange) -> Terms {
     }
 }
 
+/// Of changed terms what pays less: all else stays as it was.
+pub(super) fn tightened(before: Terms, after: Terms) -> Terms {
+    let budgets = [before.budget, after.budget];
+    Terms {
+        pays: before.pays && after.pays,
+        max_price: before.max_price.min(after.max_price),
+        budget: budgets.into_iter().flatten().min(),
+        ..before
+    }
+}
+
 /// Refuses terms that cannot be.
 pub(super) fn check_terms(change: &TermsChange) -> Result<(), Problem> {
     match change.budget {
@@ -55,5 +66,35 @@ pub(super) fn check_terms(change: &TermsChange) -> Result<(), Problem> {
         )
         .about("budget: 0")),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_change_that_cannot_be_kept_only_what_pays_less_holds() {
+        let before = terms_of_new(&Settings::default(), &TermsChange::default(), false);
+        let change = TermsChange {
+            max_price: Some(before.max_price),
+            budget: Some(Some(Units(50))),
+            free: Some(FreeService::On),
+            ..TermsChange::default()
+        };
+        let tight = tightened(before, changed(before, &change));
+        assert_eq!((tight.budget, tight.free), (Some(Units(50)), before.free));
+        let more = TermsChange {
+            budget: Some(None),
+            pays: Some(false),
+            ..TermsChange::default()
+        };
+        let tighter = tightened(tight, changed(tight, &more));
+        assert_eq!((tighter.budget, tighter.pays), (Some(Units(50)), false));
+        let again = TermsChange {
+            pays: Some(true),
+            ..TermsChange::default()
+        };
+        assert_eq!(tightened(tighter, changed(tighter, &again)), tighter);
     }
 }

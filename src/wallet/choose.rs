@@ -12,6 +12,8 @@ pub const SIZES: [u64; 5] = [16, 64, 256, 1024, 4096];
 pub const GREATEST: Units = Units(4096);
 /// The coin that is kept at hand.
 pub const AT_HAND: Units = Units(64);
+/// One channel draws at most this part of what may be paid in all.
+const GRANTS: u64 = 8;
 /// Most coins in one purchase, and most holdings in one redemption.
 pub const MAX_BATCH: usize = 32;
 
@@ -66,8 +68,10 @@ pub struct Funds {
 /// Why no holding is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoCoin {
-    /// What the torrent's budget, or one for all torrents, leaves is less than the wish.
+    /// What the torrent's budget leaves is less than the wish.
     OverBudget,
+    /// What may be paid in all leaves less than the wish.
+    OverBudgetOfAll,
     /// Nothing that fits, and nothing to buy it with or nobody to buy it from.
     NoFunds,
     /// Nothing that fits yet: [`orders`] says what to buy.
@@ -200,16 +204,20 @@ fn room(
     wish: &Wish,
     now: UnixMs,
 ) -> Result<Room, NoCoin> {
-    let budget_rest = match rows.budgets.get(&wish.info_hash) {
-        Some(budget) => budget.saturating_sub(rows.committed(&wish.info_hash, now)),
-        None => Units(u64::MAX),
-    };
-    let budget_rest = limits.pay_up_to.map_or(budget_rest, |most| {
-        budget_rest.min(most.saturating_sub(rows.committed_in_all(now)))
-    });
     let least = wish.at_least.max(Units(1));
+    let own = rows.budgets.get(&wish.info_hash);
+    let own = own.map(|budget| budget.saturating_sub(rows.committed(&wish.info_hash, now)));
+    let own = own.unwrap_or(Units(u64::MAX));
+    let of_all = limits.pay_up_to;
+    let of_all = of_all.map(|most| most.saturating_sub(rows.committed_in_all(now)));
+    let grant = of_all.map_or(Units(u64::MAX), |rest| grant(rest, least));
+    let of_all = of_all.unwrap_or(Units(u64::MAX));
+    let (budget_rest, over) = match own <= of_all {
+        true => (own, NoCoin::OverBudget),
+        false => (of_all, NoCoin::OverBudgetOfAll),
+    };
     if budget_rest < least {
-        return Err(NoCoin::OverBudget);
+        return Err(over);
     }
     let limit_rest = limit_rest(rows, limits, funds, now).ok_or(NoCoin::WalletLimit)?;
     if limit_rest < least {
@@ -218,12 +226,18 @@ fn room(
     let most = round_up(wish.at_most.max(least));
     Ok(Room {
         least,
-        most: most.min(budget_rest).min(limit_rest),
+        most: most.min(budget_rest).min(limit_rest).min(grant),
         bound_by: match budget_rest < limit_rest {
-            true => NoCoin::OverBudget,
+            true => over,
             false => NoCoin::WalletLimit,
         },
     })
+}
+
+/// The most that one channel draws from what may be paid in all: an eighth of what is left, so that
+/// something is left for the next torrent, but a coin as it is at hand, or the smallest of use.
+fn grant(rest: Units, least: Units) -> Units {
+    Units(rest.0 / GRANTS).max(AT_HAND).max(round_up(least))
 }
 
 /// The smallest coin that is worth `value`, or the greatest coin.
@@ -406,12 +420,57 @@ mod tests {
     }
 
     #[test]
+    fn a_torrent_that_pays_many_leaves_something_for_the_next_until_all_is_spent() {
+        let mut side = Side::new(1);
+        side.buy(
+            &[1024, 1024, 256, 256, 256, 64, 64, 64, 64, 64, 64, 16, 16],
+            NOW,
+        );
+        let limits = Limits {
+            pay_up_to: Some(Units(1000)),
+            ..Limits::default()
+        };
+        let funds = Funds {
+            balance: Units(100_000),
+            ..Funds::default()
+        };
+        let mut draw = |torrent: u8, least: u64| {
+            let wish = Wish {
+                info_hash: InfoHash([torrent; 20]),
+                ..wish(least, 1024)
+            };
+            let chosen = paying::reserve(&side.rows, &limits, &funds, &wish, NOW);
+            chosen.map(|(change, row)| {
+                side.write(change);
+                row.holding.value.0
+            })
+        };
+        // Four seeders of the first one, then one of another.
+        let first: Vec<_> = (0..4).map(|_| draw(1, 1)).collect();
+        assert_eq!(first, [Ok(64); 4], "not the coins of 256");
+        assert_eq!(draw(2, 1), Ok(64));
+        // What of less is no use is given all the same, as long as it is there.
+        assert_eq!(draw(3, 100), Ok(256));
+        assert_eq!(draw(3, 500), Err(NoCoin::OverBudgetOfAll));
+        let mut sum = 5 * 64 + 256;
+        while let Ok(more) = draw(4, 1) {
+            sum += more;
+        }
+        assert!(sum <= 1000, "{sum}");
+    }
+
+    #[test]
     fn where_no_coin_fits_the_smaller_bound_is_the_reason() {
         assert_eq!(why_none(None, None), NoCoin::WalletLimit);
         assert_eq!(why_none(Some(1_000), None), NoCoin::WalletLimit);
         assert_eq!(why_none(None, Some(1_000)), NoCoin::WalletLimit);
         assert_eq!(why_none(Some(64 + 5), None), NoCoin::OverBudget);
-        assert_eq!(why_none(None, Some(64 + 5)), NoCoin::OverBudget);
+        assert_eq!(why_none(None, Some(64 + 5)), NoCoin::OverBudgetOfAll);
+        assert_eq!(why_none(Some(64 + 5), Some(64 + 6)), NoCoin::OverBudget);
+        assert_eq!(
+            why_none(Some(64 + 6), Some(64 + 5)),
+            NoCoin::OverBudgetOfAll
+        );
         assert_eq!(why_none(Some(64 + 7), Some(1_000)), NoCoin::WalletLimit);
     }
 }

@@ -1,6 +1,8 @@
 //! The node as a process: its API, its security, its restart, its commands.
 
+mod budgets;
 mod contract;
+mod disk;
 mod download;
 mod many;
 mod refuses;

@@ -3,16 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use base64::Engine as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use super::support::{
-    LONG, NodeWorld, get, node_world, post, refused, row, send, wait, wait_stage,
-};
+use super::support::{LONG, file, get, node_world, post, refused, row, send, wait, wait_stage};
 
 /// An address before another one, and word of each connection that was made to it.
 async fn relay(to: SocketAddr) -> (SocketAddr, Arc<Notify>) {
@@ -60,24 +57,6 @@ async fn tracker(peer: SocketAddr) -> (String, Arc<Notify>) {
 async fn told(word: &Notify, what: &str) {
     let word = tokio::time::timeout(LONG, word.notified());
     word.await.unwrap_or_else(|_| panic!("{what}"));
-}
-
-fn file(path: &std::path::Path) -> Value {
-    let bytes = std::fs::read(path).expect("a torrent");
-    let file = base64::engine::general_purpose::STANDARD.encode(bytes);
-    json!({ "file": file })
-}
-
-impl NodeWorld {
-    /// `dpay add` at the node of the world: its exit code, what it printed, and its errors.
-    async fn add(&self, words: &[&str]) -> (i32, Value, String) {
-        let home = self.home().display().to_string();
-        let mut all = vec!["add", "--json", "--home", &home];
-        all.extend(words);
-        let all = super::support::args(&all);
-        let output = self.world.run(&all).await.expect("runs");
-        (output.code, output.json, output.stderr)
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
 use dpay::cli::world::{Proc, World, WorldOptions};
 use dpay::http::node::client::{NodeClient, NodeClientError};
 use reqwest::Method;
@@ -48,8 +49,8 @@ pub async fn lone() -> Lone {
     }
 }
 
-/// Starts a node with this home, and returns it, its address and its login link.
-pub async fn start(home: &Path, dir: &Path, more: &[&str]) -> (Proc, String, String) {
+/// How a node is started with this home.
+pub fn node_words(home: &Path, dir: &Path, more: &[&str]) -> Vec<String> {
     let downloads = dir.join("downloads").display().to_string();
     let home = home.display().to_string();
     let mut all = args(&[
@@ -66,7 +67,12 @@ pub async fn start(home: &Path, dir: &Path, more: &[&str]) -> (Proc, String, Str
         &downloads,
     ]);
     all.extend(args(more));
-    let mut proc = Proc::start("node", &exe(), &all).expect("starts");
+    all
+}
+
+/// Starts a node with this home, and returns it, its address and its login link.
+pub async fn start(home: &Path, dir: &Path, more: &[&str]) -> (Proc, String, String) {
+    let mut proc = Proc::start("node", &exe(), &node_words(home, dir, more)).expect("starts");
     let ready = proc.wait_for("ready", LONG).await.expect("ready");
     let text = |key: &str| ready[key].as_str().expect("text").to_owned();
     (proc, text("url"), text("login_url"))
@@ -106,6 +112,13 @@ pub async fn refused(
         }
         other => panic!("{path} {body}: {other:?}"),
     }
+}
+
+/// A .torrent file as a source.
+pub fn file(path: &std::path::Path) -> Value {
+    let bytes = std::fs::read(path).expect("a torrent");
+    let file = base64::engine::general_purpose::STANDARD.encode(bytes);
+    json!({ "file": file })
 }
 
 /// A torrent's row.
@@ -203,6 +216,43 @@ pub async fn node_world(bytes: usize) -> NodeWorld {
 }
 
 impl NodeWorld {
+    /// `dpay add` at the node of the world: its exit code, what it printed, and its errors.
+    pub async fn add(&self, words: &[&str]) -> (i32, Value, String) {
+        let home = self.home().display().to_string();
+        let mut all = vec!["add", "--json", "--home", &home];
+        all.extend(words);
+        let all = args(&all);
+        let output = self.world.run(&all).await.expect("runs");
+        (output.code, output.json, output.stderr)
+    }
+
+    /// Another torrent, and a seeder of its own that asks the same price: it and a link.
+    pub async fn another(&self, name: &str, files: &[(&str, usize)]) -> (Proc, String) {
+        let data = self.dir.path().join(format!("{name}-data"));
+        for (number, (file, bytes)) in files.iter().enumerate() {
+            let path = data.join(name).join(file);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            let mut content = payload(*bytes);
+            content.rotate_left(number + 1);
+            std::fs::write(path, content).expect("written");
+        }
+        let torrent = self.dir.path().join(format!("{name}.torrent"));
+        let (from, to) = (
+            data.join(name).display().to_string(),
+            torrent.display().to_string(),
+        );
+        let make = ["create", &from, "-o", &to, "--piece-kib", "64"];
+        self.world.must("maker", &make).await.expect("created");
+        self.world.wallet(name, 0).await.expect("a wallet");
+        let extra = ["--price", "16384", "--free", "off"];
+        let seeder = self.world.seeder(name, &torrent, &data, &extra).await;
+        let (seeder, address) = seeder.expect("seeds");
+        let ready = seeder.last("ready").expect("ready");
+        let hash = ready["info_hashes"][0].as_str().expect("a hash");
+        let link = format!("magnet:?xt=urn:btih:{hash}&x.pe={address}");
+        (seeder, link)
+    }
+
     /// Where the seeder listens.
     pub fn seeder_address(&self) -> String {
         let (_, address) = self.magnet.split_once("&x.pe=").expect("a peer");
@@ -213,12 +263,18 @@ impl NodeWorld {
         self.world.home("leecher")
     }
 
-    /// Starts the node of the world.
-    pub async fn start(&self) -> (Proc, NodeClient) {
+    /// What a node of the world is started with.
+    pub fn around(&self) -> Vec<&str> {
         let mut more: Vec<&str> = vec!["--broker", &self.world.broker_url];
         for address in &self.world.bootstrap {
             more.extend(["--dht-bootstrap", address]);
         }
+        more
+    }
+
+    /// Starts the node of the world.
+    pub async fn start(&self) -> (Proc, NodeClient) {
+        let more = self.around();
         let (proc, _, _) = start(&self.home(), self.dir.path(), &more).await;
         let node = client(&self.home()).await;
         (proc, node)
@@ -246,12 +302,17 @@ impl NodeWorld {
     /// A node with a new wallet and money.
     pub async fn rich_node(&self) -> (Proc, NodeClient) {
         let (proc, node) = self.start().await;
-        wait_stage(&node, "setup").await;
-        let made = post(&node, "/wallet", json!({})).await;
+        self.enrich(&node).await;
+        (proc, node)
+    }
+
+    /// Makes the node's wallet and gives it money.
+    pub async fn enrich(&self, node: &NodeClient) {
+        wait_stage(node, "setup").await;
+        let made = post(node, "/wallet", json!({})).await;
         assert_eq!(made["words"].as_array().expect("words").len(), 24);
-        wait_stage(&node, "running").await;
+        wait_stage(node, "running").await;
         self.deposit(made["account"].as_str().expect("an account"), 200_000)
             .await;
-        (proc, node)
     }
 }

@@ -319,6 +319,11 @@ impl Purse {
                 self.config.limits.pay_up_to = most;
                 give(reply, ());
             }
+            Ask::SetBudget(info_hash, budget, reply)
+                if self.rows.budgets.get(&info_hash) == budget.as_ref() =>
+            {
+                give(reply, Ok(()));
+            }
             Ask::SetBudget(info_hash, budget, reply) => {
                 let mut change = Change::on(&self.rows);
                 change.budgets.push((info_hash, budget));

@@ -37,6 +37,7 @@ impl Purse {
             Ok(chosen) => chosen,
             Err(NoCoin::NotYet) => unread().ok_or(NoReserve::NotYet)?,
             Err(NoCoin::OverBudget) => return Err(NoReserve::OverBudget),
+            Err(NoCoin::OverBudgetOfAll) => return Err(NoReserve::OverBudgetOfAll),
             Err(NoCoin::NoFunds) => {
                 self.desk.hope_for_deposit(now);
                 return Err(NoReserve::NoFunds);

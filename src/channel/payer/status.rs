@@ -54,7 +54,10 @@ impl FreeReason {
         match self {
             FreeReason::Wallet(NoReserve::NotYet) => Some(NOT_YET_MOST_MS),
             FreeReason::Wallet(
-                NoReserve::WalletLimit | NoReserve::OverBudget | NoReserve::NoFunds,
+                NoReserve::WalletLimit
+                | NoReserve::OverBudget
+                | NoReserve::OverBudgetOfAll
+                | NoReserve::NoFunds,
             ) => Some(10_000),
             FreeReason::NoSpend => Some(5_000),
             FreeReason::NoWallet => Some(30_000),

@@ -191,6 +191,10 @@ pub enum Advice {
         "change price and budget on its page, the files with `dpay files`, or remove the torrent and add it anew"
     )]
     ChangeThere,
+    #[error(
+        "make room, or see to it that the node can write there: until it is written down, it holds only as long as the node runs"
+    )]
+    HoldsUntilStop,
 }
 
 /// A refusal or failure.

@@ -53,6 +53,7 @@ pub fn free_reason(why: FreeReason) -> (&'static str, Vec<(&'static str, String)
     let code = match why {
         FreeReason::Broker => "broker",
         FreeReason::Wallet(NoReserve::OverBudget) => "budget",
+        FreeReason::Wallet(NoReserve::OverBudgetOfAll) => "budget_of_all",
         FreeReason::Wallet(NoReserve::NoFunds) => "no_funds",
         FreeReason::Wallet(NoReserve::NotYet) => "buying",
         FreeReason::Wallet(NoReserve::PriceAboveLimit) => "price_limit",

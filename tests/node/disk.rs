@@ -1,0 +1,131 @@
+//! A home on a disk that is full: what pays less holds all the same, what pays more does not.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use dpay::cli::world::Proc;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::support::{
+    LONG, NodeWorld, args, client, exe, get, node_words, node_world, post, refused, row, send, wait,
+};
+
+/// A node whose home is a disk of its own, in a mount namespace where an ordinary user may mount; and that home
+/// as it is seen from here.
+async fn on_a_small_disk(world: &NodeWorld) -> (Proc, PathBuf) {
+    let home = world.home();
+    std::fs::create_dir_all(&home).expect("made");
+    let shown = home.display().to_string();
+    let mount = "mount -t tmpfs -o size=24m,mode=700 tmpfs \"$0\" && exec \"$@\"";
+    let mut all = args(&["--map-root-user", "--mount", "sh", "-c", mount, &shown]);
+    all.push(exe().display().to_string());
+    all.extend(node_words(&home, world.dir.path(), &world.around()));
+    let mut proc = Proc::start("node", Path::new("unshare"), &all).expect("starts");
+    proc.wait_for("ready", LONG).await.expect("ready");
+    let root = format!("/proc/{}/root", proc.id().expect("runs"));
+    let home = home.strip_prefix("/").expect("from the root");
+    (proc, Path::new(&root).join(home))
+}
+
+fn fill(home: &Path) {
+    let mut filler = std::fs::File::create(home.join("filler")).expect("made");
+    let zeros = [0u8; 4096];
+    while filler.write_all(&zeros).is_ok() {}
+}
+
+fn make_room(home: &Path) {
+    std::fs::remove_file(home.join("filler")).expect("removed");
+}
+
+/// Waits until the home has noted it.
+async fn noted(home: &Path, hash: &str, wanted: impl Fn(&Value) -> bool) {
+    let deadline = tokio::time::Instant::now() + LONG;
+    let file = home.join("torrents").join(format!("{hash}.json"));
+    loop {
+        let saved = std::fs::read(&file).expect("is there");
+        let saved: Value = serde_json::from_slice(&saved).expect("is whole");
+        if wanted(&saved) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{saved}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
+    let world = node_world(16 << 20).await;
+    let (mut proc, home) = on_a_small_disk(&world).await;
+    let node = client(&home).await;
+    world.enrich(&node).await;
+    let add = json!({
+        "source": { "magnet": world.magnet },
+        "confirmed": true,
+        "terms": { "max_price": 20_000, "download_bytes_per_s": 300_000 },
+    });
+    let hash = post(&node, "/torrents", add).await["info_hash"].clone();
+    let hash = hash.as_str().expect("a hash").to_owned();
+    let paid_more = |list: &Value, than: u64| row(list, &hash)["units_paid"].as_u64() > Some(than);
+    wait(&node, "/torrents", |list| paid_more(list, 4)).await;
+
+    fill(&home);
+    let act = async |action: &str| {
+        let asked = json!({ "action": action, "info_hashes": [hash] });
+        post(&node, "/torrents/actions", asked).await
+    };
+    let done = act("pause").await;
+    let problem = &done["failed"][0]["problem"];
+    assert_eq!(
+        (&problem["code"], &problem["advice"]),
+        (&json!("disk"), &json!("holds_until_stop")),
+        "{done}"
+    );
+    let peers = format!("/torrents/{hash}/peers");
+    wait(&node, &peers, |peers| peers == &json!([])).await;
+    let list = get(&node, "/torrents").await;
+    assert_eq!(row(&list, &hash)["state"], "paused");
+    // What pays more is written first, or does not happen.
+    let done = act("resume").await;
+    assert_eq!(
+        done["failed"][0]["problem"]["advice"], "make_room_or_let_write",
+        "{done}"
+    );
+    let list = get(&node, "/torrents").await;
+    assert_eq!(row(&list, &hash)["state"], "paused");
+    make_room(&home);
+    noted(&home, &hash, |saved| saved["paused"] == true).await;
+
+    let paid = row(&list, &hash)["units_paid"].as_u64().expect("paid");
+    let done = act("resume").await;
+    assert_eq!(done["done"][0], hash.as_str(), "{done}");
+    wait(&node, "/torrents", |list| paid_more(list, paid)).await;
+    fill(&home);
+    let terms = format!("/torrents/{hash}/terms");
+    let change = json!({ "pays": false, "price": 100 });
+    let (code, text) = refused(&node, Method::PATCH, &terms, change).await;
+    assert_eq!(code, "disk", "{text}");
+    assert!(text.contains("as long as the node runs"), "{text}");
+    wait(&node, &peers, |peers| {
+        let peers = peers.as_array().cloned().unwrap_or_default();
+        peers.iter().all(|peer| peer["paying_channels"] == 0)
+    })
+    .await;
+    let detail = get(&node, &format!("/torrents/{hash}")).await;
+    assert_eq!(detail["terms"]["pays"], false, "{detail}");
+    assert_ne!(
+        detail["terms"]["price"], 100,
+        "what cannot be kept and pays no less is not done"
+    );
+    let (_, text) = refused(&node, Method::PATCH, &terms, json!({ "max_price": 60_000 })).await;
+    assert!(text.contains("make room"), "{text}");
+    make_room(&home);
+    noted(&home, &hash, |saved| saved["terms"]["pays"] == false).await;
+    let again = send(&node, Method::PATCH, &terms, json!({ "price": 100 })).await;
+    assert_eq!(
+        (&again["pays"], &again["price"]),
+        (&json!(false), &json!(100))
+    );
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop(world.seeder);
+}
