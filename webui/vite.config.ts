@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
+import { lean } from './lean.ts';
 
 const source = new URL('src/', import.meta.url);
 const read = (name: string): string => readFileSync(new URL(name, source), 'utf8');
@@ -44,7 +45,7 @@ function texts(): Plugin {
 // Nothing is inlined as `data:`: the page runs under `default-src 'self'`.
 export default defineConfig({
   base: './',
-  plugins: [texts(), svelte()],
+  plugins: [texts(), lean(), svelte()],
   build: {
     outDir: 'dist',
     emptyOutDir: true,

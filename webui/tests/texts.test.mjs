@@ -94,3 +94,11 @@ test('the list is searched, filtered and ordered without jumping', async () => {
   assert.deepEqual(ask('', 'active', 'down', false), ['C', 'a', 'b 2']);
   assert.equal(list.counts(rows).error, 1);
 });
+
+test('a day, week or month without a row has its place in the chart', async () => {
+  const { module: days } = await runnerImport(new URL('src/lib/days.ts', here).pathname);
+  assert.deepEqual(days.upTo('2026-03-02', '2026-02-27', 'day', 60), ['2026-02-27', '2026-02-28', '2026-03-01', '2026-03-02']);
+  assert.deepEqual(days.upTo('2026-01-05', '2025-12-22', 'week', 60), ['2025-12-22', '2025-12-29', '2026-01-05']);
+  assert.deepEqual(days.upTo('2026-02-01', '2025-11-01', 'month', 60), ['2025-11-01', '2025-12-01', '2026-01-01', '2026-02-01']);
+  assert.deepEqual(days.upTo('2026-03-02', '2020-01-01', 'day', 2), ['2026-03-01', '2026-03-02']);
+});

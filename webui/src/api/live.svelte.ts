@@ -2,7 +2,7 @@
 import { api } from './client';
 import { session } from './session.svelte';
 import { tellDesktop } from '../lib/desktop.svelte';
-import { said } from '../lib/saying';
+import { foreign, said } from '../lib/saying';
 import { toast } from '../lib/toast.svelte';
 import { adding } from '../torrents/add.svelte';
 import type { Currency } from '../lib/format';
@@ -119,7 +119,7 @@ class Live {
         // A torrent whose dialog is open needs no further word.
         if (quiet.has(event.code) || (event.code === 'asks' && adding.open)) return;
         tellDesktop(event);
-        toast(said(event), tones[event.level], event.info_hash ? { href: `#/torrents/${event.info_hash}` } : {});
+        toast(said(event), tones[event.level], { foreign: foreign(event), ...(event.info_hash ? { href: `#/torrents/${event.info_hash}` } : {}) });
         return;
       case 'reload':
         void this.load();

@@ -1,4 +1,5 @@
-// uPlot, dressed in the page's colours. Loaded when the first chart is shown.
+// uPlot, dressed in the page's colours. Loaded when the first chart is shown. What no chart here asks of it is
+// not built in: see lean.ts.
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { language } from '../i18n/index.svelte';
@@ -15,6 +16,12 @@ function axis(more: Partial<uPlot.Axis> = {}): uPlot.Axis {
 
 /** Steps of an axis of bytes: powers of two, so that labels are round. */
 const doublings = Array.from({ length: 50 }, (_, i) => 2 ** i);
+
+/** Steps of an axis of time, in seconds. */
+const moments = [1, 5, 10, 15, 30, 60, 120, 300, 600];
+
+/** Without the zeros behind the point that say nothing at a line of the grid. */
+const size = (value: number): string => bytes(value).replace(/\.0+ /, ' ');
 
 const clock = (values: number[]): string[] => {
   const format = new Intl.DateTimeFormat(language(), { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
@@ -33,10 +40,10 @@ export function rates(element: HTMLElement, width: number, height: number, label
       height,
       legend: { show: false },
       cursor: { points: { size: 6 }, y: false, drag: { x: false, y: false } },
-      scales: { x: { time: true }, y: { range: (u, _, most) => top(u, 0, Math.max(most, 16_384)) }, units: { range: top } },
+      scales: { x: { time: false }, y: { range: (u, _, most) => top(u, 0, Math.max(most, 16_384)) }, units: { range: top } },
       axes: [
-        axis({ values: (_, splits) => clock(splits), space: 90, size: 28, grid: { show: false } }),
-        axis({ size: 78, incrs: doublings, values: (_, splits) => splits.map((value) => (value === 0 ? '' : `${bytes(value)}/s`)) }),
+        axis({ incrs: moments, values: (_, splits) => clock(splits), space: 90, size: 28, grid: { show: false } }),
+        axis({ size: 78, incrs: doublings, values: (_, splits) => splits.map((value) => (value === 0 ? '' : `${size(value)}/s`)) }),
         axis({ scale: 'units', side: 1, size: narrow ? 34 : 44, grid: { show: false }, values: (_, splits) => splits.map((value) => (value === 0 || value % 1 !== 0 ? '' : count(value, language()))) }),
       ],
       series: [
@@ -56,7 +63,9 @@ export function rates(element: HTMLElement, width: number, height: number, label
 export function bars(element: HTMLElement, width: number, height: number, names: string[], units: number[], sizes: (number | null)[], tone: '--up' | '--money'): uPlot {
   const [main, other, ground] = [colour(tone), colour('--down'), colour('--surface')];
   const hasBytes = sizes.some((size) => size !== null && size > 0);
-  const most = Math.max(1, Math.floor(width / 78));
+  // Room for the longest name; a letter of Korean is wider than one of English.
+  const widest = Math.max(...names.map((name) => [...name].reduce((sum, letter) => sum + (letter > '\u1100' ? 13 : 7), 14)));
+  const most = Math.max(1, Math.floor((width - (hasBytes ? 124 : 58)) / widest));
   const every = Math.ceil(names.length / most);
   return new uPlot(
     {
@@ -72,7 +81,7 @@ export function bars(element: HTMLElement, width: number, height: number, names:
       axes: [
         axis({ size: 28, splits: () => names.map((_, i) => i).filter((i) => i % every === 0), values: (_, splits) => splits.map((i) => names[i] ?? ''), grid: { show: false } }),
         axis({ size: 58, values: (_, splits) => splits.map((value) => (value % 1 === 0 ? count(value, language()) : '')) }),
-        ...(hasBytes ? [axis({ scale: 'bytes', side: 1, size: 66, incrs: doublings, grid: { show: false }, values: (_: uPlot, splits: number[]) => splits.map((value) => (value === 0 ? '' : bytes(value))) })] : []),
+        ...(hasBytes ? [axis({ scale: 'bytes', side: 1, size: 66, incrs: doublings, grid: { show: false }, values: (_: uPlot, splits: number[]) => splits.map((value) => (value === 0 ? '' : size(value))) })] : []),
       ],
       series: [
         {},

@@ -9,6 +9,18 @@ export function daysBefore(from: string, days: number): string {
   return day(new Date(Date.parse(`${from}T00:00:00Z`) - days * 86_400_000));
 }
 
+/** At most so many days, weeks or months up to `last`, none of them left out: a gap in time is a gap in a chart. */
+export function upTo(last: string, first: string, by: 'day' | 'week' | 'month', most: number): string[] {
+  const keys = [last];
+  while (keys.length < most && (keys[0] ?? '') > first) {
+    const before = new Date(`${keys[0]}T00:00:00Z`);
+    if (by === 'month') before.setUTCMonth(before.getUTCMonth() - 1);
+    else before.setUTCDate(before.getUTCDate() - (by === 'week' ? 7 : 1));
+    keys.unshift(day(before).slice(0, last.length));
+  }
+  return keys;
+}
+
 /** "5 Dec" of "2026-12-05"; other keys as they are. */
 export function short(key: string, locale: string, by: string): string {
   const date = Date.parse(`${key}T00:00:00Z`);

@@ -23,17 +23,27 @@ function filled(key: string, given: Record<string, string>, english: string): st
 }
 
 export function say(saying: Saying): string {
-  return filled(`saying.${saying.code}`, saying.values, saying.text);
+  const text = filled(`saying.${saying.code}`, saying.values, saying.text);
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** What a torrent does, or why it does nothing. */
 export function doing({ waits, state, error, peers }: TorrentRow): string {
   if (waits) return say(waits);
-  return state === 'failed' && error ? sentence(error) : t(state === 'fetching_metadata' && peers === 0 ? 'state.alone' : `state.${state}`);
+  return state === 'failed' && error && language() === 'en' ? sentence(error) : t(state === 'fetching_metadata' && peers === 0 ? 'state.alone' : `state.${state}`);
+}
+
+/** What a notice has in the node's language or the system's, where the page is in another one: it stands below. */
+export function foreign({ values }: Notice): string | undefined {
+  return language() === 'en' ? undefined : values['error'];
 }
 
 export function said(notice: Notice): string {
   const { why, code } = notice.values;
+  if (foreign(notice)) {
+    const here = inWords(code, notice.values['about'], notice.values['advice']);
+    return filled(`notice.${notice.code}`, { ...notice.values, error: here ? [here.text, here.hint].filter(Boolean).join(' — ') : '' }, notice.text).replace(/: *$/, '.');
+  }
   const values = why !== undefined && code !== undefined ? { ...notice.values, why: filled(`saying.${code}`, notice.values, why) } : notice.values;
   return filled(`notice.${notice.code}`, values, notice.text);
 }
@@ -47,18 +57,22 @@ function sentence(text: string): string {
 export interface Refusal {
   text: string;
   hint?: string;
-  /** The node's own words, where the language has none for what to do. */
-  english?: string;
+  /** What the other side said, or the node's own words, where the page is in another language. */
+  foreign?: string;
+}
+
+/** A problem by its codes: what happened, and to what, and what to do; none where the page has no words for it. */
+function inWords(code = '', about?: string | null, advice?: string): Refusal | undefined {
+  const [what, todo] = [`problem.${code}`, `advice.${advice}`];
+  if (!has(what)) return undefined;
+  const text = about ? `${t(what)}: ${about}` : sentence(t(what));
+  return has(todo) ? { text, hint: sentence(t(todo)) } : { text };
 }
 
 /** A refusal: what happened, and what to do. */
 export function refusal(error: ApiError): Refusal {
-  const key = `problem.${error.code}`;
   if (error.status === 0) return { text: t('error.unreachable'), hint: t('error.unreachable_hint') };
   const [text, hint] = [sentence(error.message), sentence(error.hint ?? '')];
-  if (language() === 'en' || !has(key)) return { text, hint };
-  const advice = `advice.${error.problem?.advice}`;
-  const about = error.problem?.about;
-  const here = { text: about ? `${t(key)}: ${about}` : sentence(t(key)) };
-  return has(advice) ? { ...here, hint: sentence(t(advice)) } : { ...here, english: `${text} ${hint}` };
+  const here = language() === 'en' ? undefined : inWords(error.code, error.problem?.about, error.problem?.advice);
+  return here ? { ...here, foreign: here.hint ? text : `${text} ${hint}` } : { text, hint };
 }

@@ -6,5 +6,5 @@ import type { Action, ActionResult } from '../api/types';
 export async function actOn(action: Action, info_hashes: string[]): Promise<{ done: number; refused: ApiError | undefined }> {
   const { done, failed } = await api.post<ActionResult>('/torrents/actions', { action, info_hashes });
   const first = failed[0]?.problem;
-  return { done: done.length, refused: first && new ApiError(409, first.code, first.error, first.what_to_do) };
+  return { done: done.length, refused: first && new ApiError(409, first.code, first.error, first.what_to_do, first) };
 }

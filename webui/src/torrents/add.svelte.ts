@@ -56,6 +56,25 @@ export function parse(text: string): Source[] {
   return sources;
 }
 
+const remembered = 'dpay.folders';
+
+/** Folders that torrents were put into lately: the usual one first. */
+export function usedFolders(usual = ''): string[] {
+  try {
+    return [...new Set([usual, ...(JSON.parse(localStorage.getItem(remembered) ?? '[]') as string[])])].filter(Boolean);
+  } catch {
+    return [usual];
+  }
+}
+
+export function useFolder(folder: string): void {
+  try {
+    localStorage.setItem(remembered, JSON.stringify([folder, ...usedFolders().filter((other) => other !== folder)].slice(0, 6)));
+  } catch {
+    // Without storage nothing is remembered.
+  }
+}
+
 async function base64(file: File): Promise<string> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   let text = '';

@@ -1,0 +1,55 @@
+// What this page never asks of its libraries is left out of what is built. Each line is a fact about the page, and
+// the build fails when a library no longer has the place that it speaks of.
+import type { Plugin } from 'vite';
+
+type Facts = readonly (readonly [RegExp, string])[];
+
+/** The page is made in the browser only; there is nothing from a server to take over. */
+const svelte: Facts = [
+  [/export let hydrating = false;/, 'export const hydrating = false;'],
+  [/export let hydrate_node;/, 'export const hydrate_node = undefined;'],
+  [/(function set_hydrating\(value\)) \{[^}]*\}/, '$1 {}'],
+  [/(function set_hydrate_node\(node\)) \{[^]*?\n\}/, '$1 {}'],
+  [/(function reset\(node\)) \{[^]*?\n\}/, '$1 {}'],
+  [/(function next\(count = 1\)) \{[^]*?\n\}/, 'function next() {}'],
+];
+
+/** Charts of lines and bars on linear axes, with a legend, names and times by the page, and nothing to drag or to zoom. */
+const uplot: Facts = [
+  [/const mode = self\.mode;/, 'const mode = 1;'],
+  [/(?<=[( !|&]|^\t+if \()legend\.(?:show|live)\b/gm, 'false'],
+  [/\bselect\.show\b/g, 'false'],
+  [/const cursorFocus = [^;]*;/, 'const cursorFocus = false;'],
+  [/const cursorOnePt = [^;]*;/, 'const cursorOnePt = false;'],
+  [/\b(?:sc|wsc|scale|scaleX)\.distr\b/g, '1'],
+  [/(?:let|const) (distr|xScaleDistr) = 1;/g, ''],
+  [/\bdistr == (?:3|4|100)/g, 'false'],
+  [/\bxScaleDistr\b/g, '1'],
+  [/let isTime = [^;]*;/g, 'const isTime = false;'],
+  [/const \[ timeIncrs(?:Ms|S), .*\] = genTimeStuffs\(.*\);/g, ''],
+  [/const _time(?:AxisSplits|AxisVals|SeriesVal) .*;/g, ''],
+  [/uPlot\.(?:join|fmtDate|tzDate|rangeLog|rangeAsinh|sync) *= \w+;/g, ''],
+  [/\(paths\.(?:stepped|spline) *= \w+\);/g, ''],
+];
+
+const places: readonly (readonly [string, Facts])[] = [
+  ['/svelte/src/internal/client/dom/hydration.js', svelte],
+  ['/uplot/dist/uPlot.esm.js', uplot],
+];
+
+export function lean(): Plugin {
+  return {
+    name: 'lean',
+    apply: 'build',
+    enforce: 'pre',
+    transform: (code, id) => {
+      const facts = places.find(([path]) => id.endsWith(path))?.[1];
+      return facts?.reduce((text, [place, said]) => {
+        place.lastIndex = 0;
+        if (!place.test(text)) throw new Error(`${id} has no ${place}`);
+        place.lastIndex = 0;
+        return text.replace(place, said);
+      }, code) ?? null;
+    },
+  };
+}

@@ -1,0 +1,308 @@
+// What the dialogs of torrents show and send: theirs, all of it, and nothing before it is known.
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import test, { after, before, beforeEach } from 'node:test';
+import { accessible, context, launch, until } from './browser.mjs';
+import { asker } from './showcase.mjs';
+import { World } from './world.mjs';
+
+let world;
+let browser;
+let node;
+let page;
+/** Three that stand still, and two that wait for a yes. */
+let still;
+let asking;
+const api = (...request) => asker(page)(...request);
+const terms = async ({ info_hash }) => (await api(`/torrents/${info_hash}`)).terms;
+const isListed = async ({ info_hash }) => (await api('/torrents')).torrents.some((one) => one.info_hash === info_hash);
+const setTerms = ({ info_hash }, change) => api(`/torrents/${info_hash}/terms`, change, 'PATCH');
+const magnet = ({ info_hash, name }) => `magnet:?xt=urn:btih:${info_hash}&dn=${name}`;
+/** Holds back what the page asks at `url` by `method` until `release` is called. */
+async function hold(url, method) {
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  const asked = [];
+  await page.route(url, async (route) => {
+    if (route.request().method() !== method) return route.fallback();
+    asked.push(route.request().url());
+    await released;
+    return route.continue();
+  });
+  return { asked, release };
+}
+
+before(async () => {
+  world = await World.start({ dhtNodes: 4 });
+  await world.wallet('user', 64);
+  node = await world.node('user', '--broker', world.brokerUrl);
+  await world.ask('user', node.url, '/settings', { 'ui.guide_done': true }, 'PATCH');
+  const all = [];
+  for (const name of ['alpha.bin', 'beta.bin', 'gamma.bin', 'delta.bin', 'epsilon.bin', 'zeta.bin']) all.push(await world.payload(name, 1 << 20));
+  for (const [i, one] of all.slice(0, 5).entries()) await world.ask('user', node.url, '/torrents', { source: { file: await world.torrentBase64(one) }, ...(i < 3 ? { paused: true, confirmed: true } : { ask: true }) });
+  [still, asking] = [all.slice(0, 3), all.slice(3)];
+  browser = await launch();
+  const made = await context(browser);
+  page = await made.newPage();
+  await page.goto(node.login_url);
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+}, { timeout: 120_000 });
+after(async () => {
+  await browser?.close();
+  await world?.end();
+});
+
+// A page of its own for each: nothing that was open or chosen is left.
+beforeEach(async () => {
+  await page.unrouteAll();
+  await page.goto('about:blank');
+  await page.goto(`${node.url}/#/home`);
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+});
+
+const several = async () => {
+  await page.goto(`${node.url}/#/torrents`);
+  for (const { name } of still) await page.getByRole('checkbox', { name: `Select ${name}` }).check();
+  await page.getByRole('toolbar').getByRole('button', { name: 'Price, budget and speed' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Price, budget and speed of 3 torrents' });
+  await dialog.getByLabel('Highest price you pay').waitFor();
+  return dialog;
+};
+const close = async (dialog, name) => {
+  await dialog.getByRole('button', { name, exact: true }).click();
+  await dialog.waitFor({ state: 'detached' });
+};
+
+test('several torrents: what differs is said, and what is touched is sent to all of them, and nothing else', { timeout: 60_000 }, async () => {
+  const [alpha, beta, gamma] = still;
+  await setTerms(alpha, { budget: 50, max_price: 1000, price: 300, free: 'on', upload_bytes_per_s: 4096 });
+  await setTerms(beta, { budget: 70, max_price: 2000, price: 300, free: 'off', pays: false });
+  await setTerms(gamma, { budget: 50, max_price: 3000, price: 300, free: 'off' });
+  const had = await Promise.all(still.map(terms));
+  const dialog = await several();
+  const pays = dialog.getByRole('checkbox', { name: /^Pay seeders/ });
+  assert.deepEqual(await pays.evaluate((box) => [box.indeterminate, box.checked]), [true, false]);
+  for (const label of ['Highest price you pay', 'Budget for this torrent', 'Upload at most']) {
+    const field = dialog.getByRole('spinbutton', { name: label });
+    assert.deepEqual([await field.inputValue(), await field.getAttribute('placeholder')], ['', 'They differ'], label);
+  }
+  assert.equal(await dialog.getByLabel('Price you ask').inputValue(), '300');
+  assert.equal(await dialog.getByLabel('Serve for nothing').evaluate((list) => list.selectedOptions[0].textContent), 'They differ');
+  await accessible(page, 'the terms of torrents that differ');
+  // What the first of them has: the others have it afterwards too.
+  await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).fill('50');
+  await dialog.getByLabel('Highest price you pay').fill('5');
+  await dialog.getByLabel('Highest price you pay').fill('');
+  await close(dialog, 'Save');
+  assert.deepEqual(await Promise.all(still.map(terms)), had.map((one) => ({ ...one, budget: 50 })));
+
+  const again = await several();
+  assert.equal(await again.getByRole('spinbutton', { name: 'Budget for this torrent' }).inputValue(), '50');
+  await pays.check();
+  await again.getByLabel('Serve for nothing').selectOption('Free while nobody pays');
+  await close(again, 'Save');
+  assert.deepEqual(await Promise.all(still.map(terms)), had.map((one) => ({ ...one, budget: 50, pays: true, free: 'leftover' })));
+});
+
+test('a limit is lifted: from one torrent, and from several that differ', { timeout: 60_000 }, async () => {
+  const [alpha, beta, gamma] = still;
+  await setTerms(alpha, { budget: 80, upload_bytes_per_s: 8192 });
+  await setTerms(beta, { budget: 90 });
+  const dialog = await several();
+  await dialog.getByRole('button', { name: 'No limit for any of them: Budget for this torrent' }).click();
+  assert.equal(await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).getAttribute('placeholder'), 'None');
+  await dialog.getByRole('button', { name: 'No limit for any of them: Upload at most' }).click();
+  await close(dialog, 'Save');
+  for (const one of still) assert.deepEqual([(await terms(one)).budget ?? null, (await terms(one)).upload_bytes_per_s ?? null], [null, null]);
+
+  await setTerms(gamma, { budget: 64 });
+  await page.goto(`${node.url}/#/torrents/${gamma.info_hash}`);
+  await page.getByRole('button', { name: 'Price, budget and speed' }).last().click();
+  const one = page.getByRole('dialog', { name: /gamma\.bin$/ });
+  assert.equal(await one.getByRole('spinbutton', { name: 'Budget for this torrent' }).inputValue(), '64');
+  await one.getByRole('spinbutton', { name: 'Budget for this torrent' }).fill('');
+  await close(one, 'Save');
+  assert.equal((await terms(gamma)).budget ?? null, null);
+});
+
+test('nothing is shown or saved before the terms are known', { timeout: 60_000 }, async () => {
+  const [alpha, beta] = still;
+  await setTerms(alpha, { budget: 123 });
+  await page.goto(`${node.url}/#/torrents/${beta.info_hash}?tab=files`);
+  await page.goto(`${node.url}/#/torrents/${alpha.info_hash}?tab=files`);
+  const held = await hold(`**/api/v1/torrents/${alpha.info_hash}`, 'GET');
+  const sent = [];
+  page.on('request', (request) => request.method() === 'PATCH' && sent.push(request.url()));
+  await page.getByRole('button', { name: 'Price, budget and speed' }).last().click();
+  const dialog = page.getByRole('dialog', { name: /alpha\.bin$/ });
+  await until('the question', () => held.asked.length > 0);
+  assert.equal(await dialog.getByRole('spinbutton').count(), 0, 'a field without what is known');
+  assert.ok(await dialog.getByRole('button', { name: 'Save' }).isDisabled());
+  await dialog.getByRole('status').getByText('Loading').waitFor();
+  held.release();
+  await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).waitFor();
+  assert.equal(await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).inputValue(), '123');
+  await close(dialog, 'Save');
+  assert.deepEqual(sent, [], 'nothing was touched');
+
+  await page.route(`**/api/v1/torrents/${alpha.info_hash}`, (route) => route.abort());
+  await page.getByRole('button', { name: 'Price, budget and speed' }).last().click();
+  await dialog.getByRole('alert').getByText('The node does not answer').waitFor();
+  assert.ok(await dialog.getByRole('button', { name: 'Save' }).isDisabled());
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  await page.unroute(`**/api/v1/torrents/${alpha.info_hash}`);
+  assert.equal((await terms(alpha)).budget, 123);
+});
+
+test('a source that was cancelled does not take over the dialog of another one', { timeout: 60_000 }, async () => {
+  const [, , zeta] = asking;
+  await page.goto(`${node.url}/#/torrents`);
+  const held = await hold('**/api/v1/torrents', 'POST');
+  const add = async (link) => {
+    await page.getByRole('button', { name: 'Add torrent' }).click();
+    await page.getByLabel('Magnet links or addresses').fill(link);
+    await page.getByRole('dialog').getByRole('button', { name: 'Next' }).click();
+  };
+  const slow = { info_hash: '5'.repeat(40), name: 'slow.bin' };
+  await add(magnet(slow));
+  await page.getByRole('dialog', { name: 'slow.bin' }).getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await add(magnet(zeta));
+  const dialog = page.getByRole('dialog', { name: 'zeta.bin' });
+  await dialog.waitFor();
+  await until('both questions', () => held.asked.length === 2);
+  const [answered] = await Promise.all([page.waitForResponse((response) => response.url().endsWith('/torrents/actions')), held.release()]);
+  assert.deepEqual(answered.request().postDataJSON(), { action: 'remove', info_hashes: [slow.info_hash] });
+  assert.equal(await isListed(slow), false, 'what was cancelled is gone');
+  await dialog.getByText('Asking peers what this is…').waitFor();
+  assert.equal(await page.getByRole('dialog').count(), 1);
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  await until('an empty place', async () => !(await isListed(zeta)));
+});
+
+test('an estimate that is opened anew has the terms of its torrent', { timeout: 60_000 }, async () => {
+  const [delta, epsilon] = asking;
+  await setTerms(delta, { budget: 111, max_price: 1111 });
+  await setTerms(epsilon, { budget: 222, max_price: 2222 });
+  const opened = async ({ info_hash, name }) => {
+    await page.goto(`${node.url}/#/torrents/${info_hash}`);
+    await page.getByRole('button', { name: 'See what it costs' }).click();
+    const dialog = page.getByRole('dialog', { name });
+    await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).waitFor();
+    return dialog;
+  };
+  const fields = async (dialog) => [await dialog.getByLabel('Highest price you pay').inputValue(), await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).inputValue()];
+  let dialog = await opened(delta);
+  assert.deepEqual(await fields(dialog), ['1111', '111']);
+  await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).fill('333');
+  await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).blur();
+  await until('the budget', async () => (await terms(delta)).budget === 333);
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  dialog = await opened(epsilon);
+  assert.deepEqual(await fields(dialog), ['2222', '222']);
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  dialog = await opened(delta);
+  assert.deepEqual(await fields(dialog), ['1111', '333']);
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  assert.deepEqual([(await terms(epsilon)).budget, (await terms(epsilon)).max_price], [222, 2222]);
+});
+
+test('a torrent goes where it is told to, and does not start before it is told to', { timeout: 60_000 }, async () => {
+  const [, , zeta] = asking;
+  const { folder: usual } = await api('/node');
+  await page.goto(`${node.url}/#/torrents`);
+  await page.getByRole('button', { name: 'Add torrent' }).click();
+  await page.getByRole('dialog').locator('input[type=file]').setInputFiles(zeta.torrent);
+  const dialog = page.getByRole('dialog', { name: 'zeta.bin' });
+  const folder = dialog.getByLabel('Folder for this torrent');
+  const yes = dialog.getByRole('button', { name: 'Download', exact: true });
+  assert.equal(await folder.inputValue(), usual);
+  await dialog.getByText(/^[\d.]+ [KMGT]iB free there$/).waitFor();
+  await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).fill('77');
+  await folder.fill('not/from/the/root');
+  await folder.press('Enter');
+  await dialog.getByRole('alert').getByText(/is no path from the root/).waitFor();
+  assert.equal(await yes.count(), 0, 'there is nothing to say yes to');
+  const elsewhere = path.join(world.dir, 'elsewhere');
+  await folder.fill(elsewhere);
+  await folder.press('Enter');
+  await yes.waitFor();
+  await dialog.getByText('A folder that is not there is made.').waitFor();
+  assert.equal(await dialog.getByRole('alert').filter({ hasText: /\S/ }).count(), 0);
+  await dialog.getByLabel('Start paused').check();
+  await accessible(page, 'the folder of a torrent');
+  await yes.click();
+  await page.getByText('zeta.bin is in the list, paused').waitFor();
+  const { row, folder: there, terms: agreed } = await api(`/torrents/${zeta.info_hash}`);
+  assert.deepEqual([row.state, there, agreed.budget], ['paused', elsewhere, 77], 'and what was typed before holds');
+  // The next one is offered that folder, and begins at once again.
+  await api('/torrents/actions', { action: 'remove', info_hashes: [zeta.info_hash] });
+  await page.getByRole('button', { name: 'Add torrent' }).click();
+  await page.getByRole('dialog').locator('input[type=file]').setInputFiles(zeta.torrent);
+  await yes.waitFor();
+  assert.deepEqual(await dialog.locator('datalist option').evaluateAll((all) => all.map((one) => one.value)), [usual, elsewhere]);
+  assert.deepEqual([await folder.inputValue(), await dialog.getByLabel('Start paused').isChecked()], [usual, false]);
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  await until('an empty place', async () => !(await isListed(zeta)));
+});
+
+test('a torrent is given more trackers and peers', { timeout: 60_000 }, async () => {
+  const [alpha] = still;
+  await page.goto(`${node.url}/#/torrents/${alpha.info_hash}?tab=trackers`);
+  const more = page.getByLabel('Add trackers');
+  const add = page.getByRole('tabpanel').getByRole('button', { name: 'Add', exact: true });
+  assert.ok(await add.isDisabled(), 'nothing is typed');
+  await more.fill('gopher://127.0.0.1:9/announce');
+  await add.click();
+  await page.getByRole('alert').getByText(/is no address of a tracker/).waitFor();
+  await accessible(page, 'a tracker that is none');
+  await more.fill('http://127.0.0.1:9/announce\nudp://127.0.0.1:9/announce');
+  await more.press('Control+Enter');
+  await page.getByRole('status').getByText('2 trackers added').waitFor();
+  await page.getByRole('row').filter({ hasText: 'udp://127.0.0.1:9/announce' }).waitFor();
+  assert.equal(await more.inputValue(), '');
+  await more.fill('http://127.0.0.1:9/announce');
+  await add.click();
+  await page.getByRole('status').getByText('0 trackers added').waitFor();
+
+  await page.getByRole('tab', { name: 'Peers' }).click();
+  await page.getByLabel('Add peers').fill('127.0.0.1');
+  await add.click();
+  await page.getByRole('alert').getByText(/is no address of a peer/).waitFor();
+  await page.getByLabel('Add peers').fill('127.0.0.1:9 127.0.0.2:9');
+  await add.click();
+  await page.getByRole('status').getByText('2 peers added').waitFor();
+  await accessible(page, 'the peers of a torrent that has none');
+});
+
+test('on a page in Korean, what others said is marked and stands after the page’s own words', { timeout: 60_000 }, async () => {
+  const [alpha] = still;
+  const made = await context(browser, { language: 'ko-KR' });
+  await made.addCookies(await page.context().cookies());
+  const korean = await made.newPage();
+  const [tracker, disk, broker] = ['unregistered torrent', 'Input/output error (os error 5)', '127.0.0.1:9 said 503: closed for the night'];
+  await korean.route(`**/torrents/${alpha.info_hash}/trackers`, (route) => route.fulfill({ json: [{ tier: 0, dht: false, url: 'http://127.0.0.1:9/announce', works: false, error: tracker }] }));
+  await korean.route('**/api/v1/notices', (route) => route.fulfill({ json: { notices: [{ id: 1, at: Date.now(), level: 'error', code: 'torrent_failed', values: { name: 'alpha.bin', error: disk, code: 'disk', advice: 'make_room', about: '/srv/downloads' }, text: `alpha.bin stopped: ${disk}` }] } }));
+  await korean.route(`**/torrents/${alpha.info_hash}/terms`, (route) => route.fulfill({ status: 502, json: { code: 'broker', error: broker, what_to_do: 'look whether the broker runs', advice: 'see_broker' } }));
+  const said = (within, text) => within.locator('div', { hasText: /^원문:/ }).locator('[lang=en]').getByText(text);
+  await korean.goto(`${node.url}/#/torrents/${alpha.info_hash}?tab=trackers`);
+  await said(korean.getByRole('row'), tracker).waitFor();
+  await korean.getByRole('button', { name: /알림/ }).click();
+  const notices = korean.getByRole('region', { name: '알림' });
+  await notices.getByText('alpha.bin 중단: 디스크에 쓸 수 없습니다: /srv/downloads — 디스크 공간을 비우세요.').waitFor();
+  await said(notices, disk).waitFor();
+  await accessible(korean, 'foreign words in Korean');
+  await korean.keyboard.press('Escape');
+  await korean.getByRole('button', { name: '가격, 예산, 속도' }).last().click();
+  const dialog = korean.getByRole('dialog');
+  await dialog.getByRole('checkbox').first().click();
+  await dialog.getByRole('button', { name: '저장' }).click();
+  await dialog.getByRole('alert').getByText('브로커에 연결할 수 없습니다', { exact: false }).waitFor();
+  await said(dialog.getByRole('alert'), broker[0].toUpperCase() + broker.slice(1)).waitFor();
+  assert.deepEqual(made.problems, []);
+  await made.close();
+});
+
+test('the page prints no error', () => {
+  assert.deepEqual(page.context().problems, []);
+});
