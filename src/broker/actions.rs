@@ -9,6 +9,7 @@ use super::ask::MAX_PAGE;
 use super::change::Ledger;
 use super::decide::{Broker, Caller};
 use super::desk::{Desk, Stop};
+use super::kept::Sold;
 use super::offers::{CoinOffer, KeyOffer};
 use super::presented::Presented;
 use super::rows::{AccountRow, CoinRow, HolderRow, HoldingState, Row, RowKey, WithdrawalRow};
@@ -72,7 +73,7 @@ impl Broker {
         let mut price = Units::ZERO;
         for offer in offers {
             let offer = offer.as_ref().map_err(|r| Stop::Refused(r.clone()))?;
-            price = add(price, offer.value())?;
+            price = add(price, offer.coin.value)?;
         }
         let bond = self.terms().bond.saturating_sub(account.bond);
         self.affords(&account, price, bond)?;
@@ -80,14 +81,13 @@ impl Broker {
         desk.transfer(mine, Ledger::Bond(*me), bond, "bond")?;
         let bought = caller.request_id.to_string();
         desk.transfer(mine, Ledger::Outstanding(*me), price, &bought)?;
-        let mut coins = Vec::with_capacity(offers.len());
         for offer in offers.iter().flatten() {
-            let coin = self.coin_of(offer, today);
+            let CoinOffer { coin, id } = self.coin_of(offer, today);
             claim_holder(desk, me, &coin.holder, coin.expires)?;
             let certificate = coin.encode();
             // The nonce is fresh, and so is the id; should it not be, the store refuses the change.
             desk.put_new(Row::Coin(CoinRow {
-                id: coin.id(),
+                id,
                 account: *me,
                 value: coin.value,
                 credited: Units::ZERO,
@@ -96,10 +96,11 @@ impl Broker {
                 expires: coin.expires,
                 certificate: certificate.to_vec(),
             }));
-            coins.push(hex_of(&certificate));
+            desk.sold.push(Sold { id, certificate });
         }
+        // The certificates are written where the answer is signed (`kept::whole`).
         Ok(Answer::Purchase {
-            coins,
+            coins: Vec::new(),
             account: self.state(desk, me)?,
         })
     }

@@ -4,6 +4,7 @@ use super::actions::withdrawal_id;
 use super::answer::{Answer, Envelope, Outcome, Refusal, RefusalCode};
 use super::change::Change;
 use super::desk::{Desk, Stop};
+use super::kept::Sold;
 use super::offers::{CoinOffer, KeyOffer};
 use super::presented::Presented;
 use super::recover::Found;
@@ -76,10 +77,12 @@ pub enum Action {
 /// An answer that is not signed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
-    /// The envelope's JSON.
-    pub body: Vec<u8>,
+    /// The envelope's JSON as it is kept (`broker::kept`).
+    kept: Vec<u8>,
+    /// The coins that it names.
+    sold: Vec<Sold>,
     /// Whether the whole request was refused.
-    pub refused: bool,
+    refused: bool,
 }
 
 /// An answer with the broker's signature.
@@ -154,14 +157,14 @@ impl Broker {
         }
         match self.act(&mut desk, call) {
             Ok(answer) => {
-                let (waits, sold) = (answer.waits(), kept::sold(&answer));
-                let draft = self.draft(&call.caller, Outcome::Answer(answer), now)?;
+                let (waits, sold) = (answer.waits(), std::mem::take(&mut desk.sold));
+                let draft = self.draft(&call.caller, Outcome::Answer(answer), sold, now)?;
                 if call.once() && !waits {
                     desk.put(Row::Request(RequestRow {
                         account: call.caller.account,
                         id: call.caller.request_id,
                         body: call.caller.body,
-                        answer: kept::shorten(&draft.body, &sold),
+                        answer: draft.kept.clone(),
                         at: now,
                     }))?;
                 }
@@ -178,7 +181,7 @@ impl Broker {
         let now = desk.now;
         Ok(Decision {
             change: desk.nothing(),
-            draft: self.draft(&call.caller, Outcome::Refused(refusal), now)?,
+            draft: self.draft(&call.caller, Outcome::Refused(refusal), Vec::new(), now)?,
         })
     }
 
@@ -204,22 +207,30 @@ impl Broker {
             return Ok(Some(Err(refusal)));
         }
         Ok(Some(Ok(Draft {
-            body: kept::restore(desk, &row.answer)?,
+            sold: kept::sold(desk, &row.answer)?,
+            kept: row.answer,
             refused: false,
         })))
     }
 
-    /// Signs an answer. The same answer is always signed in the same way.
+    /// Writes an answer as it is sent, and signs it. The same answer is always signed in the same way.
     #[must_use]
     pub fn seal(&self, draft: Draft) -> Sealed {
+        let body = kept::whole(draft.kept, &draft.sold);
         Sealed {
-            signature: signing::sign_answer(&self.key, &draft.body),
-            body: draft.body,
+            signature: signing::sign_answer(&self.key, &body),
+            body,
             refused: draft.refused,
         }
     }
 
-    fn draft(&self, caller: &Caller, outcome: Outcome, now: UnixMs) -> Result<Draft, Stop> {
+    fn draft(
+        &self,
+        caller: &Caller,
+        outcome: Outcome,
+        sold: Vec<Sold>,
+        now: UnixMs,
+    ) -> Result<Draft, Stop> {
         let refused = matches!(outcome, Outcome::Refused(_));
         let envelope = Envelope {
             version: 1,
@@ -232,9 +243,13 @@ impl Broker {
             at_unix_ms: now,
             outcome,
         };
-        let body = serde_json::to_vec(&envelope)
+        let json = serde_json::to_vec(&envelope)
             .map_err(|e| Stop::Broken(format!("an answer that cannot be written: {e}")))?;
-        Ok(Draft { body, refused })
+        Ok(Draft {
+            kept: kept::shortened(json, &sold),
+            sold,
+            refused,
+        })
     }
 
     fn act(&self, desk: &mut Desk<'_>, call: &Call) -> Result<Answer, Stop> {
@@ -289,7 +304,9 @@ impl Call {
             return Vec::new();
         };
         let offers = offers.iter().flatten();
-        let mut keys: Vec<_> = offers.map(|offer| RowKey::Holder(offer.holder())).collect();
+        let mut keys: Vec<_> = offers
+            .map(|offer| RowKey::Holder(offer.coin.holder))
+            .collect();
         keys.push(RowKey::Request(self.caller.account, self.caller.request_id));
         keys
     }
@@ -306,7 +323,7 @@ impl Call {
             Action::Account => {}
             Action::Purchase(offers) => {
                 let offers = offers.iter().flatten();
-                keys.extend(offers.map(|offer| RowKey::Holder(offer.holder())));
+                keys.extend(offers.map(|offer| RowKey::Holder(offer.coin.holder)));
             }
             Action::Certify(offers) => {
                 let offers = offers.iter().flatten();

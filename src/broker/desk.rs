@@ -12,6 +12,7 @@ use super::answer::NoticeKind;
 use super::answer::{Refusal, RefusalCode};
 use super::cases::{ContestRow, NoticeRow};
 use super::change::{Change, JournalLine, Ledger, Write};
+use super::kept::Sold;
 use super::rows::{
     AccountRow, CoinRow, CreditRow, HolderRow, HoldingRow, HoldingState, Row, RowKey, Rows, Stored,
     WithdrawalRow,
@@ -57,6 +58,8 @@ pub(super) struct Desk<'r> {
     loaded: &'r Rows,
     seen: BTreeMap<RowKey, Seen>,
     journal: Vec<JournalLine>,
+    /// Coins that it sells, in the order asked for.
+    pub(super) sold: Vec<Sold>,
     /// The time of the decision.
     pub(super) now: UnixMs,
 }
@@ -67,6 +70,7 @@ impl<'r> Desk<'r> {
             loaded,
             seen: BTreeMap::new(),
             journal: Vec::new(),
+            sold: Vec::new(),
             now,
         }
     }

@@ -7,12 +7,17 @@ use super::terms::Terms;
 use crate::coin::certificate::{
     COIN_LIFE_DAYS, COIN_VALUES, CoinCertificate, PseudonymCertificate,
 };
+use crate::coin::ids::HoldingId;
 use crate::coin::keys::{PublicKey, Signature};
 use crate::units::{Day, Units};
 
 /// A coin ready to be sold. Only [`Broker::offer_coins`] makes one.
-#[derive(Clone, Debug)]
-pub struct CoinOffer(CoinCertificate);
+#[derive(Clone, Copy, Debug)]
+pub struct CoinOffer {
+    pub(super) coin: CoinCertificate,
+    /// Of this coin.
+    pub(super) id: HoldingId,
+}
 
 /// A certificate on a holder key, ready to be given. Only [`Broker::offer_key`] makes one.
 #[derive(Clone, Debug)]
@@ -30,7 +35,7 @@ impl Broker {
         let unsigned = wanted.iter().map(|(value, holder, nonce)| {
             check_value(*value)?;
             check_holder(holder)?;
-            Ok(CoinOffer(CoinCertificate {
+            let coin = CoinCertificate {
                 broker: self.public(),
                 value: *value,
                 holder: *holder,
@@ -38,10 +43,12 @@ impl Broker {
                 expires: today.plus(COIN_LIFE_DAYS),
                 nonce: *nonce,
                 signature: Signature([0; 64]),
-            }))
+            };
+            let id = coin.id();
+            Ok(CoinOffer { coin, id })
         });
         let mut offers: Vec<Result<CoinOffer, Refusal>> = unsigned.collect();
-        let coins = offers.iter_mut().flatten().map(|CoinOffer(coin)| coin);
+        let coins = offers.iter_mut().flatten().map(|offer| &mut offer.coin);
         CoinCertificate::sign_each(self.key(), coins);
         offers
     }
@@ -58,20 +65,16 @@ impl Broker {
     }
 
     /// The coin as it is sold today: an offer of yesterday is signed anew.
-    pub(super) fn coin_of(&self, CoinOffer(coin): &CoinOffer, today: Day) -> CoinCertificate {
+    pub(super) fn coin_of(&self, offer: &CoinOffer, today: Day) -> CoinOffer {
+        let CoinOffer { coin, .. } = offer;
         if coin.issued == today {
-            *coin
-        } else {
-            let expires = today.plus(COIN_LIFE_DAYS);
-            CoinCertificate::issue(
-                self.key(),
-                coin.value,
-                coin.holder,
-                today,
-                expires,
-                coin.nonce,
-            )
+            return *offer;
         }
+        let expires = today.plus(COIN_LIFE_DAYS);
+        let (value, holder, nonce) = (coin.value, coin.holder, coin.nonce);
+        let coin = CoinCertificate::issue(self.key(), value, holder, today, expires, nonce);
+        let id = coin.id();
+        CoinOffer { coin, id }
     }
 
     /// The certificate as it is given today.
@@ -86,16 +89,6 @@ impl Broker {
         } else {
             PseudonymCertificate::issue(self.key(), offered.holder, expires)
         }
-    }
-}
-
-impl CoinOffer {
-    pub(super) fn value(&self) -> Units {
-        self.0.value
-    }
-
-    pub(super) fn holder(&self) -> PublicKey {
-        self.0.holder
     }
 }
 

@@ -12,7 +12,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
 
 use super::BrokerStoreError;
 use super::fields::Fields;
-use super::tables::{Cell, JOURNAL, Table, key_cells, rest_cells};
+use super::tables::{Cell, JOURNAL, Table, key_cells, rest_cells, table_of};
 use crate::broker::change::{Change, JournalLine, Ledger, Stale};
 use crate::broker::rows::{Row, RowKey, Rows, Stored};
 use crate::coin::keys::PublicKey;
@@ -135,55 +135,73 @@ fn places(rows: usize, columns: usize) -> String {
 #[derive(Default)]
 struct Groups(BTreeMap<(Verb, &'static str), Group>);
 
-/// A table, and the rows that one statement writes to it.
-type Group = (&'static Table, Vec<Vec<Cell>>);
+/// Rows of a table that the same is done with.
+struct Group {
+    table: &'static Table,
+    rows: usize,
+    /// Those of one row after another.
+    cells: Vec<Cell>,
+}
 
 /// Some rows of one statement.
 struct Part {
     verb: Verb,
     table: &'static Table,
-    rows: Vec<Vec<Cell>>,
+    rows: usize,
+    values: SqliteArguments,
 }
 
 impl Groups {
-    fn add(&mut self, verb: Verb, table: &'static Table, cells: Vec<Cell>) {
-        let group = self.0.entry((verb, table.name));
-        group.or_insert((table, Vec::new())).1.push(cells);
+    /// One more row; its cells go to the end of those before.
+    fn row(&mut self, verb: Verb, table: &'static Table) -> &mut Vec<Cell> {
+        let group = self.0.entry((verb, table.name)).or_insert(Group {
+            table,
+            rows: 0,
+            cells: Vec::new(),
+        });
+        group.rows = group.rows.saturating_add(1);
+        &mut group.cells
     }
 
     /// Cut into parts of the sizes above.
-    fn parts(self) -> Vec<Part> {
+    fn parts(self) -> Result<Vec<Part>, sqlx::Error> {
         let mut parts = Vec::new();
-        for ((verb, _), (table, mut rest)) in self.0 {
-            while !rest.is_empty() {
-                let fits = SIZES.into_iter().find(|size| *size <= rest.len());
-                let after = rest.split_off(fits.unwrap_or(rest.len()));
-                let rows = std::mem::replace(&mut rest, after);
-                parts.push(Part { verb, table, rows });
+        for ((verb, _), group) in self.0 {
+            let (table, mut left) = (group.table, group.rows);
+            let width = group.cells.len().checked_div(left).unwrap_or_default();
+            let mut cells = group.cells.into_iter();
+            while let Some(rows) = SIZES.into_iter().find(|size| *size <= left) {
+                left = left.saturating_sub(rows);
+                let mut values = SqliteArguments::default();
+                values.reserve(rows.saturating_mul(width), 0);
+                for cell in cells.by_ref().take(rows.saturating_mul(width)) {
+                    bind(&mut values, cell).map_err(sqlx::Error::Encode)?;
+                }
+                parts.push(Part {
+                    verb,
+                    table,
+                    rows,
+                    values,
+                });
             }
         }
-        parts
+        Ok(parts)
     }
 }
 
 impl Part {
-    fn query(self) -> Result<Query<'static, Sqlite, SqliteArguments>, sqlx::Error> {
-        let (verb, table, rows) = (self.verb, self.table, self.rows.len());
+    fn query(self) -> Query<'static, Sqlite, SqliteArguments> {
+        let (verb, table, rows) = (self.verb, self.table, self.rows);
         let text = (TEXTS.lock().entry((verb, table.name, rows)))
             .or_insert_with(|| verb.sql(table, rows).into())
             .clone();
-        let mut values = SqliteArguments::default();
-        values.reserve(self.rows.iter().map(Vec::len).sum(), 0);
-        for cell in self.rows.into_iter().flatten() {
-            bind(&mut values, cell).map_err(sqlx::Error::Encode)?;
-        }
-        Ok(sqlx::query_with(AssertSqlSafe(text), values))
+        sqlx::query_with(AssertSqlSafe(text), self.values)
     }
 
     /// Does it, and says whether the rows were as expected.
     async fn done(self, connection: &mut SqliteConnection) -> Result<bool, BrokerStoreError> {
-        let (verb, rows) = (self.verb, self.rows.len() as u64);
-        let query = self.query()?;
+        let (verb, rows) = (self.verb, self.rows as u64);
+        let query = self.query();
         Ok(match verb {
             Verb::Select => true,
             Verb::Match | Verb::Find => {
@@ -215,13 +233,12 @@ pub(super) async fn load_rows(
     for key in keys {
         if rows.get(key).is_none() {
             rows.set(key.clone(), Stored::default());
-            let (table, cells) = key_cells(key);
-            groups.add(Verb::Select, table, cells);
+            key_cells(key, groups.row(Verb::Select, table_of(key)));
         }
     }
-    for part in groups.parts() {
+    for part in groups.parts()? {
         let table = part.table.name;
-        for found in part.query()?.fetch_all(&mut *connection).await? {
+        for found in part.query().fetch_all(&mut *connection).await? {
             let fields = Fields::new(table, &found);
             let (version, row) = (fields.int("version")?, fields.row()?);
             let key = row.key();
@@ -293,27 +310,26 @@ impl<'c> Outcome<'c> {
     ) -> Result<bool, BrokerStoreError> {
         let mut groups = Groups::default();
         for touched in &self.touched {
-            let (table, mut cells) = key_cells(&touched.key);
-            cells.reserve(table.rest.len().saturating_add(2));
             let verb = match (touched.row.is_some(), touched.expected) {
                 (true, 0) => Verb::Insert,
                 (true, _) => Verb::Update,
                 (false, 0) => Verb::Find,
                 (false, _) => Verb::Match,
             };
+            let cells = groups.row(verb, table_of(&touched.key));
+            key_cells(&touched.key, cells);
             if matches!(verb, Verb::Update | Verb::Match) {
                 cells.push(Cell::Int(sql_int(touched.expected)));
             }
             if let Some(row) = touched.row {
                 cells.push(Cell::Int(sql_int(touched.version)));
-                cells.extend(rest_cells(row));
+                rest_cells(row, cells);
             }
-            groups.add(verb, table, cells);
         }
         for line in self.changes.iter().flat_map(|change| &change.journal) {
-            groups.add(Verb::Insert, &JOURNAL, line_cells(line));
+            line_cells(line, groups.row(Verb::Insert, &JOURNAL));
         }
-        for part in groups.parts() {
+        for part in groups.parts()? {
             if !part.done(connection).await? {
                 return Ok(false);
             }
@@ -336,13 +352,13 @@ impl<'c> Outcome<'c> {
     }
 }
 
-fn line_cells(line: &JournalLine) -> Vec<Cell> {
+fn line_cells(line: &JournalLine, cells: &mut Vec<Cell>) {
     let account = |account: Option<PublicKey>| {
         account.map_or(Cell::NoBlob, |account| Cell::Blob(account.0.to_vec()))
     };
     let (from, from_account) = line.from.parts();
     let (to, to_account) = line.to.parts();
-    vec![
+    cells.extend([
         Cell::Int(sql_int(line.at.0)),
         Cell::Text(from.to_owned()),
         account(from_account),
@@ -350,7 +366,7 @@ fn line_cells(line: &JournalLine) -> Vec<Cell> {
         account(to_account),
         Cell::Int(sql_int(line.units.0)),
         Cell::Text(line.reference.clone()),
-    ]
+    ]);
 }
 
 pub(super) fn read_line(row: &SqliteRow) -> Result<JournalLine, BrokerStoreError> {

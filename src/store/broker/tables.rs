@@ -181,30 +181,50 @@ fn credit_state(state: CreditState) -> &'static str {
     }
 }
 
-/// Table and key columns of a key.
-pub(super) fn key_cells(key: &RowKey) -> (&'static Table, Vec<Cell>) {
+/// The table of a key.
+pub(super) fn table_of(key: &RowKey) -> &'static Table {
     match key {
-        RowKey::Account(id) => (&ACCOUNT, vec![blob(id.0)]),
-        RowKey::Holder(key) => (&HOLDER, vec![blob(key.0)]),
-        RowKey::Coin(id) => (&COIN, vec![blob(id.0)]),
-        RowKey::Holding(id) => (&HOLDING, vec![blob(id.0)]),
-        RowKey::Credit(id) => (&CREDIT, vec![blob(id.0)]),
-        RowKey::Contest(slot) => (&CONTEST, vec![blob(slot.0)]),
-        RowKey::Evidence(slot, n) => (&EVIDENCE, vec![blob(slot.0), int(u64::from(*n))]),
-        RowKey::Proof(key, salt) => (&PROOF, vec![blob(key.0), blob(salt.0)]),
-        RowKey::Loss(offender, n) => (&LOSS, vec![blob(offender.0), int(*n)]),
-        RowKey::Notice(account, n) => (&NOTICE, vec![blob(account.0), int(*n)]),
-        RowKey::Spent(slot) => (&SPENT, vec![blob(slot.0)]),
-        RowKey::Deposit(reference) => (&DEPOSIT, vec![Cell::Text(reference.clone())]),
-        RowKey::Withdrawal(id) => (&WITHDRAWAL, vec![blob(id.0)]),
-        RowKey::Request(account, id) => (&REQUEST, vec![blob(account.0), blob(id.0)]),
+        RowKey::Account(_) => &ACCOUNT,
+        RowKey::Holder(_) => &HOLDER,
+        RowKey::Coin(_) => &COIN,
+        RowKey::Holding(_) => &HOLDING,
+        RowKey::Credit(_) => &CREDIT,
+        RowKey::Contest(_) => &CONTEST,
+        RowKey::Evidence(..) => &EVIDENCE,
+        RowKey::Proof(..) => &PROOF,
+        RowKey::Loss(..) => &LOSS,
+        RowKey::Notice(..) => &NOTICE,
+        RowKey::Spent(_) => &SPENT,
+        RowKey::Deposit(_) => &DEPOSIT,
+        RowKey::Withdrawal(_) => &WITHDRAWAL,
+        RowKey::Request(..) => &REQUEST,
+    }
+}
+
+/// The key's columns.
+pub(super) fn key_cells(key: &RowKey, cells: &mut Vec<Cell>) {
+    match key {
+        RowKey::Account(id) => cells.extend([blob(id.0)]),
+        RowKey::Holder(key) => cells.extend([blob(key.0)]),
+        RowKey::Coin(id) => cells.extend([blob(id.0)]),
+        RowKey::Holding(id) => cells.extend([blob(id.0)]),
+        RowKey::Credit(id) => cells.extend([blob(id.0)]),
+        RowKey::Contest(slot) => cells.extend([blob(slot.0)]),
+        RowKey::Evidence(slot, n) => cells.extend([blob(slot.0), int(u64::from(*n))]),
+        RowKey::Proof(key, salt) => cells.extend([blob(key.0), blob(salt.0)]),
+        RowKey::Loss(offender, n) => cells.extend([blob(offender.0), int(*n)]),
+        RowKey::Notice(account, n) => cells.extend([blob(account.0), int(*n)]),
+        RowKey::Spent(slot) => cells.extend([blob(slot.0)]),
+        RowKey::Deposit(reference) => cells.extend([Cell::Text(reference.clone())]),
+        RowKey::Withdrawal(id) => cells.extend([blob(id.0)]),
+        RowKey::Request(account, id) => cells.extend([blob(account.0), blob(id.0)]),
     }
 }
 
 /// The columns after the key and the version.
-pub(super) fn rest_cells(row: &Row) -> Vec<Cell> {
+pub(super) fn rest_cells(row: &Row, cells: &mut Vec<Cell>) {
     match row {
-        Row::Account(r) => vec![
+        Row::Account(r) => cells.extend([
             int(r.balance.0),
             int(r.pending.0),
             int(r.bond.0),
@@ -217,9 +237,9 @@ pub(super) fn rest_cells(row: &Row) -> Vec<Cell> {
             int(r.losses),
             int(r.losses_paid),
             int(r.notices),
-        ],
-        Row::Holder(r) => vec![blob(r.account.0), int(u64::from(r.expires.0))],
-        Row::Coin(r) => vec![
+        ]),
+        Row::Holder(r) => cells.extend([blob(r.account.0), int(u64::from(r.expires.0))]),
+        Row::Coin(r) => cells.extend([
             blob(r.account.0),
             int(r.value.0),
             int(r.credited.0),
@@ -227,16 +247,16 @@ pub(super) fn rest_cells(row: &Row) -> Vec<Cell> {
             int(u64::from(r.settled)),
             int(u64::from(r.expires.0)),
             blob(&r.certificate),
-        ],
-        Row::Holding(r) => holding_cells(r),
-        Row::Credit(r) => vec![
+        ]),
+        Row::Holding(r) => holding_cells(r, cells),
+        Row::Credit(r) => cells.extend([
             blob(r.coin.0),
             blob(r.account.0),
             int(r.units.0),
             int(r.pending_until.0),
             Cell::Text(credit_state(r.state).to_owned()),
-        ],
-        Row::Contest(r) => vec![
+        ]),
+        Row::Contest(r) => cells.extend([
             blob(r.holding.0),
             blob(r.coin.0),
             blob(r.signer.0),
@@ -247,36 +267,36 @@ pub(super) fn rest_cells(row: &Row) -> Vec<Cell> {
             int(r.due.0),
             int(u64::from(r.is_open())),
             json(&r.state),
-        ],
-        Row::Evidence(r) => vec![
+        ]),
+        Row::Evidence(r) => cells.extend([
             maybe_blob(r.c.map(|c| c.0)),
             blob(r.presenter.0),
             int(r.at.0),
             blob(&r.bytes),
-        ],
-        Row::Proof(r) => vec![int(r.at.0), blob(&r.proof)],
-        Row::Loss(r) => vec![
+        ]),
+        Row::Proof(r) => cells.extend([int(r.at.0), blob(&r.proof)]),
+        Row::Loss(r) => cells.extend([
             blob(r.loser.0),
             blob(r.holding.0),
             int(r.units.0),
             int(r.paid.0),
-        ],
-        Row::Notice(r) => vec![int(r.at.0), json(&r.what)],
-        Row::Spent(r) => vec![blob(r.c.0), int(r.at.0)],
-        Row::Deposit(r) => vec![blob(r.account.0), int(r.units.0), int(r.at.0)],
-        Row::Withdrawal(r) => vec![
+        ]),
+        Row::Notice(r) => cells.extend([int(r.at.0), json(&r.what)]),
+        Row::Spent(r) => cells.extend([blob(r.c.0), int(r.at.0)]),
+        Row::Deposit(r) => cells.extend([blob(r.account.0), int(r.units.0), int(r.at.0)]),
+        Row::Withdrawal(r) => cells.extend([
             blob(r.account.0),
             int(r.units.0),
             Cell::Text(r.destination.clone()),
             int(r.requested.0),
             maybe_int(r.paid.map(|at| at.0)),
-        ],
-        Row::Request(r) => vec![blob(r.body.0), blob(&r.answer), int(r.at.0)],
+        ]),
+        Row::Request(r) => cells.extend([blob(r.body.0), blob(&r.answer), int(r.at.0)]),
     }
 }
 
-fn holding_cells(r: &HoldingRow) -> Vec<Cell> {
-    let mut cells = vec![
+fn holding_cells(r: &HoldingRow, cells: &mut Vec<Cell>) {
+    cells.extend([
         blob(r.coin.0),
         maybe_blob(r.parent.map(|id| id.0)),
         int(r.value.0),
@@ -285,7 +305,7 @@ fn holding_cells(r: &HoldingRow) -> Vec<Cell> {
         blob(&r.certificate),
         int(r.since.0),
         maybe_blob(r.contested.map(|slot| slot.0)),
-    ];
+    ]);
     let state = |name: &str, c: &Commitment, statement: &[u8]| {
         [Cell::Text(name.to_owned()), blob(c.0), blob(statement)]
     };
@@ -319,5 +339,4 @@ fn holding_cells(r: &HoldingRow) -> Vec<Cell> {
             cells.push(Cell::NoBlob);
         }
     }
-    cells
 }
