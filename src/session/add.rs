@@ -265,7 +265,7 @@ impl Session {
                 Level::Error,
                 NoticeCode::TorrentFailed,
                 format!("{}: {problem}", crate::torrent::printable(&name)),
-                &[("name", name), ("error", problem.to_string())],
+                &[vec![("name", name)], problem.values()].concat(),
                 Some(hash),
             );
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::fetch;
 use super::run::Running;
 use super::view::event::{Level, NoticeCode};
-use super::view::{AddRequest, Problem};
+use super::view::{AddRequest, Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::clock;
 use crate::units::{Day, Units};
@@ -55,7 +55,7 @@ impl Session {
                     Level::Warning,
                     NoticeCode::RuleFailed,
                     format!("a rule could not be carried out: {problem}"),
-                    &[("error", problem.to_string())],
+                    &problem.values(),
                     None,
                 );
             }
@@ -163,21 +163,20 @@ impl Session {
     async fn take_watched(&self, run: &Arc<Running>, path: &Path) {
         let file = path.display().to_string();
         let added = async {
-            let bytes = tokio::fs::read(path)
-                .await
-                .map_err(|error| error.to_string())?;
+            let bytes = tokio::fs::read(path).await.map_err(|error| {
+                Problem::new(ProblemCode::Disk, error.to_string(), Advice::LetReadWrite)
+                    .about(&file)
+            })?;
             let is_link = path.extension().is_some_and(|end| end == "magnet");
             let found = match is_link {
                 true => fetch::link(&String::from_utf8_lossy(&bytes)),
                 false => fetch::decode(&bytes),
-            };
-            let found = found.map_err(|problem| problem.to_string())?;
+            }?;
             let request = AddRequest {
                 confirmed: true,
                 ..AddRequest::default()
             };
-            let added = self.add_found(run, found, request, true).await;
-            added.map_err(|problem| problem.to_string())
+            self.add_found(run, found, request, true).await
         }
         .await;
         let end = match &added {
@@ -204,9 +203,9 @@ impl Session {
                     Some(added.info_hash),
                 );
             }
-            Err(error) => {
-                let text = format!("{file} was not added: {error}");
-                let values = [("file", file), ("error", error)];
+            Err(problem) => {
+                let text = format!("{file} was not added: {problem}");
+                let values = [vec![("file", file)], problem.values()].concat();
                 self.notice(Level::Warning, NoticeCode::WatchFailed, text, &values, None);
             }
         }

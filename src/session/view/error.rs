@@ -226,6 +226,25 @@ impl Problem {
         }
     }
 
+    /// All of it as the values of a notice: `error` in words, and `code`, `advice` and `about` for pages in
+    /// other languages.
+    #[must_use]
+    pub fn values(&self) -> Vec<(&'static str, String)> {
+        let word = |value: serde_json::Result<serde_json::Value>| {
+            let value = value.ok();
+            value
+                .and_then(|value| value.as_str().map(str::to_owned))
+                .unwrap_or_default()
+        };
+        let mut values = vec![
+            ("error", self.to_string()),
+            ("code", word(serde_json::to_value(self.code))),
+            ("advice", word(serde_json::to_value(self.advice))),
+        ];
+        values.extend(self.about.clone().map(|about| ("about", about)));
+        values
+    }
+
     /// What it happened to.
     #[must_use]
     pub fn about(self, about: impl std::fmt::Display) -> Problem {
@@ -243,3 +262,26 @@ impl std::fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_of_a_problem_has_what_a_page_says_it_with() {
+        let problem = Problem::new(
+            ProblemCode::BadTorrent,
+            "no torrent",
+            Advice::GiveTorrentFile,
+        );
+        let values = problem.about("a.torrent").values();
+        let value = |wanted: &str| {
+            let mut hits = values.iter().filter(|(name, _)| *name == wanted);
+            hits.next().map(|(_, value)| value.as_str())
+        };
+        assert_eq!(value("error"), Some("no torrent; give a .torrent file"));
+        assert_eq!(value("code"), Some("bad_torrent"));
+        assert_eq!(value("advice"), Some("give_torrent_file"));
+        assert_eq!(value("about"), Some("a.torrent"));
+    }
+}
