@@ -107,15 +107,17 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Whether part of it is not final: the same request is decided again when it is asked again.
+    /// Whether it is kept under its request's id, if that happens once. A redemption of which a part
+    /// waits, or by which nobody got anything, is decided again when it is asked again: kept, such
+    /// answers would let strangers without money fill the broker's disk.
     #[must_use]
-    pub fn waits(&self) -> bool {
-        match self {
-            Answer::Redeem { items, .. } => items
-                .iter()
-                .any(|item| matches!(item, ItemAnswer::Contested { .. })),
-            _ => false,
-        }
+    pub fn is_kept(&self) -> bool {
+        let Answer::Redeem { items, .. } = self else {
+            return true;
+        };
+        let waits = |item: &ItemAnswer| matches!(item, ItemAnswer::Contested { .. });
+        let gains = |item: &ItemAnswer| matches!(item, ItemAnswer::Redeemed { .. });
+        items.iter().any(gains) && !items.iter().any(waits)
     }
 }
 

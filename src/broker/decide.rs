@@ -157,9 +157,9 @@ impl Broker {
         }
         match self.act(&mut desk, call) {
             Ok(answer) => {
-                let (waits, sold) = (answer.waits(), std::mem::take(&mut desk.sold));
+                let (is_kept, sold) = (answer.is_kept(), std::mem::take(&mut desk.sold));
                 let draft = self.draft(&call.caller, Outcome::Answer(answer), sold, now)?;
-                if call.once() && !waits {
+                if call.once() && is_kept {
                     desk.put(Row::Request(RequestRow {
                         account: call.caller.account,
                         id: call.caller.request_id,

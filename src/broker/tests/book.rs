@@ -340,6 +340,14 @@ impl Book {
         }
     }
 
+    /// How many requests are kept with their answers.
+    pub(super) fn kept_requests(&self) -> usize {
+        let there = self.rows.iter().filter(|(_, stored)| stored.row.is_some());
+        there
+            .filter(|(key, _)| matches!(key, RowKey::Request(..)))
+            .count()
+    }
+
     /// What the spent list says about a slot.
     pub(super) fn spent(&self, slot: Slot) -> Option<Commitment> {
         match self.rows.get(&RowKey::Spent(slot))?.row.as_deref() {

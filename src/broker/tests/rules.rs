@@ -200,9 +200,15 @@ fn a_coin_that_was_signed_but_never_sold_is_refused() {
         today.plus(30),
         [9; 16],
     );
+    let before = book.kept_requests();
     assert_eq!(
         refused(book.redeem(&coin, 1)).code,
         RefusalCode::UnknownCoin
+    );
+    assert_eq!(
+        book.kept_requests(),
+        before,
+        "who gets nothing fills no disk"
     );
 }
 
