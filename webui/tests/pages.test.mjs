@@ -405,6 +405,8 @@ test('on a phone: a torrent that waits shows its peers whole, and its estimate b
 test('trackers say how they are, and files are checked anew', { timeout: 120_000 }, async () => {
   const tracker = createServer((_, answer) => answer.end('d8:intervali60e5:peers0:e'));
   await new Promise((listens) => tracker.listen(0, '127.0.0.1', listens));
+  // A test that fails before it closes this must not keep the others from ending.
+  tracker.unref();
   const url = `http://127.0.0.1:${tracker.address().port}/announce`;
   const album = await world.payload('album.flac', 1 << 20, '--tracker', url, '--tracker', 'http://127.0.0.1:9/announce');
   await api('/torrents', { source: { file: await world.torrentBase64(album) }, folder: album.data, confirmed: true });
