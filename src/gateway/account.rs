@@ -3,6 +3,7 @@
 use super::hold::Account;
 use super::link::{Link, PeerKind};
 use super::pay::Pay;
+use super::terms::TorrentTerms;
 use crate::channel::PayeeStatus;
 use crate::units::UnixMs;
 
@@ -82,6 +83,20 @@ impl Link {
             (PeerKind::Unknown, _) => false,
             (PeerKind::Pays, Some(pay)) => pay.is_decided(now),
             _ => true,
+        }
+    }
+
+    /// A torrent that is paid for no more, or not at such a price: its channels are closed.
+    pub(super) fn stop_where_terms_forbid(&mut self, now: UnixMs) {
+        let terms = self.info_hash().and_then(|hash| self.shared.terms(hash));
+        let Some(payer) = self.pay.as_mut().and_then(|pay| pay.payer.as_mut()) else {
+            return;
+        };
+        let price = payer.status().price;
+        let forbids =
+            |terms: TorrentTerms| !terms.pays || price.is_some_and(|price| price > terms.max_price);
+        if terms.is_some_and(forbids) {
+            payer.handle_stop(now);
         }
     }
 

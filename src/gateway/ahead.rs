@@ -9,6 +9,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::debts::{Prefix, prefix};
+use super::link::Link;
+use super::pay::Pay;
+use crate::channel::Payer;
 use crate::units::{Units, UnixMs};
 
 /// What a neighbourhood may have ahead when a channel is taken up.
@@ -92,6 +95,25 @@ impl Ahead {
             standing: Units::ZERO,
             left: Units::ZERO,
         }))
+    }
+}
+
+impl Link {
+    /// Tells the ledger what channels taken up on this connection still have to earn.
+    pub(super) fn count_ahead(&self, now: UnixMs, pay: &mut Pay) {
+        let ahead = (pay.payer.as_ref()).map_or(Units::ZERO, Payer::resumed_ahead);
+        if ahead != pay.ahead {
+            let mut ledger = self.shared.ahead.borrow_mut();
+            ledger.stands(now, self.address.ip(), pay.ahead, ahead);
+            pay.ahead = ahead;
+        }
+    }
+
+    /// The connection has ended.
+    pub(super) fn leave_ahead(&self, now: UnixMs, pay: &Pay) {
+        let ahead = pay.payer.as_ref().map_or(Units::ZERO, Payer::ahead);
+        let mut ledger = self.shared.ahead.borrow_mut();
+        ledger.ended(now, self.address.ip(), pay.ahead, ahead);
     }
 }
 

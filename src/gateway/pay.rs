@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use super::link::Link;
 use super::purse::{Answer, Worker};
 use super::report::{Close, GatewayEvent, Why};
-use super::terms::TorrentTerms;
 use crate::channel::{Kept, Payee, PayeeStatus, PayeeTerms, Payer, PayerTerms};
 use crate::coin::{ChainValue, Commitment, HoldingId};
 use crate::dht::Acceptance;
@@ -46,7 +45,7 @@ pub struct Pay {
     since: UnixMs,
     pub(super) is_provisional: bool,
     /// Units paid ahead on this connection, as the ledger of them knows.
-    ahead: Units,
+    pub(super) ahead: Units,
 }
 
 impl Pay {
@@ -149,20 +148,6 @@ impl Link {
         }
         self.settle(now);
         Ok(())
-    }
-
-    /// A torrent that is paid for no more, or not at such a price: its channels are closed.
-    fn stop_where_terms_forbid(&mut self, now: UnixMs) {
-        let terms = self.info_hash().and_then(|hash| self.shared.terms(hash));
-        let Some(payer) = self.pay.as_mut().and_then(|pay| pay.payer.as_mut()) else {
-            return;
-        };
-        let price = payer.status().price;
-        let forbids =
-            |terms: TorrentTerms| !terms.pays || price.is_some_and(|price| price > terms.max_price);
-        if terms.is_some_and(forbids) {
-            payer.handle_stop(now);
-        }
     }
 
     /// A `dp_pay` message came.
@@ -384,15 +369,6 @@ impl Link {
         self.pay = Some(pay);
     }
 
-    fn count_ahead(&self, now: UnixMs, pay: &mut Pay) {
-        let ahead = (pay.payer.as_ref()).map_or(Units::ZERO, Payer::resumed_ahead);
-        if ahead != pay.ahead {
-            let mut ledger = self.shared.ahead.borrow_mut();
-            ledger.stands(now, self.address.ip(), pay.ahead, ahead);
-            pay.ahead = ahead;
-        }
-    }
-
     fn count_provisional(&self, pay: &mut Pay, is_provisional: bool) {
         if is_provisional != pay.is_provisional {
             pay.is_provisional = is_provisional;
@@ -505,10 +481,7 @@ impl Link {
         self.shared.shelf.borrow_mut().leave_all(self.id);
         if let Some(mut pay) = self.pay.take() {
             self.count_provisional(&mut pay, false);
-            let ahead = pay.payer.as_ref().map_or(Units::ZERO, Payer::ahead);
-            let mut ledger = self.shared.ahead.borrow_mut();
-            ledger.ended(now, self.address.ip(), pay.ahead, ahead);
-            drop(ledger);
+            self.leave_ahead(now, &pay);
             self.show_accounts(&pay);
         }
     }
