@@ -4,7 +4,6 @@
 //! refused or answered by itself. Another process may write the same database (the operator's
 //! commands do): a stale row means load and decide again.
 
-pub mod coming;
 pub mod rounds;
 
 use std::collections::HashMap;
@@ -15,7 +14,6 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use self::coming::{Announced, Coming, PATIENCE, gather};
 use crate::broker::answer::Refusal;
 use crate::broker::change::Change;
 use crate::broker::rows::{Row, Stored};
@@ -27,6 +25,8 @@ use crate::units::UnixMs;
 
 /// The one durable step of a broker: what a batch of requests decided.
 const STEP: &str = "broker.batch";
+/// Most requests in one transaction.
+const BATCH: usize = 64;
 /// Requests that may wait; more are told to come again.
 const QUEUE: usize = 1024;
 /// How often a batch is decided again when rows change under it.
@@ -76,7 +76,6 @@ enum Said {
 pub struct BrokerCashier {
     broker: Arc<Broker>,
     jobs: mpsc::Sender<Job>,
-    coming: Coming,
 }
 
 impl BrokerCashier {
@@ -91,13 +90,11 @@ impl BrokerCashier {
         let cashier = BrokerCashier {
             broker: broker.clone(),
             jobs: sender,
-            coming: Coming::default(),
         };
         let till = Till {
             broker,
             store,
             clock,
-            coming: cashier.coming.clone(),
             accounts: HashMap::new(),
         };
         // On a thread of its own: what it waits for is not held up by the checks of other requests.
@@ -106,26 +103,14 @@ impl BrokerCashier {
         (cashier, till)
     }
 
-    /// Where requests are announced while they are made ready.
-    #[must_use]
-    pub fn coming(&self) -> &Coming {
-        &self.coming
-    }
-
-    /// One request by an account, which may have been announced. The answer, also a refusal, is signed,
-    /// and what it says is durable. It is written and signed here, by whoever asked, so that the loop
-    /// decides the next requests meanwhile.
+    /// One request by an account. The answer, also a refusal, is signed, and what it says is durable.
+    /// It is signed here, by whoever asked, so that the loop decides the next requests meanwhile.
     ///
     /// # Errors
     /// [`BrokerCashierError`]; nothing was changed then.
-    pub async fn call(
-        &self,
-        call: Call,
-        announced: Option<Announced>,
-    ) -> Result<Sealed, BrokerCashierError> {
+    pub async fn call(&self, call: Call) -> Result<Sealed, BrokerCashierError> {
         let (sender, answer) = oneshot::channel();
         let sent = self.jobs.try_send(Job::Call(call, sender));
-        drop(announced);
         sent.map_err(|_| BrokerCashierError::Busy)?;
         let draft = answer.await.unwrap_or(Err(BrokerCashierError::Busy))?;
         Ok(self.broker.seal(draft))
@@ -148,7 +133,6 @@ struct Till {
     broker: Arc<Broker>,
     store: Arc<dyn BrokerStore>,
     clock: Clock,
-    coming: Coming,
     /// Accounts as the last batch left them: the next one most likely asks about the same.
     accounts: HashMap<PublicKey, Stored>,
 }
@@ -156,7 +140,12 @@ struct Till {
 impl Till {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.recv().await {
-            let batch = gather(first, &mut jobs, &self.coming, PATIENCE).await;
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Ok(job) = jobs.try_recv()
+            {
+                batch.push(job);
+            }
             let now = (self.clock)();
             if let Err(error) = self.ripen(&batch, now).await {
                 tracing::warn!(%error, "credits whose hold is over could not be paid yet");

@@ -29,7 +29,6 @@ use crate::broker::signing::{
 };
 use crate::broker::terms::{Info, MAX_BATCH};
 use crate::broker::{Action, Broker, Call, Caller, Presented, RequestId, Sealed, Tail};
-use crate::cashier::broker::coming::Announced;
 use crate::coin::keys::{PublicKey, Signature};
 use crate::random;
 use crate::record::{FraudProof, OpenSpend, RedeemPart, Slot};
@@ -166,9 +165,8 @@ async fn signed(
 ) -> Api<Response> {
     let body = body.map_err(body_error)?;
     let caller = authenticate(&shared, &uri, &headers, &body)?;
-    let (action, announced) = parse(&shared, &caller, body).await?;
-    let call = Call { caller, action };
-    let sealed = shared.cashier.call(call, announced).await?;
+    let action = parse(&shared, &caller, body).await?;
+    let sealed = shared.cashier.call(Call { caller, action }).await?;
     Ok(sealed_response(sealed))
 }
 
@@ -256,15 +254,9 @@ fn at_most(count: usize) -> Api<()> {
     ))
 }
 
-/// What is asked for, with every signature in it checked and every certificate signed; and its
-/// announcement, if it was announced.
-async fn parse(
-    shared: &Arc<Shared>,
-    caller: &Caller,
-    body: Bytes,
-) -> Api<(Action, Option<Announced>)> {
-    let mut announced = None;
-    let action = match caller.route.as_str() {
+/// What is asked for, with every signature in it checked and every certificate signed.
+async fn parse(shared: &Arc<Shared>, caller: &Caller, body: Bytes) -> Api<Action> {
+    Ok(match caller.route.as_str() {
         ask::ACCOUNT => {
             let AskAccount {} = json(&body)?;
             Action::Account
@@ -273,7 +265,7 @@ async fn parse(
             let ask: AskPurchase = json(&body)?;
             at_most(ask.coins.len())?;
             let today = (shared.clock)().day();
-            let offers = offered(shared, &mut announced, move |broker| {
+            let offers = checked(shared, move |broker| {
                 let drawn = random::bytes::<{ 16 * MAX_BATCH }>();
                 let (nonces, _) = drawn.as_chunks::<16>();
                 let coins = ask.coins.iter().zip(nonces);
@@ -288,7 +280,7 @@ async fn parse(
             let ask: AskCertificates = json(&body)?;
             at_most(ask.holders.len())?;
             let today = (shared.clock)().day();
-            let offers = offered(shared, &mut announced, move |broker| {
+            let offers = checked(shared, move |broker| {
                 let offer = |holder: &PublicKey| broker.offer_key(*holder, today);
                 ask.holders.iter().map(offer).collect()
             });
@@ -350,8 +342,7 @@ async fn parse(
             let ask: AskHolding = json(&body)?;
             Action::Holding(ask.holding)
         }
-    };
-    Ok((action, announced))
+    })
 }
 
 /// A proof whose every signature holds, about a key that this broker certified.
@@ -393,20 +384,6 @@ async fn checked<T: Send + 'static>(
     let broker = shared.broker.clone();
     let done = shared.checkers.run(move || check(&broker)).await;
     done.ok_or_else(ApiError::busy)
-}
-
-/// Makes certificates off the event loop. That takes less time than a commit, so the request is
-/// announced when it begins.
-async fn offered<T: Send + 'static>(
-    shared: &Arc<Shared>,
-    announced: &mut Option<Announced>,
-    make: impl FnOnce(&Broker) -> T + Send + 'static,
-) -> Api<T> {
-    let coming = shared.cashier.coming().clone();
-    let made = checked(shared, move |broker| (coming.announce(), make(broker)));
-    let (announcement, made) = made.await?;
-    *announced = Some(announcement);
-    Ok(made)
 }
 
 fn sealed_response(sealed: Sealed) -> Response {
