@@ -35,7 +35,9 @@ fn why_none(budget: Option<u64>, pay_up_to: Option<u64>) -> NoCoin {
 /// What a wallet with these coins gives for a channel of at most 64 units.
 fn given(coins: &[u64], buyable: Option<u64>, budget: Option<u64>) -> Result<u64, NoCoin> {
     let mut side = Side::new(1);
-    side.buy(coins, NOW);
+    if !coins.is_empty() {
+        side.buy(coins, NOW);
+    }
     let mut change = Change::on(&side.rows);
     change.budgets.push((TORRENT, budget.map(Units)));
     side.write(change);

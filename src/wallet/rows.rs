@@ -360,11 +360,11 @@ pub struct PurchaseRow {
 pub struct RedemptionRow {
     /// The request.
     pub request: RequestId,
-    /// The holdings, in the order of the request.
+    /// The holdings, in the order of the request; once answered, those that were answered for good.
     pub holdings: Vec<HoldingId>,
     /// When it was fixed.
     pub at: UnixMs,
-    /// The broker's signed answers as they came, one per holding; none while it is pending.
+    /// The broker's signed answers as they came, one per holding asked for; none while it is pending.
     pub answers: Option<Vec<u8>>,
 }
 

@@ -321,7 +321,7 @@ pub enum Redeemed {
 }
 
 /// Takes the broker's answer to a redemption; `answers` is its signed text, kept as the receipt. What is
-/// not final goes into a redemption of its own, `rest`, so that it holds nothing else up; where nothing
+/// not final moves into a redemption of its own, `rest`, so that it holds nothing else up; where nothing
 /// is final the same request is asked again. A redemption that is answered changes nothing.
 ///
 /// # Errors
@@ -353,9 +353,9 @@ pub fn redeemed(
         return Ok(change);
     }
     let mut credited = Units::ZERO;
-    let mut left = Vec::new();
-    for (id, outcome) in row.holdings.iter().zip(outcomes) {
-        let holding = super::paying::find(rows, id)?.clone();
+    let (asked, mut left) = (std::mem::take(&mut row.holdings), Vec::new());
+    for (id, outcome) in asked.into_iter().zip(outcomes) {
+        let holding = super::paying::find(rows, &id)?.clone();
         let (holding, line) = answered(holding, (*request, rest), outcome, now)?;
         if let HoldingState::Redeemed { .. } = holding.state {
             let sum = credited.checked_add(holding.holding.value);
@@ -363,8 +363,11 @@ pub fn redeemed(
         }
         change.holdings.push(holding);
         match line {
-            Some(line) => change.journal.push(line),
-            None => left.push(*id),
+            Some(line) => {
+                row.holdings.push(id);
+                change.journal.push(line);
+            }
+            None => left.push(id),
         }
     }
     change.meta = Some(with_books(rows, |books| {

@@ -35,6 +35,7 @@ fn what_is_contested_waits_by_itself_and_the_rest_is_credited() {
     assert_eq!(side.rows.meta.books.redeemed, Units(64));
     assert_eq!(unfinished(&side.rows), [Effect::SendRedemption(REST)]);
     assert_eq!(side.rows.redemptions[&REST].holdings, ids[..1]);
+    assert_eq!(side.rows.redemptions[&request].holdings, ids[1..]);
     side.crash();
     let change = redeemed(&side.rows, &REST, &[credited], vec![2], request, NOW);
     side.write(change.expect("fits"));

@@ -211,6 +211,7 @@ impl Purse {
                 let rest = RequestId(random::bytes());
                 let change = trade::redeemed(&self.rows, &request, &outcomes, receipt, rest, now);
                 self.write_answer(change).await;
+                self.wait_for_rest(&request, rest);
                 self.desk.account_due = Some(now);
             }
             Err(error) => {

@@ -145,6 +145,17 @@ impl Purse {
         }
     }
 
+    /// Has those who wait for `request` wait for what its answer left open too.
+    pub(super) fn wait_for_rest(&mut self, request: &RequestId, rest: RequestId) {
+        if self.rows.redemptions.contains_key(&rest) {
+            for waiter in &mut self.desk.waiters {
+                if waiter.requests.contains(request) {
+                    waiter.requests.insert(rest);
+                }
+            }
+        }
+    }
+
     /// Answers those who have nothing to wait for any more.
     pub(super) fn answer_waiters(&mut self) {
         let now = clock::now();
@@ -235,10 +246,8 @@ impl Purse {
         let mut report = RedeemReport::default();
         let rows = requests.iter();
         let rows = rows.filter_map(|id| self.rows.redemptions.get(id));
-        // One that was asked for again on its own is in two of them.
-        let holdings: BTreeSet<&HoldingId> = rows.flat_map(|row| &row.holdings).collect();
         let mut put_off = None;
-        for id in holdings {
+        for id in rows.flat_map(|row| &row.holdings) {
             let Some(row) = self.rows.holdings.get(id) else {
                 continue;
             };

@@ -57,6 +57,10 @@ fn story() -> [Side; 2] {
                     units: side.rows.holdings[&ids[0]].holding.value,
                     pending_until: UnixMs(NOW.0 + 9),
                 },
+                1 => Redeemed::Waits {
+                    until: Some(NOW),
+                    why: "contested".to_owned(),
+                },
                 _ => Redeemed::Refused {
                     why: "listed".to_owned(),
                 },
@@ -65,6 +69,8 @@ fn story() -> [Side; 2] {
         let change = trade::redeemed(&side.rows, &request, &outcomes, vec![1, 2, 3], REST, NOW);
         side.write(change.expect("fits"));
     }
+    let waits = [&payer, &payee].map(|side| side.rows.redemptions.contains_key(&REST));
+    assert!(waits.contains(&true), "an answer leaves something open");
     [payer, payee]
 }
 

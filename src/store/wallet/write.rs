@@ -300,9 +300,9 @@ async fn redemption(db: &mut SqliteConnection, row: &RedemptionRow) -> Result<()
     .bind(int(row.at.0)?)
     .bind(row.answers.clone());
     run(db, query).await?;
-    if row.answers.is_some() {
-        return Ok(());
-    }
+    // What an answer left open is in another redemption from then on.
+    let query = sqlx::query("DELETE FROM redemption_holding WHERE request = ?");
+    run(db, query.bind(row.request.0.to_vec())).await?;
     for (position, holding) in (0i64..).zip(&row.holdings) {
         let query = sqlx::query(
             "INSERT INTO redemption_holding (request, position, holding) VALUES (?, ?, ?)",
