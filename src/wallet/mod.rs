@@ -38,6 +38,7 @@ pub mod sign;
 pub mod step;
 pub mod trade;
 pub mod view;
+pub mod withdraw;
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -59,4 +60,5 @@ pub use rows::{
     SpendRow,
 };
 pub use step::Step;
+pub use withdraw::{WithdrawalRow, WithdrawalState};
 pub use view::{Balance, FrozenLine, LockReason, LockedLine, PendingLine};

@@ -6,3 +6,4 @@ mod many;
 mod refuses;
 mod security;
 mod support;
+mod withdraw;

@@ -9,3 +9,4 @@ mod life;
 mod proofs;
 mod trouble;
 mod unread;
+mod withdrawing;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use dpay::broker::answer::{Notice, ProofTaken};
 use dpay::cashier::wallet::counter::Counter;
 use dpay::cashier::wallet::{
-    Account, BrokerDoor, CashierError, DoorError, HomeError, Passphrase, RedeemAnswer, Shown,
+    Account, BrokerDoor, CashierError, DoorError, HomeError, Passphrase, Queued, RedeemAnswer, Shown,
     SpentCopy, Wallet, WalletConfig,
 };
 use dpay::channel::NoReserve;
@@ -135,6 +135,14 @@ impl BrokerDoor for Lossy {
         let done = self.inner.redeem(request, holdings).await?;
         lose(&self.redemptions)?;
         Ok(done)
+    }
+    async fn withdraw(
+        &self,
+        request: RequestId,
+        units: Units,
+        destination: String,
+    ) -> Result<Queued, DoorError> {
+        self.inner.withdraw(request, units, destination).await
     }
     async fn present(
         &self,

@@ -12,6 +12,7 @@ pub mod saying;
 mod schema;
 pub mod settings;
 pub mod torrent;
+mod withdraw;
 
 pub use error::{Advice, Problem, ProblemCode};
 pub use event::{Event, LogLine, Notice, NoticeCode, Pulse, SpeedHistory};
@@ -21,3 +22,4 @@ pub use report::{Report, ReportRow};
 pub use saying::Saying;
 pub use settings::{Setting, SettingKind, SettingsChange};
 pub use torrent::*;
+pub use withdraw::{WithdrawRequest, Withdrawn};
