@@ -94,7 +94,9 @@ pub enum WalletError {
     #[error("{0} units cannot be bought: coins come in {sizes:?} units", sizes = super::choose::SIZES)]
     Amount(Units),
     /// Our side: a destination that no withdrawal can have.
-    #[error("a withdrawal goes to a text of one line with 1 to {MAX_DESTINATION} bytes, not of {0}")]
+    #[error(
+        "a withdrawal goes to a text of one line with 1 to {MAX_DESTINATION} bytes, not of {0}"
+    )]
     Destination(usize),
     /// Our side: one withdrawal at a time.
     #[error(

@@ -60,5 +60,5 @@ pub use rows::{
     SpendRow,
 };
 pub use step::Step;
-pub use withdraw::{WithdrawalRow, WithdrawalState};
 pub use view::{Balance, FrozenLine, LockReason, LockedLine, PendingLine};
+pub use withdraw::{WithdrawalRow, WithdrawalState};

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use dpay::broker::answer::{Notice, ProofTaken};
 use dpay::cashier::wallet::counter::Counter;
 use dpay::cashier::wallet::{
-    Account, BrokerDoor, CashierError, DoorError, HomeError, Passphrase, Queued, RedeemAnswer, Shown,
-    SpentCopy, Wallet, WalletConfig,
+    Account, BrokerDoor, CashierError, DoorError, HomeError, Passphrase, Queued, RedeemAnswer,
+    Shown, SpentCopy, Wallet, WalletConfig,
 };
 use dpay::channel::NoReserve;
 use dpay::cli::wallet::{

@@ -142,7 +142,9 @@ pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
         );
     }
     if balance.buys_nothing {
-        println!("nothing is bought by itself, as the bond was asked for: `dpay wallet buy` ends that");
+        println!(
+            "nothing is bought by itself, as the bond was asked for: `dpay wallet buy` ends that"
+        );
     }
     if let Some(error) = &balance.broker_error {
         println!("balance at the broker: not known ({error})");

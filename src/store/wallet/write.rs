@@ -8,8 +8,8 @@ use super::table::{concat, int};
 use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::{
     ApplyError, Change, HoldingRow, HoldingState, JournalLine, Meta, Origin, Passing, PayeeKeyRow,
-    PurchaseRow, PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, SpendRow,
-    WithdrawalRow, WithdrawalState,
+    PurchaseRow, PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, SpendRow, WithdrawalRow,
+    WithdrawalState,
 };
 
 type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;

@@ -12,8 +12,8 @@ use crate::http::node::App;
 use crate::http::node::body::{Asked, Body, Named};
 use crate::session::view::{
     Bought, BrokerChange, BrokerView, BuyRequest, ChannelRow, DONE, Done, History, PassphraseGiven,
-    Problem, Receipt, RedeemRequest, Redeemed, SpendingView, WalletInit, WalletView, Words,
-    WithdrawRequest, Withdrawn, WordsTried, WordsTry,
+    Problem, Receipt, RedeemRequest, Redeemed, SpendingView, WalletInit, WalletView,
+    WithdrawRequest, Withdrawn, Words, WordsTried, WordsTry,
 };
 
 pub(super) fn router() -> OpenApiRouter<App> {
