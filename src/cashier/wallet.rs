@@ -10,6 +10,7 @@
 //! | `reserving`, `spending` | a holding for a channel; its one spend |
 //! | `reader`, `reading`, `slots` | reading slots before anything of an earlier run is signed for |
 //! | `redeeming` | what may be redeemed, and what waits for a reading |
+//! | `withdrawing` | money out of the account at the broker |
 //! | `watch` | the spent list, notices of the broker, proofs of fraud |
 //! | `sealed` | bytes under a passphrase |
 //! | `recovery` | asking the broker for what words or a backup do not tell |
@@ -54,6 +55,7 @@ mod spending;
 pub mod told;
 mod waiting;
 pub mod watch;
+mod withdrawing;
 
 use thiserror::Error;
 
@@ -64,7 +66,7 @@ use crate::wallet::WalletError;
 pub use cheat::{Cheat, SpentTo, Trick, Tried};
 pub use checks::{SpentCheck, SpentCopy};
 pub use chores::{Chore, Done, PresentReport};
-pub use door::{Account, BrokerDoor, DoorError, RedeemAnswer, Shown};
+pub use door::{Account, BrokerDoor, DoorError, Queued, RedeemAnswer, Shown};
 pub use handle::WalletHandle;
 pub use home::{HomeError, Passphrase};
 pub use keeper::{Keeper, Round};
@@ -73,6 +75,7 @@ pub use open::{Wallet, WalletConfig, WalletReader};
 pub use proofs::{ConflictRole, ConflictSeen, PROOFS_DIR};
 pub use slots::{Reading, SlotReader};
 pub use told::{Bought, OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
+pub use withdrawing::WithdrawReport;
 
 /// Why the cashier did not do what was asked.
 #[derive(Debug, Error)]

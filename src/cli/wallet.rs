@@ -8,6 +8,7 @@ mod keep;
 mod receipts;
 mod show;
 mod sync;
+mod withdraw;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ use crate::wallet::{Balance, PinnedBroker};
 
 use by_node::{buy_by_node, played, redeem_by_node};
 pub use keep::{BackupArgs, RestoreArgs};
+pub use withdraw::{Amount, WithdrawArgs};
 
 /// How long a command looks for DHT nodes before it asks them.
 const SETTLE_DHT: Duration = Duration::from_secs(10);
@@ -159,6 +161,8 @@ pub enum WalletCommand {
     Buy(BuyArgs),
     /// Turn what was earned, and change, into balance at the broker.
     Redeem(RedeemArgs),
+    /// Take money out of the balance at the broker; its operator pays it out.
+    Withdraw(WithdrawArgs),
     /// Show what was bought, paid, earned and redeemed, the newest last; or the proofs behind a line.
     History(HistoryArgs),
     /// Write the whole wallet into one encrypted file, also while it is in use.
@@ -253,6 +257,7 @@ pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
             let redeemed = redeem(&wallet, args.all, global).await;
             finish(wallet, redeemed).await
         }
+        WalletCommand::Withdraw(args) => withdraw::run(args, global).await,
         WalletCommand::History(args) => history(&args, global).await,
         WalletCommand::Sync(args) => sync::run(args, global).await,
     }
@@ -401,6 +406,8 @@ async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()>
     balance.broker_buyable = Some(account.buyable);
     balance.broker_pending = Some(account.pending);
     balance.broker_bond = Some(account.bond);
+    balance.broker_withdrawable = Some(account.withdrawable.saturating_sub(balance.withdrawing));
+    balance.broker_outstanding = Some(account.outstanding);
     balance.broker_suspended = Some(account.is_suspended);
     Ok(())
 }

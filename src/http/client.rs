@@ -301,10 +301,14 @@ impl BrokerClient {
         };
         let answered = self.ask(ask::WITHDRAW, request_id, &ask).await?;
         match answered.value {
-            Answer::Withdraw { withdrawal, .. } if withdrawal.units == units => Ok(Answered {
-                value: withdrawal,
-                evidence: answered.evidence,
-            }),
+            Answer::Withdraw { withdrawal, .. }
+                if withdrawal.units == units && withdrawal.destination == destination =>
+            {
+                Ok(Answered {
+                    value: withdrawal,
+                    evidence: answered.evidence,
+                })
+            }
             _ => Err(self.untrue("it answers something else than was asked")),
         }
     }

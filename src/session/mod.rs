@@ -12,7 +12,7 @@
 //! | `beat`, `hear` | once a second: what moved, rows, pulses, budgets; what the gateway tells |
 //! | `budget` | what may be spent in a day and in all |
 //! | `traffic` | bytes by day and torrent, for reports |
-//! | `money`, `books` | the wallet; history and reports |
+//! | `money`, `withdraw`, `books` | the wallet; money out of it; history and reports |
 //! | `rules` | buying, redeeming, the watch folder |
 //! | `notices`, `log` | what is told |
 
@@ -38,6 +38,7 @@ mod sources;
 mod terms;
 mod traffic;
 pub mod view;
+mod withdraw;
 
 pub use budget::hold_to_budgets;
 pub use details::Content;

@@ -66,6 +66,9 @@ impl Session {
     async fn trade(&self, run: &Running) -> Result<(), Problem> {
         let rules = self.settings().rules;
         let balance = lock(&run.balance).clone();
+        if balance.buys_nothing {
+            return Ok(());
+        }
         let at_hand = balance.at_hand().0.saturating_add(balance.ordered.0);
         if let Some(below) = rules.buy_below
             && at_hand < below.0

@@ -7,6 +7,7 @@ use super::rows::{
     HoldingRow, HoldingState, Meta, PayeeKeyRow, PurchaseRow, ReceivedRow, RedemptionRow,
     RequestId, Rows, SpendRow,
 };
+use super::withdraw::WithdrawalRow;
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::units::{InfoHash, Units, UnixMs};
 
@@ -21,6 +22,8 @@ pub enum Effect {
     SendPurchase(RequestId),
     /// Sign and send this redemption to the broker.
     SendRedemption(RequestId),
+    /// Send this withdrawal to the broker.
+    SendWithdrawal(RequestId),
 }
 
 /// What a journal line tells of.
@@ -47,6 +50,10 @@ pub enum JournalKind {
     Redeemed,
     /// The broker refused to redeem a holding.
     RedeemRefused,
+    /// The broker took a withdrawal into its queue; `peer` is its destination.
+    Withdrawn,
+    /// The broker refused a withdrawal.
+    WithdrawalRefused,
     /// Something in a holding's slot is not of these rows: nothing is signed for it.
     Frozen,
     /// A frozen holding is available again.
@@ -82,6 +89,8 @@ impl JournalKind {
             JournalKind::Earned => "earned",
             JournalKind::Redeemed => "redeemed",
             JournalKind::RedeemRefused => "redeem_refused",
+            JournalKind::Withdrawn => "withdrawn",
+            JournalKind::WithdrawalRefused => "withdrawal_refused",
             JournalKind::Frozen => "frozen",
             JournalKind::Thawed => "thawed",
             JournalKind::Recovered => "recovered",
@@ -97,7 +106,7 @@ impl JournalKind {
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<JournalKind> {
-        const ALL: [JournalKind; 19] = [
+        const ALL: [JournalKind; 21] = [
             JournalKind::BrokerPinned,
             JournalKind::Bought,
             JournalKind::PurchaseRefused,
@@ -108,6 +117,8 @@ impl JournalKind {
             JournalKind::Earned,
             JournalKind::Redeemed,
             JournalKind::RedeemRefused,
+            JournalKind::Withdrawn,
+            JournalKind::WithdrawalRefused,
             JournalKind::Frozen,
             JournalKind::Thawed,
             JournalKind::Recovered,
@@ -167,6 +178,8 @@ pub struct Change {
     pub purchases: Vec<PurchaseRow>,
     /// Redemptions.
     pub redemptions: Vec<RedemptionRow>,
+    /// Withdrawals.
+    pub withdrawals: Vec<WithdrawalRow>,
     /// Budgets; none removes one.
     pub budgets: Vec<(InfoHash, Option<Units>)>,
     /// What exists once.
@@ -261,6 +274,9 @@ impl Change {
         }
         for row in &self.redemptions {
             rows.redemptions.insert(row.request, row.clone());
+        }
+        for row in &self.withdrawals {
+            rows.withdrawals.insert(row.request, row.clone());
         }
         for (info_hash, budget) in &self.budgets {
             match budget {

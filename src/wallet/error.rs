@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::withdraw::{MAX_DESTINATION, Standing};
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
 use crate::units::Units;
@@ -92,6 +93,23 @@ pub enum WalletError {
     /// Our side: an amount that no purchase can have.
     #[error("{0} units cannot be bought: coins come in {sizes:?} units", sizes = super::choose::SIZES)]
     Amount(Units),
+    /// Our side: a destination that no withdrawal can have.
+    #[error(
+        "a withdrawal goes to a text of one line with 1 to {MAX_DESTINATION} bytes, not of {0}"
+    )]
+    Destination(usize),
+    /// Our side: one withdrawal at a time.
+    #[error(
+        "a withdrawal of {0} units is not answered yet: it is asked for again by itself; ask for another \
+         one once it is answered"
+    )]
+    WithdrawalOpen(Units),
+    /// Our side: more than the balance, and the bond was not asked for.
+    #[error("{0} units cannot be withdrawn: {1}; withdraw less, or ask for the bond too (--bond)")]
+    BeyondBalance(Units, Standing),
+    /// Our side: nothing is free at the broker.
+    #[error("nothing can be withdrawn now: {0}; ask again when something is free")]
+    NothingToWithdraw(Standing),
     /// Our side: sums that do not fit, or holder keys used up.
     #[error("a sum or a counter of this wallet is full: nothing was changed")]
     Overflow,

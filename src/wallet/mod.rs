@@ -38,6 +38,7 @@ pub mod sign;
 pub mod step;
 pub mod trade;
 pub mod view;
+pub mod withdraw;
 
 #[cfg(test)]
 mod choose_tests;
@@ -64,3 +65,4 @@ pub use rows::{
 };
 pub use step::Step;
 pub use view::{Balance, FrozenLine, LockReason, LockedLine, PendingLine};
+pub use withdraw::{WithdrawalRow, WithdrawalState};

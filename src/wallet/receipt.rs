@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::change::{JournalEntry, JournalKind};
 use super::rows::{HoldingRow, Origin, PurchaseState, ReceivedRow, RedemptionRow, Rows, SpendRow};
+use super::withdraw::WithdrawalState;
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
 use crate::record::{ClosePart, Link, MAX_LINKS_REDEEM, Path};
@@ -46,6 +47,25 @@ pub enum About {
         /// The holdings.
         holdings: Vec<HoldingReceipt>,
         /// The broker's answer, as it signed it; none while it is waited for.
+        answer: Option<String>,
+        /// The broker's signature over the answer.
+        signature: Option<String>,
+    },
+    /// Units withdrawn from the balance at the broker.
+    Withdrawal {
+        /// The request's id.
+        request: String,
+        /// When it was fixed.
+        at_unix_ms: UnixMs,
+        /// How much.
+        units: Units,
+        /// Where to.
+        destination: String,
+        /// `pending`, `done`, or why the broker refused.
+        state: String,
+        /// The broker's id of it, once it is in its queue.
+        withdrawal: Option<String>,
+        /// The broker's answer, as it signed it.
         answer: Option<String>,
         /// The broker's signature over the answer.
         signature: Option<String>,
@@ -150,6 +170,7 @@ fn about(rows: &Rows, entry: &JournalEntry) -> About {
             .values()
             .find(|row| row.request.to_string() == *reference)
             .map(|row| redemption(rows, row)),
+        JournalKind::Withdrawn | JournalKind::WithdrawalRefused => withdrawal(rows, reference),
         _ => None,
     };
     found.unwrap_or(About::Line)
@@ -228,13 +249,9 @@ fn purchase(rows: &Rows, reference: &str) -> Option<About> {
     })
 }
 
-/// The kept answers are 64 bytes of the broker's signature, then the text that it signed.
 fn redemption(rows: &Rows, row: &RedemptionRow) -> About {
     let holdings = row.holdings.iter().filter_map(|id| rows.holdings.get(id));
-    let answer = row
-        .answers
-        .as_ref()
-        .and_then(|bytes| bytes.split_at_checked(64));
+    let (answer, signature) = row.answers.as_deref().map(evidence).unwrap_or_default();
     About::Redemption {
         request: row.request.to_string(),
         at_unix_ms: row.at,
@@ -247,7 +264,37 @@ fn redemption(rows: &Rows, row: &RedemptionRow) -> About {
                 path: hex::encode(&row.path),
             })
             .collect(),
-        answer: answer.map(|(_, text)| String::from_utf8_lossy(text).into_owned()),
-        signature: answer.map(|(signature, _)| hex::encode(signature)),
+        answer,
+        signature,
     }
+}
+
+fn withdrawal(rows: &Rows, reference: &str) -> Option<About> {
+    let mut withdrawals = rows.withdrawals.values();
+    let row = withdrawals.find(|row| row.request.to_string() == reference)?;
+    let (state, done) = match &row.state {
+        WithdrawalState::Pending => ("pending", None),
+        WithdrawalState::Done { withdrawal, answer } => ("done", Some((withdrawal, answer))),
+        WithdrawalState::Refused { why } => (why.as_str(), None),
+    };
+    let (answer, signature) = done.map(|(_, bytes)| evidence(bytes)).unwrap_or_default();
+    Some(About::Withdrawal {
+        request: reference.to_owned(),
+        at_unix_ms: row.at,
+        units: row.units,
+        destination: row.destination.clone(),
+        state: state.to_owned(),
+        withdrawal: done.map(|(id, _)| id.clone()),
+        answer,
+        signature,
+    })
+}
+
+/// The text of a kept answer, and the broker's signature over it.
+fn evidence(bytes: &[u8]) -> (Option<String>, Option<String>) {
+    let Some((signature, text)) = bytes.split_at_checked(64) else {
+        return (None, None);
+    };
+    let text = String::from_utf8_lossy(text).into_owned();
+    (Some(text), Some(hex::encode(signature)))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::withdraw::WithdrawalRow;
 use crate::bytes_newtype;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
@@ -405,6 +406,8 @@ pub struct Meta {
     pub needs_recovery: bool,
     /// The last of the broker's notices to this account that is in the journal.
     pub last_notice: u64,
+    /// Nothing is bought by itself: who has this wallet is leaving.
+    pub buys_nothing: bool,
 }
 
 /// Everything a wallet knows, except its journal, which is only written and shown.
@@ -428,6 +431,8 @@ pub struct Rows {
     pub purchases: BTreeMap<RequestId, PurchaseRow>,
     /// Redemptions by request.
     pub redemptions: BTreeMap<RequestId, RedemptionRow>,
+    /// Withdrawals by request.
+    pub withdrawals: BTreeMap<RequestId, WithdrawalRow>,
     /// Most units each torrent may cost.
     pub budgets: BTreeMap<InfoHash, Units>,
 }
@@ -467,12 +472,8 @@ impl Rows {
         let books = &self.meta.books;
         let into = books.bought.checked_add(books.earned);
         let out = books.paid.checked_add(books.redeemed);
-        match (into, out) {
-            (Some(into), Some(out)) => {
-                into.checked_sub(out).is_some() && into.checked_sub(out) == self.held()
-            }
-            _ => false,
-        }
+        let held = into.zip(out).and_then(|(into, out)| into.checked_sub(out));
+        held.is_some() && held == self.held()
     }
 
     /// What `info_hash` has cost and may yet cost: reserved and open channels in full, closed ones

@@ -2,6 +2,7 @@
 
 use super::change::Change;
 use super::rows::{HoldingState, PurchaseState, ReceivedState, Rows};
+use super::withdraw::WithdrawalState;
 
 /// What a change makes durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,10 @@ pub enum Step {
     Redeem,
     /// The broker's answer to a redemption is kept.
     Redeemed,
+    /// A withdrawal is fixed, before it is sent.
+    Withdraw,
+    /// The broker's answer to a withdrawal is kept.
+    Withdrawn,
     /// A budget is set.
     Budget,
     /// Anything else: freezing, notices, recovery.
@@ -48,7 +53,7 @@ pub enum Step {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Step; 19] = [
+    pub const ALL: [Step; 21] = [
         Step::Pin,
         Step::TakeKeys,
         Step::Certified,
@@ -66,6 +71,8 @@ impl Step {
         Step::ClosePut,
         Step::Redeem,
         Step::Redeemed,
+        Step::Withdraw,
+        Step::Withdrawn,
         Step::Budget,
         Step::Other,
     ];
@@ -91,6 +98,8 @@ impl Step {
             Step::ClosePut => "wallet.close_put",
             Step::Redeem => "wallet.redeem",
             Step::Redeemed => "wallet.redeemed",
+            Step::Withdraw => "wallet.withdraw",
+            Step::Withdrawn => "wallet.withdrawn",
             Step::Budget => "wallet.budget",
             Step::Other => "wallet.other",
         }
@@ -143,6 +152,12 @@ fn broker(change: &Change, rows: &Rows) -> Option<Step> {
         return Some(match row.answers {
             None => Step::Redeem,
             Some(_) => Step::Redeemed,
+        });
+    }
+    if let Some(row) = change.withdrawals.first() {
+        return Some(match row.state {
+            WithdrawalState::Pending => Step::Withdraw,
+            _ => Step::Withdrawn,
         });
     }
     if !change.keys.is_empty() {

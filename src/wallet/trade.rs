@@ -12,6 +12,7 @@ use super::rows::{
     HoldingRow, HoldingState, Meta, Origin, Passing, PinnedBroker, PurchaseRow, PurchaseState,
     RedemptionRow, RequestId, Rows,
 };
+use super::withdraw;
 use crate::coin::certificate::CoinCertificate;
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
@@ -93,6 +94,9 @@ pub fn begin_purchase(
     }
     let count = u32::try_from(coins.len()).map_err(|_| WalletError::Overflow)?;
     let (mut change, indices) = keys::take(rows, count)?;
+    if let Some(meta) = &mut change.meta {
+        meta.buys_nothing = false;
+    }
     change.purchases.push(PurchaseRow {
         request,
         coins: coins.iter().copied().zip(indices).collect(),
@@ -466,5 +470,7 @@ pub fn unfinished(rows: &Rows) -> Vec<Effect> {
         .values()
         .filter(|row| row.answers.is_none())
         .map(|row| Effect::SendRedemption(row.request));
-    closes.chain(purchases).chain(redemptions).collect()
+    let withdrawals = withdraw::open(rows).map(|row| Effect::SendWithdrawal(row.request));
+    let requests = purchases.chain(redemptions).chain(withdrawals);
+    closes.chain(requests).collect()
 }

@@ -6,6 +6,7 @@ use super::choose::is_free;
 use super::keeping::next_poll;
 use super::rows::{Books, Freeze, HoldingState, Origin, PurchaseState, ReceivedState, Rows};
 use super::trade::SETTLE_DAYS;
+use super::withdraw;
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
 use crate::units::{Day, InfoHash, Units, UnixMs};
@@ -143,6 +144,13 @@ pub struct Balance {
     pub refused: Units,
     /// Coins that were ordered and did not come yet.
     pub ordered: Units,
+    /// Asked of the broker to be withdrawn, and not answered yet.
+    pub withdrawing: Units,
+    /// Nothing is bought by itself, as the bond was asked for; buying ends that.
+    pub buys_nothing: bool,
+    /// The day by which the last coin that may still be outstanding is settled: the bond is free a hold
+    /// after that at the latest.
+    pub bond_until: Option<Day>,
     /// Units held in all.
     pub held: Units,
     /// Sums since the wallet began.
@@ -161,6 +169,10 @@ pub struct Balance {
     pub broker_pending: Option<Units>,
     /// Bond at the broker, where it could be asked.
     pub broker_bond: Option<Units>,
+    /// What could be withdrawn now, where it could be asked: the balance, and the bond if it is free.
+    pub broker_withdrawable: Option<Units>,
+    /// Coins that were bought and that nobody has redeemed, where it could be asked.
+    pub broker_outstanding: Option<Units>,
     /// Whether the broker has suspended the account, where it could be asked.
     pub broker_suspended: Option<bool>,
     /// Why the broker could not be asked.
@@ -202,8 +214,13 @@ impl Balance {
             held: rows.held().unwrap_or(Units(u64::MAX)),
             broker: rows.meta.broker.as_ref().map(|broker| broker.key),
             broker_url: rows.meta.broker.as_ref().map(|broker| broker.url.clone()),
+            buys_nothing: rows.meta.buys_nothing,
+            bond_until: withdraw::bond_until(rows, now.day()),
             ..Balance::default()
         };
+        for row in withdraw::open(rows) {
+            add(&mut balance.withdrawing, row.units);
+        }
         balance.add_holdings(rows, now);
         balance.add_channels(rows);
         balance.coins.sort_unstable();

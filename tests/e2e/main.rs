@@ -15,3 +15,4 @@ mod replay;
 mod restore;
 mod resume;
 mod support;
+mod withdraw;

@@ -11,3 +11,4 @@ mod said;
 mod security;
 mod sources;
 mod support;
+mod withdraw;

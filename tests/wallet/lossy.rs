@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use dpay::broker::answer::{Notice, ProofTaken};
 use dpay::cashier::wallet::counter::Counter;
 use dpay::cashier::wallet::{
-    Account, BrokerDoor, DoorError, Passphrase, RedeemAnswer, Shown, SpentCopy, Wallet,
+    Account, BrokerDoor, DoorError, Passphrase, Queued, RedeemAnswer, Shown, SpentCopy, Wallet,
     WalletConfig, WalletHandle,
 };
 use dpay::coin::keys::PublicKey;
@@ -108,6 +108,14 @@ impl BrokerDoor for Lossy {
         let done = self.inner.redeem(request, holdings).await?;
         lose(&self.way.redemptions)?;
         Ok(done)
+    }
+    async fn withdraw(
+        &self,
+        request: RequestId,
+        units: Units,
+        destination: String,
+    ) -> Result<Queued, DoorError> {
+        self.inner.withdraw(request, units, destination).await
     }
     async fn present(
         &self,

@@ -11,3 +11,4 @@ mod lossy;
 mod proofs;
 mod trouble;
 mod unread;
+mod withdrawing;

@@ -41,6 +41,10 @@ impl Purse {
             News::ProofTold(proof, taken) => self.proof_told(&proof, taken, now),
             News::Seen(job, seen) => self.seen(job, *seen, now).await,
             News::Presented(due, answer) => self.heard_presented(due, answer, now).await,
+            News::Standing(account) => self.standing_told(account, now).await,
+            News::Withdrawn(request, answer, account) => {
+                self.withdrawn(request, answer, account, now).await;
+            }
             News::Holding(id, answer) => self.heard_holding(id, *answer, now).await,
         }
         self.answer_waiters();

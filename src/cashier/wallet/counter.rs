@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use super::checks::SpentCopy;
-use super::door::{Account, BrokerDoor, DoorError, RedeemAnswer, Shown};
+use super::door::{Account, BrokerDoor, DoorError, Queued, RedeemAnswer, Shown};
 use crate::broker::RequestId as BrokerRequestId;
 use crate::broker::answer::{
     AccountState, ConflictShown, ItemAnswer, Notice, ProofTaken, RefusalCode,
@@ -16,7 +16,7 @@ use crate::broker::terms::Terms;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::{PublicKey, SecretKey};
-use crate::http::client::{BrokerClient, ClientError, KnownHolding, RecoveredPage};
+use crate::http::client::{BrokerClient, ClientError, Evidence, KnownHolding, RecoveredPage};
 use crate::record::{FraudProof, OpenSpend, Path, RedeemPart, Slot};
 use crate::units::{Units, UnixMs};
 use crate::wallet::trade::Redeemed;
@@ -76,6 +76,8 @@ fn account_of(state: &AccountState, terms: Option<&Terms>) -> Account {
         balance: state.balance,
         pending: state.pending,
         bond: state.bond,
+        outstanding: state.outstanding,
+        withdrawable: state.withdrawable,
         is_suspended: state.suspended,
         hold_ms: terms.map(|terms| terms.hold_ms),
         buyable: if state.suspended {
@@ -158,6 +160,13 @@ fn proof_of(conflict: &ConflictShown) -> Option<FraudProof> {
     FraudProof::decode(&hex::decode(&conflict.proof).ok()?).ok()
 }
 
+/// The receipt: 64 bytes of the broker's signature, then the text that it signed.
+fn receipt_of(evidence: &Evidence) -> Vec<u8> {
+    let mut receipt = evidence.signature.0.to_vec();
+    receipt.extend_from_slice(&evidence.body);
+    receipt
+}
+
 #[async_trait]
 impl BrokerDoor for Counter {
     async fn meet(&self) -> Result<PinnedBroker, DoorError> {
@@ -196,13 +205,24 @@ impl BrokerDoor for Counter {
         let answered = self.client.redeem(request, holdings).await?;
         let answers = answered.value.into_iter().map(redeemed_of);
         let (outcomes, proofs): (Vec<_>, Vec<_>) = answers.unzip();
-        // The receipt: 64 bytes of the broker's signature, then the text that it signed.
-        let mut receipt = answered.evidence.signature.0.to_vec();
-        receipt.extend_from_slice(&answered.evidence.body);
         Ok(RedeemAnswer {
             outcomes,
-            receipt,
+            receipt: receipt_of(&answered.evidence),
             proofs: proofs.into_iter().flatten().collect(),
+        })
+    }
+
+    async fn withdraw(
+        &self,
+        request: RequestId,
+        units: Units,
+        destination: String,
+    ) -> Result<Queued, DoorError> {
+        let request = BrokerRequestId(request.0);
+        let answered = self.client.withdraw(request, units, &destination).await?;
+        Ok(Queued {
+            withdrawal: answered.value.id.to_string(),
+            receipt: receipt_of(&answered.evidence),
         })
     }
 

@@ -52,6 +52,10 @@ pub struct Account {
     pub pending: Units,
     /// Held against a double spend.
     pub bond: Units,
+    /// Coins bought and not redeemed by anybody.
+    pub outstanding: Units,
+    /// What could be withdrawn now: the balance, and the bond where nothing depends on it.
+    pub withdrawable: Units,
     /// Whether it is suspended: it buys and withdraws nothing.
     pub is_suspended: bool,
     /// What more could be bought now, after bond and limits.
@@ -70,6 +74,15 @@ pub struct RedeemAnswer {
     /// Both statements, for each holding that is refused, or waits, because another one stands in a slot on
     /// its path.
     pub proofs: Vec<FraudProof>,
+}
+
+/// A withdrawal in the broker's queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// The broker's id of it.
+    pub withdrawal: String,
+    /// The receipt: signature and signed text.
+    pub receipt: Vec<u8>,
 }
 
 /// What became of a path that was presented.
@@ -120,6 +133,14 @@ pub trait BrokerDoor: Send + Sync {
         request: RequestId,
         holdings: Vec<(Path, RedeemPart)>,
     ) -> Result<RedeemAnswer, DoorError>;
+
+    /// Withdraws from the balance, and from the bond where it is free and needed.
+    async fn withdraw(
+        &self,
+        request: RequestId,
+        units: Units,
+        destination: String,
+    ) -> Result<Queued, DoorError>;
 
     /// Presents paths, each with the open spend that follows it if there is one; the answers in their
     /// order.

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::CashierError;
 use super::checks::SpentCopy;
 use super::chores::PresentReport;
-use super::door::{Account, BrokerDoor, DoorError, RedeemAnswer, Shown};
+use super::door::{Account, BrokerDoor, DoorError, Queued, RedeemAnswer, Shown};
 use super::hope::Hope;
 use super::purse::{Purse, give};
 use super::reader::{Job, Seen};
@@ -17,6 +17,7 @@ use super::recovery::Recovered;
 use super::redeeming::Unread;
 use super::told::{Bought, RedeemReport};
 use super::waiting::{PutOff, Waiter, WaiterReply};
+use super::withdrawing::WithdrawReply;
 use crate::broker::answer::Notice;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::HoldingId;
@@ -26,6 +27,7 @@ use crate::record::{FraudProof, MAX_LINKS_REDEEM, Path};
 use crate::units::{Units, UnixMs};
 use crate::wallet::keeping::{Rules, Showing};
 use crate::wallet::trade::{self, Redeemable};
+use crate::wallet::withdraw::WithdrawAsk;
 use crate::wallet::{
     Balance, Effect, Funds, PinnedBroker, PurchaseState, RequestId, Rows, WalletError, choose,
     keys, sign,
@@ -66,6 +68,10 @@ pub(super) enum News {
     Seen(Job, Box<Seen>),
     Presented(Vec<Showing>, Result<Vec<Shown>, DoorError>),
     Holding(HoldingId, Box<Result<KnownHolding, DoorError>>),
+    /// The account, for whoever wants to withdraw.
+    Standing(Result<Account, DoorError>),
+    /// With the account afterwards, where that could be asked.
+    Withdrawn(RequestId, Result<Queued, DoorError>, Option<Account>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +88,8 @@ pub(super) enum Errand {
     Redeem(RequestId),
     Present,
     Holding(HoldingId),
+    Standing,
+    Withdraw(RequestId),
 }
 
 /// Asked for while the broker was not met yet.
@@ -95,6 +103,7 @@ pub(super) enum Parked {
     Meet(oneshot::Sender<Result<(), CashierError>>),
     Present(oneshot::Sender<Result<PresentReport, CashierError>>),
     RedeemDue(Rules, oneshot::Sender<Result<RedeemReport, CashierError>>),
+    Withdraw(Box<WithdrawAsk>, WithdrawReply),
 }
 
 /// The wallet's dealings with its broker that are not money: reachability, timing, who waits.
@@ -184,6 +193,10 @@ impl Desk {
         balance.broker_buyable = self.account.map(|a| a.buyable);
         balance.broker_pending = self.account.map(|a| a.pending);
         balance.broker_bond = self.account.map(|a| a.bond);
+        let withdrawing = balance.withdrawing;
+        let free = |a: Account| a.withdrawable.saturating_sub(withdrawing);
+        balance.broker_withdrawable = self.account.map(free);
+        balance.broker_outstanding = self.account.map(|a| a.outstanding);
         balance.broker_suspended = self.account.map(|a| a.is_suspended);
         let changed = self.changed.as_ref().map(ToString::to_string);
         let error = self.error.as_ref().map(ToString::to_string);
@@ -286,6 +299,7 @@ impl Purse {
                 Err(error) => give(reply, Err(error)),
             },
             Parked::Redeem(which, reply) => self.redeem_when_read(which, reply).await,
+            Parked::Withdraw(ask, reply) => self.unpark_withdrawal(ask, reply),
             keeping => self.unpark_keeping(keeping).await,
         }
         self.answer_waiters();
@@ -354,6 +368,7 @@ impl Purse {
             match effect {
                 Effect::SendPurchase(request) => self.send_purchase(request),
                 Effect::SendRedemption(request) => self.send_redemption(request),
+                Effect::SendWithdrawal(request) => self.send_withdrawal(request),
                 Effect::SignSpend(_) | Effect::SignClose(_) => {}
             }
         }
@@ -474,6 +489,7 @@ impl Parked {
             Parked::Broker(reply) => give(reply, Err(error)),
             Parked::Buy(_, reply) => give(reply, Err(error)),
             Parked::Redeem(_, reply) | Parked::RedeemDue(_, reply) => give(reply, Err(error)),
+            Parked::Withdraw(_, reply) => give(reply, Err(error)),
             Parked::Meet(reply) => give(reply, Err(error)),
             Parked::Present(reply) => give(reply, Err(error)),
         }

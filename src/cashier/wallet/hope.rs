@@ -8,6 +8,8 @@ use crate::units::UnixMs;
 /// The account is looked at so soon after money was missed; the pause doubles each time nothing came.
 const FIRST_MS: u64 = 10_000;
 const MOST_MS: u64 = 60_000;
+/// An account with pending units is looked at this often: they turn into balance one day.
+const PENDING_MS: u64 = 600_000;
 
 /// When to look at the account next, and how long after that.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +53,8 @@ impl Desk {
 
     /// The account was asked for; none: in vain.
     pub(super) fn account_told(&mut self, account: Option<Account>, now: UnixMs) {
-        self.account_due = None;
+        let waits = account.filter(|account| !account.pending.is_zero());
+        self.account_due = waits.map(|_| now.plus_ms(PENDING_MS));
         let is_more = |old: Account, new: &Account| {
             old.balance < new.balance || old.buyable < new.buyable || old.pending < new.pending
         };
@@ -108,6 +111,19 @@ mod tests {
             pauses(&[0, 0, 0, 5, 5, 5, 4, 9, 9]),
             [10, 20, 40, 60, 10, 20, 40, 60, 10]
         );
+    }
+
+    #[test]
+    fn while_units_are_pending_it_is_looked_when_they_turn_into_balance() {
+        let mut desk = Desk::new(None);
+        let mut account = with(5);
+        account.as_mut().expect("made").pending = Units(7);
+        desk.account_told(account, NOW);
+        assert_eq!(desk.account_due, Some(NOW.plus_ms(PENDING_MS)));
+        desk.hope_for_deposit(NOW);
+        assert_eq!(desk.account_due, Some(NOW.plus_ms(FIRST_MS)), "sooner");
+        desk.account_told(with(12), NOW);
+        assert_eq!(desk.account_due, None);
     }
 
     #[test]

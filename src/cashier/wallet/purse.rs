@@ -22,6 +22,7 @@ use super::spending::SpendTo;
 use super::told::{Bought, OpenChannels, OpenReceived, OpenSpent, RedeemReport, ReserveRequest};
 use super::waiting::PutOff;
 use super::watch::Watcher;
+use super::withdrawing::{Take, Withdrawing};
 use crate::cashier::kill;
 use crate::channel::{NoReserve, Reserved};
 use crate::clock;
@@ -74,6 +75,7 @@ pub(super) enum Ask {
     Slots(std::sync::Arc<dyn SlotReader>),
     Conflict(Box<(Item, Item)>),
     Keep(Keep),
+    Withdraw(Take),
     AcceptedBy(String),
     Shutdown(Reply<Outcome<()>>),
 }
@@ -90,6 +92,7 @@ pub(super) struct Purse {
     pub(super) reader: Reader,
     pub(super) ahead: Ahead,
     pub(super) watcher: Watcher,
+    pub(super) withdrawing: Withdrawing,
     sent: BTreeMap<Commitment, u32>,
     came: BTreeMap<Commitment, (u32, ChainValue)>,
     given: BTreeMap<u32, UnixMs>,
@@ -119,6 +122,7 @@ impl Purse {
             config: config.clone(),
             desk,
             watcher: Watcher::default(),
+            withdrawing: Withdrawing::default(),
             sent: BTreeMap::new(),
             came: BTreeMap::new(),
             given: BTreeMap::new(),
@@ -278,6 +282,7 @@ impl Purse {
             Ask::Conflict(items) => self.conflict_found(&items.0, &items.1, now).await,
             Ask::Slots(slots) => self.reader.set_slots(slots),
             Ask::Keep(keep) => self.serve_keeping(keep, now).await,
+            Ask::Withdraw(take) => self.serve_withdraw(take).await,
             Ask::AcceptedBy(payee) => self.redeem_accepted(&payee),
             other => self.serve_change(other, now).await,
         }

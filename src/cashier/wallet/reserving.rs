@@ -4,16 +4,20 @@ use super::purse::Purse;
 use super::reader::GOOD_TO_SPEND_MS;
 use super::told::ReserveRequest;
 use crate::channel::{NoReserve, Reserved};
-use crate::units::UnixMs;
+use crate::units::{Units, UnixMs};
 use crate::wallet::{Funds, HoldingRow, NoCoin, Wish, choose, paying};
 
 impl Purse {
     /// What could be bought, and whether holdings of earlier runs may be counted on.
     pub(super) fn funds(&self) -> Funds {
-        Funds {
+        let mut funds = Funds {
             is_reading: self.reader.works(),
             ..self.desk.funds(&self.rows)
+        };
+        if self.rows.meta.buys_nothing {
+            funds.buyable = Some(Units::ZERO);
         }
+        funds
     }
 
     pub(super) async fn reserve(

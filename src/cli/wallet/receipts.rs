@@ -76,6 +76,24 @@ fn about(about: &About) {
                 "not there yet",
             );
         }
+        About::Withdrawal {
+            request,
+            units,
+            destination,
+            state,
+            withdrawal,
+            answer,
+            signature,
+            ..
+        } => {
+            row("withdrawal", request);
+            row("units", units);
+            row("to", destination);
+            row("state", state);
+            maybe("broker's id of it", withdrawal.as_deref(), "none");
+            maybe("broker's answer", answer.as_deref(), "none");
+            maybe("signed by the broker", signature.as_deref(), "none");
+        }
         About::Line => row("receipt", &"this line needs none"),
     }
 }

@@ -141,6 +141,11 @@ pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
              `dpay wallet history` says since when"
         );
     }
+    if balance.buys_nothing {
+        println!(
+            "nothing is bought by itself, as the bond was asked for: `dpay wallet buy` ends that"
+        );
+    }
     if let Some(error) = &balance.broker_error {
         println!("balance at the broker: not known ({error})");
     }
@@ -188,6 +193,11 @@ fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
         (balance.frozen, "frozen", String::new()),
         (balance.refused, "refused by the broker", String::new()),
         (balance.ordered, "ordered", "not answered yet".to_owned()),
+        (
+            balance.withdrawing,
+            "asked to withdraw",
+            "not answered yet".to_owned(),
+        ),
     ];
     lines.extend(maybe.into_iter().filter(|(units, _, _)| !units.is_zero()));
     if let Some(units) = balance.broker_balance {
@@ -197,9 +207,28 @@ fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
         lines.push((units, "pending at the broker", String::new()));
     }
     if let Some(units) = balance.broker_bond {
-        lines.push((units, "bond at the broker", String::new()));
+        lines.push((units, "bond at the broker", bond_note(balance)));
+    }
+    if let Some(units) = balance.broker_withdrawable {
+        lines.push((units, "can be withdrawn now", String::new()));
     }
     lines
+}
+
+/// Whether the bond can be had, or what binds it and until when.
+fn bond_note(balance: &Balance) -> String {
+    let is_free = balance.broker_withdrawable > balance.broker_balance;
+    match (balance.broker_outstanding, balance.bond_until) {
+        _ if balance.broker_bond == Some(Units::ZERO) => String::new(),
+        _ if is_free => "free: withdraw --bond".to_owned(),
+        (Some(Units::ZERO), _) => "free a hold after the last coin was redeemed".to_owned(),
+        (Some(units), Some(day)) => format!(
+            "bound by {units} units in coins that nobody has redeemed, the last settled by {}",
+            date(day)
+        ),
+        (Some(units), None) => format!("bound by {units} units in coins that nobody has redeemed"),
+        (None, _) => String::new(),
+    }
 }
 
 /// What a redemption came to.

@@ -13,6 +13,7 @@ mod schema;
 pub mod settings;
 pub mod terms;
 pub mod torrent;
+mod withdraw;
 
 pub use error::{Advice, Problem, ProblemCode};
 pub use event::{Event, LogLine, Notice, NoticeCode, Pulse, SpeedHistory};
@@ -23,3 +24,4 @@ pub use saying::Saying;
 pub use settings::{Setting, SettingKind, SettingsChange};
 pub use terms::*;
 pub use torrent::*;
+pub use withdraw::{WithdrawRequest, Withdrawn};

@@ -47,6 +47,16 @@ pub struct WalletView {
     pub broker_pending: Option<Units>,
     /// The bond at the broker.
     pub broker_bond: Option<Units>,
+    /// What could be withdrawn now: the balance, and the bond if it is free.
+    pub withdrawable: Option<Units>,
+    /// Asked of the broker to be withdrawn, and not answered yet; asked for again by itself.
+    pub withdrawing: Units,
+    /// Coins that were bought and that nobody has redeemed: while there are some the bond is bound.
+    pub outstanding: Option<Units>,
+    /// The day by which the last of them is settled; the bond is free a hold after that at the latest.
+    pub bond_until: Option<Day>,
+    /// Nothing is bought by itself, as the bond was asked for; buying ends that.
+    pub buys_nothing: bool,
     /// Why the broker could not be asked.
     pub broker_error: Option<String>,
     /// Whether what came in and went out is what is held.

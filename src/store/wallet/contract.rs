@@ -7,6 +7,7 @@ use super::*;
 use crate::units::{Units, UnixMs};
 use crate::wallet::fixture::{NOW, REST, Side, TORRENT};
 use crate::wallet::trade::{self, Redeemable, Redeemed};
+use crate::wallet::withdraw::{self, Standing, WithdrawAsk};
 use crate::wallet::{ApplyError, Rows, earning, keys, paying};
 
 /// Two wallets that did everything once: bought, was refused, spent, ticked, closed, redeemed.
@@ -21,6 +22,7 @@ fn story() -> [Side; 2] {
     change.budgets.push((TORRENT, Some(Units(500))));
     change.budgets.push((crate::units::InfoHash([1; 20]), None));
     payer.write(change);
+    withdraw_thrice(&mut payer);
     payee.certify(3, NOW);
     for ticked in [40u32, 0, 16] {
         let row = payer.reserve(1, 64, NOW).expect("there");
@@ -72,6 +74,32 @@ fn story() -> [Side; 2] {
     let waits = [&payer, &payee].map(|side| side.rows.redemptions.contains_key(&REST));
     assert!(waits.contains(&true), "an answer leaves something open");
     [payer, payee]
+}
+
+/// One is answered, one refused, one open; and nothing more is bought by itself.
+fn withdraw_thrice(side: &mut Side) {
+    let rich = Standing {
+        balance: Units(900),
+        withdrawable: Units(900),
+        ..Standing::default()
+    };
+    side.write(withdraw::leave(&side.rows));
+    for (units, bond) in [(Some(Units(5)), false), (None, true), (None, false)] {
+        let ask = WithdrawAsk {
+            units,
+            destination: format!("IBAN of {units:?}"),
+            bond,
+        };
+        let request = side.request();
+        let change = withdraw::begin(&side.rows, request, &ask, &rich, NOW);
+        side.write(change.expect("there"));
+        let change = match (units, bond) {
+            (Some(_), _) => withdraw::withdrawn(&side.rows, &request, "w".into(), vec![7; 70], NOW),
+            (None, true) => withdraw::refused(&side.rows, &request, "bound", NOW),
+            (None, false) => return,
+        };
+        side.write(change.expect("known"));
+    }
 }
 
 async fn replay(store: &dyn WalletStore, side: &Side) {

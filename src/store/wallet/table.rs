@@ -12,7 +12,7 @@ use crate::units::{Day, InfoHash, Units, UnixMs};
 use crate::wallet::{
     Books, Freeze, HoldingRow, HoldingState, JournalEntry, JournalKind, JournalLine, Meta, Origin,
     Passing, PayeeKeyRow, PinnedBroker, PurchaseRow, PurchaseState, ReceivedRow, ReceivedState,
-    RedemptionRow, RequestId, Rows, SpendRow,
+    RedemptionRow, RequestId, Rows, SpendRow, WithdrawalRow, WithdrawalState,
 };
 
 /// An integer as SQLite keeps it. Amounts above 2^63 are refused: no broker sells so much.
@@ -132,6 +132,10 @@ pub(super) async fn load(db: &mut SqliteConnection) -> Result<Rows, StoreError> 
         rows.keys.insert(row.index, row);
     }
     load_requests(db, &mut rows).await?;
+    for row in all(db, "SELECT * FROM withdrawal").await? {
+        let row = withdrawal_from(&row)?;
+        rows.withdrawals.insert(row.request, row);
+    }
     for row in all(db, "SELECT * FROM budget").await? {
         let read = Reader {
             table: "budget",
@@ -172,6 +176,7 @@ async fn load_meta(db: &mut SqliteConnection, rows: &mut Rows) -> Result<(), Sto
         next_key: read.int32("next_key")?,
         needs_recovery: read.int("needs_recovery")? != 0,
         last_notice: read.int("last_notice")?,
+        buys_nothing: read.int("buys_nothing")? != 0,
         books: Books {
             bought: Units(read.int("bought")?),
             earned: Units(read.int("earned")?),
@@ -308,6 +313,32 @@ fn received_from(row: &SqliteRow) -> Result<ReceivedRow, StoreError> {
         opened: UnixMs(read.int("opened_unix_ms")?),
         closed: read.maybe_int("closed_unix_ms")?.map(UnixMs),
         presented: read.maybe_int("presented_unix_ms")?.map(UnixMs),
+    })
+}
+
+fn withdrawal_from(row: &SqliteRow) -> Result<WithdrawalRow, StoreError> {
+    let read = Reader {
+        table: "withdrawal",
+        row,
+    };
+    let state = match read.text("state")?.as_str() {
+        "pending" => WithdrawalState::Pending,
+        "done" => WithdrawalState::Done {
+            withdrawal: read.text("withdrawal")?,
+            answer: read.bytes("answer")?,
+        },
+        "refused" => WithdrawalState::Refused {
+            why: read.text("why")?,
+        },
+        _ => return Err(read.damaged("state")),
+    };
+    Ok(WithdrawalRow {
+        request: RequestId(read.fixed("request")?),
+        units: Units(read.int("units")?),
+        destination: read.text("destination")?,
+        bond: read.int("bond")? != 0,
+        at: UnixMs(read.int("at_unix_ms")?),
+        state,
     })
 }
 

@@ -8,7 +8,8 @@ use super::table::{concat, int};
 use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::{
     ApplyError, Change, HoldingRow, HoldingState, JournalLine, Meta, Origin, Passing, PayeeKeyRow,
-    PurchaseRow, PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, SpendRow,
+    PurchaseRow, PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, SpendRow, WithdrawalRow,
+    WithdrawalState,
 };
 
 type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
@@ -34,6 +35,9 @@ pub(super) async fn write(db: &mut SqliteConnection, change: &Change) -> Result<
     }
     for row in &change.redemptions {
         redemption(db, row).await?;
+    }
+    for row in &change.withdrawals {
+        run(db, withdrawal(row)?).await?;
     }
     for (info_hash, budget) in &change.budgets {
         run(db, budget_of(info_hash, *budget)?).await?;
@@ -315,6 +319,31 @@ async fn redemption(db: &mut SqliteConnection, row: &RedemptionRow) -> Result<()
     Ok(())
 }
 
+fn withdrawal(row: &WithdrawalRow) -> Result<Query, StoreError> {
+    let (state, done, why) = match &row.state {
+        WithdrawalState::Pending => ("pending", None, None),
+        WithdrawalState::Done { withdrawal, answer } => ("done", Some((withdrawal, answer)), None),
+        WithdrawalState::Refused { why } => ("refused", None, Some(why.clone())),
+    };
+    Ok(sqlx::query(
+        "INSERT INTO withdrawal (request, units, destination, bond, at_unix_ms, state, withdrawal,
+            answer, why)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (request) DO UPDATE SET units = excluded.units,
+            destination = excluded.destination, state = excluded.state,
+            withdrawal = excluded.withdrawal, answer = excluded.answer, why = excluded.why",
+    )
+    .bind(row.request.0.to_vec())
+    .bind(int(row.units.0)?)
+    .bind(row.destination.clone())
+    .bind(i64::from(row.bond))
+    .bind(int(row.at.0)?)
+    .bind(state)
+    .bind(done.map(|(id, _)| id.clone()))
+    .bind(done.map(|(_, answer)| answer.clone()))
+    .bind(why))
+}
+
 fn budget_of(info_hash: &InfoHash, budget: Option<Units>) -> Result<Query, StoreError> {
     let id = info_hash.0.to_vec();
     Ok(match budget {
@@ -332,7 +361,8 @@ fn meta(row: &Meta) -> Result<Query, StoreError> {
     let broker = row.broker.as_ref();
     Ok(sqlx::query(
         "UPDATE meta SET next_key = ?, bought = ?, earned = ?, paid = ?, redeemed = ?,
-            broker_key = ?, broker_url = ?, account = ?, needs_recovery = ?, last_notice = ?
+            broker_key = ?, broker_url = ?, account = ?, needs_recovery = ?, last_notice = ?,
+            buys_nothing = ?
          WHERE id = 1",
     )
     .bind(i64::from(row.next_key))
@@ -344,7 +374,8 @@ fn meta(row: &Meta) -> Result<Query, StoreError> {
     .bind(broker.map(|b| b.url.clone()))
     .bind(row.account.map(|key| key.0.to_vec()))
     .bind(i64::from(row.needs_recovery))
-    .bind(int(row.last_notice)?))
+    .bind(int(row.last_notice)?)
+    .bind(i64::from(row.buys_nothing)))
 }
 
 fn journal_line(line: &JournalLine) -> Result<Query, StoreError> {

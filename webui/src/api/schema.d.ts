@@ -615,6 +615,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/wallet/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take money out of the balance at the broker. The same asked again while it is not answered is one
+         *     withdrawal.
+         */
+        post: operations["withdraw"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/wallet/words": {
         parameters: {
             query?: never;
@@ -1735,6 +1755,7 @@ export interface components {
             account: string;
             /** @description Coins that channels can be opened with. */
             available: components["schemas"]["Units"];
+            bond_until?: null | components["schemas"]["Day"];
             /** @description Whether what came in and went out is what is held. */
             books_agree: boolean;
             broker_balance?: null | components["schemas"]["Units"];
@@ -1742,6 +1763,8 @@ export interface components {
             /** @description Why the broker could not be asked. */
             broker_error?: string | null;
             broker_pending?: null | components["schemas"]["Units"];
+            /** @description Nothing is bought by itself, as the bond was asked for; buying ends that. */
+            buys_nothing: boolean;
             /** @description Left over from our own coins, and redeemable. */
             change: components["schemas"]["Units"];
             /** @description Coins at hand by value. */
@@ -1765,6 +1788,7 @@ export interface components {
             /** @description Each of these channels. */
             locked_in: components["schemas"]["Locked"][];
             next_expiry?: null | components["schemas"]["Expiry"];
+            outstanding?: null | components["schemas"]["Units"];
             /** @description Redeemed within the broker's hold. */
             pending: components["schemas"]["Units"];
             pending_until?: null | components["schemas"]["UnixMs"];
@@ -1776,6 +1800,44 @@ export interface components {
             total_paid: components["schemas"]["Units"];
             /** @description Redeemed since the wallet began. */
             total_redeemed: components["schemas"]["Units"];
+            withdrawable?: null | components["schemas"]["Units"];
+            /** @description Asked of the broker to be withdrawn, and not answered yet; asked for again by itself. */
+            withdrawing: components["schemas"]["Units"];
+        };
+        /** @description What to withdraw. */
+        WithdrawRequest: {
+            /**
+             * @description The bond too, for whoever leaves: all that can be is redeemed first, and nothing is bought by itself
+             *     from then on, until somebody buys.
+             */
+            bond?: boolean;
+            /** @description Where to, in words that the broker's operator understands: one line of 1 to 200 bytes. */
+            destination: string;
+            /**
+             * Format: int64
+             * @description Units; none: all that can be had now.
+             */
+            units?: number | null;
+        };
+        /** @description What a withdrawal came to. */
+        Withdrawn: {
+            balance?: null | components["schemas"]["Units"];
+            bond?: null | components["schemas"]["Units"];
+            /** @description Why it is not answered yet; it is asked for again by itself, and not to be asked for twice. */
+            error?: string | null;
+            /** @description What could not be redeemed now: not answered, refused, or not readable in the DHT. */
+            not_redeemed: components["schemas"]["Units"];
+            outstanding?: null | components["schemas"]["Units"];
+            pending?: null | components["schemas"]["Units"];
+            /** @description Redeemed before, as the bond was asked for. */
+            redeemed: components["schemas"]["Units"];
+            /** @description Its receipt: `GET /api/v1/wallet/receipts/{reference}`, once it is answered. */
+            reference: string;
+            /** @description How much was asked for. */
+            units: components["schemas"]["Units"];
+            withdrawable?: null | components["schemas"]["Units"];
+            /** @description The broker's id of it; none while it is not answered. */
+            withdrawal?: string | null;
         };
         /** @description A wallet's words, to be written down. */
         Words: {
@@ -3140,6 +3202,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Done"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    withdraw: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithdrawRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Withdrawn"];
                 };
             };
             default: {

@@ -51,4 +51,5 @@ export type TorrentList = Said['TorrentList'];
 export type TorrentRow = Said['TorrentRow'];
 export type TrackerRow = Said['TrackerRow'];
 export type WalletView = Said['WalletView'];
+export type Withdrawn = Said['Withdrawn'];
 export type Words = Said['Words'];

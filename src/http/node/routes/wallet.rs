@@ -12,8 +12,8 @@ use crate::http::node::App;
 use crate::http::node::body::{Asked, Body, Named};
 use crate::session::view::{
     Bought, BrokerChange, BrokerView, BuyRequest, ChannelRow, DONE, Done, History, PassphraseGiven,
-    Problem, Receipt, RedeemRequest, Redeemed, SpendingView, WalletInit, WalletView, Words,
-    WordsTried, WordsTry,
+    Problem, Receipt, RedeemRequest, Redeemed, SpendingView, WalletInit, WalletView,
+    WithdrawRequest, Withdrawn, Words, WordsTried, WordsTry,
 };
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -22,6 +22,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(unlock))
         .routes(routes!(buy))
         .routes(routes!(redeem))
+        .routes(routes!(withdraw))
         .routes(routes!(history))
         .routes(routes!(receipt))
         .routes(routes!(channels))
@@ -60,6 +61,16 @@ async fn buy(State(app): State<App>, Body(request): Body<BuyRequest>) -> Answer<
 #[utoipa::path(post, path = "/wallet/redeem", tag = "wallet", request_body = RedeemRequest, responses((status = 200, body = Redeemed), (status = "default", body = Problem)))]
 async fn redeem(State(app): State<App>, Body(request): Body<RedeemRequest>) -> Answer<Redeemed> {
     Ok(Json(app.session.redeem(request).await?))
+}
+
+/// Take money out of the balance at the broker. The same asked again while it is not answered is one
+/// withdrawal.
+#[utoipa::path(post, path = "/wallet/withdraw", tag = "wallet", request_body = WithdrawRequest, responses((status = 200, body = Withdrawn), (status = "default", body = Problem)))]
+async fn withdraw(
+    State(app): State<App>,
+    Body(request): Body<WithdrawRequest>,
+) -> Answer<Withdrawn> {
+    Ok(Json(app.session.withdraw(request).await?))
 }
 
 /// How much of the history.

@@ -1,0 +1,61 @@
+//! Money out by command, in processes that are killed on the way.
+
+use serde_json::Value;
+
+use crate::support::{LONG, TestWorld, audit, world};
+
+/// What the broker's queue has, and where to.
+async fn queue(world: &TestWorld) -> Vec<(u64, String)> {
+    let rows = world.must("broker", &["broker", "withdrawals"]).await;
+    let rows = rows.expect("listed");
+    let one = |row: &Value| {
+        let to = row["destination"].as_str().expect("text").to_owned();
+        (row["units"].as_u64().expect("units"), to)
+    };
+    rows.as_array().expect("a list").iter().map(one).collect()
+}
+
+async fn withdrawing(world: &TestWorld) -> Value {
+    let balance = world.must("saver", &["wallet", "balance"]).await;
+    balance.expect("a balance")["withdrawing"].clone()
+}
+
+#[tokio::test]
+async fn a_withdrawal_killed_before_it_is_sent_or_before_it_is_noted_counts_once() {
+    let world = world().await;
+    world.wallet("saver", 1_000).await.expect("a wallet");
+    let mut wanted = Vec::new();
+    for (at, units, arrived) in [
+        ("wallet.withdraw", "100", false),
+        ("wallet.withdrawn.before", "200", true),
+    ] {
+        let args = ["wallet", "withdraw", units, "--to", "IBAN 1"];
+        let kill = [("DPAY_KILL_AT", at)];
+        let killed = world.spawn_with("saver", &args.map(str::to_owned), &kill);
+        let mut killed = killed.expect("starts");
+        let code = killed.finish(LONG).await.expect("ends");
+        assert_eq!(code, -1, "{at} is a step of this run: {:?}", killed.seen);
+        let row = (units.parse().expect("units"), "IBAN 1".to_owned());
+        assert_eq!(queue(&world).await.contains(&row), arrived, "{at}");
+        assert_eq!(withdrawing(&world).await, row.0);
+        let done = world.must("saver", &args).await.expect("answered");
+        assert!(done["withdrawal"].is_string(), "{done}");
+        assert_eq!(withdrawing(&world).await, 0);
+        wanted.push(row);
+        assert_eq!(queue(&world).await, wanted, "{at}");
+    }
+    let args = ["wallet", "withdraw", "all", "--to", "IBAN 1"];
+    let all = world.must("saver", &args).await.expect("answered");
+    assert_eq!(all["units_withdrawn"], 700, "{all}");
+    let nothing = world.must("saver", &args).await.expect_err("nothing left");
+    let nothing = nothing.to_string();
+    assert!(nothing.contains("the balance is 0 units"), "{nothing}");
+    let receipt = all["receipt"].as_str().expect("a receipt");
+    let shown = world
+        .must("saver", &["wallet", "history", "--show", receipt])
+        .await
+        .expect("kept");
+    assert_eq!(shown["about"], "withdrawal", "{shown}");
+    assert_eq!(shown["withdrawal"], all["withdrawal"]);
+    audit(&world).await;
+}
