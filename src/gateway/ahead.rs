@@ -25,14 +25,19 @@ struct Entry {
     since: UnixMs,
     /// By channels taken up on connections that stand.
     standing: Units,
-    /// On connections that have ended.
+    /// By channels taken up on connections that have ended.
+    resumed: Units,
+    /// On connections that have ended, in whatever way.
     left: Units,
 }
 
 impl Entry {
     fn is_live(&self, now: UnixMs) -> bool {
         let is_recent = now.since_ms(self.since) < REMEMBERED_MS;
-        is_recent && !(self.standing.is_zero() && self.left.is_zero())
+        is_recent
+            && [self.standing, self.resumed, self.left]
+                .iter()
+                .any(|units| !units.is_zero())
     }
 }
 
@@ -48,7 +53,7 @@ impl Ahead {
         match entry.filter(|entry| entry.is_live(now)) {
             Some(entry) => MOST
                 .saturating_sub(entry.standing)
-                .saturating_sub(entry.left),
+                .saturating_sub(entry.resumed),
             // Where too many are remembered, nobody else is trusted.
             None if entry.is_none() && self.0.len() >= MAX_ENTRIES => Units::ZERO,
             None => MOST,
@@ -71,15 +76,16 @@ impl Ahead {
         }
     }
 
-    /// A connection to this address, which stood for `before`, ended with `units` unearned.
-    pub fn ended(&mut self, now: UnixMs, address: IpAddr, before: Units, units: Units) {
-        if before.is_zero() && units.is_zero() {
+    /// A connection to this address, which stood for `resumed`, ended with `units` unearned in all.
+    pub fn ended(&mut self, now: UnixMs, address: IpAddr, resumed: Units, units: Units) {
+        if resumed.is_zero() && units.is_zero() {
             return;
         }
+        let add = |sum: Units, more| sum.checked_add(more).unwrap_or(Units(u64::MAX));
         if let Some(entry) = self.entry(now, address) {
-            entry.standing = entry.standing.saturating_sub(before);
-            let sum = entry.left.checked_add(units);
-            entry.left = sum.unwrap_or(Units(u64::MAX));
+            entry.standing = entry.standing.saturating_sub(resumed);
+            entry.resumed = add(entry.resumed, resumed);
+            entry.left = add(entry.left, units);
         }
     }
 
@@ -93,6 +99,7 @@ impl Ahead {
         Some(entry.or_insert(Entry {
             since: now,
             standing: Units::ZERO,
+            resumed: Units::ZERO,
             left: Units::ZERO,
         }))
     }
@@ -111,7 +118,8 @@ impl Link {
 
     /// The connection has ended.
     pub(super) fn leave_ahead(&self, now: UnixMs, pay: &Pay) {
-        let ahead = pay.payer.as_ref().map_or(Units::ZERO, Payer::ahead);
+        let ahead = |payer: &Payer| payer.ahead().max(payer.resumed_ahead());
+        let ahead = pay.payer.as_ref().map_or(Units::ZERO, ahead);
         let mut ledger = self.shared.ahead.borrow_mut();
         ledger.ended(now, self.address.ip(), pay.ahead, ahead);
     }
@@ -132,12 +140,13 @@ mod tests {
         assert_eq!(ahead.may_resume(now, far), MOST);
         assert_eq!(ahead.left(now, peer), Units(0), "they may yet earn it");
         ahead.stands(now, near, Units(12), Units(2));
-        ahead.ended(now, peer, Units(4), Units(9));
-        assert_eq!(ahead.may_resume(now, near), Units(5));
-        assert_eq!(ahead.left(now, near), Units(9));
+        ahead.ended(now, peer, Units(4), Units(90));
+        assert_eq!(ahead.may_resume(now, near), Units(10), "at risk is another");
+        assert_eq!(ahead.left(now, near), Units(90));
         let later = now.plus_ms(REMEMBERED_MS);
         assert_eq!(ahead.may_resume(later, peer), MOST);
-        ahead.ended(later, far, Units(0), Units(40));
+        ahead.stands(later, far, Units(0), Units(16));
+        ahead.ended(later, far, Units(16), Units(16));
         assert_eq!(ahead.left(later, near), Units(0));
         assert_eq!(ahead.may_resume(later, far), Units(0));
     }

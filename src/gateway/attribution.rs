@@ -8,7 +8,7 @@
 //! the engine fetches the whole piece anew, so where all deliveries since then agree, they are
 //! it. Only where they differ is the verified block itself asked for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::digest::Digest;
 use crate::wire::frame::Block;
@@ -101,16 +101,27 @@ impl Attribution {
         None
     }
 
-    /// The engine found the piece of so many bytes wrong and will fetch it anew. Who delivered all of
-    /// it alone is a liar; where several did, the next try tells.
+    /// The engine found the piece of so many bytes wrong and fetches it anew; it says so with the first
+    /// block of the next try, which is noted here already. Who delivered all of the last try alone is a
+    /// liar; where several did, the next try tells.
     pub fn failed(&mut self, piece: u32, piece_bytes: u64) -> Option<ConnectionId> {
         let log = self.open.entry(piece).or_default();
-        let since_last = || log.deliveries.iter().filter(|d| d.round == log.round);
-        let bytes: u64 = since_last().map(|d| u64::from(d.length_bytes)).sum();
-        let alone = since_last()
-            .next()
-            .map(|d| d.from)
-            .filter(|from| bytes == piece_bytes && since_last().all(|d| d.from == *from));
+        let (mut begins, mut bytes, mut senders) = (HashSet::new(), 0, HashSet::new());
+        for delivery in &mut log.deliveries {
+            if delivery.round != log.round {
+                continue;
+            }
+            if bytes >= piece_bytes && piece_bytes > 0 {
+                delivery.round = log.round.saturating_add(1);
+                continue;
+            }
+            senders.insert(delivery.from);
+            if begins.insert(delivery.begin) {
+                bytes += u64::from(delivery.length_bytes);
+            }
+        }
+        let is_whole = bytes == piece_bytes && senders.len() == 1;
+        let alone = senders.into_iter().next().filter(|_| is_whole);
         log.round = log.round.saturating_add(1);
         // Who sent it may never be settled; the log must not grow with every try.
         if log.round > 8 {
@@ -235,16 +246,33 @@ mod tests {
     }
 
     #[test]
-    fn who_alone_delivered_a_piece_that_fails_is_a_liar_at_once() {
+    fn who_alone_delivered_a_piece_that_fails_is_a_liar_and_nobody_of_the_next_try_is() {
         let mut log = Attribution::default();
         log.delivered(A, block(0), digest(b"x"));
-        log.delivered(B, block(16), digest(b"b"));
-        assert_eq!(log.failed(5, 32), None);
-        log.delivered(B, block(0), digest(b"x"));
-        assert_eq!(log.failed(5, 32), None, "half of it came from nobody");
-        log.delivered(A, block(0), digest(b"x"));
         log.delivered(A, block(16), digest(b"b"));
+        // Noted before the engine says that the last try failed.
+        log.delivered(B, block(0), digest(b"a"));
         assert_eq!(log.failed(5, 32), Some(A));
+        log.delivered(B, block(16), digest(b"y"));
+        log.delivered(C, block(0), digest(b"a"));
+        assert_eq!(log.failed(5, 32), Some(B));
+        log.delivered(A, block(16), digest(b"b"));
+        log.delivered(B, block(0), digest(b"a"));
+        assert_eq!(log.failed(5, 32), None, "two delivered it");
+        log.delivered(C, block(16), digest(b"b"));
+        let verdict = log.verified(5, nothing);
+        assert!(!verdict.liars.contains(&C), "{verdict:?}");
+    }
+
+    #[test]
+    fn pieces_of_one_block_that_fail_again_and_again_blame_who_sent_them() {
+        let mut log = Attribution::default();
+        log.delivered(A, block(0), digest(b"x"));
+        log.delivered(B, block(0), digest(b"y"));
+        assert_eq!(log.failed(5, 16), Some(A));
+        log.delivered(C, block(0), digest(b"a"));
+        assert_eq!(log.failed(5, 16), Some(B));
+        assert_eq!(log.verified(5, nothing).pay, [(C, 16)]);
     }
 
     #[test]

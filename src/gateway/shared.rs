@@ -427,7 +427,7 @@ impl Shared {
     /// A piece failed its check.
     pub fn piece_failed(&self, now: UnixMs, info_hash: InfoHash, piece: u32) {
         let liar = (self.torrents.borrow_mut().get_mut(&info_hash)).and_then(|torrent| {
-            let piece_bytes = torrent.terms?.piece_bytes(piece);
+            let piece_bytes = torrent.terms.map_or(0, |terms| terms.piece_bytes(piece));
             torrent.attribution.failed(piece, piece_bytes)
         });
         let verdict = Verdict {

@@ -73,7 +73,10 @@ impl Session {
         if is_watched || moves || beats % LOOK_EVERY == 1 {
             self.look_at_wallet(run).await;
         }
-        run.turn_day(&self.settings(), clock::now().day()).await;
+        {
+            let _alone = self.inner.setting.lock().await;
+            run.turn_day(&self.settings(), clock::now().day()).await;
+        }
         self.look_at_budgets(run);
         let moved = std::mem::take(&mut *lock(&run.moved));
         self.pulse(Pulse {

@@ -25,6 +25,9 @@ pub(super) struct SpentBook {
     at_day: Units,
     /// Paid ever, when the budget for all was set.
     at_total: Units,
+    /// The day of a clock that went back behind that, and has not come as far again.
+    #[serde(default)]
+    behind: Option<Day>,
     /// The budget for all that this counts for, 0 for none; none: that was not noted yet.
     #[serde(default)]
     total: Option<Units>,
@@ -58,7 +61,11 @@ impl SpentBook {
                 "{}: {error}: all that was ever paid counts for the budgets of today and of all",
                 file.display()
             );
-            SpentBook { day: today, ..new }
+            SpentBook {
+                day: today,
+                total: None,
+                ..new
+            }
         })
     }
 
@@ -76,14 +83,17 @@ impl SpentBook {
         self.unsaved = written.is_err();
     }
 
-    /// Begins a new day where there is one; a clock that goes back begins none. What was paid may have
-    /// turned out to be less: nothing of that is there to be spent on top. True if anything changed.
+    /// Begins a new day where there is one. A clock that goes back begins none, until a day has passed by
+    /// it: it may have been ahead before. What was paid may have turned out to be less: nothing of that is
+    /// there to be spent on top. True if anything changed.
     pub fn turn(&mut self, today: Day, paid: Units) -> bool {
         let before = *self;
-        if self.day < today {
+        let has_passed = self.behind.is_some_and(|behind| behind < today);
+        if self.day < today || (today < self.day && has_passed) {
             self.day = today;
             self.at_day = paid;
         }
+        self.behind = (today < self.day).then_some(today);
         self.at_day = self.at_day.min(paid);
         self.at_total = self.at_total.min(paid);
         *self != before
@@ -295,7 +305,10 @@ mod tests {
             book.stopped(&settings, Units(1100)),
             Some(("day", Units(100)))
         );
-        assert!(!book.turn(Day(0), Units(1100)), "a clock that goes back");
+        for back in [0, 1, 0, 1] {
+            book.turn(Day(back), Units(1100));
+            assert_eq!(book.at_day, Units(1000), "a clock that goes back");
+        }
         assert!(book.turn(Day(2), Units(1100)));
         assert_eq!(book.most(&settings), Some(Units(1150)));
         assert_eq!(
@@ -306,6 +319,31 @@ mod tests {
         settings.spending.budget_day = None;
         assert_eq!(book.most(&settings), None);
         assert_eq!(book.stopped(&settings, Units(9999)), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_holds_the_day_back_no_longer_than_one() {
+        let mut book = SpentBook::default();
+        book.turn(Day(9_000), Units(100));
+        book.turn(Day(20), Units(130));
+        assert_eq!(book.at_day, Units(100));
+        book.turn(Day(21), Units(140));
+        assert_eq!((book.day, book.at_day), (Day(21), Units(140)));
+        book.turn(Day(22), Units(150));
+        assert_eq!((book.day, book.at_day), (Day(22), Units(150)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_gives_no_budget_anew() {
+        let home = tempfile::tempdir().expect("a directory");
+        std::fs::write(path(home.path()), "{").expect("written");
+        let mut settings = Settings::default();
+        settings.spending.budget_day = Some(Units(100));
+        settings.spending.budget_total = Some(Units(150));
+        let mut book = SpentBook::read(home.path(), Day(7));
+        book.turn(Day(7), Units(1000));
+        book.set_total(&settings, Units(1000));
+        assert_eq!(book.most(&settings), Some(Units(100)), "used up long ago");
     }
 
     #[test]

@@ -213,6 +213,7 @@ impl Session {
             Ok(node) => match Running::new(node, home).await {
                 Ok(run) => {
                     let run = Arc::new(run);
+                    let _alone = self.inner.setting.lock().await;
                     run.apply_limits(&self.settings());
                     run.hold_budgets(&self.settings()).await;
                     self.set_life(Life::Running(Arc::clone(&run)));

@@ -46,6 +46,8 @@ pub fn told(rows: &Rows, notice: &Told) -> Result<Change, WalletError> {
         return Ok(change);
     }
     let mut meta = rows.meta.clone();
+    // A holding that is settled by its close or a look at the broker has its line from there.
+    let mut has_line = true;
     let (kind, units) = match notice.what {
         Event::Cancelled(holding, units) => {
             if let Some(back) = cancelled(rows, &holding, &mut change) {
@@ -62,6 +64,8 @@ pub fn told(rows: &Rows, notice: &Told) -> Result<Change, WalletError> {
                     books.redeemed = books.redeemed.checked_add(settled)?;
                     Some(())
                 })?;
+            } else {
+                has_line = !rows.holdings.contains_key(&holding);
             }
             (JournalKind::Settled, units)
         }
@@ -73,14 +77,16 @@ pub fn told(rows: &Rows, notice: &Told) -> Result<Change, WalletError> {
         last_notice: notice.number,
         ..meta
     });
-    change.journal.push(JournalLine {
-        at: notice.at,
-        kind,
-        units,
-        info_hash: None,
-        peer: None,
-        reference: notice.reference.clone(),
-    });
+    if has_line {
+        change.journal.push(JournalLine {
+            at: notice.at,
+            kind,
+            units,
+            info_hash: None,
+            peer: None,
+            reference: notice.reference.clone(),
+        });
+    }
     Ok(change)
 }
 
@@ -180,5 +186,28 @@ mod tests {
         side.write(change.expect("fits"));
         assert_eq!(side.held(), 0);
         assert_eq!(side.rows.meta.last_notice, 2);
+    }
+
+    #[test]
+    fn a_holding_is_settled_once_in_the_history_whoever_tells_first() {
+        for is_told_first in [true, false] {
+            let mut side = Side::new(1);
+            side.buy(&[64], NOW);
+            let coin = *side.rows.holdings.keys().next().expect("bought");
+            let change = crate::wallet::settled::settled(&side.rows, &coin, Units(64), NOW);
+            let told = || notice(1, Event::Settled(coin, Units(64)));
+            if is_told_first {
+                side.write(super::told(&side.rows, &told()).expect("fits"));
+                let later = crate::wallet::settled::settled(&side.rows, &coin, Units(64), NOW);
+                side.write(later.expect("nothing more"));
+            } else {
+                side.write(change.expect("fits"));
+                side.write(super::told(&side.rows, &told()).expect("fits"));
+            }
+            let lines = side.journal.iter();
+            let lines = lines.filter(|line| line.kind == JournalKind::Settled);
+            assert_eq!(lines.count(), 1);
+            assert_eq!(side.rows.meta.last_notice, 1);
+        }
     }
 }

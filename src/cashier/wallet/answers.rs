@@ -123,6 +123,7 @@ impl Purse {
                     Ok(_) => {
                         self.desk.is_met = true;
                         self.desk.account = Some(account);
+                        self.desk.watch_pending(now);
                         if !self.rows.meta.needs_recovery {
                             self.unpark_all().await;
                         }

@@ -53,8 +53,6 @@ impl Desk {
 
     /// The account was asked for; none: in vain.
     pub(super) fn account_told(&mut self, account: Option<Account>, now: UnixMs) {
-        let waits = account.filter(|account| !account.pending.is_zero());
-        self.account_due = waits.map(|_| now.plus_ms(PENDING_MS));
         let is_more = |old: Account, new: &Account| {
             old.balance < new.balance || old.buyable < new.buyable || old.pending < new.pending
         };
@@ -64,6 +62,13 @@ impl Desk {
         };
         self.hope.looked(has_come, now);
         self.account = account.or(self.account);
+        self.watch_pending(now);
+    }
+
+    /// What is pending turns into balance by itself: the account is looked at until it has.
+    pub(super) fn watch_pending(&mut self, now: UnixMs) {
+        let waits = self.account.filter(|account| !account.pending.is_zero());
+        self.account_due = waits.map(|_| now.plus_ms(PENDING_MS));
     }
 }
 

@@ -93,6 +93,7 @@ impl Payer {
         };
         spent.k = k;
         if lost_count {
+            self.resumes += 1;
             self.send(Message::Tick { channel, k, wk });
         }
         self.note(&spent);
