@@ -22,6 +22,8 @@ fn download(world: &TestWorld, home: &str, t: &Torrent, from: &str, kill: Option
         from,
         "--max-price",
         "65536",
+        "--budget",
+        "100000",
     ];
     let env: Vec<(&str, &str)> = kill.map(|at| (KILL, at)).into_iter().collect();
     world
