@@ -303,6 +303,27 @@ test('on a page in Korean, what others said is marked and stands after the pageâ
   await made.close();
 });
 
+test('money is withdrawn, once for each asking, and what is too much is refused with what there is', { timeout: 60_000 }, async () => {
+  const { broker_balance: before } = await api('/wallet');
+  assert.ok(before > 40, `${before}`);
+  await page.goto(`${node.url}/#/wallet`);
+  await page.getByRole('link', { name: 'Withdraw', exact: true }).click();
+  const dialog = page.getByRole('dialog', { name: 'Withdraw' });
+  await dialog.getByLabel('How many units').fill('1000000');
+  await dialog.getByLabel('Where to, as the operator asks for it').fill('account 7');
+  await accessible(page, 'the dialog of a withdrawal');
+  await dialog.getByRole('button', { name: 'Withdraw', exact: true }).click();
+  await dialog.getByRole('alert').getByText(String(before)).first().waitFor();
+  assert.equal((await api('/wallet')).broker_balance, before);
+  await dialog.getByLabel('How many units').fill('40');
+  await dialog.getByRole('button', { name: 'Withdraw', exact: true }).click();
+  await dialog.getByText('40 units wait to be paid out').waitFor();
+  await dialog.getByRole('button', { name: 'Close', exact: true }).last().click();
+  await dialog.waitFor({ state: 'detached' });
+  await until('the balance', async () => (await api('/wallet')).broker_balance === before - 40);
+  await page.getByRole('region', { name: 'History' }).getByText('account 7').first().waitFor();
+});
+
 test('the page prints no error', () => {
   assert.deepEqual(page.context().problems, []);
 });
