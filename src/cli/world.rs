@@ -35,6 +35,9 @@ pub struct Output {
 pub struct WorldOptions {
     /// DHT nodes, a process each.
     pub dht_nodes: usize,
+    /// Whether the DHT's nodes get only what others leave of the processors: elsewhere they run on other
+    /// people's, and what is measured here is what one's own machine does.
+    pub dht_yields: bool,
     /// Seconds for which the broker holds redeemed units back.
     pub hold_s: u64,
     /// Seconds between the two readings that decide a contest; none: the broker's own default.
@@ -45,6 +48,7 @@ impl Default for WorldOptions {
     fn default() -> Self {
         WorldOptions {
             dht_nodes: 16,
+            dht_yields: false,
             hold_s: 0,
             contest_gap_s: None,
         }
@@ -149,8 +153,16 @@ impl World {
             for other in addresses.iter().filter(|other| *other != own) {
                 args.extend(["--dht-bootstrap".into(), other.clone()]);
             }
-            self.dht
-                .push(Proc::start(&format!("dht node {n}"), &self.exe, &args)?);
+            let name = format!("dht node {n}");
+            let node = match self.options.dht_yields {
+                true => {
+                    let exe = self.exe.display().to_string();
+                    args.splice(0..0, ["-n".into(), "19".into(), exe]);
+                    Proc::start(&name, Path::new("nice"), &args)?
+                }
+                false => Proc::start(&name, &self.exe, &args)?,
+            };
+            self.dht.push(node);
         }
         let starting = self.dht.iter_mut();
         let starting = starting.map(|node| node.wait_for("ready", READY_TIMEOUT));

@@ -193,6 +193,7 @@ mod tests {
                 info_hash: InfoHash([7; 20]),
                 at_least: Units(2),
                 at_most: Units(64),
+                then: Units::ZERO,
             };
             let promised = async {
                 loop {

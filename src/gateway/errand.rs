@@ -33,11 +33,13 @@ impl Link {
                 channel,
                 at_least,
                 at_most,
+                then,
             } => {
                 let request = ReserveRequest {
                     info_hash: pay.info_hash,
                     at_least,
                     at_most,
+                    then,
                 };
                 pay.worker.send(Errand::Reserve { channel, request });
             }

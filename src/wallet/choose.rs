@@ -372,6 +372,23 @@ pub fn missed_size(
     is_missed.then_some(best)
 }
 
+/// The coin to buy for a later `wish`, so that it is there by then: none where what is at hand does, or where
+/// it would cost more than a quarter of what could be bought.
+#[must_use]
+pub fn size_ahead(
+    rows: &Rows,
+    limits: &Limits,
+    funds: &Funds,
+    wish: &Wish,
+    now: UnixMs,
+) -> Option<Units> {
+    let Room { least, most, .. } = room(rows, limits, funds, wish, now).ok()?;
+    let given = best_of(free(rows, now), least, most);
+    let size = missed_size(rows, limits, funds, wish, given, now)?;
+    let is_small = |buyable: Units| size.0.saturating_mul(4) <= buyable.0;
+    funds.buyable.is_some_and(is_small).then_some(size)
+}
+
 fn coming(rows: &Rows) -> impl Iterator<Item = Units> {
     rows.purchases
         .values()

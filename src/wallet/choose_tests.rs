@@ -1,6 +1,6 @@
 //! Which holding is given, and why none is.
 
-use super::choose::choose;
+use super::choose::{choose, size_ahead};
 use super::fixture::{NOW, Side, TORRENT, wish};
 use super::{Change, Funds, HoldingState, Limits, NoCoin, Wish, paying};
 use crate::units::{InfoHash, Units};
@@ -148,4 +148,31 @@ fn where_no_coin_fits_the_smaller_bound_is_the_reason() {
         NoCoin::OverBudgetOfAll
     );
     assert_eq!(why_none(Some(64 + 7), Some(1_000)), NoCoin::WalletLimit);
+}
+
+#[test]
+fn what_the_next_channel_wants_is_bought_ahead_where_it_is_a_small_part_of_what_there_is() {
+    let ahead = |coins: &[u64], buyable: u64, budget: Option<u64>| {
+        let mut side = Side::new(1);
+        side.buy(coins, NOW);
+        let mut change = Change::on(&side.rows);
+        change.budgets.push((TORRENT, budget.map(Units)));
+        side.write(change);
+        let funds = Funds {
+            buyable: Some(Units(buyable)),
+            balance: Units(buyable),
+            ..Funds::default()
+        };
+        let size = size_ahead(&side.rows, &Limits::default(), &funds, &wish(1, 256), NOW);
+        size.map(|size| size.0)
+    };
+    assert_eq!(ahead(&[64], 1024, None), Some(256));
+    assert_eq!(ahead(&[64], 1023, None), None, "more than a quarter");
+    assert_eq!(ahead(&[64, 256], 1024, None), None, "at hand");
+    assert_eq!(
+        ahead(&[64], 10_000, Some(100)),
+        None,
+        "64 is what the budget allows"
+    );
+    assert_eq!(ahead(&[16], 10_000, Some(100)), Some(64));
 }

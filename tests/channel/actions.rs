@@ -36,6 +36,7 @@ impl World {
                 channel,
                 at_least,
                 at_most,
+                ..
             } => {
                 self.after(
                     index,

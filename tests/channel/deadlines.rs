@@ -16,6 +16,10 @@ fn world() -> World {
 
 /// A payer that has seen an acceptable offer and wants a hundred pieces.
 fn payer(world: &World) -> Payer {
+    payer_that_wants(world, 100)
+}
+
+fn payer_that_wants(world: &World, pieces: u64) -> Payer {
     let terms = PayerTerms {
         piece_length_bytes: MIB,
         max_price: PricePerGib::MAX,
@@ -33,7 +37,7 @@ fn payer(world: &World) -> Payer {
         free: FreePolicy::Leftover,
     };
     let mut payer = Payer::new(terms, world.now);
-    payer.handle_wanted(world.now, 100 * MIB);
+    payer.handle_wanted(world.now, pieces * MIB);
     (payer.handle_message(world.now, &Message::Offer(offer))).expect("an honest offer");
     payer
 }
@@ -74,6 +78,27 @@ fn durable(world: &mut World, payer: &mut Payer, holding: HoldingId) -> Commitme
     let (open, chain) = world.purse.commit(holding, certificate);
     payer.handle_open_durable(world.now, 0, holding, open, chain);
     open.commitment(&holding)
+}
+
+#[test]
+fn who_asks_for_a_holding_says_what_the_next_channel_will_want() {
+    let world = world();
+    let mut then = Vec::new();
+    for pieces in [64, 65, 100, 300, 1000] {
+        let mut payer = payer_that_wants(&world, pieces);
+        let asked = actions(&mut payer);
+        let Some(PayerAction::Reserve {
+            at_most,
+            then: next,
+            ..
+        }) = asked.last()
+        else {
+            panic!("not asked: {asked:?}");
+        };
+        assert_eq!(*at_most, Units(64));
+        then.push(next.0);
+    }
+    assert_eq!(then, [0, 16, 64, 256, 256], "four times as much at most");
 }
 
 #[test]

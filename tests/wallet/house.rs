@@ -350,5 +350,6 @@ pub fn wish(at_least: u64, at_most: u64) -> ReserveRequest {
         info_hash: TORRENT,
         at_least: Units(at_least),
         at_most: Units(at_most),
+        then: Units::ZERO,
     }
 }

@@ -1,11 +1,11 @@
 //! From deposit to redemption, with a restart at each step.
 
-use dpay::cashier::wallet::SpentCheck;
+use dpay::cashier::wallet::{ReserveRequest, SpentCheck};
 use dpay::channel::NoReserve;
 use dpay::record::Path;
 use dpay::units::Units;
 use dpay::wallet::keeping::Rules;
-use dpay::wallet::{JournalKind, LockReason};
+use dpay::wallet::{Balance, JournalKind, LockReason};
 use dpay::wire::message::RefuseReason;
 
 use crate::house::{House, Person, TORRENT, wish};
@@ -233,5 +233,25 @@ async fn a_missed_size_is_bought_in_the_background_and_the_budget_holds() {
     payer.wallet().reserve(wish(11, 64)).await.expect("room");
     let bought = payer.wallet().buy(Units(100)).await.expect("sold");
     assert_eq!(bought.coins, [64, 16, 16, 16].map(Units));
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_next_channel_will_want_is_there_when_it_is_asked_for() {
+    let house = House::open().await;
+    let mut payer = Person::new(&house.server.url()).await;
+    house.deposit(payer.wallet().account(), 30_000).await;
+    payer.restart().await;
+    payer.until("bought", |b| b.available == Units(512)).await;
+    let first = ReserveRequest {
+        then: Units(256),
+        ..wish(2, 64)
+    };
+    let first = payer.wallet().reserve(first).await.expect("at hand");
+    assert_eq!(first.holding.value, Units(64));
+    let is_there = |b: &Balance| b.coins.contains(&(Units(256), 1));
+    payer.until("a coin of 256", is_there).await;
+    let second = payer.wallet().reserve(wish(2, 256)).await.expect("there");
+    assert_eq!(second.holding.value, Units(256));
     house.audit().await;
 }

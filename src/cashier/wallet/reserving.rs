@@ -53,12 +53,28 @@ impl Purse {
             return Err(NoReserve::NotYet);
         }
         self.apply(change).await.map_err(|_| NoReserve::NotYet)?;
+        if !request.then.is_zero() {
+            self.look_ahead(&wish, request.then, now);
+        }
         self.read_ahead(&row, now);
         self.promised(&row);
         Ok(Reserved {
             holding: row.holding,
             path: row.path,
         })
+    }
+
+    /// Orders what the next channel will want, where it is not at hand: a wallet that begins to buy when it
+    /// is asked gives a smaller coin meanwhile, and each channel costs look-ups in the DHT.
+    fn look_ahead(&mut self, wish: &Wish, then: Units, now: UnixMs) {
+        let next = Wish {
+            at_most: then,
+            ..*wish
+        };
+        let (limits, funds) = (self.config.limits, self.funds());
+        if let Some(size) = choose::size_ahead(&self.rows, &limits, &funds, &next, now) {
+            self.desk.want(size, now);
+        }
     }
 
     /// Where something else would suit better than what was chosen: reads it if there is such a holding

@@ -15,6 +15,8 @@ pub struct ReserveRequest {
     pub at_least: Units,
     /// The greatest value that is of use, and the one that suits best.
     pub at_most: Units,
+    /// What will suit best next, so that it is there by then; zero: nothing.
+    pub then: Units,
 }
 
 /// What came of buying.

@@ -51,6 +51,9 @@ pub enum PayerAction {
         at_least: Units,
         /// Most that this payee is trusted with, or that is needed.
         at_most: Units,
+        /// What the channel after this one will want at most; zero where this one does for all that is
+        /// needed.
+        then: Units,
     },
     /// Write the spend, then sign it; answer by [`Payer::handle_open_durable`], or by
     /// [`Payer::handle_commit_failed`] if nothing was signed.

@@ -14,11 +14,12 @@ const MAX_PENDING: usize = 4;
 /// to sell a smaller one.
 const AT_HAND: Units = Units(64);
 
-/// The least and the largest holding that the next channel should have.
+/// The least and the largest holding that the next channel should have, and the largest of the one after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Size {
     at_least: Units,
     at_most: Units,
+    then: Units,
 }
 
 impl Payer {
@@ -48,6 +49,7 @@ impl Payer {
             channel,
             at_least: size.at_least,
             at_most: size.at_most,
+            then: size.then,
         });
     }
 
@@ -79,9 +81,16 @@ impl Payer {
         let most = self.most(terms.windows);
         let least = terms.windows.least_channel().min(needed);
         let at_least = least.max(terms.smallest_channel);
+        let at_most = coin_for(needed.min(most)).max(at_least).max(AT_HAND);
+        let rest = needed.saturating_sub(at_most);
+        let then = match rest.is_zero() {
+            true => Units::ZERO,
+            false => coin_for(rest.min(terms.windows.next_channel(at_most))),
+        };
         Some(Size {
             at_least,
-            at_most: coin_for(needed.min(most)).max(at_least).max(AT_HAND),
+            at_most,
+            then,
         })
     }
 

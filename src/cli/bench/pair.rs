@@ -75,7 +75,11 @@ impl Bench {
         let temporary = TempDir::within(args.dir.as_deref())?;
         let root = temporary.path.clone();
         let exe = std::env::current_exe().context("cannot find this program's own file")?;
-        let world = World::start(&exe, &root, WorldOptions::default()).await?;
+        let options = WorldOptions {
+            dht_yields: true,
+            ..WorldOptions::default()
+        };
+        let world = World::start(&exe, &root, options).await?;
         let data = root.join("payload");
         std::fs::create_dir_all(&data)?;
         let payload = data.join("payload.bin");

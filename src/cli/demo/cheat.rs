@@ -47,6 +47,7 @@ pub(super) async fn play(args: &DemoArgs, root: &Path, steps: &Steps) -> Result<
         dht_nodes: usize::from(args.dht_nodes),
         hold_s: HOLD_S,
         contest_gap_s: Some(CONTEST_GAP_S),
+        ..WorldOptions::default()
     };
     let args = DemoArgs {
         size_mib: args.size_mib.or(Some(SIZE_MIB)),
