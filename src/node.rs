@@ -1,5 +1,7 @@
 //! Builds the rooms, joins them, shuts them down: one wallet, one DHT node, one gateway, one engine.
 
+mod router;
+
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
@@ -22,6 +24,8 @@ use crate::gateway::{
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, PricePerGib, Units};
 use crate::wallet::keeping::Rules;
+
+pub use self::router::{Cause, Forwarding, Router};
 
 /// How long closing channels may take when a node stops.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
@@ -65,6 +69,8 @@ pub struct NodeConfig {
     pub broker_url: Option<String>,
     /// Where peers reach us (TCP), and the DHT's port (UDP) where it is free.
     pub listen: SocketAddr,
+    /// Whether the router is asked to forward its port, unless it is for this machine only.
+    pub forward_port: bool,
     /// DHT nodes to start from; empty: mainline's own.
     pub bootstrap: Vec<String>,
     /// Answers that a place of the DHT needs: 8; less only in tests.
@@ -106,6 +112,8 @@ pub struct Node {
     pub gateway: Gateway,
     /// librqbit.
     pub engine: Engine,
+    /// What the router forwards.
+    pub router: Router,
     _keeper: Keeper,
     _tracker: Tracker,
     private: Arc<Mutex<HashSet<InfoHash>>>,
@@ -184,7 +192,13 @@ impl Node {
         let engine = Engine::start(engine).await?;
         gateway.set_engine_listen(engine.listen_addr());
         gateway.set_waker(engine.waker());
+        let is_for_others = !gateway.listen_addr().ip().is_loopback();
+        let router = match config.forward_port && is_for_others {
+            true => Router::start(port, dht.addr().port()),
+            false => Router::off(),
+        };
         Ok(Node {
+            router,
             _keeper: Keeper::start(wallet.clone(), dht.clone()),
             wallet,
             dht,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::totals::Totals;
 use super::wallet::PassphraseSource;
 use crate::cashier::wallet::Cheat;
-use crate::config::Global;
+use crate::config::{Global, Settings};
 use crate::engine::EngineConfig;
 use crate::gateway::FreePolicy;
 use crate::node::{CLOSE_DEADLINE, Node, NodeConfig};
@@ -48,6 +48,7 @@ pub async fn start(global: &Global, earns: bool, keep: u64, cheat: Option<Cheat>
     let node = Node::start(NodeConfig {
         passphrase: PassphraseSource::choose(global.passphrase_file.clone()).open(&home)?,
         broker_url: global.broker_of(&home)?,
+        forward_port: Settings::read(&home)?.node.forward_port,
         home,
         listen,
         bootstrap: global.dht_bootstrap.clone(),
@@ -155,6 +156,7 @@ pub async fn close(node: &Node, totals: &mut Totals, json: bool) -> Vec<String> 
 /// Ticks that could not be written.
 pub async fn shut_down(node: Node) -> Result<()> {
     node.engine.stop().await;
+    node.router.stop().await;
     node.wallet.shutdown().await?;
     Ok(())
 }

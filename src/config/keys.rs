@@ -68,6 +68,11 @@ pub const KEYS: &[Key] = &[
         "Where peers reach the node (port 0: any free one)",
     ),
     at_start(
+        "node.forward_port",
+        Kind::Bool,
+        "Whether the router is asked to forward that port, so that peers reach the node (UPnP)",
+    ),
+    at_start(
         "node.dht_bootstrap",
         Kind::List,
         "DHT nodes to start from, as HOST:PORT; empty: mainline's own",

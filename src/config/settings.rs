@@ -111,6 +111,8 @@ pub struct Settings {
 pub struct NodeSettings {
     /// Where peers reach the node.
     pub listen: SocketAddr,
+    /// Whether the router is asked to forward its port (UPnP).
+    pub forward_port: bool,
     /// DHT nodes to start from; empty: mainline's own.
     pub dht_bootstrap: Vec<String>,
     /// Most memory for unfinished pieces, in MiB.
@@ -121,6 +123,7 @@ impl Default for NodeSettings {
     fn default() -> Self {
         NodeSettings {
             listen: SocketAddr::from(([0, 0, 0, 0], 6881)),
+            forward_port: true,
             dht_bootstrap: Vec::new(),
             piece_memory_mib: 64,
         }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::play::PlayWorld;
 use super::run::Running;
 use super::view::{
-    Advice, Event, Money, NodeView, PassphraseGiven, PlayStage, PlayView, Problem, ProblemCode,
-    Saying, Stage, WalletInit, Words,
+    Advice, Event, ForwardingView, Money, NodeView, PassphraseGiven, PlayStage, PlayView, Problem,
+    ProblemCode, Saying, Stage, WalletInit, Words,
 };
 use super::{Session, lock};
 use crate::cashier::wallet::{Passphrase, Wallet, home};
@@ -68,7 +68,7 @@ impl Session {
         self.tell_state();
     }
 
-    fn tell_state(&self) {
+    pub(super) fn tell_state(&self) {
         self.tell(Event::State(Box::new(self.node_view())));
     }
 
@@ -132,6 +132,9 @@ impl Session {
             folder_problem: super::details::folder_problem(&folder),
             folder: folder.display().to_string(),
             listen: run.map(|run| run.node.gateway.listen_addr().to_string()),
+            forwarding: run.map_or_else(ForwardingView::default, |run| {
+                run.node.router.forwarding().into()
+            }),
             dht: run.map(|run| run.node.dht.addr().to_string()),
             has_broker: is_play || broker.is_some() || run.is_some_and(|run| run.knows_broker()),
             has_wallet: home::has_wallet(home),
@@ -194,6 +197,7 @@ impl Session {
                 .clone()
                 .or_else(|| settings.broker.url.clone()),
             listen: options.listen.unwrap_or(settings.node.listen),
+            forward_port: settings.node.forward_port,
             bootstrap: match options.bootstrap.is_empty() {
                 true => settings.node.dht_bootstrap.clone(),
                 false => options.bootstrap.clone(),
@@ -410,6 +414,7 @@ impl Session {
             passphrase: Passphrase::none(),
             broker_url: Some(world.broker_url()),
             listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+            forward_port: false,
             bootstrap: world.bootstrap(),
             min_answers: self.inner.options.min_answers,
             payee_keys: PAYEE_KEYS,

@@ -170,6 +170,7 @@ impl Running {
                     session.keep_rules(&run),
                     session.watch_folder(&run),
                     run.count_dht(),
+                    run.tell_forwarding(&session),
                 );
             };
             tokio::select! {
@@ -188,6 +189,15 @@ impl Running {
         }
     }
 
+    /// Tells whoever looks what came of asking the router.
+    async fn tell_forwarding(&self, session: &Session) {
+        let mut known = self.node.router.forwarding();
+        loop {
+            session.tell_state();
+            known = self.node.router.changed_from(&known).await;
+        }
+    }
+
     /// Closes channels, writes everything, stops the engine and the wallet.
     pub async fn end(&self, session: &Session) {
         self.over.cancel();
@@ -203,6 +213,7 @@ impl Running {
         session.look(self).await;
         self.save();
         self.node.engine.stop().await;
+        self.node.router.stop().await;
         if let Err(error) = self.node.wallet.clone().shutdown().await {
             tracing::error!("the wallet: {error}");
         }

@@ -7,6 +7,7 @@ mod download;
 mod many;
 mod money;
 mod refuses;
+mod router;
 mod said;
 mod security;
 mod sources;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::node::{Cause, Forwarding};
 use crate::units::UnixMs;
 
 /// How far the node is.
@@ -60,6 +61,8 @@ pub struct NodeView {
     pub folder_problem: Option<super::Saying>,
     /// Where peers reach the node; none while it is not running.
     pub listen: Option<String>,
+    /// Whether a router forwards that port.
+    pub forwarding: ForwardingView,
     /// The DHT's own address.
     pub dht: Option<String>,
     /// Whether a broker is named.
@@ -70,6 +73,70 @@ pub struct NodeView {
     pub guide_done: bool,
     /// Whether a password is set for logging in.
     pub has_password: bool,
+}
+
+/// Whether a router forwards the node's port, so that peers reach it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardingState {
+    /// It is not asked: not wanted, or the node is only for this machine, or not running.
+    #[default]
+    Off,
+    /// It is being looked for.
+    Searching,
+    /// It forwards.
+    Forwarded,
+    /// It forwards, but its own address is one of a further private network: nobody reaches it from outside.
+    BehindAnother,
+    /// None answers.
+    NoRouter,
+    /// It forwards the port to another device.
+    PortTaken,
+    /// Its owner does not let devices ask.
+    NotAllowed,
+    /// It refuses for a reason of its own.
+    Refused,
+}
+
+/// What came of asking the router.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ForwardingView {
+    /// What came of it.
+    pub state: ForwardingState,
+    /// Where peers reach the node from outside.
+    pub external: Option<String>,
+    /// What hinders it, and what to do next.
+    pub why: Option<String>,
+}
+
+impl From<Forwarding> for ForwardingView {
+    fn from(forwarding: Forwarding) -> ForwardingView {
+        let is_behind_another = forwarding.is_behind_another();
+        let state = |state| ForwardingView {
+            state,
+            ..ForwardingView::default()
+        };
+        match forwarding {
+            Forwarding::Off => state(ForwardingState::Off),
+            Forwarding::Searching => state(ForwardingState::Searching),
+            Forwarding::Forwarded { external } => ForwardingView {
+                external: Some(external.to_string()),
+                ..state(match is_behind_another {
+                    true => ForwardingState::BehindAnother,
+                    false => ForwardingState::Forwarded,
+                })
+            },
+            Forwarding::Failed { cause, why } => ForwardingView {
+                why: Some(why),
+                ..state(match cause {
+                    Cause::NoRouter => ForwardingState::NoRouter,
+                    Cause::PortTaken => ForwardingState::PortTaken,
+                    Cause::NotAllowed => ForwardingState::NotAllowed,
+                    Cause::Refused => ForwardingState::Refused,
+                })
+            },
+        }
+    }
 }
 
 /// How far the play world is.

@@ -1,0 +1,162 @@
+//! A node behind a real router (miniupnpd), in a network namespace of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dpay::cli::world::Proc;
+use serde_json::Value;
+
+use crate::support::{LONG, args, client, exe, node_words, private_dir, wait};
+
+const INSIDE: &str = "DPAY_TEST_BEHIND_ROUTER";
+
+/// Runs `test` again as a process whose only network is a home with a router.
+fn in_a_home(test: &str) {
+    let namespace = match is_root() {
+        true => "--net",
+        false => "-Urn",
+    };
+    let status = Command::new("unshare")
+        .arg(namespace)
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare, of util-linux");
+    assert!(status.success(), "inside: {status}");
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().expect("id");
+    id.stdout == b"0\n"
+}
+
+/// The router, which ends with this.
+struct RouterProc(Child);
+
+impl Drop for RouterProc {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What `tests/run` fetched, or what the system has.
+fn miniupnpd() -> PathBuf {
+    let fetched =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-router/usr/sbin/miniupnpd");
+    let known = [fetched, PathBuf::from("/usr/sbin/miniupnpd")];
+    let found = known.into_iter().find(|path| path.exists());
+    found.expect("miniupnpd: `tests/run` fetches it")
+}
+
+fn router(dir: &Path) -> RouterProc {
+    let child = Command::new("sh")
+        .args(["-c", include_str!("router.sh"), "router"])
+        .arg(dir)
+        .arg(miniupnpd())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    RouterProc(child.expect("sh"))
+}
+
+/// What the router forwards, once that is so.
+async fn forwards(wanted: bool) {
+    let start = Instant::now();
+    loop {
+        let nft = Command::new("sh")
+            .args([
+                "-c",
+                "PATH=$PATH:/usr/sbin:/sbin nft list table inet router",
+            ])
+            .output()
+            .expect("nft");
+        let rules = String::from_utf8_lossy(&nft.stdout).into_owned();
+        let has = |protocol: &str| {
+            rules.lines().any(|line| {
+                line.contains("dnat") && line.contains(protocol) && line.contains("10.77.0.1:6881")
+            })
+        };
+        if nft.status.success() && has("tcp") == wanted && has("udp") == wanted {
+            return;
+        }
+        assert!(start.elapsed() < LONG, "{wanted}: {rules}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn start(home: &Path, dir: &Path, more: &[&str]) -> Proc {
+    let words = node_words(home, dir, more).into_iter();
+    let words: Vec<String> = words
+        .map(|word| word.replace("127.0.0.1:0", "0.0.0.0:6881"))
+        .collect();
+    let mut words = words;
+    // The page stays where only this machine reaches it.
+    let web = words
+        .iter()
+        .position(|word| word == "--web")
+        .expect("there");
+    words[web + 1] = "127.0.0.1:0".to_owned();
+    let mut proc = Proc::start("node", &exe(), &words).expect("starts");
+    proc.wait_for("ready", LONG).await.expect("ready");
+    proc
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_forwards_the_nodes_ports_until_it_stops() {
+    if std::env::var_os(INSIDE).is_none() {
+        in_a_home("router::a_router_forwards_the_nodes_ports_until_it_stops");
+        return;
+    }
+    let dir = private_dir();
+    let home = dir.path().join("home");
+    let shown = home.display().to_string();
+    let init = args(&["wallet", "init", "--no-passphrase", "--home", &shown]);
+    let init = Command::new(exe()).args(init).output().expect("runs");
+    assert!(init.status.success(), "{init:?}");
+    let running = router(dir.path());
+    forwards(false).await;
+    let is = |state: &'static str| move |node: &Value| node["forwarding"]["state"] == state;
+
+    let mut node = start(&home, dir.path(), &[]).await;
+    let seen = wait(&client(&home).await, "/node", is("forwarded")).await;
+    assert_eq!(seen["forwarding"]["external"], "52.1.2.3:6881");
+    forwards(true).await;
+    node.stop(LONG).await.expect("stops");
+    forwards(false).await;
+
+    // Where it is not wanted, nobody is asked.
+    let off = [
+        "config",
+        "set",
+        "node.forward_port",
+        "false",
+        "--home",
+        &shown,
+    ];
+    let off = Command::new(exe()).args(off).output().expect("runs");
+    assert!(off.status.success(), "{off:?}");
+    let mut node = start(&home, dir.path(), &[]).await;
+    wait(&client(&home).await, "/node", is("off")).await;
+    node.stop(LONG).await.expect("stops");
+    let on = [
+        "config",
+        "set",
+        "node.forward_port",
+        "true",
+        "--home",
+        &shown,
+    ];
+    let on = Command::new(exe()).args(on).output().expect("runs");
+    assert!(on.status.success(), "{on:?}");
+
+    // Where there is none, that is said, and the node works.
+    drop(running);
+    let mut node = start(&home, dir.path(), &[]).await;
+    let seen = wait(&client(&home).await, "/node", is("no_router")).await;
+    let why = seen["forwarding"]["why"].as_str().expect("text");
+    assert!(why.contains("6881"), "{why}");
+    node.stop(LONG).await.expect("stops");
+}
