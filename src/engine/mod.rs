@@ -13,6 +13,7 @@ mod held;
 mod ledger;
 mod map;
 mod memory;
+mod notes;
 mod ranges;
 mod rest;
 mod session;

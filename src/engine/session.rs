@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use super::fetch::fetch;
 use super::handle::{self, Handle, Ready, Stage};
 use super::memory::{Budget, MemoryUse};
+use super::notes::Notes;
 use super::rest::{self, Rest};
 use super::storage::{Ledgers, PieceStorageFactory};
 use super::threads::{CHECKS, Threads};
@@ -45,8 +46,8 @@ pub struct Engine {
 pub(super) struct Inner {
     pub(super) session: Arc<Session>,
     pub(super) trackers: Vec<String>,
-    /// Where librqbit keeps notes of verified pieces.
-    notes: Option<PathBuf>,
+    /// Of verified pieces.
+    notes: Option<Notes>,
     budget: Arc<Budget>,
     ledgers: Ledgers,
     /// `None` in plain mode.
@@ -80,6 +81,7 @@ impl Engine {
             };
             options.default_storage_factory = Some(factory.boxed());
         }
+        let notes = config.resume_dir.map(Notes::open);
         let listen = config.listen;
         let failed = |reason: String| EngineError::Start { listen, reason };
         let threads = match config.plain {
@@ -98,7 +100,7 @@ impl Engine {
             inner: Arc::new(Inner {
                 session,
                 trackers: config.trackers,
-                notes: config.resume_dir,
+                notes,
                 budget,
                 ledgers,
                 threads: threads.map(Arc::new),
@@ -226,13 +228,8 @@ impl Engine {
     /// [`EngineError::Gone`] if it is not there.
     pub async fn set_aside(&self, info_hash: InfoHash) -> Result<(), EngineError> {
         let taken = self.take_out(info_hash).await?;
-        if let (Some((_, Some(have))), Some(folder)) = (taken, &self.inner.notes) {
-            // As librqbit names and writes them.
-            let notes = folder.join(format!("{info_hash}.bitv"));
-            if let Err(error) = tokio::fs::write(&notes, have.as_bitfield()).await {
-                tracing::warn!("{}: {error}: its files are hashed anew", notes.display());
-                let _ = tokio::fs::remove_file(&notes).await;
-            }
+        if let (Some((_, Some(have))), Some(notes)) = (taken, &self.inner.notes) {
+            notes.write(info_hash, &have).await;
         }
         Ok(())
     }
@@ -256,9 +253,21 @@ impl Engine {
         Ok(Some((ready, have)))
     }
 
-    /// Stops all torrents and the session; takes about a second.
+    /// Stops all torrents and the session, and notes which pieces there are; takes about a second.
     pub async fn stop(&self) {
         self.inner.session.stop().await;
+        if let Some(notes) = &self.inner.notes {
+            for handle in self.torrents() {
+                let Stage::Ready(ready) = handle.stage.borrow().clone() else {
+                    continue;
+                };
+                let session = Arc::clone(&self.inner.session);
+                if let Some(have) = handle::have(session, handle.info_hash, &ready.metainfo) {
+                    notes.write(handle.info_hash, &have).await;
+                }
+            }
+            notes.close().await;
+        }
         self.let_go();
     }
 
@@ -343,6 +352,9 @@ impl Inner {
             }),
             ..AddTorrentOptions::default()
         };
+        if let Some(notes) = &self.notes {
+            notes.doubt(&metainfo);
+        }
         // Written anew from what was read: librqbit sees the info dictionary and trackers only.
         let source = librqbit::AddTorrent::from_bytes(asked(&metainfo).encode());
         let session = Arc::clone(&self.session);

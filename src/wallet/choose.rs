@@ -410,8 +410,8 @@ pub fn orders(
     let Some(mut rest) = funds.buyable.filter(|_| !funds.unreachable) else {
         return Vec::new();
     };
-    let at_hand =
-        |row: &&HoldingRow| is_free(row, now) || (funds.is_reading && is_unread(row, now));
+    // What is still to be read counts, even while the DHT does not answer: else each start would buy more.
+    let at_hand = |row: &&HoldingRow| is_free(row, now) || is_unread(row, now);
     let at_hand_most = Units(AT_HAND.0.saturating_mul(4));
     let small_ones = (rows.holdings.values().filter(at_hand))
         .filter(|row| travels(row) && row.holding.value <= at_hand_most)

@@ -139,6 +139,61 @@ async fn what_is_set_aside_and_added_again_is_not_hashed_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_verified_is_known_at_the_next_start_however_the_engine_ended() {
+    let (a, b) = dirs();
+    let notes = tempfile::tempdir().expect("makes a folder");
+    let metainfo = make(a.path(), "file.bin", 16, &[("", 300_000)]);
+    // Of 19 pieces the seeder has 9.
+    let path = a.path().join("file.bin");
+    let mut content = std::fs::read(&path).expect("is there");
+    content[9 * 16_384..].fill(0);
+    std::fs::write(&path, content).expect("written");
+    let (seeder, _) = engine(1 << 26).await;
+    let seeding = seed(&seeder, &metainfo, a.path()).await;
+    assert_eq!(seeding.pieces_at_start().map(|set| set.count()), Some(9));
+    let start = async || {
+        let (config, _) = config(1 << 26);
+        let config = EngineConfig {
+            resume_dir: Some(notes.path().to_owned()),
+            ..config
+        };
+        Engine::start(config).await.expect("starts")
+    };
+    let noted = notes.path().join(format!("{}.bitv", metainfo.info_hash()));
+    let half = [0xff, 0b1000_0000, 0];
+
+    let leecher = start().await;
+    let handle = leecher.add(add(&metainfo, b.path(), &[&seeder])).await;
+    let handle = handle.expect("adds");
+    let has_half = async {
+        while handle.pieces_have().map(|set| set.count()) != Some(9) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(60, has_half).await;
+    leecher.stop().await;
+    drop(leecher);
+    assert_eq!(std::fs::read(&noted).expect("noted"), half);
+
+    // Stopped in order, the notes are believed, and nothing is hashed.
+    std::fs::write(&noted, [0xff, 0, 0]).expect("written");
+    let leecher = start().await;
+    let handle = seed(&leecher, &metainfo, b.path()).await;
+    assert_eq!(handle.pieces_at_start().map(|set| set.count()), Some(8));
+
+    // Ended by a crash, they are not.
+    leecher
+        .remove(metainfo.info_hash(), false)
+        .await
+        .expect("is there");
+    drop(leecher);
+    std::fs::write(&noted, [0, 0, 0]).expect("written");
+    let leecher = start().await;
+    let handle = seed(&leecher, &metainfo, b.path()).await;
+    assert_eq!(handle.pieces_at_start().map(|set| set.count()), Some(9));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_fetched_and_every_piece_is_told_once() {
     let (a, b) = dirs();
     let metainfo = make(a.path(), "file.bin", 64, &[("", 3_000_001)]);

@@ -62,28 +62,27 @@ fn router(dir: &Path) -> RouterProc {
     RouterProc(child.expect("sh"))
 }
 
-/// What the router forwards, once that is so.
-async fn forwards(wanted: bool) {
-    let start = Instant::now();
-    loop {
-        let nft = Command::new("sh")
-            .args([
-                "-c",
-                "PATH=$PATH:/usr/sbin:/sbin nft list table inet router",
-            ])
-            .output()
-            .expect("nft");
-        let rules = String::from_utf8_lossy(&nft.stdout).into_owned();
-        let has = |protocol: &str| {
-            rules.lines().any(|line| {
-                line.contains("dnat") && line.contains(protocol) && line.contains("10.77.0.1:6881")
-            })
-        };
-        if nft.status.success() && has("tcp") == wanted && has("udp") == wanted {
-            return;
+impl RouterProc {
+    /// Waits until it forwards, or does not.
+    async fn forwards(&self, wanted: bool) {
+        let pid = self.0.id().to_string();
+        let start = Instant::now();
+        loop {
+            let nft = Command::new("nsenter")
+                .args(["--net", "--target", &pid, "sh", "-c"])
+                .arg("PATH=$PATH:/usr/sbin:/sbin nft list table inet router")
+                .output()
+                .expect("nsenter, of util-linux");
+            let rules = String::from_utf8_lossy(&nft.stdout).into_owned();
+            let is = |line: &&str| line.contains("dnat") && line.contains("10.77.0.2:6881");
+            // One for TCP, one for UDP.
+            let count = rules.lines().filter(is).count();
+            if nft.status.success() && count == if wanted { 2 } else { 0 } {
+                return;
+            }
+            assert!(start.elapsed() < LONG, "{wanted}: {rules} {nft:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert!(start.elapsed() < LONG, "{wanted}: {rules}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -117,15 +116,15 @@ async fn a_router_forwards_the_nodes_ports_until_it_stops() {
     let init = Command::new(exe()).args(init).output().expect("runs");
     assert!(init.status.success(), "{init:?}");
     let running = router(dir.path());
-    forwards(false).await;
+    running.forwards(false).await;
     let is = |state: &'static str| move |node: &Value| node["forwarding"]["state"] == state;
 
     let mut node = start(&home, dir.path(), &[]).await;
     let seen = wait(&client(&home).await, "/node", is("forwarded")).await;
     assert_eq!(seen["forwarding"]["external"], "52.1.2.3:6881");
-    forwards(true).await;
+    running.forwards(true).await;
     node.stop(LONG).await.expect("stops");
-    forwards(false).await;
+    running.forwards(false).await;
 
     // Where it is not wanted, nobody is asked.
     let off = [

@@ -1,0 +1,81 @@
+//! Notes of verified pieces, so that a start does not hash what is on the disk: a file of bits a torrent, as
+//! librqbit reads it. It writes them only now and then; what it has not written when the engine stops is
+//! written here, and after a run that did not get to that, notes of what is not whole are not believed:
+//! pieces that lie on the disk would be fetched, and paid for, once more.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use crate::torrent::{Metainfo, PieceSet};
+use crate::units::InfoHash;
+
+/// Says that all notes were written when the last run ended.
+const WHOLE: &str = "whole";
+
+#[derive(Debug)]
+pub(super) struct Notes {
+    folder: PathBuf,
+    /// Torrents whose notes may be believed in this run.
+    believed: Mutex<HashSet<InfoHash>>,
+    is_whole: bool,
+}
+
+impl Notes {
+    /// Those of earlier runs, in this folder.
+    pub(super) fn open(folder: PathBuf) -> Notes {
+        let is_whole = std::fs::remove_file(folder.join(WHOLE)).is_ok();
+        Notes {
+            folder,
+            believed: Mutex::default(),
+            is_whole,
+        }
+    }
+
+    /// As librqbit names them.
+    fn path(&self, info_hash: InfoHash) -> PathBuf {
+        self.folder.join(format!("{info_hash}.bitv"))
+    }
+
+    /// Before librqbit reads the notes of a torrent: takes away those that may lack pieces.
+    pub(super) fn doubt(&self, metainfo: &Metainfo) {
+        let info_hash = metainfo.info_hash();
+        if !self.believed.lock().insert(info_hash) || self.is_whole {
+            return;
+        }
+        let path = self.path(info_hash);
+        let noted = std::fs::read(&path).ok();
+        let noted = noted.map(|bits| PieceSet::from_bitfield(&bits, metainfo.piece_count()));
+        if noted.is_some_and(|noted| !noted.is_full()) {
+            tracing::info!("{info_hash}: the last run did not end well: its files are hashed anew");
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Writes which pieces there are.
+    pub(super) async fn write(&self, info_hash: InfoHash, have: &PieceSet) {
+        let path = self.path(info_hash);
+        let noted = tokio::fs::read(&path).await;
+        if noted.is_ok_and(|noted| noted == have.as_bitfield()) {
+            return;
+        }
+        if let Err(error) = write_whole(&path, have.as_bitfield()).await {
+            tracing::warn!("{}: {error}: its files are hashed anew", path.display());
+            let _ = tokio::fs::remove_file(&path).await;
+        }
+    }
+
+    /// All are written.
+    pub(super) async fn close(&self) {
+        let path = self.folder.join(WHOLE);
+        if let Err(error) = write_whole(&path, &[]).await {
+            tracing::warn!("{}: {error}: files are hashed anew", path.display());
+        }
+    }
+}
+
+async fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    tokio::fs::write(path, bytes).await?;
+    tokio::fs::File::open(path).await?.sync_all().await
+}
