@@ -23,6 +23,7 @@ use crate::gateway::{
 };
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, PricePerGib, Units};
+use crate::wallet::choose::AT_HAND;
 use crate::wallet::keeping::Rules;
 
 pub use self::router::{Cause, Forwarding, Router};
@@ -77,6 +78,8 @@ pub struct NodeConfig {
     pub min_answers: u32,
     /// Certified payee keys at hand; 0 for a node that only pays.
     pub payee_keys: u32,
+    /// Units that the wallet keeps at hand in small coins, bought without being asked for.
+    pub at_hand: Units,
     /// What the wallet redeems and presents by itself.
     pub keep: Rules,
     /// Most memory for unfinished pieces.
@@ -162,6 +165,7 @@ impl Node {
         }
         let mut wallet = WalletConfig::new(&config.home, config.broker_url.clone());
         wallet.payee_keys = config.payee_keys;
+        wallet.limits.at_hand = usize::try_from(config.at_hand.0 / AT_HAND.0).unwrap_or(usize::MAX);
         wallet.keep = Some(config.keep);
         wallet.cheat.clone_from(&config.cheat);
         let wallet = Wallet::open(wallet, &config.passphrase).await?;

@@ -45,15 +45,17 @@ pub async fn start(global: &Global, earns: bool, keep: u64, cheat: Option<Cheat>
         .listen
         .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)));
     let home = global.home()?;
+    let settings = Settings::read(&home)?;
     let node = Node::start(NodeConfig {
         passphrase: PassphraseSource::choose(global.passphrase_file.clone()).open(&home)?,
         broker_url: global.broker_of(&home)?,
-        forward_port: Settings::read(&home)?.node.forward_port,
+        forward_port: settings.node.forward_port,
         home,
         listen,
         bootstrap: global.dht_bootstrap.clone(),
         min_answers: global.dht_min_answers,
         payee_keys: if earns { PAYEE_KEYS } else { 0 },
+        at_hand: settings.rules.at_hand,
         keep: Rules { keep: Units(keep) },
         piece_memory_bytes: EngineConfig::PIECE_MEMORY_BYTES,
         resume_dir: None,

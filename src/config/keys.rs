@@ -164,6 +164,11 @@ pub const KEYS: &[Key] = &[
         "Most payload going out a second, all torrents together",
     ),
     key(
+        "rules.at_hand",
+        Kind::Units,
+        "Units kept at hand in coins of 64 for the first payments, bought by themselves (0 to 2048)",
+    ),
+    key(
         "rules.buy_below",
         Kind::Units,
         "Below so many units in coins more are bought from the broker",
@@ -357,6 +362,10 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     let days = settings.log.keep_days;
     if !(1..=365).contains(&days) {
         return wrong("log.keep_days", days.to_string(), "give 1 to 365");
+    }
+    let units = settings.rules.at_hand.0;
+    if units > 2048 {
+        return wrong("rules.at_hand", units.to_string(), "give 0 to 2048");
     }
     let units = settings.rules.buy_units.0;
     if !(16..=1_000_000).contains(&units) {

@@ -247,6 +247,8 @@ pub struct LimitSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuleSettings {
+    /// Units kept at hand in coins of 64, bought without being asked for; 0: none.
+    pub at_hand: Units,
     /// Below so many units in coins more are bought.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buy_below: Option<Units>,
@@ -262,6 +264,7 @@ pub struct RuleSettings {
 impl Default for RuleSettings {
     fn default() -> Self {
         RuleSettings {
+            at_hand: Units(512),
             buy_below: None,
             buy_units: Units(1024),
             redeem_from: None,

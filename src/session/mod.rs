@@ -221,6 +221,9 @@ impl Session {
             if run.hold_budgets(after).await {
                 run.close_what_is_beyond().await;
             }
+            if before.rules.at_hand != after.rules.at_hand {
+                run.apply_at_hand(after).await;
+            }
             if before.rules.redeem_from != after.rules.redeem_from {
                 run.apply_redeem_rule(after).await;
             }

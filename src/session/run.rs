@@ -150,6 +150,14 @@ impl Running {
             .set_limits(limits.download_bytes_per_s, limits.upload_bytes_per_s);
     }
 
+    /// Has the wallet keep so many small coins as the settings say.
+    pub async fn apply_at_hand(&self, settings: &Settings) {
+        let units = settings.rules.at_hand;
+        if let Err(error) = self.node.wallet.keep_at_hand(units).await {
+            tracing::warn!("the wallet was not told what to keep at hand: {error}");
+        }
+    }
+
     /// Has the wallet redeem by the rule of the settings.
     pub async fn apply_redeem_rule(&self, settings: &Settings) {
         let rules = super::life::redeem_rules(settings);

@@ -1,8 +1,9 @@
 //! What the API says about the wallet's money.
 
+use reqwest::Method;
 use serde_json::json;
 
-use super::support::{client, node_world, post, start, wait_stage};
+use super::support::{client, node_world, post, refused, send, start, wait, wait_stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redemption_says_what_could_not_be_read() {
@@ -30,4 +31,30 @@ async fn a_redemption_says_what_could_not_be_read() {
         .await;
     let why = redeem.expect_err("not everything was redeemed").to_string();
     assert!(why.contains("could not be read in the DHT"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coins_that_nobody_asked_for_are_bought_as_far_as_the_setting_says() {
+    let w = node_world(65_536).await;
+    let (_node, node) = w.start().await;
+    let none = json!({ "rules.at_hand": 0 });
+    send(&node, Method::PATCH, "/settings", none).await;
+    let (code, said) = refused(
+        &node,
+        Method::PATCH,
+        "/settings",
+        json!({ "rules.at_hand": 4096 }),
+    )
+    .await;
+    assert_eq!(code, "invalid", "{said}");
+    assert!(said.contains("0 to 2048"), "{said}");
+    w.enrich(&node).await;
+    let bought = post(&node, "/wallet/buy", json!({ "units": 1000 })).await;
+    assert_eq!(bought["units"], 1008, "{bought}");
+    let has = |units: u64| move |wallet: &serde_json::Value| wallet["available"] == units;
+    wait(&node, "/wallet", has(1008)).await;
+    let some = json!({ "rules.at_hand": 256 });
+    send(&node, Method::PATCH, "/settings", some).await;
+    // 1008 units are 256 three times, 64 three times and 16 three times: one more of 64.
+    wait(&node, "/wallet", has(1008 + 64)).await;
 }

@@ -17,6 +17,7 @@ use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
 use crate::record::{ClosePart, Holding, Item, OpenSpend, Path};
 use crate::units::{InfoHash, Units};
+use crate::wallet::choose::AT_HAND;
 use crate::wallet::keeping::Rules;
 use crate::wallet::receipt::Receipt;
 use crate::wallet::trade::Redeemable;
@@ -271,6 +272,15 @@ impl WalletHandle {
     ) -> Result<(), CashierError> {
         self.ask(|reply| Ask::SetBudget(info_hash, budget, reply))
             .await?
+    }
+
+    /// Keeps as many of the smallest coins at hand as make up `units`, bought without being asked for.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn keep_at_hand(&self, units: Units) -> Result<(), CashierError> {
+        let coins = usize::try_from(units.0 / AT_HAND.0).unwrap_or(usize::MAX);
+        self.ask(|reply| Ask::AtHand(coins, reply)).await
     }
 
     /// Sets or lifts, until the wallet is closed, the most that may ever have been paid, as its books

@@ -68,6 +68,7 @@ pub(super) enum Ask {
     Kept(KeptAsk),
     SetBudget(InfoHash, Option<Units>, Reply<Outcome<()>>),
     PayUpTo(Option<Units>, Reply<bool>),
+    AtHand(usize, Reply<()>),
     Balance(Reply<Balance>),
     History(u32, Reply<Outcome<Vec<JournalEntry>>>),
     Buy(Units, Reply<Outcome<Bought>>),
@@ -322,6 +323,10 @@ impl Purse {
             }
             Ask::Close(spend, k, wk, reply) => {
                 self.close_when_read(spend, (k, wk), reply).await;
+            }
+            Ask::AtHand(coins, reply) => {
+                self.config.limits.at_hand = coins;
+                give(reply, ());
             }
             Ask::PayUpTo(most, reply) => {
                 self.config.limits.pay_up_to = most;
