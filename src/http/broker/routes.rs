@@ -219,6 +219,7 @@ fn authenticate(shared: &Shared, uri: &Uri, headers: &HeaderMap, body: &[u8]) ->
         route,
         request_id,
         body: hash,
+        signed: time,
     })
 }
 
