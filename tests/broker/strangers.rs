@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use dpay::broker::answer::{Fault, ItemAnswer, RefusalCode};
 use dpay::broker::signing::{body_hash, request_hash};
 use dpay::broker::{RequestId, Terms};
-use dpay::coin::{CoinCertificate, SecretKey};
+use dpay::coin::{CoinCertificate, PublicKey, SecretKey};
 use dpay::http::broker::{MAX_BODY_BYTES, RateLimit};
 use dpay::http::client::{BrokerClient, ClientError, WhoseFault};
 use dpay::record::Path;
@@ -210,6 +210,38 @@ async fn a_refusal_of_an_earlier_try_is_not_believed_about_a_later_one() {
     assert!(matches!(old, ClientError::Untrue { .. }), "{old}");
     assert!(old.is_open(), "it is asked again");
     assert!(keeper.refusal.lock().is_some());
+}
+
+#[tokio::test]
+async fn strangers_at_one_address_have_so_many_keys_certified_a_day_and_who_has_money_more() {
+    let limit = RateLimit {
+        per_second: 1_000,
+        burst: 10_000,
+    };
+    let house = House::with(Terms::default(), SqliteLimits::default(), limit).await;
+    let keys = |from: u32, count: u32| -> Vec<PublicKey> {
+        let secret = |n: u32| {
+            let mut bytes = [7; 32];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            SecretKey::from_bytes(bytes)
+        };
+        (from..from + count).map(|n| secret(n).public()).collect()
+    };
+    let [payee, other, rich] = [1, 2, 3].map(|n| house.person(n));
+    // An honest payee begins without money.
+    payee.client.certify(keys(0, 4_000)).await.unwrap();
+    other.client.certify(keys(5_000, 96)).await.unwrap();
+    for who in [&payee, &other] {
+        let refused = who.client.certify(keys(9_000, 1)).await.unwrap_err();
+        let refusal = refused.refusal().expect("a signed refusal");
+        assert_eq!(refusal.code, RefusalCode::TooMany);
+        assert!(refusal.error.contains("4096"), "{refusal}");
+        assert!(refusal.what_to_do.contains("tomorrow"), "{refusal}");
+    }
+    // What was certified is certified again.
+    payee.client.certify(keys(100, 64)).await.unwrap();
+    house.deposit(&rich, 1, "one").await;
+    rich.client.certify(keys(9_000, 100)).await.unwrap();
 }
 
 #[tokio::test]
