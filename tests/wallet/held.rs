@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dpay::broker::Operation;
 use dpay::broker::cases::Reading;
+use dpay::broker::{Operated, Operation};
 use dpay::cashier::wallet::{RedeemReport, WalletConfig};
 use dpay::clock;
 use dpay::coin::Commitment;
@@ -47,8 +47,39 @@ async fn cheated(house: &House, payee: &Person, units: u32) -> (Slot, Commitment
     got
 }
 
+/// Somebody with so much at the broker whose wallet is closed; the way on which to open it.
+async fn behind_a_way(house: &House, units: u64) -> (Person, Arc<Way>, String) {
+    let url = house.server.url();
+    let mut person = Person::new(&url).await;
+    let account = person.wallet().account();
+    person.stop().await;
+    house.deposit(account, units).await;
+    person.config = WalletConfig::for_command(person.dir.path(), Some(url.clone()));
+    (person, Arc::default(), url)
+}
+
 fn told(report: &RedeemReport) -> (Units, Units, usize) {
     (report.credited, report.unanswered, report.refused.len())
+}
+
+/// Has the broker read the slot until it has decided for `spend`.
+async fn decide(house: &House, slot: Slot, spend: Commitment) {
+    loop {
+        let reading = Reading {
+            at_unix_ms: clock::now(),
+            copies: vec![(spend, 20)],
+            answers: [20; 3],
+        };
+        let read = Operation::Read {
+            slot,
+            reading,
+            min_answers: 8,
+        };
+        let read = house.server.cashier().operate(read).await;
+        if let Operated::Read { decided: true } = read.expect("read") {
+            return;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,20 +115,7 @@ async fn a_contested_share_waits_by_itself_and_holds_nothing_else_up() {
             .is_some_and(|why| why.contains("decides between"))
     );
 
-    for _ in 0..2 {
-        let reading = Reading {
-            at_unix_ms: clock::now(),
-            copies: vec![(spend, 20)],
-            answers: [20; 3],
-        };
-        let read = Operation::Read {
-            slot,
-            reading,
-            min_answers: 8,
-        };
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        house.server.cashier().operate(read).await.expect("read");
-    }
+    decide(&house, slot, spend).await;
     payee.restart().await;
     let balance = payee.until("decided", |b| b.redeeming == Units(0)).await;
     assert_eq!(
@@ -110,12 +128,7 @@ async fn a_contested_share_waits_by_itself_and_holds_nothing_else_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_ordered_is_bought_once_however_often_it_is_asked_for() {
     let house = House::open().await;
-    let (mut payer, url) = (Person::new(&house.server.url()).await, house.server.url());
-    let account = payer.wallet().account();
-    payer.stop().await;
-    house.deposit(account, 30_000).await;
-    payer.config = WalletConfig::for_command(payer.dir.path(), Some(url.clone()));
-    let way = Arc::new(Way::default());
+    let (mut payer, way, url) = behind_a_way(&house, 30_000).await;
     way.purchases.store(1_000, Ordering::SeqCst);
     let wallet = open(&payer.config, &url, &way).await;
     for _ in 0..2 {
@@ -154,12 +167,7 @@ async fn what_is_ordered_is_bought_once_however_often_it_is_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_buyer_is_not_told_what_failed_of_something_else() {
     let house = House::open().await;
-    let (mut payer, url) = (Person::new(&house.server.url()).await, house.server.url());
-    let account = payer.wallet().account();
-    payer.stop().await;
-    house.deposit(account, 30_000).await;
-    payer.config = WalletConfig::for_command(payer.dir.path(), Some(url.clone()));
-    let way = Arc::new(Way::default());
+    let (payer, way, url) = behind_a_way(&house, 30_000).await;
     let wallet = open(&payer.config, &url, &way).await;
     wallet.buy(Units(16)).await.expect("sold");
     way.holds_purchases.store(true, Ordering::SeqCst);
@@ -188,14 +196,9 @@ async fn a_buyer_is_not_told_what_failed_of_something_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_are_not_certified_are_asked_for_again_and_hold_nothing_up() {
     let house = House::open().await;
-    let (mut payee, url) = (Person::new(&house.server.url()).await, house.server.url());
-    let account = payee.wallet().account();
-    payee.stop().await;
-    house.deposit(account, 30_000).await;
-    payee.config = WalletConfig::for_command(payee.dir.path(), Some(url.clone()));
+    let (mut payee, way, url) = behind_a_way(&house, 30_000).await;
     // More than the first run had certified.
     payee.config.payee_keys = 32;
-    let way = Arc::new(Way::default());
     way.loses_keys.store(true, Ordering::SeqCst);
     let wallet = open(&payee.config, &url, &way).await;
     let asks = || way.key_asks.load(Ordering::SeqCst);
