@@ -165,6 +165,28 @@ async fn what_is_ordered_is_bought_once_however_often_it_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_several_requests_is_one_order_in_the_next_process_too() {
+    const UNITS: Units = Units(33 * 4_096);
+    let house = House::that_sells(200_000).await;
+    let (mut payer, way, url) = behind_a_way(&house, 500_000).await;
+    way.purchases.store(1_000, Ordering::SeqCst);
+    let wallet = open(&payer.config, &url, &way).await;
+    for _ in 0..2 {
+        let bought = wallet.buy(UNITS).await.expect("ordered");
+        assert_eq!((bought.coins.len(), bought.ordered), (0, UNITS));
+    }
+    wallet.shutdown().await.expect("written");
+    payer.start().await;
+    let bought = payer.wallet().buy(UNITS).await.expect("asked again");
+    assert_eq!((bought.units(), bought.ordered), (UNITS, Units(0)));
+    let balance = payer.until("asked", |b| b.broker_balance.is_some()).await;
+    assert_eq!((balance.books.bought, balance.ordered), (UNITS, Units(0)));
+    let left = Units(500_000 - 200_000 - UNITS.0);
+    assert_eq!(balance.broker_balance, Some(left), "paid once");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_buyer_is_not_told_what_failed_of_something_else() {
     let house = House::open().await;
     let (payer, way, url) = behind_a_way(&house, 30_000).await;

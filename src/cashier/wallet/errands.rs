@@ -30,7 +30,7 @@ use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::withdraw::WithdrawAsk;
 use crate::wallet::{
     Balance, Effect, Funds, PinnedBroker, PurchaseState, RequestId, Rows, WalletError, choose,
-    keys, sign,
+    keys, order, sign,
 };
 use crate::{clock, random};
 
@@ -315,18 +315,11 @@ impl Purse {
         }
     }
 
-    /// Fixes purchases of these coins.
+    /// Fixes the purchases of these coins.
     async fn order(&mut self, coins: &[Units]) -> Result<BTreeSet<RequestId>, CashierError> {
-        let mut requests = BTreeSet::new();
-        if coins.is_empty() {
-            return Err(WalletError::Amount(Units::ZERO).into());
-        }
-        for batch in coins.chunks(choose::MAX_BATCH) {
-            let request = RequestId(random::bytes());
-            let change = trade::begin_purchase(&self.rows, request, batch, clock::now())?;
-            self.apply(change).await?;
-            requests.insert(request);
-        }
+        let change = order::begin(&self.rows, random::bytes(), coins, clock::now())?;
+        let requests = change.purchases.iter().map(|row| row.request).collect();
+        self.apply(change).await?;
         Ok(requests)
     }
 
