@@ -11,6 +11,7 @@ use dpay::clock;
 use dpay::coin::Commitment;
 use dpay::record::Slot;
 use dpay::units::Units;
+use dpay::wallet::withdraw::WithdrawAsk;
 
 use crate::house::{House, Person, wish};
 use crate::lossy::{Way, open};
@@ -183,6 +184,96 @@ async fn an_order_of_several_requests_is_one_order_in_the_next_process_too() {
     assert_eq!((balance.books.bought, balance.ordered), (UNITS, Units(0)));
     let left = Units(500_000 - 200_000 - UNITS.0);
     assert_eq!(balance.broker_balance, Some(left), "paid once");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_money_does_not_cover_of_an_order_is_refused_and_the_rest_is_sold() {
+    let house = House::that_sells(200_000).await;
+    let (payer, way, url) = behind_a_way(&house, 200_000 + 5_000).await;
+    let wallet = open(&payer.config, &url, &way).await;
+    // 32 coins and one: both requests are on their way at once, and either may come first.
+    let bought = wallet.buy(Units(33 * 4_096)).await.expect("a part");
+    assert_eq!(
+        (bought.coins.as_slice(), bought.ordered),
+        (&[Units(4_096)][..], Units(0))
+    );
+    let why = bought.error.expect("why");
+    assert!(why.contains("does not cover"), "{why}");
+    let again = wallet
+        .buy(Units(4_096))
+        .await
+        .expect_err("904 units are left");
+    assert!(again.to_string().contains("3192 units more"), "{again}");
+    wallet.shutdown().await.expect("written");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_takes_along_what_is_still_being_bought() {
+    let house = House::open().await;
+    let (payer, way, url) = behind_a_way(&house, 30_000).await;
+    let wallet = open(&payer.config, &url, &way).await;
+    way.holds_purchases.store(true, Ordering::SeqCst);
+    let buyer = wallet.clone();
+    let buying = tokio::spawn(async move { buyer.buy(Units(64)).await });
+    while wallet.balance().await.expect("answers").ordered.is_zero() {
+        tokio::task::yield_now().await;
+    }
+    let leaver = wallet.clone();
+    let ask = WithdrawAsk {
+        units: None,
+        destination: "IBAN 1".to_owned(),
+        bond: true,
+    };
+    let leaving = tokio::spawn(async move { leaver.withdraw(ask).await });
+    while !wallet.balance().await.expect("answers").buys_nothing {
+        tokio::task::yield_now().await;
+    }
+    way.holds_purchases.store(false, Ordering::SeqCst);
+    let bought = buying.await.expect("no panic").expect("sold");
+    assert_eq!(bought.coins, [Units(64)]);
+    let all = leaving.await.expect("no panic").expect("all");
+    assert_eq!(all.units, Units(30_000), "{all:?}");
+    wallet.shutdown().await.expect("written");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_that_is_never_answered_waits_by_itself_and_holds_nothing_up() {
+    let house = House::open().await;
+    let (payer, way, url) = behind_a_way(&house, 30_000).await;
+    way.withdrawals.store(1_000, Ordering::SeqCst);
+    let wallet = open(&payer.config, &url, &way).await;
+    let ask = || WithdrawAsk {
+        units: Some(Units(100)),
+        destination: "IBAN 1".to_owned(),
+        bond: false,
+    };
+    let told = wallet.withdraw(ask()).await.expect("it is fixed");
+    assert_eq!(told.withdrawal, None);
+    let why = told.error.expect("why");
+    assert!(why.contains("lost on the way"), "{why}");
+    for _ in 0..20 {
+        let bought = wallet.buy(Units(16)).await.expect("sold");
+        assert_eq!(
+            (bought.coins.as_slice(), bought.ordered),
+            (&[Units(16)][..], Units(0))
+        );
+        let report = wallet.redeem_all().await.expect("asked");
+        assert_eq!((report.credited, report.error), (Units(16), None));
+        let balance = wallet.balance().await.expect("answers");
+        assert_eq!(balance.broker_error, None, "nothing else is out of reach");
+        assert_eq!(balance.withdrawing, Units(100));
+    }
+    let asks = way.withdrawal_asks.load(Ordering::SeqCst);
+    assert!(asks < 10, "asked {asks} times beside 40 other requests");
+    way.withdrawals.store(0, Ordering::SeqCst);
+    let done = wallet.withdraw(ask()).await.expect("answered");
+    assert_eq!(done.request, told.request, "who asks again hastens it");
+    assert!(done.withdrawal.is_some(), "{done:?}");
+    assert_eq!(house.report().await.withdrawals, 100);
+    wallet.shutdown().await.expect("written");
     house.audit().await;
 }
 

@@ -35,7 +35,7 @@ use crate::wallet::{
 use crate::{clock, random};
 
 /// First wait after a failure; doubled each time up to [`RETRY_MOST_MS`].
-const RETRY_FIRST_MS: u64 = 1_000;
+pub(super) const RETRY_FIRST_MS: u64 = 1_000;
 pub(super) const RETRY_MOST_MS: u64 = 60_000;
 /// The spent list is fetched again this often.
 pub(super) const SPENT_EVERY_MS: u64 = 20 * 60_000;
@@ -361,7 +361,7 @@ impl Purse {
             match effect {
                 Effect::SendPurchase(request) => self.send_purchase(request),
                 Effect::SendRedemption(request) => self.send_redemption(request),
-                Effect::SendWithdrawal(request) => self.send_withdrawal(request),
+                Effect::SendWithdrawal(request) => self.send_withdrawal(request, now),
                 Effect::SignSpend(_) | Effect::SignClose(_) => {}
             }
         }

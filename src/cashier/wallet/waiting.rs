@@ -39,6 +39,8 @@ pub(super) enum WaiterReply {
         Redeemable,
         oneshot::Sender<Result<RedeemReport, CashierError>>,
     ),
+    /// What was ordered before is there, as far as it comes soon.
+    Leave(oneshot::Sender<Result<(), CashierError>>),
 }
 
 impl Waiter {
@@ -117,7 +119,7 @@ impl PutOff {
 impl Desk {
     /// The broker is out of reach, so that what is not on its way does not go there soon.
     fn is_out(&self) -> bool {
-        self.error.is_some() || self.changed.is_some()
+        self.door.is_none() || self.error.is_some() || self.changed.is_some()
     }
 }
 
@@ -213,6 +215,7 @@ impl Purse {
                 report.unread = self.unread_units(which);
                 give(reply, Ok(report));
             }
+            WaiterReply::Leave(reply) => give(reply, Ok(())),
         }
     }
 
