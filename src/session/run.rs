@@ -1,7 +1,7 @@
 //! A running node and its torrents.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
@@ -202,6 +202,7 @@ impl Running {
         }
         session.look(self).await;
         self.save();
+        session.save_settings().await;
         self.node.engine.stop().await;
         if let Err(error) = self.node.wallet.clone().shutdown().await {
             tracing::error!("the wallet: {error}");
@@ -263,14 +264,7 @@ impl Running {
         change(entry);
         let written = self.shelf.write(&entry.saved);
         entry.unsaved = written.is_err();
-        Ok(written.map_err(|error| {
-            let error = format!(
-                "it is done, but could not be written down: {}: {error}",
-                self.home.display()
-            );
-            Problem::new(ProblemCode::Disk, error, Advice::HoldsUntilStop)
-                .about(self.home.display())
-        }))
+        Ok(written.map_err(|error| holds_until_stop(&self.home, &error)))
     }
 
     /// What a home that cannot be written means to whoever asked.
@@ -346,6 +340,15 @@ impl Running {
             .await
             .map_err(super::problems::engine_problem)
     }
+}
+
+/// What pays less holds though it could not be written down.
+pub(super) fn holds_until_stop(home: &Path, error: &dyn std::fmt::Display) -> Problem {
+    let error = format!(
+        "it is done, but could not be written down: {}: {error}",
+        home.display()
+    );
+    Problem::new(ProblemCode::Disk, error, Advice::HoldsUntilStop).about(home.display())
 }
 
 fn unknown(hash: InfoHash) -> Problem {
