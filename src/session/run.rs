@@ -41,6 +41,8 @@ pub(super) struct Running {
     pub dht_nodes: Mutex<Option<u32>>,
     /// Held while what moved is added up, so that nothing is counted twice.
     pub measuring: tokio::sync::Mutex<()>,
+    /// Held while gateway and wallet are told a torrent's terms, so that the last they hear are the latest.
+    pub telling: tokio::sync::Mutex<()>,
     /// Held while a torrent is given trackers and peers.
     pub sourcing: tokio::sync::Mutex<()>,
     /// What moved since the last pulse.
@@ -82,6 +84,7 @@ impl Running {
             told_budget: Mutex::default(),
             dht_nodes: Mutex::default(),
             measuring: tokio::sync::Mutex::new(()),
+            telling: tokio::sync::Mutex::new(()),
             sourcing: tokio::sync::Mutex::new(()),
             moved: Mutex::default(),
             over: CancellationToken::new(),
@@ -282,6 +285,7 @@ impl Running {
 
     /// Tells gateway and wallet a torrent's terms as they are now.
     pub async fn apply_terms(&self, hash: InfoHash) -> Result<(), Problem> {
+        let _alone = self.telling.lock().await;
         let entry = self.entry(hash)?;
         let Some(metainfo) = entry.handle.as_ref().and_then(|handle| handle.metainfo()) else {
             return Ok(());
