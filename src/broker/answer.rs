@@ -24,6 +24,10 @@ pub struct Envelope {
     pub request_id: RequestId,
     /// Hash of the request's route and body.
     pub request_body: BodyHash,
+    /// The time under which that request was signed; 0 in answers kept from before it was said. A refusal
+    /// holds for what was signed until then, so whoever asks believes it only about the time it signed.
+    #[serde(default)]
+    pub signed_unix_ms: UnixMs,
     /// The broker's day.
     pub day: Day,
     /// The broker's time.

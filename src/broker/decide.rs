@@ -8,7 +8,7 @@ use super::kept::Sold;
 use super::offers::{CoinOffer, KeyOffer};
 use super::presented::Presented;
 use super::recover::Found;
-use super::rows::{RequestRow, Row, RowKey, Rows};
+use super::rows::{AccountRow, RequestRow, Row, RowKey, Rows};
 use super::terms::Terms;
 use super::{BodyHash, RequestId, kept, losses, signing};
 use crate::coin::ids::HoldingId;
@@ -27,6 +27,8 @@ pub struct Caller {
     pub request_id: RequestId,
     /// Hash of route and body.
     pub body: BodyHash,
+    /// The time under which it was signed, by the account's clock.
+    pub signed: UnixMs,
 }
 
 /// A request by an account.
@@ -142,8 +144,9 @@ impl Broker {
     /// Decides one request on loaded rows.
     ///
     /// # Errors
-    /// [`Stop::Need`] names rows to load before deciding again; [`Stop::Broken`] says that the rows
-    /// contradict each other. A refusal is no error: it is a signed answer with an empty change.
+    /// [`Stop::Need`] names rows to load before deciding again; [`Stop::Early`] asks for a later
+    /// signature; [`Stop::Broken`] says that the rows contradict each other. A refusal is no error: it is a
+    /// signed answer whose change does nothing but end what was signed until then.
     pub fn decide(&self, rows: &Rows, call: &Call, now: UnixMs) -> Result<Decision, Stop> {
         let mut desk = Desk::new(rows, now);
         desk.want(&call.keys())?;
@@ -154,6 +157,9 @@ impl Broker {
             }
             Some(Err(refusal)) => return self.refused(desk, call, refusal),
             None => {}
+        }
+        if call.takes_money() && call.caller.signed <= self.signed_after(&mut desk, call)? {
+            return Err(Stop::Early);
         }
         match self.act(&mut desk, call) {
             Ok(answer) => {
@@ -176,12 +182,32 @@ impl Broker {
         }
     }
 
-    /// Nothing is written; what the refusal was decided on is among the conditions.
-    fn refused(&self, desk: Desk<'_>, call: &Call, refusal: Refusal) -> Result<Decision, Stop> {
-        let now = desk.now;
+    /// Nothing is done; what the refusal was decided on is among the conditions. Whoever is told it may
+    /// rely on that: what was signed until then and takes money is not carried out any more.
+    fn refused(&self, mut desk: Desk<'_>, call: &Call, refusal: Refusal) -> Result<Decision, Stop> {
+        let (now, me) = (desk.now, call.caller.account);
+        desk.undo();
+        if call.takes_money()
+            && let Some(Row::Account(row)) = desk.row(&RowKey::Account(me))?
+        {
+            desk.put(Row::Account(AccountRow {
+                signed_after: row.signed_after.max(call.caller.signed),
+                ..row
+            }))?;
+        }
         Ok(Decision {
-            change: desk.nothing(),
+            change: desk.finish(),
             draft: self.draft(&call.caller, Outcome::Refused(refusal), Vec::new(), now)?,
+        })
+    }
+
+    /// Requests for money that were signed until then are not carried out. A refused one of an account
+    /// that never had money is not noted: none that was signed before it had some is carried out.
+    fn signed_after(&self, desk: &mut Desk<'_>, call: &Call) -> Result<UnixMs, Stop> {
+        let row = desk.row(&RowKey::Account(call.caller.account))?;
+        Ok(match row {
+            Some(Row::Account(row)) => row.signed_after,
+            _ => UnixMs(0),
         })
     }
 
@@ -239,6 +265,7 @@ impl Broker {
             route: caller.route.clone(),
             request_id: caller.request_id,
             request_body: caller.body,
+            signed_unix_ms: caller.signed,
             day: now.day(),
             at_unix_ms: now,
             outcome,
@@ -295,6 +322,12 @@ impl Call {
             self.action,
             Action::Purchase(_) | Action::Redeem(_) | Action::Withdraw { .. }
         )
+    }
+
+    /// Whether it takes from the balance, so that carrying it out after it was refused would do harm.
+    /// What is redeemed is credited once, whenever it is asked for.
+    fn takes_money(&self) -> bool {
+        matches!(self.action, Action::Purchase(_) | Action::Withdraw { .. })
     }
 
     /// Rows that this request most likely makes: its own, and the holder keys of coins.

@@ -29,6 +29,9 @@ pub enum Stop {
     Need(Vec<RowKey>),
     /// Refused; nothing changes.
     Refused(Refusal),
+    /// It was signed before another one was refused, or before there was an account: it may be an old one
+    /// that somebody plays again. Nothing changes; the account may sign it anew.
+    Early,
     /// The rows contradict each other: the store is damaged, or this program is wrong. Nothing
     /// changes, and the operator has to look.
     Broken(String),
@@ -115,7 +118,10 @@ impl<'r> Desk<'r> {
     pub(super) fn account(&mut self, id: &PublicKey) -> Result<AccountRow, Stop> {
         match self.row(&RowKey::Account(*id))? {
             Some(Row::Account(row)) => Ok(row),
-            None => Ok(AccountRow::new(*id)),
+            None => Ok(AccountRow {
+                signed_after: self.now,
+                ..AccountRow::new(*id)
+            }),
             Some(other) => Err(mixed(&other)),
         }
     }
@@ -256,13 +262,18 @@ impl<'r> Desk<'r> {
         self.put(Row::Account(account))
     }
 
+    /// Writes nothing of what was to be written; what was read counts.
+    pub(super) fn undo(&mut self) {
+        let seen = self.seen.values_mut();
+        seen.for_each(|seen| seen.written = None);
+        self.journal.clear();
+        self.sold.clear();
+    }
+
     /// A change of nothing, on what was read.
-    pub(super) fn nothing(self) -> Change {
-        let read = self.seen.into_iter().map(|(key, seen)| (key, seen.version));
-        Change {
-            conditions: read.collect(),
-            ..Change::default()
-        }
+    pub(super) fn nothing(mut self) -> Change {
+        self.undo();
+        self.finish()
     }
 
     /// The change that this decision wants.

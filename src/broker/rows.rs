@@ -75,6 +75,9 @@ pub struct AccountRow {
     pub losses_paid: u64,
     /// Notices to it, ever.
     pub notices: u64,
+    /// Purchases and withdrawals signed until then, by the account's clock, are not carried out any more:
+    /// one of them was refused, or the account had no money yet.
+    pub signed_after: UnixMs,
 }
 
 impl AccountRow {
@@ -95,6 +98,7 @@ impl AccountRow {
             losses: 0,
             losses_paid: 0,
             notices: 0,
+            signed_after: UnixMs(0),
         }
     }
 }

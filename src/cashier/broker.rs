@@ -46,6 +46,9 @@ pub enum BrokerCashierError {
     /// No room on disk.
     #[error("the broker's store is full")]
     Full,
+    /// It was signed before another one was refused: the account may sign it anew.
+    #[error("the request was signed too early")]
+    Early,
     /// Too many requests wait, or the broker is shutting down.
     #[error("the broker is busy or shutting down")]
     Busy,
@@ -308,9 +311,12 @@ impl Till {
                 Err(Stop::Refused(refusal)) => {
                     return Ok(Err(BrokerCashierError::Refused(refusal)));
                 }
-                Err(Stop::Broken(what)) => {
+                Err(stop @ (Stop::Early | Stop::Broken(_))) => {
                     let guesses: Vec<_> = guesses(sheet).collect();
                     if guesses.is_empty() {
+                        let Stop::Broken(what) = stop else {
+                            return Ok(Err(BrokerCashierError::Early));
+                        };
                         tracing::error!(%what, "the books contradict themselves: run `dpay broker audit`");
                         return Ok(Err(BrokerCashierError::Broken(what)));
                     }

@@ -82,7 +82,8 @@ pub struct RunArgs {
     /// Seconds between the two readings that decide a contest.
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_CONTEST_GAP_S, hide = true)]
     pub contest_gap: u64,
-    /// Requests that one address may make each second; 0: no limit.
+    /// Requests that one address may make each second; 0: no limit, and new holder keys are not counted by
+    /// address either (behind a proxy, where all clients have its address).
     #[arg(long, value_name = "N", default_value_t = RateLimit::default().per_second)]
     pub requests_per_second: u32,
 }

@@ -89,6 +89,9 @@ pub(super) async fn put(
 ) -> Result<()> {
     let Some(node) = node else {
         crate::cashier::wallet::home::prepare(home)?;
+        // Commands that change it at once do so one after the other, so that no change is lost.
+        let alone = std::fs::File::create(home.join("config.lock"))?;
+        alone.lock()?;
         keys::set(&read(home)?, [(key, value)])?.write(home)?;
         return Ok(());
     };

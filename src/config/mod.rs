@@ -11,7 +11,6 @@ pub mod settings;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
@@ -117,13 +116,12 @@ pub fn prepare_folder(folder: &Path) -> std::io::Result<()> {
 /// # Errors
 /// What the system says; the old file is there then.
 pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // Two that write at once do so apart; who renames last wins, whole.
-    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    // Two that write at once do so apart, also in two processes; who renames last wins, whole.
     let mut new = path.as_os_str().to_owned();
-    new.push(format!(".{}.new", WRITTEN.fetch_add(1, Ordering::Relaxed)));
+    new.push(format!(".{}.new", hex::encode(crate::random::bytes::<8>())));
     let new = PathBuf::from(new);
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&new)?;

@@ -195,6 +195,25 @@ pub struct SpendingSettings {
     pub budget_automatic: Option<Units>,
 }
 
+impl SpendingSettings {
+    /// Of a change what pays less, or asks sooner: all else stays as it was.
+    #[must_use]
+    pub fn tightened(&self, after: &SpendingSettings) -> SpendingSettings {
+        let least =
+            |before: Option<Units>, after: Option<Units>| before.into_iter().chain(after).min();
+        SpendingSettings {
+            pays: self.pays && after.pays,
+            max_price: self.max_price.min(after.max_price),
+            budget_torrent: least(self.budget_torrent, after.budget_torrent),
+            budget_day: least(self.budget_day, after.budget_day),
+            budget_total: least(self.budget_total, after.budget_total),
+            ask_above: least(self.ask_above, after.ask_above),
+            // None pays nothing here.
+            budget_automatic: self.budget_automatic.min(after.budget_automatic),
+        }
+    }
+}
+
 impl Default for SpendingSettings {
     fn default() -> Self {
         SpendingSettings {
@@ -353,6 +372,33 @@ mod tests {
         settings.web.hosts = vec!["seedbox.example".into()];
         settings.write(dir.path()).expect("written");
         assert_eq!(Settings::read(dir.path()).expect("read"), settings);
+    }
+
+    #[test]
+    fn of_a_change_that_cannot_be_kept_only_what_pays_less_is_taken() {
+        let before = SpendingSettings {
+            budget_day: Some(Units(500)),
+            ..SpendingSettings::default()
+        };
+        let loose = SpendingSettings {
+            max_price: PricePerGib::new(60_000).expect("a price"),
+            budget_day: None,
+            budget_automatic: Some(Units(9)),
+            ..before.clone()
+        };
+        assert_eq!(before.tightened(&loose), before);
+        assert_eq!(loose.tightened(&before), before);
+        let mixed = SpendingSettings {
+            max_price: PricePerGib::new(60_000).expect("a price"),
+            budget_day: Some(Units(20)),
+            budget_total: Some(Units(40)),
+            pays: false,
+            ..before.clone()
+        };
+        let tight = before.tightened(&mixed);
+        assert_eq!(tight.max_price, before.max_price);
+        assert_eq!((tight.budget_day, tight.pays), (Some(Units(20)), false));
+        assert_eq!(tight.budget_total, Some(Units(40)));
     }
 
     #[test]

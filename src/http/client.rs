@@ -4,38 +4,32 @@
 //! happens once whatever was lost on the way.
 
 mod answers;
+mod asking;
 mod error;
 mod inquiries;
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use reqwest::header::HeaderMap;
-use serde::Serialize;
 use tokio::sync::OnceCell;
 
 pub use error::{ClientError, WhoseFault};
 pub use inquiries::{FoundHolding, KnownHolding, RecoveredPage};
 
 use crate::broker::RequestId;
-use crate::broker::answer::{
-    AccountState, Answer, Envelope, Fault, ItemAnswer, Outcome, SpentEntry,
-};
+use crate::broker::answer::{AccountState, Answer, ItemAnswer, SpentEntry};
 use crate::broker::ask::{
     self, AskAccount, AskCertificates, AskCoin, AskPresent, AskPresentItem, AskPurchase, AskRedeem,
     AskRedeemItem, AskWithdraw,
 };
 use crate::broker::rows::WithdrawalRow;
-use crate::broker::signing::{
-    ACCOUNT_HEADER, REQUEST_HEADER, SIGNATURE_HEADER, TIME_HEADER, answer_is_signed, body_hash,
-    request_hash,
-};
 use crate::broker::spent::{SpentIndex, SpentList};
 use crate::broker::terms::{Info, MAX_BATCH};
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::keys::{PublicKey, SecretKey, Signature};
+use crate::random;
 use crate::record::{OpenSpend, Path, RedeemPart, Slot};
 use crate::units::Units;
-use crate::{clock, random};
 
 /// A request that takes longer has failed; it is asked again with the same id.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -73,6 +67,8 @@ pub struct BrokerClient {
     broker: OnceCell<PublicKey>,
     account: SecretKey,
     ahead_ms: u64,
+    /// The time under which a request was signed last.
+    signed_ms: AtomicU64,
 }
 
 impl BrokerClient {
@@ -112,6 +108,7 @@ impl BrokerClient {
             broker: OnceCell::new(),
             account,
             ahead_ms: 0,
+            signed_ms: AtomicU64::new(0),
         })
     }
 
@@ -349,122 +346,4 @@ impl BrokerClient {
         }
         Ok(entry)
     }
-
-    /// One signed request and its signed answer.
-    async fn ask<T: Serialize + Sync>(
-        &self,
-        route: &str,
-        id: RequestId,
-        ask: &T,
-    ) -> Result<Answered<Answer>, ClientError> {
-        let broker = self.broker_key().await?;
-        let body = serde_json::to_vec(ask).map_err(|e| self.untrue(&e.to_string()))?;
-        let (account, now) = (self.account.public(), clock::now().plus_ms(self.ahead_ms));
-        let hash = body_hash(route, &body);
-        let signed = request_hash(&broker, &account, &id, now, &hash);
-        let url = format!("{}{}", self.url, route.trim_start_matches("POST "));
-        let request = self
-            .http
-            .post(url)
-            .header("content-type", "application/json")
-            .header(ACCOUNT_HEADER, account.to_string())
-            .header(REQUEST_HEADER, id.to_string())
-            .header(TIME_HEADER, now.0.to_string())
-            .header(SIGNATURE_HEADER, self.account.sign(&signed).to_string())
-            .body(body);
-        let (status, headers, body) = self.send(request, MAX_ANSWER_BYTES).await?;
-        if !matches!(status, 200 | 409) {
-            return Err(self.fault(status, &body));
-        }
-        let signature = self.check_signature(&broker, &body, signature_of(&headers))?;
-        let envelope: Envelope = self.read(&body)?;
-        let mine = envelope.broker == broker
-            && envelope.account == account
-            && envelope.route == route
-            && envelope.request_id == id
-            && envelope.request_body == hash;
-        if !mine {
-            return Err(self.untrue("it answers another request than the one it was asked"));
-        }
-        let evidence = Evidence { body, signature };
-        match envelope.outcome {
-            Outcome::Answer(value) => Ok(Answered { value, evidence }),
-            Outcome::Refused(refusal) => Err(ClientError::Refused {
-                url: self.url.clone(),
-                refusal: Box::new(refusal),
-            }),
-        }
-    }
-
-    async fn get(
-        &self,
-        route: &str,
-        max_bytes: usize,
-    ) -> Result<(Vec<u8>, Option<Signature>), ClientError> {
-        let request = self.http.get(format!("{}{route}", self.url));
-        let (status, headers, body) = self.send(request, max_bytes).await?;
-        if status != 200 {
-            return Err(self.fault(status, &body));
-        }
-        Ok((body, signature_of(&headers)))
-    }
-
-    async fn send(
-        &self,
-        request: reqwest::RequestBuilder,
-        max_bytes: usize,
-    ) -> Result<(u16, HeaderMap, Vec<u8>), ClientError> {
-        let lost = |e: reqwest::Error| ClientError::lost(&self.url, &e);
-        let mut response = request.send().await.map_err(lost)?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let mut body = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(lost)? {
-            if body.len().saturating_add(part.len()) > max_bytes {
-                return Err(self.untrue(&format!("it sends more than {max_bytes} bytes")));
-            }
-            body.extend_from_slice(&part);
-        }
-        Ok((status, headers, body))
-    }
-
-    fn read<T: serde::de::DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
-        serde_json::from_slice(body).map_err(|error| ClientError::NotABroker {
-            url: self.url.clone(),
-            why: error.to_string(),
-        })
-    }
-
-    fn check_signature(
-        &self,
-        broker: &PublicKey,
-        body: &[u8],
-        signature: Option<Signature>,
-    ) -> Result<Signature, ClientError> {
-        signature
-            .filter(|s| answer_is_signed(broker, body, s))
-            .ok_or_else(|| self.untrue(&format!("its answer is not signed by the key {broker}")))
-    }
-
-    fn untrue(&self, what: &str) -> ClientError {
-        ClientError::Untrue {
-            url: self.url.clone(),
-            what: what.to_owned(),
-        }
-    }
-
-    fn fault(&self, status: u16, body: &[u8]) -> ClientError {
-        let fault = serde_json::from_slice(body).unwrap_or_else(|_| Fault {
-            error: "it says nothing about why".to_owned(),
-            what_to_do: "check that the URL is a DPay broker's".to_owned(),
-        });
-        ClientError::Status {
-            url: self.url.clone(),
-            status,
-            fault,
-        }
-    }
-}
-
-fn signature_of(headers: &HeaderMap) -> Option<Signature> {
-    headers.get(SIGNATURE_HEADER)?.to_str().ok()?.parse().ok()
 }

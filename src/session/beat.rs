@@ -88,6 +88,7 @@ impl Session {
         });
         if beats.is_multiple_of(SAVE_EVERY) {
             run.save();
+            self.save_settings().await;
             run.apply_late().await;
         }
     }

@@ -103,8 +103,8 @@ struct Inner {
     options: Options,
     settings: RwLock<Settings>,
     life: RwLock<Life>,
-    /// Held by whoever changes settings, until they are in effect.
-    setting: tokio::sync::Mutex<()>,
+    /// Held by whoever changes settings, until they are in effect. True: what holds is not written down.
+    setting: tokio::sync::Mutex<bool>,
     /// Held by whoever takes the node from one stage to another.
     turning: tokio::sync::Mutex<()>,
     passphrase: Mutex<Option<Passphrase>>,
@@ -143,7 +143,7 @@ impl Session {
                 options,
                 settings: RwLock::new(settings),
                 life: RwLock::new(Life::Setup),
-                setting: tokio::sync::Mutex::new(()),
+                setting: tokio::sync::Mutex::new(false),
                 turning: tokio::sync::Mutex::new(()),
                 events: broadcast::channel(EVENTS).0,
                 board: Mutex::default(),
@@ -182,13 +182,14 @@ impl Session {
         }
     }
 
-    /// Changes settings, all or none, keeps them, and lets them take effect.
+    /// Changes settings, all or none, keeps them, and lets them take effect. Where they cannot be kept, what
+    /// pays less takes effect all the same and is written as soon as it can be; the problem says so.
     ///
     /// # Errors
     /// Unknown keys, values that cannot be, a file that cannot be written.
     pub async fn change_settings(&self, change: SettingsChange) -> Result<SettingList, Problem> {
         let given: BTreeMap<String, Value> = change.0;
-        let _alone = self.inner.setting.lock().await;
+        let mut unsaved = self.inner.setting.lock().await;
         let before = self.settings();
         let changes = given
             .iter()
@@ -202,16 +203,38 @@ impl Session {
                 usable(folder)?;
             }
         }
-        after
-            .write(&self.inner.options.home)
-            .map_err(|error| setting_problem(&error))?;
+        let home = &self.inner.options.home;
+        let written = after.write(home);
+        let after = match &written {
+            Ok(()) => after,
+            Err(error) => {
+                let spending = before.spending.tightened(&after.spending);
+                if spending == before.spending {
+                    return Err(setting_problem(error));
+                }
+                Settings {
+                    spending,
+                    ..before.clone()
+                }
+            }
+        };
+        *unsaved = written.is_err();
         *self
             .inner
             .settings
             .write()
             .unwrap_or_else(PoisonError::into_inner) = after.clone();
         self.take_effect(&before, &after).await;
+        written.map_err(|error| run::holds_until_stop(home, &error))?;
         Ok(self.setting_list())
+    }
+
+    /// Writes settings that hold and could not be written down.
+    async fn save_settings(&self) {
+        let mut unsaved = self.inner.setting.lock().await;
+        if *unsaved && self.settings().write(&self.inner.options.home).is_ok() {
+            *unsaved = false;
+        }
     }
 
     async fn take_effect(&self, before: &Settings, after: &Settings) {

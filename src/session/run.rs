@@ -1,7 +1,7 @@
 //! A running node and its torrents.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,8 @@ pub(super) struct Running {
     pub dht_nodes: Mutex<Option<u32>>,
     /// Held while what moved is added up, so that nothing is counted twice.
     pub measuring: tokio::sync::Mutex<()>,
+    /// Held while gateway and wallet are told a torrent's terms, so that the last they hear are the latest.
+    pub telling: tokio::sync::Mutex<()>,
     /// Held while a torrent is given trackers and peers.
     pub sourcing: tokio::sync::Mutex<()>,
     /// What moved since the last pulse.
@@ -82,6 +84,7 @@ impl Running {
             told_budget: Mutex::default(),
             dht_nodes: Mutex::default(),
             measuring: tokio::sync::Mutex::new(()),
+            telling: tokio::sync::Mutex::new(()),
             sourcing: tokio::sync::Mutex::new(()),
             moved: Mutex::default(),
             over: CancellationToken::new(),
@@ -220,6 +223,7 @@ impl Running {
         }
         session.look(self).await;
         self.save();
+        session.save_settings().await;
         self.node.engine.stop().await;
         self.node.router.stop().await;
         if let Err(error) = self.node.wallet.clone().shutdown().await {
@@ -282,14 +286,7 @@ impl Running {
         change(entry);
         let written = self.shelf.write(&entry.saved);
         entry.unsaved = written.is_err();
-        Ok(written.map_err(|error| {
-            let error = format!(
-                "it is done, but could not be written down: {}: {error}",
-                self.home.display()
-            );
-            Problem::new(ProblemCode::Disk, error, Advice::HoldsUntilStop)
-                .about(self.home.display())
-        }))
+        Ok(written.map_err(|error| holds_until_stop(&self.home, &error)))
     }
 
     /// What a home that cannot be written means to whoever asked.
@@ -307,6 +304,7 @@ impl Running {
 
     /// Tells gateway and wallet a torrent's terms as they are now.
     pub async fn apply_terms(&self, hash: InfoHash) -> Result<(), Problem> {
+        let _alone = self.telling.lock().await;
         let entry = self.entry(hash)?;
         let Some(metainfo) = entry.handle.as_ref().and_then(|handle| handle.metainfo()) else {
             return Ok(());
@@ -365,6 +363,15 @@ impl Running {
             .await
             .map_err(super::problems::engine_problem)
     }
+}
+
+/// What pays less holds though it could not be written down.
+pub(super) fn holds_until_stop(home: &Path, error: &dyn std::fmt::Display) -> Problem {
+    let error = format!(
+        "it is done, but could not be written down: {}: {error}",
+        home.display()
+    );
+    Problem::new(ProblemCode::Disk, error, Advice::HoldsUntilStop).about(home.display())
 }
 
 fn unknown(hash: InfoHash) -> Problem {

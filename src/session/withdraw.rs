@@ -24,6 +24,7 @@ fn view(report: WithdrawReport) -> Withdrawn {
         pending: left.map(|left| left.pending),
         bond: left.map(|left| left.bond),
         outstanding: left.map(|left| left.outstanding),
+        bond_until: report.bond_until,
     }
 }
 

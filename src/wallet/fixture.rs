@@ -91,7 +91,9 @@ impl Side {
     pub(crate) fn begin_purchase(&mut self, values: &[u64], now: UnixMs) -> RequestId {
         let request = self.request();
         let coins: Vec<Units> = values.iter().map(|v| Units(*v)).collect();
-        self.write(trade::begin_purchase(&self.rows, request, &coins, now).expect("sold"));
+        let request = RequestId::of_order(request.order(), 0);
+        let change = order::begin(&self.rows, request.order(), &coins, now);
+        self.write(change.expect("sold"));
         request
     }
 

@@ -27,6 +27,7 @@ pub mod error;
 pub mod keeping;
 pub mod keys;
 pub mod notices;
+pub mod order;
 pub mod paying;
 pub mod proofs;
 pub mod reading;

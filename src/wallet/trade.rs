@@ -4,9 +4,8 @@
 //! so a crash at any point neither loses a coin nor pays for it twice.
 
 use super::change::{Change, Effect, JournalKind, JournalLine};
-use super::choose::{MAX_BATCH, SIZES};
+use super::choose::MAX_BATCH;
 use super::error::WalletError;
-use super::keys;
 use super::paying::with_books;
 use super::rows::{
     HoldingRow, HoldingState, Meta, Origin, Passing, PinnedBroker, PurchaseRow, PurchaseState,
@@ -74,37 +73,6 @@ pub fn pin(rows: &Rows, met: PinnedBroker, now: UnixMs) -> Result<Change, Wallet
             Ok(change)
         }
     }
-}
-
-/// Fixes a purchase of at most [`MAX_BATCH`] coins; each gets a holder key of its own.
-///
-/// # Errors
-/// A value that is not sold, or too many coins.
-pub fn begin_purchase(
-    rows: &Rows,
-    request: RequestId,
-    coins: &[Units],
-    now: UnixMs,
-) -> Result<Change, WalletError> {
-    if let Some(odd) = coins.iter().find(|value| !SIZES.contains(&value.0)) {
-        return Err(WalletError::Amount(*odd));
-    }
-    if coins.is_empty() || coins.len() > MAX_BATCH || rows.purchases.contains_key(&request) {
-        return Err(WalletError::Overflow);
-    }
-    let count = u32::try_from(coins.len()).map_err(|_| WalletError::Overflow)?;
-    let (mut change, indices) = keys::take(rows, count)?;
-    if let Some(meta) = &mut change.meta {
-        meta.buys_nothing = false;
-    }
-    change.purchases.push(PurchaseRow {
-        request,
-        coins: coins.iter().copied().zip(indices).collect(),
-        at: now,
-        state: PurchaseState::Pending,
-    });
-    change.effects.push(Effect::SendPurchase(request));
-    Ok(change)
 }
 
 /// Takes the coins of a purchase. `holder` derives the public holder key of an index. A purchase

@@ -1,40 +1,76 @@
 //! Requests and answers that nobody honest sends.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use dpay::broker::answer::{Fault, ItemAnswer, RefusalCode};
 use dpay::broker::signing::{body_hash, request_hash};
 use dpay::broker::{RequestId, Terms};
-use dpay::coin::{CoinCertificate, SecretKey};
+use dpay::coin::{CoinCertificate, PublicKey, SecretKey};
 use dpay::http::broker::{MAX_BODY_BYTES, RateLimit};
 use dpay::http::client::{BrokerClient, ClientError, WhoseFault};
 use dpay::record::Path;
 use dpay::store::broker::SqliteLimits;
 use dpay::units::{Units, UnixMs};
+use parking_lot::Mutex;
 
 use crate::house::{House, Person};
 
-/// A request signed by `key` for `route`, `body` and `time`, but sent with `sent` as its body.
+/// A request as it goes over the wire, where anybody may read it and send it again.
+struct OnTheWire {
+    path: &'static str,
+    headers: [(&'static str, String); 4],
+    body: String,
+}
+
+impl OnTheWire {
+    fn sign(
+        house: &House,
+        key: &SecretKey,
+        (id, time): (u8, UnixMs),
+        (path, body): (&'static str, &str),
+    ) -> OnTheWire {
+        let id = RequestId([id; 16]);
+        let hash = body_hash(&format!("POST {path}"), body.as_bytes());
+        let broker = house.key().public();
+        let signed = request_hash(&broker, &key.public(), &id, time, &hash);
+        OnTheWire {
+            path,
+            headers: [
+                ("dpay-account", key.public().to_string()),
+                ("dpay-request-id", id.to_string()),
+                ("dpay-time", time.0.to_string()),
+                ("dpay-signature", key.sign(&signed).to_string()),
+            ],
+            body: body.to_owned(),
+        }
+    }
+
+    async fn send(&self, house: &House) -> (u16, String) {
+        let mut request = reqwest::Client::new()
+            .post(format!("{}{}", house.server.url(), self.path))
+            .body(self.body.clone());
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.text().await.unwrap())
+    }
+}
+
+/// A request signed by `key` for `body` and `time`, but sent with `sent` as its body.
 async fn raw(house: &House, key: &SecretKey, time: UnixMs, body: &str, sent: &str) -> (u16, Fault) {
-    let id = RequestId([5; 16]);
-    let hash = body_hash("POST /v1/account", body.as_bytes());
-    let broker = house.key().public();
-    let signed = request_hash(&broker, &key.public(), &id, time, &hash);
-    let response = reqwest::Client::new()
-        .post(format!("{}/v1/account", house.server.url()))
-        .header("dpay-account", key.public().to_string())
-        .header("dpay-request-id", id.to_string())
-        .header("dpay-time", time.0.to_string())
-        .header("dpay-signature", key.sign(&signed).to_string())
-        .body(sent.to_owned())
-        .send()
-        .await
-        .unwrap();
-    let status = response.status().as_u16();
-    let text = response.text().await.unwrap();
+    let signed = OnTheWire::sign(house, key, (5, time), ("/v1/account", body));
+    let altered = OnTheWire {
+        body: sent.to_owned(),
+        ..signed
+    };
+    let (status, text) = altered.send(house).await;
     let fault = serde_json::from_str(&text).unwrap_or_else(|_| Fault {
         error: text,
         what_to_do: String::new(),
@@ -59,6 +95,153 @@ async fn a_request_whose_signature_time_or_body_is_wrong_is_refused_with_what_to
         raw(&house, &key, now, "{\"x\":1}", "{\"x\":1}").await.0,
         400
     );
+}
+
+/// The time once the clock has gone on: later than anything before.
+fn next_ms() -> UnixMs {
+    let before = dpay::clock::now();
+    loop {
+        let now = dpay::clock::now();
+        if now > before {
+            return now;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_for_want_of_money_is_not_carried_out_when_it_is_played_again_later() {
+    let mut house = House::open().await;
+    // One that had money before, and one that had none.
+    for (n, units) in [(1, 100), (2, 0)] {
+        let who = house.person(n);
+        let key = SecretKey::from_bytes([n + 100; 32]);
+        if units > 0 {
+            house.deposit(&who, units, &format!("first of {n}")).await;
+        }
+        let order = format!(
+            "{{\"coins\":[{{\"value\":64,\"holder\":\"{}\"}}]}}",
+            who.key.public()
+        );
+        let take = "{\"units\":2000,\"destination\":\"here\"}";
+        let asked = [
+            (10, "/v1/purchase", order.as_str()),
+            (11, "/v1/withdraw", take),
+        ]
+        .map(|(id, path, body)| {
+            let signed = OnTheWire::sign(&house, &key, (id, next_ms()), (path, body));
+            next_ms();
+            signed
+        });
+        for request in &asked {
+            let (status, text) = request.send(&house).await;
+            assert_eq!(status, 409, "{text}");
+            assert!(text.contains("\"code\":\"balance\""), "{text}");
+        }
+        house.deposit(&who, 5_000, &format!("second of {n}")).await;
+        for request in &asked {
+            let (status, text) = request.send(&house).await;
+            assert_eq!(status, 425, "{text}");
+            assert!(text.contains("sign it again"), "{text}");
+        }
+        assert_eq!(who.money().await, (units + 5_000, 0));
+        house = house.restart().await;
+        for request in &asked {
+            assert_eq!(request.send(&house).await.0, 425);
+        }
+        // The account itself is served: the very request too, signed anew, and others.
+        let who = house.person(n);
+        let coin = who.buy(10, 64).await;
+        assert_eq!(coin.coin.holder, who.key.public());
+        assert_eq!(who.money().await, (units + 5_000 - 1_000 - 64, 0));
+        let id = RequestId([12; 16]);
+        who.client.withdraw(id, Units(36), "here").await.unwrap();
+        assert_eq!(asked[0].send(&house).await.0, 200, "the same answer");
+        assert_eq!(who.money().await, (units + 3_900, 0));
+    }
+    assert!(house.audit().await.balanced);
+}
+
+/// Keeps the first refusal to itself, and gives it to whoever asks later.
+#[derive(Clone)]
+struct Keeper {
+    broker: String,
+    refusal: Arc<Mutex<Option<(HeaderMap, Bytes)>>>,
+}
+
+async fn keep_back(
+    State(keeper): State<Keeper>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if let Some((headers, body)) = keeper.refusal.lock().clone() {
+        return (StatusCode::CONFLICT, headers, body).into_response();
+    }
+    let url = format!("{}{}", keeper.broker, uri.path());
+    let request = reqwest::Client::new().post(url).headers(headers).body(body);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::CONFLICT);
+    let mut headers = response.headers().clone();
+    headers.remove("content-length");
+    *keeper.refusal.lock() = Some((headers, response.bytes().await.unwrap()));
+    StatusCode::BAD_GATEWAY.into_response()
+}
+
+#[tokio::test]
+async fn a_refusal_of_an_earlier_try_is_not_believed_about_a_later_one() {
+    let house = House::open().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let keeper = Keeper {
+        broker: house.server.url(),
+        refusal: Arc::default(),
+    };
+    let app = Router::new().fallback(keep_back).with_state(keeper.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let alice = Person::at(&url, Some(house.key().public()), 1);
+    let order = || vec![(Units(64), alice.key.public())];
+    let id = RequestId([1; 16]);
+    let lost = alice.client.purchase(id, order()).await.unwrap_err();
+    assert!(
+        matches!(lost, ClientError::Status { status: 502, .. }),
+        "{lost}"
+    );
+    let old = alice.client.purchase(id, order()).await.unwrap_err();
+    assert!(matches!(old, ClientError::Untrue { .. }), "{old}");
+    assert!(old.is_open(), "it is asked again");
+    assert!(keeper.refusal.lock().is_some());
+}
+
+#[tokio::test]
+async fn strangers_at_one_address_have_so_many_keys_certified_a_day_and_who_has_money_more() {
+    let limit = RateLimit {
+        per_second: 1_000,
+        burst: 10_000,
+    };
+    let house = House::with(Terms::default(), SqliteLimits::default(), limit).await;
+    let keys = |from: u32, count: u32| -> Vec<PublicKey> {
+        let secret = |n: u32| {
+            let mut bytes = [7; 32];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            SecretKey::from_bytes(bytes)
+        };
+        (from..from + count).map(|n| secret(n).public()).collect()
+    };
+    let [payee, other, rich] = [1, 2, 3].map(|n| house.person(n));
+    // An honest payee begins without money.
+    payee.client.certify(keys(0, 4_000)).await.unwrap();
+    other.client.certify(keys(5_000, 96)).await.unwrap();
+    for who in [&payee, &other] {
+        let refused = who.client.certify(keys(9_000, 1)).await.unwrap_err();
+        let refusal = refused.refusal().expect("a signed refusal");
+        assert_eq!(refusal.code, RefusalCode::TooMany);
+        assert!(refusal.error.contains("4096"), "{refusal}");
+        assert!(refusal.what_to_do.contains("tomorrow"), "{refusal}");
+    }
+    // What was certified is certified again.
+    payee.client.certify(keys(100, 64)).await.unwrap();
+    house.deposit(&rich, 1, "one").await;
+    rich.client.certify(keys(9_000, 100)).await.unwrap();
 }
 
 #[tokio::test]

@@ -57,6 +57,74 @@ async fn noted(home: &Path, hash: &str, wanted: impl Fn(&Value) -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_home_keeps_nobody_from_lowering_what_all_torrents_may_cost() {
+    let world = node_world(16 << 20).await;
+    let (mut proc, home) = on_a_small_disk(&world).await;
+    let node = client(&home).await;
+    world.enrich(&node).await;
+    let add = json!({
+        "source": { "magnet": world.magnet },
+        "confirmed": true,
+        "terms": { "max_price": 20_000, "download_bytes_per_s": 300_000 },
+    });
+    let hash = post(&node, "/torrents", add).await["info_hash"].clone();
+    let hash = hash.as_str().expect("a hash").to_owned();
+    wait(&node, "/torrents", |list| {
+        row(list, &hash)["units_paid"].as_u64() > Some(4)
+    })
+    .await;
+    let value = async |key: &str| {
+        let list = get(&node, "/settings").await;
+        let all = list["settings"].as_array().cloned().expect("a list");
+        let one = all.into_iter().find(|setting| setting["key"] == key);
+        one.expect("is one")["value"].clone()
+    };
+
+    fill(&home);
+    let change = json!({
+        "spending.max_price": 1_000,
+        "spending.budget_day": 5,
+        "limits.upload_bytes_per_s": 100_000,
+    });
+    let (code, text) = refused(&node, Method::PATCH, "/settings", change).await;
+    assert_eq!(code, "disk", "{text}");
+    assert!(text.contains("as long as the node runs"), "{text}");
+    assert_eq!(value("spending.max_price").await, 1_000);
+    assert_eq!(value("spending.budget_day").await, 5);
+    let kept = value("limits.upload_bytes_per_s").await;
+    assert_eq!(kept, Value::Null, "it pays no less");
+    wait(&node, &format!("/torrents/{hash}/peers"), |peers| {
+        let peers = peers.as_array().cloned().unwrap_or_default();
+        peers.iter().all(|peer| peer["paying_channels"] == 0)
+    })
+    .await;
+    let spent = get(&node, "/spending").await;
+    assert_eq!(spent["stopped"]["code"], "budget_day", "{spent}");
+    // What pays more is written first, or does not happen.
+    fill(&home);
+    let change = json!({ "spending.max_price": 60_000, "spending.budget_day": null });
+    let (code, _) = refused(&node, Method::PATCH, "/settings", change).await;
+    assert_eq!(code, "disk");
+    assert_eq!(value("spending.max_price").await, 1_000);
+    make_room(&home);
+    let deadline = tokio::time::Instant::now() + LONG;
+    let file = home.join("config.toml");
+    let is_noted = || {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        text.contains("max_price = 1000") && text.contains("budget_day = 5")
+    };
+    while !is_noted() {
+        assert!(tokio::time::Instant::now() < deadline, "never written");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let more = json!({ "spending.budget_day": null });
+    send(&node, Method::PATCH, "/settings", more).await;
+    assert_eq!(value("spending.budget_day").await, Value::Null);
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop(world.seeder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
     let world = node_world(16 << 20).await;
     let (mut proc, home) = on_a_small_disk(&world).await;

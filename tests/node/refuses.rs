@@ -155,6 +155,44 @@ async fn a_config_with_an_unknown_key_and_a_port_in_use_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_that_change_settings_of_one_home_at_once_all_have_their_way() {
+    let dir = private_dir();
+    let home = dir.path().join("home");
+    let shown = home.display().to_string();
+    let changes = [
+        ("spending.budget_day", "500"),
+        ("spending.budget_total", "70000"),
+        ("spending.budget_torrent", "300"),
+        ("spending.max_price", "1234"),
+        ("limits.upload_bytes_per_s", "100000"),
+        ("web.hosts", "a-name-that-makes-the-file-longer.example"),
+    ];
+    for _ in 0..5 {
+        let start = |(key, value): (&str, &str)| {
+            let set = args(&["config", "set", key, value, "--json", "--home", &shown]);
+            Proc::start(key, &exe(), &set).expect("starts")
+        };
+        for mut proc in changes.map(start) {
+            let code = proc.finish(LONG).await.expect("ends");
+            assert_eq!(code, 0, "{}", proc.stderr().await);
+        }
+        let text = std::fs::read_to_string(home.join("config.toml")).expect("written");
+        for (key, value) in changes {
+            let (_, name) = key.split_once('.').expect("of a section");
+            let line = |line: &str| line.starts_with(name) && line.contains(value);
+            assert!(text.lines().any(line), "{key} = {value} is lost: {text}");
+        }
+        std::fs::remove_file(home.join("config.toml")).expect("removed");
+    }
+    let left = std::fs::read_dir(&home).expect("listed");
+    let left = left.map(|entry| entry.expect("listed").file_name());
+    let left: Vec<_> = left
+        .filter(|name| name.to_string_lossy().ends_with(".new"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_node_with_one_home_is_refused_and_leaves_the_first_alone() {
     let first = lone().await;
     let home = first.home.display().to_string();

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dpay::broker::Operation;
 use dpay::broker::cases::Reading;
+use dpay::broker::{Operated, Operation};
 use dpay::cashier::wallet::{RedeemReport, WalletConfig};
 use dpay::clock;
 use dpay::coin::Commitment;
 use dpay::record::Slot;
 use dpay::units::Units;
+use dpay::wallet::withdraw::WithdrawAsk;
 
 use crate::house::{House, Person, wish};
 use crate::lossy::{Way, open};
@@ -47,8 +48,39 @@ async fn cheated(house: &House, payee: &Person, units: u32) -> (Slot, Commitment
     got
 }
 
+/// Somebody with so much at the broker whose wallet is closed; the way on which to open it.
+async fn behind_a_way(house: &House, units: u64) -> (Person, Arc<Way>, String) {
+    let url = house.server.url();
+    let mut person = Person::new(&url).await;
+    let account = person.wallet().account();
+    person.stop().await;
+    house.deposit(account, units).await;
+    person.config = WalletConfig::for_command(person.dir.path(), Some(url.clone()));
+    (person, Arc::default(), url)
+}
+
 fn told(report: &RedeemReport) -> (Units, Units, usize) {
     (report.credited, report.unanswered, report.refused.len())
+}
+
+/// Has the broker read the slot until it has decided for `spend`.
+async fn decide(house: &House, slot: Slot, spend: Commitment) {
+    loop {
+        let reading = Reading {
+            at_unix_ms: clock::now(),
+            copies: vec![(spend, 20)],
+            answers: [20; 3],
+        };
+        let read = Operation::Read {
+            slot,
+            reading,
+            min_answers: 8,
+        };
+        let read = house.server.cashier().operate(read).await;
+        if let Operated::Read { decided: true } = read.expect("read") {
+            return;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,20 +116,7 @@ async fn a_contested_share_waits_by_itself_and_holds_nothing_else_up() {
             .is_some_and(|why| why.contains("decides between"))
     );
 
-    for _ in 0..2 {
-        let reading = Reading {
-            at_unix_ms: clock::now(),
-            copies: vec![(spend, 20)],
-            answers: [20; 3],
-        };
-        let read = Operation::Read {
-            slot,
-            reading,
-            min_answers: 8,
-        };
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        house.server.cashier().operate(read).await.expect("read");
-    }
+    decide(&house, slot, spend).await;
     payee.restart().await;
     let balance = payee.until("decided", |b| b.redeeming == Units(0)).await;
     assert_eq!(
@@ -110,12 +129,7 @@ async fn a_contested_share_waits_by_itself_and_holds_nothing_else_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_ordered_is_bought_once_however_often_it_is_asked_for() {
     let house = House::open().await;
-    let (mut payer, url) = (Person::new(&house.server.url()).await, house.server.url());
-    let account = payer.wallet().account();
-    payer.stop().await;
-    house.deposit(account, 30_000).await;
-    payer.config = WalletConfig::for_command(payer.dir.path(), Some(url.clone()));
-    let way = Arc::new(Way::default());
+    let (mut payer, way, url) = behind_a_way(&house, 30_000).await;
     way.purchases.store(1_000, Ordering::SeqCst);
     let wallet = open(&payer.config, &url, &way).await;
     for _ in 0..2 {
@@ -152,14 +166,121 @@ async fn what_is_ordered_is_bought_once_however_often_it_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_several_requests_is_one_order_in_the_next_process_too() {
+    const UNITS: Units = Units(33 * 4_096);
+    let house = House::that_sells(200_000).await;
+    let (mut payer, way, url) = behind_a_way(&house, 500_000).await;
+    way.purchases.store(1_000, Ordering::SeqCst);
+    let wallet = open(&payer.config, &url, &way).await;
+    for _ in 0..2 {
+        let bought = wallet.buy(UNITS).await.expect("ordered");
+        assert_eq!((bought.coins.len(), bought.ordered), (0, UNITS));
+    }
+    wallet.shutdown().await.expect("written");
+    payer.start().await;
+    let bought = payer.wallet().buy(UNITS).await.expect("asked again");
+    assert_eq!((bought.units(), bought.ordered), (UNITS, Units(0)));
+    let balance = payer.until("asked", |b| b.broker_balance.is_some()).await;
+    assert_eq!((balance.books.bought, balance.ordered), (UNITS, Units(0)));
+    let left = Units(500_000 - 200_000 - UNITS.0);
+    assert_eq!(balance.broker_balance, Some(left), "paid once");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_money_does_not_cover_of_an_order_is_refused_and_the_rest_is_sold() {
+    let house = House::that_sells(200_000).await;
+    let (payer, way, url) = behind_a_way(&house, 200_000 + 5_000).await;
+    let wallet = open(&payer.config, &url, &way).await;
+    // 32 coins and one: both requests are on their way at once, and either may come first.
+    let bought = wallet.buy(Units(33 * 4_096)).await.expect("a part");
+    assert_eq!(
+        (bought.coins.as_slice(), bought.ordered),
+        (&[Units(4_096)][..], Units(0))
+    );
+    let why = bought.error.expect("why");
+    assert!(why.contains("does not cover"), "{why}");
+    let again = wallet
+        .buy(Units(4_096))
+        .await
+        .expect_err("904 units are left");
+    assert!(again.to_string().contains("3192 units more"), "{again}");
+    wallet.shutdown().await.expect("written");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_takes_along_what_is_still_being_bought() {
+    let house = House::open().await;
+    let (payer, way, url) = behind_a_way(&house, 30_000).await;
+    let wallet = open(&payer.config, &url, &way).await;
+    way.holds_purchases.store(true, Ordering::SeqCst);
+    let buyer = wallet.clone();
+    let buying = tokio::spawn(async move { buyer.buy(Units(64)).await });
+    while wallet.balance().await.expect("answers").ordered.is_zero() {
+        tokio::task::yield_now().await;
+    }
+    let leaver = wallet.clone();
+    let ask = WithdrawAsk {
+        units: None,
+        destination: "IBAN 1".to_owned(),
+        bond: true,
+    };
+    let leaving = tokio::spawn(async move { leaver.withdraw(ask).await });
+    while !wallet.balance().await.expect("answers").buys_nothing {
+        tokio::task::yield_now().await;
+    }
+    way.holds_purchases.store(false, Ordering::SeqCst);
+    let bought = buying.await.expect("no panic").expect("sold");
+    assert_eq!(bought.coins, [Units(64)]);
+    let all = leaving.await.expect("no panic").expect("all");
+    assert_eq!(all.units, Units(30_000), "{all:?}");
+    wallet.shutdown().await.expect("written");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_that_is_never_answered_waits_by_itself_and_holds_nothing_up() {
+    let house = House::open().await;
+    let (payer, way, url) = behind_a_way(&house, 30_000).await;
+    way.withdrawals.store(1_000, Ordering::SeqCst);
+    let wallet = open(&payer.config, &url, &way).await;
+    let ask = || WithdrawAsk {
+        units: Some(Units(100)),
+        destination: "IBAN 1".to_owned(),
+        bond: false,
+    };
+    let told = wallet.withdraw(ask()).await.expect("it is fixed");
+    assert_eq!(told.withdrawal, None);
+    let why = told.error.expect("why");
+    assert!(why.contains("lost on the way"), "{why}");
+    for _ in 0..20 {
+        let bought = wallet.buy(Units(16)).await.expect("sold");
+        assert_eq!(
+            (bought.coins.as_slice(), bought.ordered),
+            (&[Units(16)][..], Units(0))
+        );
+        let report = wallet.redeem_all().await.expect("asked");
+        assert_eq!((report.credited, report.error), (Units(16), None));
+        let balance = wallet.balance().await.expect("answers");
+        assert_eq!(balance.broker_error, None, "nothing else is out of reach");
+        assert_eq!(balance.withdrawing, Units(100));
+    }
+    let asks = way.withdrawal_asks.load(Ordering::SeqCst);
+    assert!(asks < 10, "asked {asks} times beside 40 other requests");
+    way.withdrawals.store(0, Ordering::SeqCst);
+    let done = wallet.withdraw(ask()).await.expect("answered");
+    assert_eq!(done.request, told.request, "who asks again hastens it");
+    assert!(done.withdrawal.is_some(), "{done:?}");
+    assert_eq!(house.report().await.withdrawals, 100);
+    wallet.shutdown().await.expect("written");
+    house.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_buyer_is_not_told_what_failed_of_something_else() {
     let house = House::open().await;
-    let (mut payer, url) = (Person::new(&house.server.url()).await, house.server.url());
-    let account = payer.wallet().account();
-    payer.stop().await;
-    house.deposit(account, 30_000).await;
-    payer.config = WalletConfig::for_command(payer.dir.path(), Some(url.clone()));
-    let way = Arc::new(Way::default());
+    let (payer, way, url) = behind_a_way(&house, 30_000).await;
     let wallet = open(&payer.config, &url, &way).await;
     wallet.buy(Units(16)).await.expect("sold");
     way.holds_purchases.store(true, Ordering::SeqCst);
@@ -188,14 +309,9 @@ async fn a_buyer_is_not_told_what_failed_of_something_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_are_not_certified_are_asked_for_again_and_hold_nothing_up() {
     let house = House::open().await;
-    let (mut payee, url) = (Person::new(&house.server.url()).await, house.server.url());
-    let account = payee.wallet().account();
-    payee.stop().await;
-    house.deposit(account, 30_000).await;
-    payee.config = WalletConfig::for_command(payee.dir.path(), Some(url.clone()));
+    let (mut payee, way, url) = behind_a_way(&house, 30_000).await;
     // More than the first run had certified.
     payee.config.payee_keys = 32;
-    let way = Arc::new(Way::default());
     way.loses_keys.store(true, Ordering::SeqCst);
     let wallet = open(&payee.config, &url, &way).await;
     let asks = || way.key_asks.load(Ordering::SeqCst);

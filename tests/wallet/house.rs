@@ -80,6 +80,17 @@ impl House {
         House::on(address, SecretKey::from_bytes([1; 32]), terms, store, None).await
     }
 
+    /// With this bond, which is how much may be outstanding.
+    pub async fn that_sells(bond: u64) -> House {
+        let terms = Terms {
+            bond: Units(bond),
+            ..terms()
+        };
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let store = Arc::new(MemoryBrokerStore::new());
+        House::on(address, SecretKey::from_bytes([1; 32]), terms, store, None).await
+    }
+
     async fn on(
         address: SocketAddr,
         key: SecretKey,

@@ -26,6 +26,9 @@ pub struct Way {
     pub purchases: AtomicU32,
     /// Answers to redemptions, likewise.
     pub redemptions: AtomicU32,
+    /// Answers to withdrawals, likewise, and how many were asked for.
+    pub withdrawals: AtomicU32,
+    pub withdrawal_asks: AtomicU32,
     /// Answers to purchases come only when this is over.
     pub holds_purchases: AtomicBool,
     /// Whether the broker refuses to certify keys, or is not reached where it is to.
@@ -115,7 +118,10 @@ impl BrokerDoor for Lossy {
         units: Units,
         destination: String,
     ) -> Result<Queued, DoorError> {
-        self.inner.withdraw(request, units, destination).await
+        self.way.withdrawal_asks.fetch_add(1, Ordering::SeqCst);
+        let queued = self.inner.withdraw(request, units, destination).await?;
+        lose(&self.way.withdrawals)?;
+        Ok(queued)
     }
     async fn present(
         &self,

@@ -108,6 +108,19 @@ impl Book {
         body: u8,
         action: Action,
     ) -> Sealed {
+        // Later than any deposit, and than any request before.
+        let signed = self.now.plus_ms(self.requests);
+        self.sealed_at(who, id, (body, signed), action).unwrap()
+    }
+
+    /// The same, signed at a time of its own, which may be too early.
+    pub(super) fn sealed_at(
+        &mut self,
+        who: Person,
+        id: RequestId,
+        (body, signed): (u8, UnixMs),
+        action: Action,
+    ) -> Result<Sealed, Stop> {
         self.ripen();
         let call = Call {
             caller: Caller {
@@ -115,11 +128,12 @@ impl Book {
                 route: "POST /v1/test".to_owned(),
                 request_id: id,
                 body: BodyHash([body; 32]),
+                signed,
             },
             action,
         };
         let decide = |rows: &Rows| self.broker.decide(rows, &call, self.now);
-        let decision = self.loaded(call.keys(), decide).unwrap();
+        let decision = self.loaded(call.keys(), decide)?;
         self.take(decision.change);
         let sealed = self.broker.seal(decision.draft);
         let key = self.broker.public();
@@ -128,7 +142,7 @@ impl Book {
             &sealed.body,
             &sealed.signature
         ));
-        sealed
+        Ok(sealed)
     }
 
     pub(super) fn ask(&mut self, who: Person, action: Action) -> Result<Answer, Refusal> {

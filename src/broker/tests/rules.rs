@@ -282,6 +282,47 @@ fn a_request_id_buys_once_and_is_good_for_one_body_only() {
 }
 
 #[test]
+fn what_was_refused_is_over_for_all_that_was_signed_until_then() {
+    let mut book = Book::new(HOLD_MS, 1_000);
+    let t = |ms| UnixMs(5_000).plus_ms(ms);
+    let withdraw = |units| Action::Withdraw {
+        units: Units(units),
+        destination: "here".to_owned(),
+    };
+    for who in [ALICE, BOB] {
+        if who == ALICE {
+            book.deposit(who, 1_000);
+        }
+        book.now = book.now.plus_ms(1);
+        let order = book.purchase(who, 64, [1; 16]);
+        let [id, other, third] = [0; 3].map(|_| book.next_id());
+        let signed = book.now.plus_ms(7);
+        let first = book.sealed_at(who, id, (1, signed), order.clone()).unwrap();
+        assert!(first.refused);
+        book.now = book.now.plus_ms(10);
+        book.deposit(who, 9_000);
+        let money = book.money(who);
+        // Played again, or signed before it and never heard of until now.
+        for (id, body, at, what) in [
+            (id, 1, signed, order.clone()),
+            (other, 2, signed, order.clone()),
+            (other, 2, t(0), order.clone()),
+            (third, 3, signed, withdraw(5)),
+        ] {
+            let early = book.sealed_at(who, id, (body, at), what);
+            assert_eq!(early, Err(Stop::Early));
+        }
+        assert_eq!(book.money(who), money);
+        let at = book.now.plus_ms(1);
+        let done = book.sealed_at(who, id, (1, at), order).unwrap();
+        assert!(!done.refused, "its owner signed it anew");
+        // One that is carried out ends nothing: requests may overtake each other.
+        let done = book.sealed_at(who, third, (3, book.now.plus_ms(0)), withdraw(5));
+        assert_eq!(done.is_ok_and(|done| !done.refused), who == ALICE);
+    }
+}
+
+#[test]
 fn a_coin_offered_before_midnight_is_sold_with_the_date_of_its_sale() {
     let mut book = book();
     let offer = book.purchase(ALICE, 64, [1; 16]);

@@ -30,12 +30,12 @@ use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::withdraw::WithdrawAsk;
 use crate::wallet::{
     Balance, Effect, Funds, PinnedBroker, PurchaseState, RequestId, Rows, WalletError, choose,
-    keys, sign,
+    keys, order, sign,
 };
 use crate::{clock, random};
 
 /// First wait after a failure; doubled each time up to [`RETRY_MOST_MS`].
-const RETRY_FIRST_MS: u64 = 1_000;
+pub(super) const RETRY_FIRST_MS: u64 = 1_000;
 pub(super) const RETRY_MOST_MS: u64 = 60_000;
 /// The spent list is fetched again this often.
 pub(super) const SPENT_EVERY_MS: u64 = 20 * 60_000;
@@ -315,18 +315,11 @@ impl Purse {
         }
     }
 
-    /// Fixes purchases of these coins.
+    /// Fixes the purchases of these coins.
     async fn order(&mut self, coins: &[Units]) -> Result<BTreeSet<RequestId>, CashierError> {
-        let mut requests = BTreeSet::new();
-        if coins.is_empty() {
-            return Err(WalletError::Amount(Units::ZERO).into());
-        }
-        for batch in coins.chunks(choose::MAX_BATCH) {
-            let request = RequestId(random::bytes());
-            let change = trade::begin_purchase(&self.rows, request, batch, clock::now())?;
-            self.apply(change).await?;
-            requests.insert(request);
-        }
+        let change = order::begin(&self.rows, random::bytes(), coins, clock::now())?;
+        let requests = change.purchases.iter().map(|row| row.request).collect();
+        self.apply(change).await?;
         Ok(requests)
     }
 
@@ -368,7 +361,7 @@ impl Purse {
             match effect {
                 Effect::SendPurchase(request) => self.send_purchase(request),
                 Effect::SendRedemption(request) => self.send_redemption(request),
-                Effect::SendWithdrawal(request) => self.send_withdrawal(request),
+                Effect::SendWithdrawal(request) => self.send_withdrawal(request, now),
                 Effect::SignSpend(_) | Effect::SignClose(_) => {}
             }
         }

@@ -39,6 +39,8 @@ pub(super) enum WaiterReply {
         Redeemable,
         oneshot::Sender<Result<RedeemReport, CashierError>>,
     ),
+    /// What was ordered before is there, as far as it comes soon.
+    Leave(oneshot::Sender<Result<(), CashierError>>),
 }
 
 impl Waiter {
@@ -61,13 +63,20 @@ pub(super) struct PutOff {
 }
 
 impl PutOff {
-    /// What an earlier run ordered and did not get.
+    /// What an earlier run ordered and did not get, or not all of.
     pub(super) fn of(rows: &Rows) -> PutOff {
-        let open = rows.purchases.values();
-        let open = open.filter(|row| row.state == PurchaseState::Pending);
-        let worth = |row: &PurchaseRow| sum(row.coins.iter().map(|(value, _)| *value));
+        let mut orders: BTreeMap<[u8; 12], Vec<&PurchaseRow>> = BTreeMap::new();
+        for row in rows.purchases.values() {
+            orders.entry(row.request.order()).or_default().push(row);
+        }
+        orders.retain(|_, rows| rows.iter().any(|row| row.state == PurchaseState::Pending));
+        let ordered = orders.values().map(|rows| {
+            let coins = rows.iter().flat_map(|row| &row.coins);
+            let requests = rows.iter().map(|row| row.request).collect();
+            (sum(coins.map(|(value, _)| *value)), requests)
+        });
         PutOff {
-            ordered: open.map(|row| (worth(row), [row.request].into())).collect(),
+            ordered: ordered.collect(),
             ..PutOff::default()
         }
     }
@@ -110,7 +119,7 @@ impl PutOff {
 impl Desk {
     /// The broker is out of reach, so that what is not on its way does not go there soon.
     fn is_out(&self) -> bool {
-        self.error.is_some() || self.changed.is_some()
+        self.door.is_none() || self.error.is_some() || self.changed.is_some()
     }
 }
 
@@ -206,6 +215,7 @@ impl Purse {
                 report.unread = self.unread_units(which);
                 give(reply, Ok(report));
             }
+            WaiterReply::Leave(reply) => give(reply, Ok(())),
         }
     }
 
@@ -285,4 +295,32 @@ fn sum(values: impl IntoIterator<Item = Units>) -> Units {
 
 fn add(sum: &mut Units, value: Units) {
     *sum = sum.checked_add(value).unwrap_or(*sum);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wallet::fixture::{NOW, Side};
+    use crate::wallet::trade;
+
+    #[test]
+    fn what_is_left_of_an_order_is_known_as_that_order_after_a_crash() {
+        let mut side = Side::new(1);
+        side.buy(&[64], NOW);
+        let first = side.begin_purchase(&[16; 33], NOW);
+        let second = RequestId::of_order(first.order(), 1);
+        let (coins, seed) = (side.coins_for(&first, NOW), side.seed.clone());
+        let holder = move |index| seed.holder_key(index).public();
+        let done = trade::purchased(&side.rows, &first, &coins, &holder, NOW);
+        side.write(done.expect("good"));
+        let other = side.begin_purchase(&[256], NOW);
+        side.crash();
+        let mut ordered = PutOff::of(&side.rows).ordered;
+        ordered.sort();
+        let wanted = [
+            (Units(256), [other].into()),
+            (Units(33 * 16), [first, second].into()),
+        ];
+        assert_eq!(ordered, wanted);
+    }
 }

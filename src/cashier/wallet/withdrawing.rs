@@ -4,14 +4,15 @@ use serde::Serialize;
 
 use super::CashierError;
 use super::door::{Account, DoorError, Queued};
-use super::errands::{Errand, News, Parked};
+use super::errands::{Errand, News, Parked, RETRY_FIRST_MS, RETRY_MOST_MS};
 use super::handle::WalletHandle;
 use super::purse::{Ask, Outcome, Purse, Reply, give};
 use super::told::RedeemReport;
-use crate::random;
-use crate::units::{Units, UnixMs};
+use super::waiting::{Waiter, WaiterReply};
+use crate::units::{Day, Units, UnixMs};
 use crate::wallet::withdraw::{self, Standing, WithdrawAsk};
-use crate::wallet::{Change, RequestId, WithdrawalState};
+use crate::wallet::{Change, PurchaseState, RequestId, WithdrawalState};
+use crate::{clock, random};
 
 /// What a withdrawal came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +27,8 @@ pub struct WithdrawReport {
     pub error: Option<String>,
     /// What the account has afterwards, where it could be asked.
     pub left: Option<Standing>,
+    /// The day by which the last coin that binds the bond is settled, if one may still be outstanding.
+    pub bond_until: Option<Day>,
     /// What was redeemed before, where the bond was asked for.
     pub redeemed: Option<RedeemReport>,
 }
@@ -46,6 +49,24 @@ pub(super) struct Withdrawing {
     asked: Vec<(Box<WithdrawAsk>, WithdrawReply)>,
     /// For the answer to a request.
     waiting: Vec<(RequestId, WithdrawReply)>,
+    /// The one that is not answered is sent again then.
+    again_at: UnixMs,
+    /// How long after the last try that was.
+    pause_ms: u64,
+}
+
+impl Withdrawing {
+    /// The withdrawal was not answered, and everything else is: it waits by itself, longer each time.
+    fn put_off(&mut self, now: UnixMs) {
+        let next = self.pause_ms.saturating_mul(2);
+        self.pause_ms = next.clamp(RETRY_FIRST_MS, RETRY_MOST_MS);
+        self.again_at = now.plus_ms(self.pause_ms);
+    }
+
+    /// It is over, or somebody asks for it: it is sent at once.
+    fn hurry(&mut self) {
+        (self.again_at, self.pause_ms) = (UnixMs(0), 0);
+    }
 }
 
 impl From<Account> for Standing {
@@ -88,16 +109,32 @@ impl Purse {
         match take {
             Take::Leave(reply) => {
                 let change = withdraw::leave(&self.rows);
-                give(reply, self.done(Ok(change)).await);
+                match self.done(Ok(change)).await {
+                    Ok(()) => self.await_orders(reply),
+                    Err(error) => give(reply, Err(error)),
+                }
             }
             Take::Out(ask, reply) => self.park(Parked::Withdraw(ask, reply)).await,
         }
     }
 
+    /// Answers once what was ordered before has come, or does not come soon: it is redeemed too.
+    fn await_orders(&mut self, reply: Reply<Outcome<()>>) {
+        let purchases = self.rows.purchases.values();
+        let open = purchases.filter(|row| row.state == PurchaseState::Pending);
+        let open = open.map(|row| row.request).collect();
+        let waiter = Waiter::new(open, WaiterReply::Leave(reply));
+        self.desk.waiters.push(waiter);
+        self.answer_waiters();
+    }
+
     /// What was begun is waited for; else the account is asked for first.
     pub(super) fn unpark_withdrawal(&mut self, ask: Box<WithdrawAsk>, reply: WithdrawReply) {
         match withdraw::begun(&self.rows, &ask) {
-            Ok(Some(request)) => self.withdrawing.waiting.push((request, reply)),
+            Ok(Some(request)) => {
+                self.withdrawing.waiting.push((request, reply));
+                self.withdrawing.hurry();
+            }
             Ok(None) => {
                 self.withdrawing.asked.push((ask, reply));
                 self.desk.start(Errand::Standing, |door| async move {
@@ -139,14 +176,16 @@ impl Purse {
         if let Some(request) = withdraw::begun(&self.rows, ask)? {
             return Ok(request);
         }
+        self.withdrawing.hurry();
         let request = RequestId(random::bytes());
         let change = withdraw::begin(&self.rows, request, ask, standing, now)?;
         self.apply(change).await?;
         Ok(request)
     }
 
-    pub(super) fn send_withdrawal(&mut self, request: RequestId) {
-        let Some(row) = self.rows.withdrawals.get(&request) else {
+    pub(super) fn send_withdrawal(&mut self, request: RequestId, now: UnixMs) {
+        let row = self.rows.withdrawals.get(&request);
+        let Some(row) = row.filter(|_| now >= self.withdrawing.again_at) else {
             return;
         };
         let (units, destination) = (row.units, row.destination.clone());
@@ -166,9 +205,20 @@ impl Purse {
         now: UnixMs,
     ) {
         let errand = Errand::Withdraw(request);
-        self.desk.heard(errand, answer.as_ref().err(), now);
-        if account.is_some() {
-            self.desk.account_told(account, now);
+        match (answer.as_ref().err(), account) {
+            // Nothing is answered: an outage, which everything waits for.
+            (error, None) => self.desk.heard(errand, error, now),
+            (error, Some(_)) => {
+                self.desk.heard(errand, None, now);
+                self.desk.account_told(account, now);
+                match error {
+                    None | Some(DoorError::Refused(_)) => self.withdrawing.hurry(),
+                    Some(error) => {
+                        tracing::warn!("a withdrawal waits, everything else goes on: {error}");
+                        self.withdrawing.put_off(now);
+                    }
+                }
+            }
         }
         let (change, error) = match answer {
             Ok(Queued {
@@ -220,6 +270,7 @@ impl Purse {
             withdrawal,
             error: error.map(ToString::to_string),
             left: account.map(Into::into),
+            bond_until: withdraw::bond_until(&self.rows, clock::now().day()),
             redeemed: None,
         })
     }

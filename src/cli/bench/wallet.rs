@@ -1,12 +1,14 @@
-//! `dpay bench wallet`: how long a wallet with many holdings takes from its start to its first answer.
+//! `dpay bench wallet`: how long a wallet with many holdings takes from its start to its first answer, and to
+//! say that a budget leaves nothing, which every channel that waits asks again every ten seconds.
 
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use crate::cashier::wallet::{Passphrase, Wallet, WalletConfig};
+use crate::cashier::wallet::{Passphrase, ReserveRequest, Wallet, WalletConfig, WalletHandle};
+use crate::channel::NoReserve;
 use crate::cli::demo::TempDir;
 use crate::cli::{EXIT_DONE, say};
 use crate::coin::Seed;
@@ -14,12 +16,15 @@ use crate::coin::certificate::CoinCertificate;
 use crate::coin::keys::SecretKey;
 use crate::record;
 use crate::store::wallet::{SqliteOptions, SqliteStore, WalletStore};
-use crate::units::Units;
+use crate::units::{InfoHash, Units};
 use crate::wallet::{Change, HoldingRow, HoldingState, Meta, Origin, Passing, PinnedBroker, SIZES};
 use crate::{clock, random};
 
 /// Holdings in one change while the wallet is made.
 const BATCH: usize = 2_000;
+
+/// How often it is asked for what a budget does not leave.
+const ASKS: u32 = 100;
 
 /// Options of `dpay bench wallet`.
 #[derive(Debug, clap::Args)]
@@ -44,16 +49,20 @@ pub async fn run(args: &WalletArgs, is_json: bool) -> Result<u8> {
     fill(&home.path, &seed, args.holdings).await?;
     let made_ms = millis(made);
     let mut ready_ms = Vec::new();
+    let mut refused_us = Vec::new();
     let mut unread = Units::ZERO;
     for _ in 0..args.rounds {
         let start = Instant::now();
         let wallet = Wallet::open(WalletConfig::new(&home.path, None), &Passphrase::none()).await?;
         unread = wallet.balance().await?.unread;
         ready_ms.push(millis(start));
+        refused_us.push(refused(&wallet).await?);
         wallet.shutdown().await?;
     }
     ready_ms.sort_by(f64::total_cmp);
+    refused_us.sort_by(f64::total_cmp);
     let median = ready_ms[ready_ms.len() / 2];
+    let refused = refused_us[refused_us.len() / 2];
     let slowest = ready_ms.last().copied().unwrap_or_default();
     let line = json!({
         "holdings": args.holdings,
@@ -62,14 +71,33 @@ pub async fn run(args: &WalletArgs, is_json: bool) -> Result<u8> {
         "rounds": args.rounds,
         "ready_ms_median": median,
         "ready_ms_slowest": slowest,
+        "refused_us_median": refused,
     });
     say(is_json, &line, || {
         format!(
-            "{} holdings: ready {median:.0} ms after the start (median of {}; slowest {slowest:.0} ms)",
+            "{} holdings: ready {median:.0} ms after the start (median of {}; slowest {slowest:.0} ms); a budget \
+             that is used up is told in {refused:.0} us",
             args.holdings, args.rounds
         )
     });
     Ok(EXIT_DONE)
+}
+
+/// Microseconds until it says that the budget for all torrents leaves nothing.
+async fn refused(wallet: &WalletHandle) -> Result<f64> {
+    wallet.pay_up_to(Some(Units::ZERO)).await?;
+    let wish = ReserveRequest {
+        info_hash: InfoHash([7; 20]),
+        at_least: Units(16),
+        at_most: Units(64),
+    };
+    let start = Instant::now();
+    for _ in 0..ASKS {
+        if wallet.reserve(wish).await != Err(NoReserve::OverBudgetOfAll) {
+            bail!("the wallet gives what the budget does not leave");
+        }
+    }
+    Ok(millis(start) * 1000.0 / f64::from(ASKS))
 }
 
 fn millis(since: Instant) -> f64 {

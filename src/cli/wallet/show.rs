@@ -12,7 +12,7 @@ use crate::units::{Day, Units, UnixMs};
 use crate::wallet::{Balance, JournalEntry};
 
 /// A day as YYYY-MM-DD.
-fn date(day: Day) -> String {
+pub(super) fn date(day: Day) -> String {
     // Civil date from days since 1970, by eras of 400 years counted from 0000-03-01.
     let z = i64::from(day.0) + 719_468;
     let era = z.div_euclid(146_097);

@@ -5,12 +5,13 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::json;
 
+use super::show::date;
 use super::{WalletGlobal, finish, open, read_slots};
 use crate::broker::terms::MAX_TRANSFER;
 use crate::cashier::wallet::{WalletHandle, WithdrawReport};
 use crate::http::node::client::NodeClient;
 use crate::session::view::{WithdrawRequest, Withdrawn};
-use crate::units::Units;
+use crate::units::{Day, Units};
 use crate::wallet::withdraw::{Standing, WithdrawAsk};
 
 /// What to withdraw, and where to.
@@ -58,6 +59,7 @@ struct Shown {
     redeemed: Units,
     not_redeemed: Units,
     left: Option<Standing>,
+    bond_until: Option<Day>,
 }
 
 impl From<WithdrawReport> for Shown {
@@ -72,6 +74,7 @@ impl From<WithdrawReport> for Shown {
             redeemed: redeemed.credited,
             not_redeemed: Units::checked_sum(missing).unwrap_or(Units(u64::MAX)),
             left: report.left,
+            bond_until: report.bond_until,
         }
     }
 }
@@ -93,6 +96,7 @@ impl From<Withdrawn> for Shown {
             redeemed: done.redeemed,
             not_redeemed: done.not_redeemed,
             left,
+            bond_until: done.bond_until,
         }
     }
 }
@@ -147,6 +151,7 @@ fn show(done: &Shown, ask: &WithdrawAsk, is_json: bool) -> Result<()> {
             "pending": left.map(|left| left.pending),
             "bond": left.map(|left| left.bond),
             "outstanding": left.map(|left| left.outstanding),
+            "bond_until": done.bond_until,
             "buys_nothing": ask.bond,
         });
         println!("{told}");
@@ -182,15 +187,77 @@ fn text(done: &Shown, ask: &WithdrawAsk) {
     }
     if let Some(left) = &done.left {
         println!("left at the broker: {left}");
+        if ask.bond
+            && let Some(stays) = stays(left, done.bond_until, &ask.destination)
+        {
+            println!("{stays}");
+        }
     }
     if ask.bond {
         println!("nothing is bought by itself any more; `dpay wallet buy` ends that");
     }
 }
 
+/// What whoever leaves did not get, when it can be had, and how: one withdrawal is no standing order.
+fn stays(left: &Standing, bond_until: Option<Day>, to: &str) -> Option<String> {
+    let last = match bond_until {
+        Some(day) => format!(
+            "is redeemed or settled, which is on {} at the latest",
+            date(day)
+        ),
+        None => "is redeemed or settled".to_owned(),
+    };
+    let (what, when) = match (left.bond.is_zero(), left.outstanding.is_zero()) {
+        (true, _) if left.pending.is_zero() => return None,
+        (true, _) => (
+            format!("{} pending units", left.pending),
+            "when the broker's hold is over".to_owned(),
+        ),
+        (false, true) => (
+            format!("the bond of {} units", left.bond),
+            "a hold of the broker after the last coin was redeemed".to_owned(),
+        ),
+        (false, false) => (
+            format!("the bond of {} units", left.bond),
+            format!("a hold of the broker after the last outstanding coin {last}"),
+        ),
+    };
+    Some(format!(
+        "not withdrawn: {what}, free {when}; nothing more goes out by itself, so run then again: \
+         dpay wallet withdraw all --bond --to {to:?}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_leaves_is_told_what_stays_until_when_and_what_to_run_then() {
+        let left = Standing {
+            bond: Units(1_000),
+            outstanding: Units(64),
+            ..Standing::default()
+        };
+        let told = |left: &Standing, until| stays(left, until, "IBAN 1").unwrap_or_default();
+        let bound = told(&left, Some(Day(20_000)));
+        for what in ["1000 units", "2024-10-04", "all --bond --to \"IBAN 1\""] {
+            assert!(bound.contains(what), "{bound}");
+        }
+        let redeemed = Standing {
+            outstanding: Units::ZERO,
+            ..left
+        };
+        let soon = told(&redeemed, None);
+        assert!(soon.contains("after the last coin was redeemed"), "{soon}");
+        let pending = Standing {
+            pending: Units(70),
+            ..Standing::default()
+        };
+        let soon = told(&pending, None);
+        assert!(soon.contains("70 pending units"), "{soon}");
+        assert_eq!(stays(&Standing::default(), None, "IBAN 1"), None);
+    }
 
     #[test]
     fn an_amount_is_all_or_a_number_that_a_withdrawal_can_have() {

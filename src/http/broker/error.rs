@@ -57,6 +57,11 @@ impl From<BrokerCashierError> for ApiError {
                 "ask again later with the same request id, or tell the operator",
             ),
             BrokerCashierError::Busy => ApiError::busy(),
+            BrokerCashierError::Early => ApiError::new(
+                StatusCode::TOO_EARLY,
+                "the request was signed before another one of this account was refused, or before it had money",
+                "sign it again now, with the same request id; if that does not help, set this machine's clock",
+            ),
             BrokerCashierError::Refused(_)
             | BrokerCashierError::Store(_)
             | BrokerCashierError::Broken(_) => ApiError::new(

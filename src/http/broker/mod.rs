@@ -23,6 +23,7 @@
 
 mod checkers;
 mod error;
+mod keys;
 mod limit;
 mod routes;
 mod spent;
@@ -74,6 +75,7 @@ struct Shared {
     cashier: BrokerCashier,
     clock: Clock,
     limit: limit::Limiter,
+    keys: keys::KeyCounter,
     checkers: checkers::Checkers,
     spent: spent::Files,
     requests: Arc<AtomicU64>,
@@ -146,6 +148,7 @@ impl BrokerServer {
             cashier: cashier.clone(),
             clock,
             limit: limit::Limiter::new(limit),
+            keys: keys::KeyCounter::new(keys::KeyLimits::new(limit.per_second > 0)),
             checkers: checkers::Checkers::start(),
             spent: spent::Files::default(),
             requests: requests.clone(),

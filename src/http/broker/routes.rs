@@ -1,6 +1,6 @@
 //! Requests in, answers out: authentication, parsing, and what is checked before the cashier.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
-use super::{MAX_BODY_BYTES, REQUEST_TIMEOUT, Shared, spent};
+use super::{MAX_BODY_BYTES, REQUEST_TIMEOUT, Shared, keys, spent};
 use crate::broker::answer::{Refusal, RefusalCode, SpentEntry};
 use crate::broker::ask::{
     self, AskAccount, AskCertificates, AskHolding, AskNotices, AskPresent, AskProof, AskPurchase,
@@ -159,13 +159,14 @@ async fn spent_entry(State(shared): State<Arc<Shared>>, Path(slot): Path<String>
 /// Every request that an account signs.
 async fn signed(
     State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Api<Response> {
     let body = body.map_err(body_error)?;
     let caller = authenticate(&shared, &uri, &headers, &body)?;
-    let action = parse(&shared, &caller, body).await?;
+    let action = parse(&shared, &caller, peer.ip(), body).await?;
     let sealed = shared.cashier.call(Call { caller, action }).await?;
     Ok(sealed_response(sealed))
 }
@@ -219,6 +220,7 @@ fn authenticate(shared: &Shared, uri: &Uri, headers: &HeaderMap, body: &[u8]) ->
         route,
         request_id,
         body: hash,
+        signed: time,
     })
 }
 
@@ -255,7 +257,7 @@ fn at_most(count: usize) -> Api<()> {
 }
 
 /// What is asked for, with every signature in it checked and every certificate signed.
-async fn parse(shared: &Arc<Shared>, caller: &Caller, body: Bytes) -> Api<Action> {
+async fn parse(shared: &Arc<Shared>, caller: &Caller, address: IpAddr, body: Bytes) -> Api<Action> {
     Ok(match caller.route.as_str() {
         ask::ACCOUNT => {
             let AskAccount {} = json(&body)?;
@@ -279,6 +281,9 @@ async fn parse(shared: &Arc<Shared>, caller: &Caller, body: Bytes) -> Api<Action
         ask::CERTIFICATES => {
             let ask: AskCertificates = json(&body)?;
             at_most(ask.holders.len())?;
+            if let Err(refusal) = keys::count(shared, caller, address, &ask.holders).await? {
+                return Ok(Action::Certify(vec![Err(refusal)]));
+            }
             let today = (shared.clock)().day();
             let offers = checked(shared, move |broker| {
                 let offer = |holder: &PublicKey| broker.offer_key(*holder, today);

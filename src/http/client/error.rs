@@ -94,7 +94,7 @@ impl ClientError {
             ClientError::Url { .. } | ClientError::Refused { .. } => WhoseFault::Ours,
             ClientError::Unreachable { .. } => WhoseFault::Network,
             ClientError::Status { status, .. } => match status {
-                429 | 502 | 503 | 504 => WhoseFault::Network,
+                425 | 429 | 502 | 503 | 504 => WhoseFault::Network,
                 400..500 => WhoseFault::Ours,
                 _ => WhoseFault::Broker,
             },
@@ -120,7 +120,7 @@ impl ClientError {
             ClientError::Unreachable { .. }
             | ClientError::NotABroker { .. }
             | ClientError::Untrue { .. } => true,
-            ClientError::Status { status, .. } => *status >= 500 || *status == 429,
+            ClientError::Status { status, .. } => *status >= 500 || matches!(status, 425 | 429),
             _ => false,
         }
     }

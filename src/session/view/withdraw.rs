@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::units::Units;
+use crate::units::{Day, Units};
 
 /// What to withdraw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -45,4 +45,6 @@ pub struct Withdrawn {
     pub bond: Option<Units>,
     /// Coins that nobody has redeemed: while there are some the bond is bound.
     pub outstanding: Option<Units>,
+    /// The day by which the last of them is settled; the bond is free a hold after that at the latest.
+    pub bond_until: Option<Day>,
 }

@@ -52,6 +52,7 @@ pub(super) async fn stores() -> (TempDir, Vec<Arc<dyn BrokerStore>>) {
 pub(super) fn account(n: u8, balance: u64) -> Row {
     let mut row = AccountRow::new(PublicKey([n; 32]));
     row.balance = Units(balance);
+    row.signed_after = UnixMs(u64::from(n));
     Row::Account(row)
 }
 

@@ -197,6 +197,7 @@ impl<'r> Fields<'r> {
             losses: self.int("losses")?,
             losses_paid: self.int("losses_paid")?,
             notices: self.int("notices")?,
+            signed_after: self.time("signed_after")?,
         })
     }
 

@@ -487,5 +487,6 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(vec![
         migration(FORM, "books", include_str!("schema.sql")),
         migration(3, "coins by expiry", include_str!("schema_3.sql")),
+        migration(4, "signed after", include_str!("schema_4.sql")),
     ])
 }

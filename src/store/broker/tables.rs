@@ -38,6 +38,7 @@ pub(super) static ACCOUNT: Table = Table {
         "losses",
         "losses_paid",
         "notices",
+        "signed_after",
     ],
 };
 pub(super) static HOLDER: Table = Table {
@@ -237,6 +238,7 @@ pub(super) fn rest_cells(row: &Row, cells: &mut Vec<Cell>) {
             int(r.losses),
             int(r.losses_paid),
             int(r.notices),
+            int(r.signed_after.0),
         ]),
         Row::Holder(r) => cells.extend([blob(r.account.0), int(u64::from(r.expires.0))]),
         Row::Coin(r) => cells.extend([

@@ -1823,6 +1823,7 @@ export interface components {
         Withdrawn: {
             balance?: null | components["schemas"]["Units"];
             bond?: null | components["schemas"]["Units"];
+            bond_until?: null | components["schemas"]["Day"];
             /** @description Why it is not answered yet; it is asked for again by itself, and not to be asked for twice. */
             error?: string | null;
             /** @description What could not be redeemed now: not answered, refused, or not readable in the DHT. */
