@@ -46,7 +46,7 @@ async fn coins_that_nobody_asked_for_are_bought_as_far_as_the_setting_says() {
         json!({ "rules.at_hand": 4096 }),
     )
     .await;
-    assert_eq!(code, "invalid", "{said}");
+    assert_eq!(code, "bad_setting", "{said}");
     assert!(said.contains("0 to 2048"), "{said}");
     w.enrich(&node).await;
     let bought = post(&node, "/wallet/buy", json!({ "units": 1000 })).await;
