@@ -19,7 +19,8 @@ use serde::Serialize;
 
 use super::super::demo::TempDir;
 use super::client::Client;
-use super::compared::Compared;
+use super::compared::{Compared, Part, Rate};
+use super::figures::words;
 use crate::broker::answer::{Answer, Envelope, ItemAnswer, Outcome};
 use crate::broker::ask::{self, AskCoin, AskPurchase, AskRedeem, AskRedeemItem};
 use crate::broker::audit::Auditor;
@@ -63,9 +64,12 @@ const MONEY: Units = Units(1_000_000_000);
 #[derive(Debug, clap::Args)]
 #[command(after_help = COMPARED)]
 pub struct BrokerArgs {
-    /// Requests of 32 coins, then requests that redeem these
-    #[arg(long, value_name = "N", default_value_t = 240, value_parser = clap::value_parser!(u32).range(4..=10_000))]
+    /// Requests of 32 coins
+    #[arg(long, value_name = "N", default_value_t = 2560, value_parser = clap::value_parser!(u32).range(4..=100_000))]
     pub requests: u32,
+    /// Requests of 32 paths that redeem the first of these coins (0: purchases only)
+    #[arg(long, value_name = "N", default_value_t = 320)]
+    pub redeem: u32,
     /// Links of each redeemed path
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub depth: u32,
@@ -73,7 +77,7 @@ pub struct BrokerArgs {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub clients: u32,
     /// Parts that the requests are cut into, fewer if they hold less than two requests for each under way at once
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=50))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
     /// Keep the database below this directory instead of the system's temporary one
     #[arg(long, value_name = "DIR")]
@@ -140,21 +144,27 @@ pub async fn run(args: &BrokerArgs, as_json: bool) -> Result<u8> {
     let dir = TempDir::within(args.dir.as_deref())?;
     let bench = Bench::start(args, &dir).await?;
     let mut keys = Keys::default();
-    let (bought, coins) = bench.purchases(&mut keys).await?;
+    let (bought, mut coins) = bench.purchases(&mut keys).await?;
+    coins.truncate(args.redeem as usize * MAX_BATCH);
     let redeemed = bench.redemptions(&coins, &keys).await?;
+    let redeemed = Some(redeemed).filter(|redeemed| !redeemed.parts.is_empty());
     let books = bench.stop().await?;
     ensure!(books, "the books do not balance after the run");
     let of_path = 7 * args.depth as usize + 4;
     let signatures = (MAX_BATCH + 2, MAX_BATCH * of_path + 2);
     if as_json {
         println!("{}", bought.json("purchase", signatures.0));
-        println!("{}", redeemed.json("redeem", signatures.1));
+        if let Some(redeemed) = redeemed {
+            println!("{}", redeemed.json("redeem", signatures.1));
+        }
     } else {
         println!(
             "signatures alone on all cores against the broker: HTTP, SQLite, synchronous=FULL"
         );
         say("purchase of a coin", &bought);
-        say(&format!("redemption, {} links deep", args.depth), &redeemed);
+        if let Some(redeemed) = redeemed {
+            say(&format!("redemption, {} links deep", args.depth), &redeemed);
+        }
         println!(
             "requests of {MAX_BATCH} items, {} at once; the books balance",
             args.clients
@@ -165,11 +175,13 @@ pub async fn run(args: &BrokerArgs, as_json: bool) -> Result<u8> {
 
 fn say(what: &str, compared: &Compared) {
     println!(
-        "{what}: {:.0} a second, bare {:.0}, ratio {:.2}; a request takes {:.0} ms (p50), {:.0} (p95), \
-         {:.0} (p99)",
-        compared.broker.per_s(),
-        compared.bare.per_s(),
+        "{what}: {:.0} a second, bare {:.0}, ratio {:.3}; of {} parts each {}; a request takes {:.0} ms \
+         (p50), {:.0} (p95), {:.0} (p99)",
+        compared.broker().per_s(),
+        compared.bare().per_s(),
         compared.ratio(),
+        compared.parts.len(),
+        words(compared.of_parts()),
         compared.percentile_ms(50),
         compared.percentile_ms(95),
         compared.percentile_ms(99),
@@ -283,16 +295,14 @@ impl Bench {
         items: usize,
         bare: impl Fn() -> Duration,
     ) -> Result<Vec<Answer>> {
-        let bare_first = compared.parts.is_multiple_of(2);
-        compared.parts += 1;
-        if bare_first {
-            compared.bare.add(items, bare());
-        }
+        let bare_first = compared.parts.len().is_multiple_of(2);
+        let before = bare_first.then(&bare);
         let (time, answers) = self.send(part, &mut compared.latencies_ms).await?;
-        compared.broker.add(items, time);
-        if !bare_first {
-            compared.bare.add(items, bare());
-        }
+        let alone = before.unwrap_or_else(bare);
+        compared.parts.push(Part {
+            bare: Rate::of(items, alone),
+            broker: Rate::of(items, time),
+        });
         Ok(answers)
     }
 

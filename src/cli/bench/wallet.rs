@@ -90,6 +90,7 @@ async fn refused(wallet: &WalletHandle) -> Result<f64> {
         info_hash: InfoHash([7; 20]),
         at_least: Units(16),
         at_most: Units(64),
+        then: Units::ZERO,
     };
     let start = Instant::now();
     for _ in 0..ASKS {

@@ -1,7 +1,9 @@
 //! The second half of the contract suite: what the broker looks for by itself, and pages of an account.
 
 use super::contract::{account, contest, holding, identity, sqlite, stores, write};
-use super::{BrokerStore, BrokerStoreError, Identity, SqliteBrokerStore, SqliteLimits, page_of};
+use super::{
+    BrokerStore, BrokerStoreError, Identity, SqliteBrokerStore, SqliteLimits, forms, page_of,
+};
 use crate::broker::cases::{ContestState, EvidenceRow};
 use crate::broker::recover::Cursor;
 use crate::broker::rows::{AccountRow, CoinRow, HolderRow, HoldingState, Row, SpentRow};
@@ -186,29 +188,52 @@ async fn execute(path: &std::path::Path, sql: &'static str) {
 }
 
 #[tokio::test]
-async fn a_file_with_the_indexes_of_before_is_opened_with_all_its_rows() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = sqlite(dir.path()).await;
-    put(&store, vec![coin(1, ME, 20, false), coin(2, ME, 10, false)]).await;
-    store.close().await;
-    let path = dir.path().join("broker.sqlite");
-    let before = "DELETE FROM _sqlx_migrations WHERE version = 3; DROP INDEX coin_unsettled; \
-        CREATE INDEX coin_of_account ON coin (account, id); \
-        CREATE INDEX coin_to_settle ON coin (expires_day, id) WHERE settled = 0";
-    execute(&path, before).await;
-    let store = sqlite(dir.path()).await;
-    let found = store.unsettled_coins(Day(21), None, 9).await.unwrap();
-    assert_eq!(
-        found,
-        [(Day(10), HoldingId([2; 32])), (Day(20), HoldingId([1; 32]))]
-    );
-    store.close().await;
-    // The old ones are gone: the file is as it would be made now.
-    execute(
-        &path,
-        "DROP INDEX coin_unsettled; CREATE INDEX coin_of_account ON coin (id)",
-    )
-    .await;
+async fn a_file_of_each_form_before_is_opened_with_all_its_rows() {
+    for forms in [1, 2, 3] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("broker.sqlite");
+        let url = format!("sqlite://{}?mode=rwc", path.display());
+        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+        let steps = forms::steps().into_iter().take(forms).collect();
+        let migrator = sqlx::migrate::Migrator::with_migrations(steps);
+        migrator.run(&pool).await.unwrap();
+        for (n, expires) in [(2u8, 10), (1, 20)] {
+            let coin = sqlx::query("INSERT INTO coin VALUES ($1, 1, $2, 64, 0, 0, 0, $3, $4)");
+            let coin = coin.bind(vec![n; 32]).bind(ME.0.to_vec());
+            let coin = coin.bind(expires).bind(vec![n; 158]);
+            coin.execute(&pool).await.unwrap();
+            let holder = sqlx::query("INSERT INTO holder VALUES ($1, 1, $2, 20000)");
+            let holder = holder.bind(vec![n + 10; 32]).bind(ME.0.to_vec());
+            holder.execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        let store = sqlite(dir.path()).await;
+        let found = store.unsettled_coins(Day(21), None, 9).await.unwrap();
+        let (first, second) = (HoldingId([2; 32]), HoldingId([1; 32]));
+        assert_eq!(found, [(Day(10), first), (Day(20), second)]);
+        let after = Some((Day(10), first));
+        let found = store.unsettled_coins(Day(21), after, 9).await.unwrap();
+        assert_eq!(found, [(Day(20), second)]);
+        let before = [coin(1, ME, 20, false), coin(2, ME, 10, false)];
+        for row in before
+            .into_iter()
+            .chain([11, 12].map(|key| holder(key, ME)))
+        {
+            let again = store.apply(&[write(0, row.clone())]).await;
+            let stale = again.as_ref().is_err_and(BrokerStoreError::is_stale);
+            assert!(stale, "{again:?}");
+            let rows = store.load(&[row.key()]).await.unwrap();
+            let stored = rows.get(&row.key()).unwrap();
+            assert_eq!((stored.version, stored.row.as_deref()), (1, Some(&row)));
+            store.apply(&[write(1, row)]).await.unwrap();
+        }
+        put(&store, vec![coin(3, ME, 5, false), holder(13, ME)]).await;
+        let holders = store.holders_of(&ME, None, 9).await.unwrap();
+        let keys: Vec<u8> = holders.iter().map(|row| row.key.0[0]).collect();
+        assert_eq!(keys, [11, 12, 13]);
+        let found = store.unsettled_coins(Day(21), None, 9).await.unwrap();
+        assert_eq!(found.first(), Some(&(Day(5), HoldingId([3; 32]))));
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::broker::answer::CreditState;
 use crate::broker::cases::{ContestRow, EvidenceRow, LossRow, NoticeRow, ProofRow};
 use crate::broker::rows::{
     AccountRow, CoinRow, CreditRow, DepositRow, HolderRow, HoldingRow, HoldingState, RequestRow,
-    Row, SpentRow, WithdrawalRow,
+    Row, RowKey, SpentRow, WithdrawalRow,
 };
 use crate::broker::{BodyHash, RequestId, WithdrawalId};
 use crate::coin::ids::{Commitment, HoldingId};
@@ -82,6 +82,15 @@ impl<'r> Fields<'r> {
         bytes
             .map(|b| b.try_into().map_err(|_| self.damaged(column)))
             .transpose()
+    }
+
+    /// The key of a row that has a name.
+    pub(super) fn key(&self) -> Result<RowKey, BrokerStoreError> {
+        Ok(match self.table {
+            "holder" => RowKey::Holder(PublicKey(self.bytes("holder_key")?)),
+            "coin" => RowKey::Coin(HoldingId(self.bytes("id")?)),
+            _ => return Err(self.damaged("version")),
+        })
     }
 
     /// The row of this table.

@@ -4,9 +4,11 @@
 //! none, if every version is still what the change was decided on (`broker::change`).
 
 mod fields;
+mod forms;
 mod home;
 mod log;
 mod memory;
+mod places;
 mod sqlite;
 mod statements;
 mod tables;

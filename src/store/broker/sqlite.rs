@@ -2,21 +2,23 @@
 //! connection that writes and several that read.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor, Row as _, SqlSafeStr,
-    SqliteConnection, SqlitePool,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor, Row as _, SqliteConnection,
+    SqlitePool,
 };
+use tokio::sync::Mutex;
 
 use super::fields::Fields;
+use super::places::Places;
 use super::statements::{Outcome, load_rows, read_line, sql_int};
-use super::{BrokerStore, BrokerStoreError, Identity};
-use super::{log, tables};
+use super::tables::name_of;
+use super::{BrokerStore, BrokerStoreError, Identity, forms, log, tables};
 use crate::broker::audit::Auditor;
 use crate::broker::cases::ContestRow;
 use crate::broker::change::Change;
@@ -32,10 +34,10 @@ use crate::units::{Day, UnixMs};
 const STATEMENTS: usize = 512;
 /// Bytes of a page, in files made from now on: rows that are sold together fill few pages.
 const PAGE_BYTES: u32 = 8192;
-/// 64 MiB of pages in memory, and 8192 pages of log before it is worked into the file: 64 MiB, in a file
-/// with pages of 4 KiB half of that.
+/// 64 MiB of pages in memory, and 2000 pages of log before it is worked into the file: as much as the log
+/// is long from the beginning (`log`), in a file with pages of 4 KiB half of that.
 const CACHES: &str =
-    "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8192; PRAGMA temp_store = MEMORY";
+    "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 2000; PRAGMA temp_store = MEMORY";
 /// Connections that read beside the one that writes.
 const READERS: u32 = 4;
 /// Milliseconds of an hour.
@@ -57,6 +59,8 @@ pub struct SqliteBrokerStore {
     /// The one connection that writes. It reads what the cashier decides on too: the pages that it wrote
     /// are still in its memory, while any other connection has to read them again.
     writer: SqlitePool,
+    /// Whoever has them has the connection that writes.
+    places: Arc<Mutex<Places>>,
 }
 
 impl SqliteBrokerStore {
@@ -96,12 +100,15 @@ impl SqliteBrokerStore {
             });
         let one = pools.clone().max_connections(1);
         let writer = one.connect_with(options.clone()).await?;
-        refuse_older(&writer).await?;
-        migrator().run(&writer).await?;
+        forms::bring_up_to_date(&writer).await?;
         log::lengthen(&writer, path).await?;
         let readers = pools.max_connections(READERS);
         let pool = readers.connect_lazy_with(options);
-        let store = SqliteBrokerStore { pool, writer };
+        let store = SqliteBrokerStore {
+            pool,
+            writer,
+            places: Arc::default(),
+        };
         store.identify(identity).await?;
         Ok(store)
     }
@@ -160,58 +167,71 @@ impl SqliteBrokerStore {
         Ok(())
     }
 
-    async fn read_spent(&self, hour: u32) -> Result<Vec<SpentRow>, BrokerStoreError> {
-        let from = u64::from(hour).saturating_mul(HOUR_MS);
-        let rows = sqlx::query("SELECT * FROM spent_log WHERE at >= $1 AND at < $2 ORDER BY seq")
-            .bind(sql_int(from))
-            .bind(sql_int(from.saturating_add(HOUR_MS)))
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let fields = Fields::new("spent_log", row);
-                Ok(SpentRow {
-                    slot: Slot(fields.bytes("slot")?),
-                    c: Commitment(fields.bytes("c")?),
-                    at: fields.time("at")?,
-                })
-            })
-            .collect()
+    /// The row of a coin; 0: there is none.
+    async fn row_of(&self, coin: Option<HoldingId>) -> Result<i64, BrokerStoreError> {
+        let Some(coin) = coin.map(RowKey::Coin) else {
+            return Ok(0);
+        };
+        let mut places = self.places.lock().await;
+        let mut tx = self.writer.begin().await?;
+        places.refresh(&mut tx).await?;
+        let found = places.find(&mut tx, std::iter::once(&coin)).await?;
+        tx.commit().await?;
+        Ok(found.get(&coin).copied().unwrap_or_default())
     }
 }
 
 /// Nobody else writes between the look at the versions and the commit.
 async fn commit_changes(
     connection: &mut SqliteConnection,
+    places: &mut Places,
     changes: &[Change],
 ) -> Result<(), BrokerStoreError> {
     let outcome = Outcome::of(changes)?;
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-    if outcome.write(&mut tx).await? {
+    places.refresh(&mut tx).await?;
+    if let Some(new) = outcome.write(&mut tx, places).await? {
         tx.commit().await?;
+        places.add(new);
         return Ok(());
     }
     tx.rollback().await?;
-    let stale = outcome.stale(connection).await?;
+    let stale = outcome.stale(connection, places).await?;
     Err(stale.map_or(BrokerStoreError::Changed, Into::into))
 }
 
 #[async_trait]
 impl BrokerStore for SqliteBrokerStore {
     async fn load(&self, keys: &[RowKey]) -> Result<Rows, BrokerStoreError> {
-        let mut tx = match self.writer.try_begin().await? {
-            Some(tx) => tx,
-            None => self.pool.begin().await?,
+        let places = match self.places.try_lock() {
+            Ok(places) => Some(places),
+            Err(_) if keys.iter().any(|key| name_of(key).is_some()) => {
+                Some(self.places.lock().await)
+            }
+            Err(_) => None,
         };
-        let rows = load_rows(&mut tx, keys).await?;
+        let Some(mut places) = places else {
+            let mut tx = self.pool.begin().await?;
+            return load_rows(&mut tx, &Places::default(), keys.iter()).await;
+        };
+        let mut tx = self.writer.begin().await?;
+        places.refresh(&mut tx).await?;
+        let rows = load_rows(&mut tx, &places, keys.iter()).await?;
         tx.commit().await?;
         Ok(rows)
     }
 
     async fn apply(&self, changes: &[Change]) -> Result<(), BrokerStoreError> {
+        let mut places = self.places.lock().await;
         let mut connection = self.writer.acquire().await?;
-        let written = commit_changes(&mut connection, changes).await;
-        if matches!(&written, Err(error) if !error.is_stale()) {
+        let written = commit_changes(&mut connection, &mut places, changes).await;
+        if written.is_ok()
+            && let Err(error) = places.settle(&mut connection).await
+        {
+            // They are in memory, and are tried again after the next changes.
+            tracing::warn!(%error, "new rows of the broker's books could not be put into their index yet");
+            connection.close_on_drop();
+        } else if matches!(&written, Err(error) if !error.is_stale()) {
             // Where it is full SQLite rolls back by itself, and sqlx does not know: such a connection
             // cannot begin again. A new one can.
             connection.close_on_drop();
@@ -270,17 +290,17 @@ impl BrokerStore for SqliteBrokerStore {
         after: Option<(Day, HoldingId)>,
         limit: u32,
     ) -> Result<Vec<(Day, HoldingId)>, BrokerStoreError> {
-        let (day, id) = after.map_or((0, Vec::new()), |(day, id)| (day.0, id.0.to_vec()));
+        let day = after.map_or(0, |(day, _)| day.0);
+        let row = self.row_of(after.map(|(_, id)| id)).await?;
         let rows = sqlx::query(
             "SELECT expires_day, id FROM coin WHERE settled = 0 AND expires_day < $1 \
-             AND (expires_day, account, rowid) > ($2, \
-             COALESCE((SELECT account FROM coin WHERE id = $3), x''), \
-             COALESCE((SELECT rowid FROM coin WHERE id = $3), 0)) \
-             ORDER BY expires_day, account, rowid LIMIT $4",
+             AND (expires_day, account, row) > ($2, \
+             COALESCE((SELECT account FROM coin WHERE row = $3), x''), $3) \
+             ORDER BY expires_day, account, row LIMIT $4",
         )
         .bind(i64::from(expired_before.0))
         .bind(i64::from(day))
-        .bind(id)
+        .bind(row)
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
@@ -337,14 +357,13 @@ impl BrokerStore for SqliteBrokerStore {
              SELECT (SELECT MIN(expires_day) FROM coin WHERE settled = 0 AND expires_day > day) \
              FROM days WHERE day IS NOT NULL) \
              SELECT coin.* FROM days CROSS JOIN coin ON expires_day = day AND account = $1 \
-             WHERE settled = 0 AND (day, coin.rowid) > ( \
-             COALESCE((SELECT expires_day FROM coin WHERE id = $2), 0), \
-             COALESCE((SELECT rowid FROM coin WHERE id = $2), 0)) AND NOT EXISTS \
+             WHERE settled = 0 AND (day, row) > ( \
+             COALESCE((SELECT expires_day FROM coin WHERE row = $2), 0), $2) AND NOT EXISTS \
              (SELECT 1 FROM holding WHERE holding.id = coin.id AND holding.state <> 'void') \
-             ORDER BY day, coin.rowid LIMIT $3",
+             ORDER BY day, row LIMIT $3",
         )
         .bind(account.0.to_vec())
-        .bind(after.map_or_else(Vec::new, |id| id.0.to_vec()))
+        .bind(self.row_of(after).await?)
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
@@ -395,7 +414,22 @@ impl BrokerStore for SqliteBrokerStore {
     }
 
     async fn spent_in(&self, hour: u32) -> Result<Vec<SpentRow>, BrokerStoreError> {
-        self.read_spent(hour).await
+        let from = u64::from(hour).saturating_mul(HOUR_MS);
+        let rows = sqlx::query("SELECT * FROM spent_log WHERE at >= $1 AND at < $2 ORDER BY seq")
+            .bind(sql_int(from))
+            .bind(sql_int(from.saturating_add(HOUR_MS)))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let fields = Fields::new("spent_log", row);
+                Ok(SpentRow {
+                    slot: Slot(fields.bytes("slot")?),
+                    c: Commitment(fields.bytes("c")?),
+                    at: fields.time("at")?,
+                })
+            })
+            .collect()
     }
 
     async fn suspended_keys(&self) -> Result<Vec<PublicKey>, BrokerStoreError> {
@@ -461,32 +495,4 @@ fn read_rows<T>(
 ) -> Result<Vec<T>, BrokerStoreError> {
     let read = rows.iter().map(|row| Fields::new(table, row).row());
     read.filter_map(|row| row.map(&pick).transpose()).collect()
-}
-
-/// The form of the books: one more whenever a file of before cannot be used any more.
-const FORM: i64 = 2;
-
-/// A file of an earlier form is left as it is.
-async fn refuse_older(pool: &SqlitePool) -> Result<(), BrokerStoreError> {
-    let tables = "SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations'";
-    if sqlx::query(tables).fetch_optional(pool).await?.is_none() {
-        return Ok(());
-    }
-    let older = sqlx::query("SELECT 1 FROM _sqlx_migrations WHERE version < $1")
-        .bind(FORM)
-        .fetch_optional(pool)
-        .await?;
-    older.map_or(Ok(()), |_| Err(BrokerStoreError::Older))
-}
-
-fn migrator() -> Migrator {
-    let migration = |form, name: &'static str, sql: &'static str| {
-        let sql = sql.into_sql_str();
-        Migration::new(form, name.into(), MigrationType::Simple, sql, false)
-    };
-    Migrator::with_migrations(vec![
-        migration(FORM, "books", include_str!("schema.sql")),
-        migration(3, "coins by expiry", include_str!("schema_3.sql")),
-        migration(4, "signed after", include_str!("schema_4.sql")),
-    ])
 }

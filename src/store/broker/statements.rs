@@ -12,7 +12,8 @@ use sqlx::{Arguments as _, AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
 
 use super::BrokerStoreError;
 use super::fields::Fields;
-use super::tables::{Cell, JOURNAL, Table, key_cells, rest_cells, table_of};
+use super::places::{NewRows, Places};
+use super::tables::{Cell, JOURNAL, Table, key_cells, name_of, rest_cells, table_of};
 use crate::broker::change::{Change, JournalLine, Ledger, Stale};
 use crate::broker::rows::{Row, RowKey, Rows, Stored};
 use crate::coin::keys::PublicKey;
@@ -41,7 +42,9 @@ fn bind(values: &mut SqliteArguments, cell: Cell) -> Result<(), BoxDynError> {
 
 /// What a statement does with rows; they are done in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Verb {
+pub(super) enum Verb {
+    /// Reads where those stand whose names begin like this.
+    Place,
     /// Reads them.
     Select,
     /// Counts those that are there with the version that is expected.
@@ -73,6 +76,12 @@ impl Verb {
         // The values come first in a join, and each finds its row by the key. What fails may leave a
         // part done, as all is rolled back then: SQLite need not be able to undo one statement.
         match self {
+            Verb::Place => format!(
+                "SELECT t.row, t.{} FROM (VALUES {}) AS v CROSS JOIN {name}_place AS p \
+                 ON p.short = v.column1 CROSS JOIN {name} AS t ON t.row = p.row",
+                table.name_column.unwrap_or_default(),
+                vec!["(?)"; rows].join(", ")
+            ),
             Verb::Select => within("*"),
             Verb::Find => within("COUNT(*)"),
             Verb::Match => format!(
@@ -133,7 +142,7 @@ fn places(rows: usize, columns: usize) -> String {
 
 /// Cells of many rows, by what is done with them and by table.
 #[derive(Default)]
-struct Groups(BTreeMap<(Verb, &'static str), Group>);
+pub(super) struct Groups(BTreeMap<(Verb, &'static str), Group>);
 
 /// Rows of a table that the same is done with.
 struct Group {
@@ -144,7 +153,7 @@ struct Group {
 }
 
 /// Some rows of one statement.
-struct Part {
+pub(super) struct Part {
     verb: Verb,
     table: &'static Table,
     rows: usize,
@@ -153,7 +162,7 @@ struct Part {
 
 impl Groups {
     /// One more row; its cells go to the end of those before.
-    fn row(&mut self, verb: Verb, table: &'static Table) -> &mut Vec<Cell> {
+    pub(super) fn row(&mut self, verb: Verb, table: &'static Table) -> &mut Vec<Cell> {
         let group = self.0.entry((verb, table.name)).or_insert(Group {
             table,
             rows: 0,
@@ -164,7 +173,7 @@ impl Groups {
     }
 
     /// Cut into parts of the sizes above.
-    fn parts(self) -> Result<Vec<Part>, sqlx::Error> {
+    pub(super) fn parts(self) -> Result<Vec<Part>, sqlx::Error> {
         let mut parts = Vec::new();
         for ((verb, _), group) in self.0 {
             let (table, mut left) = (group.table, group.rows);
@@ -190,7 +199,11 @@ impl Groups {
 }
 
 impl Part {
-    fn query(self) -> Query<'static, Sqlite, SqliteArguments> {
+    pub(super) fn table(&self) -> &'static Table {
+        self.table
+    }
+
+    pub(super) fn query(self) -> Query<'static, Sqlite, SqliteArguments> {
         let (verb, table, rows) = (self.verb, self.table, self.rows);
         let text = (TEXTS.lock().entry((verb, table.name, rows)))
             .or_insert_with(|| verb.sql(table, rows).into())
@@ -203,7 +216,7 @@ impl Part {
         let (verb, rows) = (self.verb, self.rows as u64);
         let query = self.query();
         Ok(match verb {
-            Verb::Select => true,
+            Verb::Place | Verb::Select => true,
             Verb::Match | Verb::Find => {
                 let count: i64 = query.fetch_one(connection).await?.try_get(0)?;
                 count
@@ -224,16 +237,21 @@ impl Part {
 }
 
 /// The rows with these keys; absent ones with version 0.
-pub(super) async fn load_rows(
+pub(super) async fn load_rows<'k>(
     connection: &mut SqliteConnection,
-    keys: impl IntoIterator<Item = &RowKey>,
+    places: &Places,
+    keys: impl Iterator<Item = &'k RowKey> + Clone,
 ) -> Result<Rows, BrokerStoreError> {
     let mut rows = Rows::default();
     let mut groups = Groups::default();
+    let found = places.find(connection, keys.clone()).await?;
     for key in keys {
         if rows.get(key).is_none() {
             rows.set(key.clone(), Stored::default());
-            key_cells(key, groups.row(Verb::Select, table_of(key)));
+            let row = found.get(key).copied();
+            if row.is_some() || name_of(key).is_none() {
+                key_cells(key, row, groups.row(Verb::Select, table_of(key)));
+            }
         }
     }
     for part in groups.parts()? {
@@ -261,6 +279,27 @@ struct Touched<'c> {
     version: u64,
     /// As it is afterwards; nothing: it was only looked at.
     row: Option<&'c Row>,
+}
+
+impl Touched<'_> {
+    /// What is done with it; `row`: its number, if it stands by one.
+    fn cells(&self, row: Option<i64>, groups: &mut Groups) {
+        let verb = match (self.row.is_some(), self.expected) {
+            (true, 0) => Verb::Insert,
+            (true, _) => Verb::Update,
+            (false, 0) => Verb::Find,
+            (false, _) => Verb::Match,
+        };
+        let cells = groups.row(verb, table_of(&self.key));
+        key_cells(&self.key, row, cells);
+        if matches!(verb, Verb::Update | Verb::Match) {
+            cells.push(Cell::Int(sql_int(self.expected)));
+        }
+        if let Some(row) = self.row {
+            cells.push(Cell::Int(sql_int(self.version)));
+            rest_cells(row, cells);
+        }
+    }
 }
 
 /// What a batch of changes makes of the rows it touches.
@@ -299,50 +338,51 @@ impl<'c> Outcome<'c> {
         Ok(Outcome { changes, touched })
     }
 
-    /// Writes rows and journal, and says whether all rows were as expected; if not, roll back. Call it
-    /// in a transaction that nobody else writes beside.
+    /// Writes rows and journal, and gives those that are new, if all rows were as expected; if not, roll
+    /// back. Call it in a transaction that nobody else writes beside, with places that were refreshed in it.
     ///
-    /// What writes compares too, so nothing is read before: rows that must be absent are inserted,
-    /// which fails if they are there.
+    /// What writes compares too, so nothing is read before but where rows stand: rows that must be absent
+    /// are inserted, which fails if they are there.
     pub(super) async fn write(
         &self,
         connection: &mut SqliteConnection,
-    ) -> Result<bool, BrokerStoreError> {
+        places: &Places,
+    ) -> Result<Option<NewRows>, BrokerStoreError> {
+        let keys = self.touched.iter().map(|touched| &touched.key);
+        let (found, mut new) = (places.find(connection, keys).await?, places.next());
         let mut groups = Groups::default();
         for touched in &self.touched {
-            let verb = match (touched.row.is_some(), touched.expected) {
-                (true, 0) => Verb::Insert,
-                (true, _) => Verb::Update,
-                (false, 0) => Verb::Find,
-                (false, _) => Verb::Match,
-            };
-            let cells = groups.row(verb, table_of(&touched.key));
-            key_cells(&touched.key, cells);
-            if matches!(verb, Verb::Update | Verb::Match) {
-                cells.push(Cell::Int(sql_int(touched.expected)));
+            let mut row = found.get(&touched.key).copied();
+            if let Some(name) = name_of(&touched.key) {
+                if row.is_some() != (touched.expected > 0) {
+                    return Ok(None);
+                }
+                match (row, touched.row) {
+                    (None, None) => continue,
+                    (None, Some(_)) => row = Some(new.number(name)),
+                    (Some(_), _) => {}
+                }
             }
-            if let Some(row) = touched.row {
-                cells.push(Cell::Int(sql_int(touched.version)));
-                rest_cells(row, cells);
-            }
+            touched.cells(row, &mut groups);
         }
         for line in self.changes.iter().flat_map(|change| &change.journal) {
             line_cells(line, groups.row(Verb::Insert, &JOURNAL));
         }
         for part in groups.parts()? {
             if !part.done(connection).await? {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(new))
     }
 
     /// The first row that is not as expected.
     pub(super) async fn stale(
         &self,
         connection: &mut SqliteConnection,
+        places: &Places,
     ) -> Result<Option<Stale>, BrokerStoreError> {
-        let rows = load_rows(connection, self.touched.iter().map(|t| &t.key)).await?;
+        let rows = load_rows(connection, places, self.touched.iter().map(|t| &t.key)).await?;
         let mut touched = self.touched.iter();
         let stale = touched.find(|t| rows.get(&t.key).map(|s| s.version) != Some(t.expected));
         Ok(stale.map(|t| Stale {

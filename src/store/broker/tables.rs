@@ -2,7 +2,8 @@
 
 use crate::broker::answer::CreditState;
 use crate::broker::rows::{HoldingRow, HoldingState, Row, RowKey};
-use crate::coin::ids::Commitment;
+use crate::coin::ids::{Commitment, HoldingId};
+use crate::coin::keys::PublicKey;
 
 /// A column's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +20,15 @@ pub(super) enum Cell {
 pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) key: &'static [&'static str],
+    /// Where the key is a row's number: the column of the name that the row is asked for by (`places`).
+    pub(super) name_column: Option<&'static str>,
     pub(super) rest: &'static [&'static str],
 }
 
 pub(super) static ACCOUNT: Table = Table {
     name: "account",
     key: &["id"],
+    name_column: None,
     rest: &[
         "balance",
         "pending",
@@ -43,13 +47,16 @@ pub(super) static ACCOUNT: Table = Table {
 };
 pub(super) static HOLDER: Table = Table {
     name: "holder",
-    key: &["holder_key"],
-    rest: &["account", "expires_day"],
+    key: &["row"],
+    name_column: Some("holder_key"),
+    rest: &["holder_key", "account", "expires_day"],
 };
 pub(super) static COIN: Table = Table {
     name: "coin",
-    key: &["id"],
+    key: &["row"],
+    name_column: Some("id"),
     rest: &[
+        "id",
         "account",
         "value",
         "credited",
@@ -62,6 +69,7 @@ pub(super) static COIN: Table = Table {
 pub(super) static HOLDING: Table = Table {
     name: "holding",
     key: &["id"],
+    name_column: None,
     rest: &[
         "coin",
         "parent",
@@ -84,11 +92,13 @@ pub(super) static HOLDING: Table = Table {
 pub(super) static CREDIT: Table = Table {
     name: "credit",
     key: &["holding"],
+    name_column: None,
     rest: &["coin", "account", "units", "pending_until", "state"],
 };
 pub(super) static CONTEST: Table = Table {
     name: "contest",
     key: &["slot"],
+    name_column: None,
     rest: &[
         "holding", "coin", "signer", "offender", "late", "opened", "evidence", "due", "is_open",
         "state",
@@ -97,41 +107,49 @@ pub(super) static CONTEST: Table = Table {
 pub(super) static EVIDENCE: Table = Table {
     name: "evidence",
     key: &["slot", "number"],
+    name_column: None,
     rest: &["c", "presenter", "at", "bytes"],
 };
 pub(super) static PROOF: Table = Table {
     name: "proof",
     key: &["signer", "salt"],
+    name_column: None,
     rest: &["at", "proof"],
 };
 pub(super) static LOSS: Table = Table {
     name: "loss",
     key: &["offender", "number"],
+    name_column: None,
     rest: &["loser", "holding", "units", "paid"],
 };
 pub(super) static NOTICE: Table = Table {
     name: "notice",
     key: &["account", "number"],
+    name_column: None,
     rest: &["at", "what"],
 };
 pub(super) static SPENT: Table = Table {
     name: "spent",
     key: &["slot"],
+    name_column: None,
     rest: &["c", "at"],
 };
 pub(super) static DEPOSIT: Table = Table {
     name: "deposit",
     key: &["reference"],
+    name_column: None,
     rest: &["account", "units", "at"],
 };
 pub(super) static WITHDRAWAL: Table = Table {
     name: "withdrawal",
     key: &["id"],
+    name_column: None,
     rest: &["account", "units", "destination", "requested", "paid"],
 };
 pub(super) static REQUEST: Table = Table {
     name: "request",
     key: &["account", "id"],
+    name_column: None,
     rest: &["body", "answer", "at"],
 };
 
@@ -139,6 +157,7 @@ pub(super) static REQUEST: Table = Table {
 pub(super) static JOURNAL: Table = Table {
     name: "journal",
     key: &[],
+    name_column: None,
     rest: &[
         "at",
         "from_ledger",
@@ -202,12 +221,28 @@ pub(super) fn table_of(key: &RowKey) -> &'static Table {
     }
 }
 
-/// The key's columns.
-pub(super) fn key_cells(key: &RowKey, cells: &mut Vec<Cell>) {
+/// The name of a row whose key is its number.
+pub(super) struct Name<'k> {
+    pub(super) table: &'static Table,
+    pub(super) bytes: &'k [u8; 32],
+}
+
+/// Of a row in such a table.
+pub(super) fn name_of(key: &RowKey) -> Option<Name<'_>> {
+    let table = table_of(key);
+    match key {
+        RowKey::Holder(PublicKey(bytes)) | RowKey::Coin(HoldingId(bytes)) => {
+            Some(Name { table, bytes })
+        }
+        _ => None,
+    }
+}
+
+/// The key's columns: the row's number, where it stands by one.
+pub(super) fn key_cells(key: &RowKey, row: Option<i64>, cells: &mut Vec<Cell>) {
     match key {
         RowKey::Account(id) => cells.extend([blob(id.0)]),
-        RowKey::Holder(key) => cells.extend([blob(key.0)]),
-        RowKey::Coin(id) => cells.extend([blob(id.0)]),
+        RowKey::Holder(_) | RowKey::Coin(_) => cells.extend(row.map(Cell::Int)),
         RowKey::Holding(id) => cells.extend([blob(id.0)]),
         RowKey::Credit(id) => cells.extend([blob(id.0)]),
         RowKey::Contest(slot) => cells.extend([blob(slot.0)]),
@@ -240,8 +275,13 @@ pub(super) fn rest_cells(row: &Row, cells: &mut Vec<Cell>) {
             int(r.notices),
             int(r.signed_after.0),
         ]),
-        Row::Holder(r) => cells.extend([blob(r.account.0), int(u64::from(r.expires.0))]),
+        Row::Holder(r) => cells.extend([
+            blob(r.key.0),
+            blob(r.account.0),
+            int(u64::from(r.expires.0)),
+        ]),
         Row::Coin(r) => cells.extend([
+            blob(r.id.0),
             blob(r.account.0),
             int(r.value.0),
             int(r.credited.0),
