@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::support::{client, node_world, post, start, wait_stage};
+use super::support::{client, node_world, post, start, wait, wait_stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redemption_says_what_could_not_be_read() {
@@ -30,4 +30,28 @@ async fn a_redemption_says_what_could_not_be_read() {
         .await;
     let why = redeem.expect_err("not everything was redeemed").to_string();
     assert!(why.contains("could not be read in the DHT"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_balance_at_the_broker_needs_no_passphrase_where_a_node_has_the_wallet_open() {
+    let w = node_world(65_536).await;
+    let (mut proc, node) = w.start().await;
+    wait_stage(&node, "setup").await;
+    let made = post(&node, "/wallet", json!({ "passphrase": "one two three" })).await;
+    wait_stage(&node, "running").await;
+    w.deposit(made["account"].as_str().expect("an account"), 200_000)
+        .await;
+    let known = wait(&node, "/wallet", |wallet| {
+        wallet["broker_balance"].as_u64() > Some(0)
+    });
+    let known = known.await;
+    let balance = ["wallet", "balance"];
+    let told = w.world.must("leecher", &balance).await.expect("told");
+    for name in ["broker_balance", "broker_bond", "broker_error"] {
+        assert_eq!(told[name], known[name], "{name}: {told}");
+    }
+    proc.stop(super::support::LONG).await.expect("stops");
+    let told = w.world.must("leecher", &balance).await.expect("told");
+    let why = told["broker_error"].as_str().expect("why not");
+    assert!(why.contains("give the passphrase"), "{why}");
 }
