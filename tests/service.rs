@@ -53,17 +53,61 @@ fn systemd_takes_the_units_and_finds_them_hardened() {
     }
 }
 
+/// How a command ends whose output and errors go into pipes that nobody reads, and what it said where
+/// somebody did read its errors.
+fn unread(words: &[&str]) -> (Option<i32>, Option<i32>, String) {
+    let closed = || {
+        let (reader, writer) = std::io::pipe().expect("makes a pipe");
+        drop(reader);
+        writer
+    };
+    let command = || {
+        let mut command = Command::new(DPAY);
+        command.args(words).stdin(std::process::Stdio::null());
+        command
+    };
+    let ended = command().stdout(closed()).output().expect("runs");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let both = command().stdout(closed()).stderr(closed()).status();
+    (ended.status.code(), both.expect("runs").code(), said)
+}
+
 #[test]
-fn a_command_goes_on_when_nobody_reads_what_it_prints() {
-    let (reader, writer) = std::io::pipe().expect("makes a pipe");
-    drop(reader);
-    let ended = Command::new(DPAY)
-        .args(["service", "node"])
-        .stdout(writer)
-        .output()
-        .expect("runs");
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success() && said.is_empty(), "{said}");
+fn a_command_ends_as_ever_when_nobody_reads_what_it_prints() {
+    let folder = tempfile::tempdir().expect("makes a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (home, file, torrent, man) = (path("home"), path("file"), path("t.torrent"), path("man"));
+    std::fs::write(&file, "content").expect("writes");
+    let shells = ["bash", "zsh", "fish", "elvish", "powershell"];
+    let completions = shells.map(|shell| vec!["completions", shell]);
+    let others = [
+        vec!["--help"],
+        vec!["wallet", "--help"],
+        vec!["--version"],
+        vec!["service", "node"],
+        vec!["service", "broker"],
+        vec!["node", "openapi"],
+        vec!["man", &man],
+        vec!["create", &file, "-o", &torrent],
+        vec!["--home", &home, "wallet", "init", "--no-passphrase"],
+        vec!["--home", &home, "wallet", "balance"],
+        vec!["--home", &home, "wallet", "balance", "--json"],
+        vec!["--home", &home, "wallet", "history"],
+        vec!["--home", &home, "config", "list"],
+        vec!["--home", &home, "report", "earnings"],
+        vec!["--home", &home, "report", "spending", "--csv"],
+        vec!["--home", &home, "report", "spending", "--json"],
+    ];
+    for words in completions.into_iter().chain(others) {
+        let (code, _, said) = unread(&words);
+        assert_eq!((code, said.as_str()), (Some(0), ""), "{words:?}");
+    }
+    // One that fails says why where somebody listens, and fails in the same way where nobody does.
+    for words in [["--home", &home, "list"], ["--home", &file, "open"]] {
+        let (code, unheard, said) = unread(&words);
+        assert_eq!((code, unheard), (Some(1), Some(1)), "{words:?}: {said}");
+        assert!(said.starts_with("dpay: "), "{said}");
+    }
 }
 
 #[test]

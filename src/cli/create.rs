@@ -75,7 +75,8 @@ pub fn run(args: CreateArgs, json: bool) -> anyhow::Result<()> {
     })?;
     bar.finish_and_clear();
     write(&output, &made.metainfo.encode())?;
-    report(&made, &output, json)
+    report(&made, &output, json);
+    Ok(())
 }
 
 /// Makes the torrent without writing it. `progress` is told the bytes hashed and the bytes in all.
@@ -240,14 +241,13 @@ fn write(output: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     written.with_context(|| format!("could not write {shown}"))
 }
 
-fn report(made: &Made, output: &Path, json: bool) -> anyhow::Result<()> {
+fn report(made: &Made, output: &Path, json: bool) {
     let metainfo = &made.metainfo;
     let magnet = Magnet {
         name: Some(metainfo.name().to_owned()),
         trackers: metainfo.trackers().concat(),
         ..Magnet::new(metainfo.info_hash())
     };
-    let mut out = std::io::stdout().lock();
     if json {
         let value = serde_json::json!({
             "torrent": output,
@@ -261,26 +261,24 @@ fn report(made: &Made, output: &Path, json: bool) -> anyhow::Result<()> {
             "private": metainfo.is_private(),
             "skipped": made.skipped,
         });
-        writeln!(out, "{value}")?;
-        return Ok(());
+        println!("{value}");
+        return;
     }
-    writeln!(out, "Torrent    {}", output.display())?;
-    writeln!(out, "Name       {}", printable(metainfo.name()))?;
-    writeln!(out, "Info hash  {}", metainfo.info_hash())?;
-    writeln!(
-        out,
+    println!("Torrent    {}", output.display());
+    println!("Name       {}", printable(metainfo.name()));
+    println!("Info hash  {}", metainfo.info_hash());
+    println!(
         "Content    {} bytes in {} file(s), {} pieces of {} KiB",
         metainfo.length_bytes(),
         metainfo.files().len(),
         metainfo.piece_count(),
         metainfo.piece_length_bytes() / 1024
-    )?;
-    writeln!(out, "Magnet     {magnet}")?;
+    );
+    println!("Magnet     {magnet}");
     for path in &made.skipped {
         eprintln!(
             "note: {} is a link or a special file and is not in the torrent",
             path.display()
         );
     }
-    Ok(())
 }

@@ -25,6 +25,10 @@ macro_rules! println {
     () => { print!("\n") };
     ($($what:tt)*) => { print!("{}\n", format_args!($($what)*)) };
 }
+/// The same for standard error.
+macro_rules! eprintln {
+    ($($what:tt)*) => { $crate::cli::output::put_error(format_args!("{}\n", format_args!($($what)*))) };
+}
 
 pub mod add;
 pub mod bench;
@@ -254,6 +258,8 @@ fn log(global: &Global, book: Option<LogBook>) {
     let printed = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // Where nobody reads it, it would be told there that nobody does, and end in a panic.
+        .log_internal_errors(false)
         .with_filter(filter);
     let trackers = book.as_ref().map(|book| book.trackers.clone());
     let trackers = trackers.map(|trackers| trackers.clone().with_filter(trackers));

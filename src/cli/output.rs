@@ -1,7 +1,7 @@
-//! Standard output.
+//! Standard output and standard error.
 
 use std::fmt::Arguments;
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 
 /// Writes to standard output. Where nobody reads it any more the work goes on unseen: a download that
 /// pays is not to end in the middle because of `| head`.
@@ -16,4 +16,9 @@ pub(crate) fn put(what: Arguments<'_>) {
         }
         _ => {}
     }
+}
+
+/// Writes to standard error, where somebody reads it: there is nobody else to tell.
+pub(crate) fn put_error(what: Arguments<'_>) {
+    let _ = stderr().lock().write_fmt(what);
 }

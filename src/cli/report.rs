@@ -5,10 +5,10 @@ use anyhow::Result;
 use comfy_table::Cell;
 
 use super::remote::{right, table};
-use crate::cashier::wallet::Wallet;
 use crate::config::Global;
 use crate::http::node::client::NodeClient;
-use crate::report::{self, By, Kind, Range, Table};
+use crate::report::{self, By, Kind, Range};
+use crate::session::Sheet;
 use crate::session::view::report::{Report, ReportRow};
 use crate::torrent::printable;
 use crate::units::Units;
@@ -64,49 +64,35 @@ pub async fn run(args: ReportArgs, global: &Global) -> Result<u8> {
             )?;
         }
         None => {
-            let reader = Wallet::read(&home).await?;
-            let entries = reader.history(u32::MAX).await?;
-            let journal: Vec<_> = entries.into_iter().map(|entry| entry.line).collect();
-            let redeemed = match args.kind {
-                Kind::Earnings => reader.redeemed_shares().await?,
-                Kind::Spending => Vec::new(),
-            };
-            let table = report::table(&journal, &redeemed, args.kind, args.by, range)?;
+            let sheet = Sheet::of_home(&home, args.kind, args.by, range).await?;
             if args.csv {
-                print!("{}", report::csv(&table, str::to_owned, |_| None, None));
+                print!("{}", sheet.csv());
                 return Ok(super::EXIT_DONE);
             }
-            let balance = reader.balance().await?;
-            let held = balance.earned.checked_add(balance.earning);
-            show(
-                &whole(table, range, held.unwrap_or(balance.earned)),
-                global.json,
-            )?;
+            show(&sheet.report(), global.json)?;
         }
     }
     Ok(super::EXIT_DONE)
 }
 
-fn whole(table: Table, range: Range, still_held: Units) -> Report {
-    let row = |line: &report::Line| ReportRow {
-        key: line.key.clone(),
-        label: line.key.clone(),
-        units: line.units,
-        redeemed: line.redeemed,
-        channels: line.channels,
-        bytes: None,
-    };
-    Report {
-        kind: table.kind,
-        by: table.by,
-        since: range.since.map(report::date),
-        until: range.until.map(report::date),
-        rows: table.lines.iter().map(row).collect(),
-        total: row(&table.total),
-        currency: None,
-        units_per_credit: None,
-        still_held,
+/// What a column of units is called, and what of a line stands in it.
+type Column = (&'static str, fn(&ReportRow) -> Units);
+
+/// The columns of units: what is withheld only where there is something.
+fn columns(report: &Report) -> Vec<Column> {
+    if report.kind == Kind::Spending {
+        return vec![("units paid", |row| row.units)];
     }
+    let mut columns: Vec<Column> = vec![
+        ("units earned", |row| row.units),
+        ("redeemed", |row| row.redeemed),
+        ("spent again", |row| row.spent_again),
+        ("still held", |row| row.held),
+    ];
+    if !report.total.withheld.is_zero() {
+        columns.push(("withheld", |row| row.withheld));
+    }
+    columns
 }
 
 fn show(report: &Report, is_json: bool) -> Result<()> {
@@ -114,33 +100,35 @@ fn show(report: &Report, is_json: bool) -> Result<()> {
         println!("{}", serde_json::to_string(report)?);
         return Ok(());
     }
-    let earns = report.kind == Kind::Earnings;
-    let mut rows = match earns {
-        true => table(&["", "units earned", "redeemed", "channels", "bytes sent"]),
-        false => table(&["", "units paid", "channels", "bytes received"]),
+    let columns = columns(report);
+    let moved = match report.kind {
+        Kind::Earnings => "bytes sent",
+        Kind::Spending => "bytes received",
     };
+    let names = columns.iter().map(|(name, _)| *name);
+    let head: Vec<&str> = [""]
+        .into_iter()
+        .chain(names)
+        .chain(["channels", moved])
+        .collect();
+    let mut rows = table(&head);
     let sum = std::iter::once((&report.total, "total".to_owned()));
     let lines = report.rows.iter().map(|row| (row, printable(&row.label)));
     for (row, name) in lines.chain(sum) {
-        let mut cells = vec![Cell::new(name), right(row.units)];
-        if earns {
-            cells.push(right(row.redeemed));
-        }
-        cells.push(right(row.channels));
-        cells.push(right(
-            row.bytes
-                .map_or_else(String::new, |bytes| bytes.to_string()),
-        ));
+        let bytes = row.bytes.map_or_else(String::new, |n| n.to_string());
+        let mut cells = vec![Cell::new(name)];
+        cells.extend(columns.iter().map(|(_, of)| right(of(row))));
+        cells.extend([right(row.channels), right(bytes)]);
         rows.add_row(cells);
     }
     println!("{rows}");
     if let (Some(currency), Some(per)) = (&report.currency, report.units_per_credit) {
         println!("{per} units make one {}", printable(currency));
     }
-    if earns {
+    if !report.total.open.is_zero() {
         println!(
-            "{} units are earned and not redeemed yet",
-            report.still_held
+            "{} of these units are in channels that are still open",
+            report.total.open
         );
     }
     Ok(())

@@ -70,7 +70,9 @@ pub fn unit(args: ServiceArgs, global: &Global) -> Result<u8> {
 /// Prints completions.
 pub fn completions(args: CompletionsArgs) -> u8 {
     let mut command = super::Cli::command();
-    clap_complete::generate(args.shell, &mut command, "dpay", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "dpay", &mut script);
+    print!("{}", String::from_utf8_lossy(&script));
     super::EXIT_DONE
 }
 

@@ -32,7 +32,7 @@ use crate::units::Units;
 use crate::wallet::keeping::Rules;
 use crate::wallet::{Balance, PinnedBroker};
 
-use by_node::{buy_by_node, played, redeem_by_node};
+use by_node::{account_by_node, buy_by_node, played, redeem_by_node};
 pub use keep::{BackupArgs, RestoreArgs};
 pub use withdraw::{Amount, WithdrawArgs};
 
@@ -387,11 +387,12 @@ async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()>
     let Some(url) = url.or_else(|| balance.broker_url.clone()) else {
         bail!("no broker is named yet: give --broker URL");
     };
-    let passphrase = if home::needs_passphrase(&global.home)? {
-        let given = global.passphrase.given()?;
-        given.context("give the passphrase by file or environment to see it")?
-    } else {
-        Passphrase::none()
+    let passphrase = match home::needs_passphrase(&global.home)? {
+        true => global.passphrase.given()?,
+        false => Some(Passphrase::none()),
+    };
+    let Some(passphrase) = passphrase else {
+        return account_by_node(balance, global).await;
     };
     let seed = home::read_seed(&global.home, &passphrase)?;
     let counter = Counter::new(&url, pinned.as_ref(), seed.account_key())?;

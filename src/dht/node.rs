@@ -130,7 +130,11 @@ impl DhtNode {
         bootstrap_each: usize,
     ) -> Result<DhtNode, DhtError> {
         config.check()?;
-        let bootstrap = resolve(&config.bootstrap).await;
+        let Resolved {
+            found: bootstrap,
+            missing,
+        } = resolve(&config.bootstrap).await;
+        warn_missing(&missing);
         let offline = bootstrap.is_empty() && !config.bootstrap.is_empty();
         let settings = ClientSettings {
             bind: config.bind,
@@ -182,46 +186,77 @@ impl DhtNode {
     }
 }
 
-/// The IPv4 addresses of a list of `host:port`; what cannot be looked up in time is left out.
-async fn resolve(hosts: &[String]) -> Vec<SocketAddrV4> {
+/// What came of looking up a list of `host:port`.
+#[derive(Debug, Default)]
+struct Resolved {
+    /// IPv4 addresses.
+    found: Vec<SocketAddrV4>,
+    /// What could not be looked up in time, and why.
+    missing: Vec<String>,
+}
+
+async fn resolve(hosts: &[String]) -> Resolved {
     let lookups = hosts.iter().map(|host| async move {
         let lookup = tokio::net::lookup_host(host.as_str());
         match tokio::time::timeout(RESOLVE_LIMIT, lookup).await {
-            Ok(Ok(addrs)) => addrs.collect(),
-            Ok(Err(error)) => {
-                tracing::warn!(%host, %error, "a DHT bootstrap host was not found");
-                Vec::new()
-            }
-            Err(_) => {
-                tracing::warn!(%host, "looking up a DHT bootstrap host takes too long");
-                Vec::new()
-            }
+            Ok(Ok(addrs)) => Ok(addrs.collect::<Vec<_>>()),
+            Ok(Err(error)) => Err(format!("{host}: {error}")),
+            Err(_) => Err(format!("{host}: no answer in time")),
         }
     });
-    let mut found = Vec::new();
-    for addr in futures::future::join_all(lookups).await.concat() {
-        match addr {
-            SocketAddr::V4(addr) if !found.contains(&addr) => found.push(addr),
-            _ => {}
+    let mut resolved = Resolved::default();
+    for looked_up in futures::future::join_all(lookups).await {
+        match looked_up {
+            Ok(addrs) => {
+                for addr in addrs {
+                    match addr {
+                        SocketAddr::V4(addr) if !resolved.found.contains(&addr) => {
+                            resolved.found.push(addr);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Err(why) => resolved.missing.push(why),
         }
     }
-    found.truncate(MAX_BOOTSTRAP);
-    found
+    resolved.found.truncate(MAX_BOOTSTRAP);
+    resolved
+}
+
+fn warn_missing(missing: &[String]) {
+    if !missing.is_empty() {
+        let missing = missing.join("; ");
+        tracing::warn!("DHT bootstrap hosts were not found: {missing}");
+    }
+}
+
+/// Whether a try that found nothing is told: an hour's first few, and then ever fewer, down to one an hour.
+fn is_told(tries: u32) -> bool {
+    let hour = 360;
+    match tries < hour {
+        true => tries >= 16 && tries.is_power_of_two(),
+        false => tries.is_multiple_of(hour),
+    }
 }
 
 /// Tries the bootstrap hosts again until one is found or the node is gone.
 async fn resolve_later(pool: std::sync::Weak<Pool>, hosts: Vec<String>) {
-    loop {
+    for tries in 1u32.. {
         tokio::time::sleep(RESOLVE_PAUSE).await;
         if pool.strong_count() == 0 {
             return;
         }
-        let bootstrap = resolve(&hosts).await;
-        if bootstrap.is_empty() {
+        let resolved = resolve(&hosts).await;
+        if resolved.found.is_empty() {
+            if is_told(tries) {
+                warn_missing(&resolved.missing);
+            }
             continue;
         }
         if let Some(pool) = pool.upgrade() {
-            pool.rebootstrap(&bootstrap).await;
+            tracing::info!("DHT bootstrap hosts are found now");
+            pool.rebootstrap(&resolved.found).await;
         }
         return;
     }
@@ -263,6 +298,29 @@ mod tests {
             ..good
         };
         assert_eq!(refused(config), Some("min_answers"));
+    }
+
+    #[tokio::test]
+    async fn hosts_that_are_not_found_are_named_together_and_the_others_are_used() {
+        let hosts = [
+            "127.0.0.1:1",
+            "no port",
+            "[::1]:2",
+            "127.0.0.1:1",
+            "none.invalid",
+        ];
+        let resolved = resolve(&hosts.map(str::to_owned)).await;
+        assert_eq!(resolved.found, [SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1)]);
+        let named: Vec<_> = resolved.missing.iter().map(|why| &why[..4]).collect();
+        assert_eq!(named, ["no p", "none"], "{:?}", resolved.missing);
+    }
+
+    #[test]
+    fn a_day_without_bootstrap_hosts_is_a_line_an_hour_and_none_in_the_first_minutes() {
+        let told = (1..=8640).filter(|tries| is_told(*tries));
+        let told: Vec<u32> = told.collect();
+        assert_eq!(told[..6], [16, 32, 64, 128, 256, 360]);
+        assert_eq!(told.len(), 5 + 24);
     }
 
     #[tokio::test]

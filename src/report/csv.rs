@@ -1,6 +1,7 @@
 //! Tables for spreadsheets (RFC 4180).
 
-use super::{Kind, Table};
+use super::{Kind, Line, Table};
+use crate::units::Units;
 
 /// A cell. What a spreadsheet would take for a formula gets an apostrophe in front: names of torrents
 /// and peers come from strangers.
@@ -17,53 +18,47 @@ fn cell(text: &str) -> String {
     }
 }
 
-/// The table as CSV, a line a row and the sum last. `label` gives each key its name for people;
-/// `bytes` what was transferred under it, and `total_bytes` in all, where that was noted.
-pub fn csv(
-    table: &Table,
-    label: impl Fn(&str) -> String,
-    bytes: impl Fn(&str) -> Option<u64>,
-    total_bytes: Option<u64>,
-) -> String {
-    let head = match table.kind {
-        Kind::Earnings => [
-            "key",
-            "name",
-            "units_earned",
-            "units_redeemed",
-            "channels",
-            "bytes_sent",
-        ],
-        Kind::Spending => [
-            "key",
-            "name",
-            "units_paid",
-            "units_redeemed",
-            "channels",
-            "bytes_received",
-        ],
+/// What a column of units is called, and what of a line stands in it.
+type Column = (&'static str, fn(&Line) -> Units);
+
+const EARNED: &[Column] = &[
+    ("units_earned", |line| line.units),
+    ("units_redeemed", |line| line.redeemed),
+    ("units_spent_again", |line| line.spent_again),
+    ("units_held", |line| line.held),
+    ("units_withheld", |line| line.withheld),
+    ("units_in_open_channels", |line| line.open),
+];
+const PAID: &[Column] = &[
+    ("units_paid", |line| line.units),
+    ("units_in_open_channels", |line| line.open),
+];
+
+/// The table as CSV, a line a row and the sum last. `label` gives each key its name for people.
+pub fn csv(table: &Table, label: impl Fn(&str) -> String) -> String {
+    let (columns, moved) = match table.kind {
+        Kind::Earnings => (EARNED, "bytes_sent"),
+        Kind::Spending => (PAID, "bytes_received"),
     };
-    let keep = |column: &usize| table.kind == Kind::Earnings || *column != 3;
-    let mut out = String::new();
-    let mut row = |cells: [String; 6]| {
-        let cells = cells.iter().enumerate().filter(|(column, _)| keep(column));
-        let cells: Vec<&str> = cells.map(|(_, text)| text.as_str()).collect();
-        out.push_str(&cells.join(","));
+    let names = columns.iter().map(|(name, _)| *name);
+    let head: Vec<&str> = ["key", "name"]
+        .into_iter()
+        .chain(names)
+        .chain(["channels", moved])
+        .collect();
+    let mut out = head.join(",") + "\r\n";
+    let sum = std::iter::once((&table.total, "total".to_owned()));
+    let lines = (table.lines.iter()).map(|line| (line, label(&line.key)));
+    for (line, name) in lines.chain(sum) {
+        let bytes = line.bytes.map_or_else(String::new, |n| n.to_string());
+        let units = columns.iter().map(|(_, of)| of(line).to_string());
+        let row: Vec<String> = [cell(&line.key), cell(&name)]
+            .into_iter()
+            .chain(units)
+            .chain([line.channels.to_string(), bytes])
+            .collect();
+        out.push_str(&row.join(","));
         out.push_str("\r\n");
-    };
-    row(head.map(str::to_owned));
-    let sum = std::iter::once((&table.total, "total".to_owned(), total_bytes));
-    let lines = (table.lines.iter()).map(|line| (line, label(&line.key), bytes(&line.key)));
-    for (line, name, bytes) in lines.chain(sum) {
-        let bytes = bytes.map_or_else(String::new, |bytes| bytes.to_string());
-        row([
-            cell(&line.key),
-            cell(&name),
-            line.units.to_string(),
-            line.redeemed.to_string(),
-            line.channels.to_string(),
-            bytes,
-        ]);
     }
     out
 }
@@ -71,8 +66,7 @@ pub fn csv(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{By, Line};
-    use crate::units::Units;
+    use crate::report::By;
 
     #[test]
     fn formulas_are_neutralised_and_quotes_doubled() {
@@ -100,9 +94,9 @@ mod tests {
             ("a,b", "\"a,b\""),
             ("plain name", "plain name"),
         ] {
-            let text = csv(&table, |_| name.to_owned(), |_| None, None);
+            let text = csv(&table, |_| name.to_owned());
             let second = text.split("\r\n").nth(1).expect("a line");
-            assert_eq!(second, format!("a,{cell},7,0,1,"), "{name}");
+            assert_eq!(second, format!("a,{cell},7,0,0,0,0,0,1,"), "{name}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What was earned and spent, by day, week, month, torrent or peer, from the wallet's journal:
-//! tables, CSV, JSON. Every line is a sum of journal lines, which are its receipts.
+//! What was earned and spent, by day, week, month, torrent or peer: tables, CSV, JSON. Every line is a
+//! sum of deals, which are its receipts, and the total is the sum of the lines.
 
 mod csv;
 mod date;
@@ -17,7 +17,7 @@ pub use csv::csv;
 pub use date::{date, moment, parse as parse_date};
 
 use crate::units::{Day, Units};
-use crate::wallet::{JournalKind, JournalLine};
+use crate::wallet::{Deal, JournalLine};
 
 /// What a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
@@ -27,15 +27,6 @@ pub enum Kind {
     Earnings,
     /// What was paid to seeders.
     Spending,
-}
-
-impl Kind {
-    fn journal_kind(self) -> JournalKind {
-        match self {
-            Kind::Earnings => JournalKind::Earned,
-            Kind::Spending => JournalKind::Paid,
-        }
-    }
 }
 
 /// How lines of a report are gathered.
@@ -118,18 +109,65 @@ impl Range {
     }
 }
 
-/// A line of a report.
+/// A line of a report. What was earned is `redeemed`, `spent_again`, `held` and `withheld` together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
     /// The day, the week's Monday or the month's first day (YYYY-MM-DD), the info hash, or the
-    /// peer's address. Empty for the sum.
+    /// peer's address. Empty for the sum, and where the torrent or peer is not known.
     pub key: String,
     /// Earned or paid.
     pub units: Units,
-    /// Of what was earned, redeemed. Earnings only.
+    /// Of these, in channels that are not closed yet.
+    pub open: Units,
+    /// Of what was earned, redeemed since. Earnings only.
     pub redeemed: Units,
+    /// Of what was earned, paid to others since. Earnings only.
+    pub spent_again: Units,
+    /// Of what was earned, still there. Earnings only.
+    pub held: Units,
+    /// Of what was earned, refused by the broker or frozen. Earnings only.
+    pub withheld: Units,
     /// Channels in it.
     pub channels: u64,
+    /// Payload sent or received; none where nothing of that was noted.
+    pub bytes: Option<u64>,
+}
+
+impl Line {
+    fn of(deal: &Deal) -> Option<Line> {
+        let sum = |lines: &[JournalLine]| Units::checked_sum(lines.iter().map(|line| line.units));
+        Some(Line {
+            key: String::new(),
+            units: deal.line.units,
+            open: match deal.is_open {
+                true => deal.line.units,
+                false => Units::ZERO,
+            },
+            redeemed: sum(&deal.became.redeemed)?,
+            spent_again: sum(&deal.became.spent)?,
+            held: deal.became.held,
+            withheld: deal.became.withheld,
+            channels: 1,
+            bytes: None,
+        })
+    }
+
+    fn and(self, more: &Line) -> Option<Line> {
+        Some(Line {
+            key: self.key,
+            units: self.units.checked_add(more.units)?,
+            open: self.open.checked_add(more.open)?,
+            redeemed: self.redeemed.checked_add(more.redeemed)?,
+            spent_again: self.spent_again.checked_add(more.spent_again)?,
+            held: self.held.checked_add(more.held)?,
+            withheld: self.withheld.checked_add(more.withheld)?,
+            channels: self.channels.checked_add(more.channels)?,
+            bytes: match (self.bytes, more.bytes) {
+                (Some(bytes), Some(more)) => Some(bytes.checked_add(more)?),
+                (bytes, more) => bytes.or(more),
+            },
+        })
+    }
 }
 
 /// A report.
@@ -145,9 +183,10 @@ pub struct Table {
     pub total: Line,
 }
 
-/// The line of a report that a journal line belongs to.
+/// The line of a report that a deal belongs to.
 #[must_use]
-pub fn key_of(line: &JournalLine, by: By) -> String {
+pub fn key_of(deal: &Deal, by: By) -> String {
+    let line = &deal.line;
     match by {
         By::Torrent => line
             .info_hash
@@ -174,37 +213,37 @@ fn without_port(peer: &str) -> String {
     }
 }
 
-/// Makes a report of the journal `lines`. `redeemed` are the shares that the broker has credited,
-/// as journal lines of their own.
+/// Makes a report of what channels came to; `bytes` is what was transferred in the range by the keys of
+/// the report, with or without being paid for.
 ///
 /// # Errors
 /// [`ReportError::Overflow`].
 pub fn table(
-    lines: &[JournalLine],
-    redeemed: &[JournalLine],
+    deals: &[Deal],
+    bytes: Option<&BTreeMap<String, u64>>,
     kind: Kind,
     by: By,
     range: Range,
 ) -> Result<Table, ReportError> {
-    let mut all: BTreeMap<String, Line> = BTreeMap::new();
-    let mut total = Line::default();
-    let add = |sum: &mut Units, units: Units| {
-        *sum = sum.checked_add(units).ok_or(ReportError::Overflow)?;
-        Ok::<(), ReportError>(())
+    let none = Line {
+        bytes: bytes.map(|_| 0),
+        ..Line::default()
     };
-    for line in receipts(lines, kind, range) {
-        let own = all.entry(key_of(line, by)).or_default();
-        add(&mut own.units, line.units)?;
-        add(&mut total.units, line.units)?;
-        own.channels = own.channels.saturating_add(1);
-        total.channels = total.channels.saturating_add(1);
-    }
-    if kind == Kind::Earnings {
-        for line in redeemed.iter().filter(|line| range.holds(line.at.day())) {
-            let own = all.entry(key_of(line, by)).or_default();
-            add(&mut own.redeemed, line.units)?;
-            add(&mut total.redeemed, line.units)?;
-        }
+    let mut all: BTreeMap<String, Line> = BTreeMap::new();
+    let paid_for = receipts(deals, range).map(|deal| (key_of(deal, by), Line::of(deal)));
+    let moved = bytes.into_iter().flatten().map(|(key, bytes)| {
+        let line = Line {
+            bytes: Some(*bytes),
+            ..Line::default()
+        };
+        (key.clone(), Some(line))
+    });
+    for (key, more) in paid_for.chain(moved) {
+        let more = more.ok_or(ReportError::Overflow)?;
+        let own = all.entry(key).or_insert_with(|| none.clone());
+        *own = std::mem::take(own)
+            .and(&more)
+            .ok_or(ReportError::Overflow)?;
     }
     let mut lines: Vec<Line> = all
         .into_iter()
@@ -212,24 +251,21 @@ pub fn table(
         .collect();
     match by {
         By::Day | By::Week | By::Month => lines.reverse(),
-        By::Torrent | By::Peer => lines.sort_by_key(|line| std::cmp::Reverse(line.units)),
+        By::Torrent | By::Peer => {
+            lines.sort_by_key(|line| std::cmp::Reverse((line.units, line.bytes)));
+        }
     }
+    let total = lines.iter().try_fold(none, Line::and);
     Ok(Table {
         kind,
         by,
         lines,
-        total,
+        total: total.ok_or(ReportError::Overflow)?,
     })
 }
 
-/// The journal lines that a report sums, oldest first. Channels that were closed at nothing are
-/// left out.
-pub fn receipts(
-    lines: &[JournalLine],
-    kind: Kind,
-    range: Range,
-) -> impl Iterator<Item = &JournalLine> {
-    let wanted = kind.journal_kind();
-    let of_kind = lines.iter().filter(move |line| line.kind == wanted);
-    of_kind.filter(move |line| !line.units.is_zero() && range.holds(line.at.day()))
+/// The deals that a report sums, oldest first. Channels in which nothing was paid are left out.
+pub fn receipts(deals: &[Deal], range: Range) -> impl Iterator<Item = &Deal> {
+    let moved = deals.iter().filter(|deal| !deal.line.units.is_zero());
+    moved.filter(move |deal| range.holds(deal.line.at.day()))
 }

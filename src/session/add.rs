@@ -62,7 +62,9 @@ impl Session {
         if run.entry(hash).is_ok() {
             return self.add_again(run, &found, &request).await;
         }
-        let saved = self.plan(&found, &request, automatic)?;
+        let mut saved = self.plan(&found, &request, automatic)?;
+        // What was paid for it counts on from before it was removed, and so do the bytes.
+        (saved.down_bytes, saved.up_bytes) = lock(&run.traffic).of(hash);
         std::fs::create_dir_all(&saved.folder).map_err(|error| {
             Problem::new(
                 ProblemCode::Disk,
@@ -89,7 +91,10 @@ impl Session {
         let is_new = match lock(&run.torrents).entry(hash) {
             Place::Occupied(_) => false,
             Place::Vacant(free) => {
-                free.insert(Entry::new(saved));
+                free.insert(Entry {
+                    down_at_check: saved.down_bytes,
+                    ..Entry::new(saved)
+                });
                 true
             }
         };

@@ -1,13 +1,18 @@
 //! The wallet's history and the reports made of it.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::entry::Shelf;
 use super::run::Running;
-use super::view::report::{Report, ReportReceipts, ReportRow};
+use super::traffic::Traffic;
+use super::view::report::{ReceiptLines, Report, ReportReceipts, ReportRow};
 use super::view::{Advice, Fact, History, HistoryLine, Problem, ProblemCode, Receipt};
 use super::{Session, lock};
 use crate::cashier::wallet::Wallet;
 use crate::report::{self, By, Kind, Range, ReportError, Table};
-use crate::units::Units;
-use crate::wallet::JournalLine;
+use crate::units::{InfoHash, Units};
+use crate::wallet::{Deal, JournalKind, JournalLine};
 
 /// Most lines of history in one answer.
 const MOST_LINES: u32 = 1000;
@@ -20,6 +25,88 @@ fn report_problem(error: &ReportError) -> Problem {
     )
 }
 
+async fn deals(home: &Path, kind: Kind) -> Result<Vec<Deal>, Problem> {
+    let reader = Wallet::read(home).await;
+    let reader = reader.map_err(|error| super::money::problem(&error))?;
+    let deals = match kind {
+        Kind::Earnings => reader.earned().await,
+        Kind::Spending => reader.paid().await,
+    };
+    deals.map_err(|error| super::money::problem(&error.into()))
+}
+
+/// A report with what its lines are called.
+#[derive(Clone, Debug)]
+pub struct Sheet {
+    table: Table,
+    range: Range,
+    names: BTreeMap<InfoHash, String>,
+}
+
+impl Sheet {
+    /// A report of what lies in a home, where no node runs.
+    ///
+    /// # Errors
+    /// No wallet there, or one that cannot be read.
+    pub async fn of_home(home: &Path, kind: Kind, by: By, range: Range) -> Result<Sheet, Problem> {
+        let bytes = Traffic::left_in(home).map(|traffic| traffic.by_key(kind, by, range));
+        let table = report::table(&deals(home, kind).await?, bytes.as_ref(), kind, by, range);
+        let saved = Shelf::in_home(home).read().unwrap_or_default();
+        Ok(Sheet {
+            table: table.map_err(|error| report_problem(&error))?,
+            range,
+            names: saved.into_iter().map(|s| (s.info_hash, s.name)).collect(),
+        })
+    }
+
+    /// What a line is called.
+    fn label(&self, key: &str) -> String {
+        match (self.table.by, key) {
+            (By::Torrent, "") => "torrents that are not known".to_owned(),
+            (By::Peer, "") => "other peers".to_owned(),
+            (By::Torrent, key) => {
+                let name = key.parse().ok().and_then(|hash| self.names.get(&hash));
+                name.map_or_else(|| key.to_owned(), Clone::clone)
+            }
+            (_, key) => key.to_owned(),
+        }
+    }
+
+    /// For the API, without the currency.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let row = |line: &report::Line, label: String| ReportRow {
+            key: line.key.clone(),
+            label,
+            units: line.units,
+            open: line.open,
+            redeemed: line.redeemed,
+            spent_again: line.spent_again,
+            held: line.held,
+            withheld: line.withheld,
+            channels: line.channels,
+            bytes: line.bytes,
+        };
+        let rows = self.table.lines.iter();
+        Report {
+            kind: self.table.kind,
+            by: self.table.by,
+            since: self.range.since.map(report::date),
+            until: self.range.until.map(report::date),
+            rows: rows.map(|line| row(line, self.label(&line.key))).collect(),
+            total: row(&self.table.total, String::new()),
+            currency: None,
+            units_per_credit: None,
+        }
+    }
+
+    /// For spreadsheets.
+    #[must_use]
+    pub fn csv(&self) -> String {
+        report::csv(&self.table, |key| self.label(key))
+    }
+}
+
 impl Running {
     /// The whole journal, oldest first.
     pub async fn journal(&self) -> Result<Vec<JournalLine>, Problem> {
@@ -30,14 +117,6 @@ impl Running {
         let entries = self.node.wallet.history(limit).await;
         let entries = entries.map_err(|error| super::money::problem(&error))?;
         Ok(entries.into_iter().map(|entry| entry.line).collect())
-    }
-
-    /// Shares that the broker has credited, as journal lines.
-    async fn redeemed_shares(&self) -> Result<Vec<JournalLine>, Problem> {
-        let reader = Wallet::read(&self.home).await;
-        let reader = reader.map_err(|error| super::money::problem(&error))?;
-        let shares = reader.redeemed_shares().await;
-        shares.map_err(|error| super::money::problem(&error.into()))
     }
 
     fn history_line(&self, line: &JournalLine) -> HistoryLine {
@@ -54,16 +133,42 @@ impl Running {
         }
     }
 
-    /// What a line of a report is called.
-    fn label(&self, by: By, key: &str) -> String {
-        let name = match by {
-            By::Torrent => key.parse().ok().and_then(|hash| {
-                let torrents = lock(&self.torrents);
-                torrents.get(&hash).map(|entry| entry.saved.name.clone())
-            }),
-            _ => None,
-        };
-        name.unwrap_or_else(|| key.to_owned())
+    async fn sheet(&self, kind: Kind, by: By, range: Range) -> Result<Sheet, Problem> {
+        let bytes = lock(&self.traffic).by_key(kind, by, range);
+        let deals = deals(&self.home, kind).await?;
+        let table = report::table(&deals, Some(&bytes), kind, by, range);
+        let torrents = lock(&self.torrents);
+        let names = torrents
+            .iter()
+            .map(|(hash, e)| (*hash, e.saved.name.clone()));
+        Ok(Sheet {
+            table: table.map_err(|error| report_problem(&error))?,
+            range,
+            names: names.collect(),
+        })
+    }
+
+    /// A deal as a line: of an open channel it says that more may come.
+    fn deal_line(&self, deal: &Deal) -> HistoryLine {
+        let mut line = self.history_line(&deal.line);
+        if deal.is_open {
+            line.kind = match deal.line.kind {
+                JournalKind::Earned => "earning",
+                _ => "paying",
+            }
+            .to_owned();
+        }
+        line
+    }
+
+    /// Lines of what became of deals, the newest first, and their sum.
+    fn receipt_lines(&self, mut lines: Vec<&JournalLine>) -> Result<ReceiptLines, Problem> {
+        lines.sort_by_key(|line| std::cmp::Reverse(line.at));
+        let units = Units::checked_sum(lines.iter().map(|line| line.units));
+        Ok(ReceiptLines {
+            lines: lines.iter().map(|line| self.history_line(line)).collect(),
+            units: units.ok_or_else(|| report_problem(&ReportError::Overflow))?,
+        })
     }
 }
 
@@ -140,22 +245,6 @@ impl Session {
         })
     }
 
-    async fn table(
-        &self,
-        run: &Running,
-        kind: Kind,
-        by: By,
-        range: Range,
-    ) -> Result<Table, Problem> {
-        let journal = run.journal().await?;
-        let redeemed = match kind {
-            Kind::Earnings => run.redeemed_shares().await?,
-            Kind::Spending => Vec::new(),
-        };
-        let table = report::table(&journal, &redeemed, kind, by, range);
-        table.map_err(|error| report_problem(&error))
-    }
-
     /// A report.
     ///
     /// # Errors
@@ -169,33 +258,12 @@ impl Session {
     ) -> Result<Report, Problem> {
         let run = self.running()?;
         let range = Range::parse(since, until).map_err(|error| report_problem(&error))?;
-        let table = self.table(&run, kind, by, range).await?;
-        let bytes = lock(&run.traffic).by_key(kind, by, range);
-        let of_key = |key: &str| Some(bytes.get(key).copied().unwrap_or(0));
-        let row = |line: &report::Line, label: String, bytes: Option<u64>| ReportRow {
-            key: line.key.clone(),
-            label,
-            units: line.units,
-            redeemed: line.redeemed,
-            channels: line.channels,
-            bytes,
-        };
-        let rows = table.lines.iter();
-        let rows = rows.map(|line| row(line, run.label(by, &line.key), of_key(&line.key)));
-        let sum = Some(bytes.values().sum());
+        let sheet = run.sheet(kind, by, range).await?;
         let broker = self.broker().await;
-        let balance = lock(&run.balance).clone();
-        let held = balance.earned_in_all().checked_add(balance.earning);
         Ok(Report {
-            kind,
-            by,
-            since: range.since.map(report::date),
-            until: range.until.map(report::date),
-            rows: rows.collect(),
-            total: row(&table.total, String::new(), sum),
             currency: broker.currency,
             units_per_credit: broker.units_per_credit,
-            still_held: held.unwrap_or(Units(u64::MAX)),
+            ..sheet.report()
         })
     }
 
@@ -212,14 +280,10 @@ impl Session {
     ) -> Result<String, Problem> {
         let run = self.running()?;
         let range = Range::parse(since, until).map_err(|error| report_problem(&error))?;
-        let table = self.table(&run, kind, by, range).await?;
-        let bytes = lock(&run.traffic).by_key(kind, by, range);
-        let of_key = |key: &str| Some(bytes.get(key).copied().unwrap_or(0));
-        let total = Some(bytes.values().sum());
-        Ok(report::csv(&table, |key| run.label(by, key), of_key, total))
+        Ok(run.sheet(kind, by, range).await?.csv())
     }
 
-    /// The receipts behind a line of a report, newest first.
+    /// The receipts behind a line of a report, or behind its sum where no key is given, newest first.
     ///
     /// # Errors
     /// As [`Session::report`].
@@ -227,25 +291,28 @@ impl Session {
         &self,
         kind: Kind,
         by: By,
-        key: &str,
+        key: Option<&str>,
         since: Option<&str>,
         until: Option<&str>,
     ) -> Result<ReportReceipts, Problem> {
         let run = self.running()?;
         let range = Range::parse(since, until).map_err(|error| report_problem(&error))?;
-        let journal = run.journal().await?;
-        let behind = report::receipts(&journal, kind, range);
-        let behind: Vec<&JournalLine> = behind
-            .filter(|line| report::key_of(line, by) == key)
+        let deals = deals(&run.home, kind).await?;
+        let behind: Vec<&Deal> = report::receipts(&deals, range)
+            .filter(|deal| key.is_none_or(|key| report::key_of(deal, by) == key))
             .collect();
-        let units = Units::checked_sum(behind.iter().map(|line| line.units));
+        let units = Units::checked_sum(behind.iter().map(|deal| deal.line.units));
+        let redeemed = behind.iter().flat_map(|deal| &deal.became.redeemed);
+        let spent = behind.iter().flat_map(|deal| &deal.became.spent);
         Ok(ReportReceipts {
+            units: units.ok_or_else(|| report_problem(&ReportError::Overflow))?,
+            redeemed: run.receipt_lines(redeemed.collect())?,
+            spent_again: run.receipt_lines(spent.collect())?,
             lines: behind
                 .iter()
                 .rev()
-                .map(|line| run.history_line(line))
+                .map(|deal| run.deal_line(deal))
                 .collect(),
-            units: units.ok_or_else(|| report_problem(&ReportError::Overflow))?,
         })
     }
 }

@@ -219,9 +219,16 @@ pub(super) struct Shelf {
 impl Shelf {
     /// The files in `home`; makes the folder.
     pub fn open(home: &Path) -> std::io::Result<Shelf> {
-        let folder = home.join(FOLDER);
-        std::fs::create_dir_all(&folder)?;
-        Ok(Shelf { folder })
+        let shelf = Shelf::in_home(home);
+        std::fs::create_dir_all(&shelf.folder)?;
+        Ok(shelf)
+    }
+
+    /// The files in `home`, to be read; makes nothing.
+    pub fn in_home(home: &Path) -> Shelf {
+        Shelf {
+            folder: home.join(FOLDER),
+        }
     }
 
     fn path(&self, info_hash: InfoHash, end: &str) -> PathBuf {

@@ -143,8 +143,11 @@ impl Session {
         }
     }
 
-    /// The folder that downloads go to.
+    /// The folder that downloads go to; that of the play world goes with it.
     pub(super) fn downloads_folder(&self) -> PathBuf {
+        if let Some(world) = &lock(&self.inner.play).world {
+            return world.home().join("downloads");
+        }
         let given = self.inner.options.downloads.clone();
         let set = given.or_else(|| self.settings().folders.downloads);
         set.unwrap_or_else(|| {

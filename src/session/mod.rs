@@ -40,6 +40,7 @@ mod traffic;
 pub mod view;
 mod withdraw;
 
+pub use books::Sheet;
 pub use budget::hold_to_budgets;
 pub use details::Content;
 

@@ -13,7 +13,7 @@ use crate::units::{Day, InfoHash};
 
 const FILE: &str = "traffic.json";
 
-/// Peers noted of one day; what more there are is not in reports by peer.
+/// Peers noted of one day; what more there are is among the others in reports by peer.
 const MOST_PEERS: usize = 5_000;
 
 /// Bytes of one torrent, or of one peer, on one day.
@@ -48,6 +48,11 @@ impl Traffic {
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
+    /// As it was left; none where no node ever noted any.
+    pub fn left_in(home: &Path) -> Option<Traffic> {
+        home.join(FILE).exists().then(|| Traffic::read(home))
+    }
+
     /// Writes it, where it has changed.
     pub fn write(&mut self, home: &Path) -> std::io::Result<()> {
         if self.unsaved {
@@ -73,32 +78,59 @@ impl Traffic {
         self.unsaved = true;
     }
 
-    /// Bytes by the keys of a report.
+    /// Bytes of a torrent, ever: received and sent.
+    pub fn of(&self, hash: InfoHash) -> (u64, u64) {
+        let hash = hash.to_string();
+        let mut sum = Bytes::default();
+        for bytes in self
+            .days
+            .values()
+            .filter_map(|torrents| torrents.get(&hash))
+        {
+            sum.add(bytes.down, bytes.up);
+        }
+        (sum.down, sum.up)
+    }
+
+    /// Bytes by the keys of a report. What peers moved that are not noted one by one has no key.
     pub fn by_key(&self, kind: Kind, by: By, range: Range) -> BTreeMap<String, u64> {
-        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-        let days = match by {
-            By::Peer => &self.peers,
-            _ => &self.days,
-        };
-        for (day, parts) in days {
-            if !range.holds(Day(*day)) {
-                continue;
-            }
-            for (part, bytes) in parts {
-                let key = match by {
-                    By::Torrent | By::Peer => part.clone(),
-                    by => report::key_of_day(Day(*day), by),
-                };
-                let amount = match kind {
-                    Kind::Earnings => bytes.up,
-                    Kind::Spending => bytes.down,
-                };
-                let sum = sums.entry(key).or_default();
-                *sum = sum.saturating_add(amount);
+        let mut sums = sums(&self.days, kind, by, range);
+        if by == By::Peer {
+            let peers = self::sums(&self.peers, kind, by, range);
+            let noted = peers.values().fold(0u64, |a, b| a.saturating_add(*b));
+            let all = sums.values().fold(0u64, |a, b| a.saturating_add(*b));
+            sums = peers;
+            if all > noted {
+                sums.insert(String::new(), all - noted);
             }
         }
+        sums.retain(|_, bytes| *bytes > 0);
         sums
     }
+}
+
+fn sums(
+    days: &BTreeMap<u32, BTreeMap<String, Bytes>>,
+    kind: Kind,
+    by: By,
+    range: Range,
+) -> BTreeMap<String, u64> {
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    for (day, parts) in days.iter().filter(|(day, _)| range.holds(Day(**day))) {
+        for (part, bytes) in parts {
+            let key = match by {
+                By::Torrent | By::Peer => part.clone(),
+                by => report::key_of_day(Day(*day), by),
+            };
+            let amount = match kind {
+                Kind::Earnings => bytes.up,
+                Kind::Spending => bytes.down,
+            };
+            let sum = sums.entry(key).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+    }
+    sums
 }
 
 #[cfg(test)]
@@ -116,7 +148,7 @@ mod tests {
         traffic.add(Day(2), hash(1), None, 80, 8);
         let all = Range::default();
         let up = traffic.by_key(Kind::Earnings, By::Peer, all);
-        let wanted = [("10.0.0.1", 3u64), ("10.0.0.2", 4)];
+        let wanted = [("", 8u64), ("10.0.0.1", 3), ("10.0.0.2", 4)];
         assert_eq!(up, wanted.map(|(key, sum)| (key.to_owned(), sum)).into());
         let down = traffic.by_key(Kind::Spending, By::Torrent, all);
         assert_eq!(down.values().copied().collect::<Vec<_>>(), [130, 20]);
@@ -126,6 +158,11 @@ mod tests {
         };
         let down = traffic.by_key(Kind::Spending, By::Day, first);
         assert_eq!(down.values().sum::<u64>(), 30);
+        assert_eq!(traffic.of(hash(1)), (130, 13));
+        for by in [By::Day, By::Week, By::Month, By::Torrent, By::Peer] {
+            let down = traffic.by_key(Kind::Spending, by, all);
+            assert_eq!(down.values().sum::<u64>(), 150, "by {by:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@
 
 pub mod change;
 pub mod choose;
+pub mod deals;
 pub mod earning;
 pub mod error;
 pub mod keeping;
@@ -58,6 +59,7 @@ mod trade_tests;
 
 pub use change::{ApplyError, Change, Effect, JournalEntry, JournalKind, JournalLine};
 pub use choose::{Funds, Limits, NoCoin, SIZES, Wish};
+pub use deals::Deal;
 pub use error::WalletError;
 pub use rows::{
     Books, Freeze, HoldingRow, HoldingState, Meta, Origin, Passing, PayeeKeyRow, PinnedBroker,

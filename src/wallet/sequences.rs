@@ -220,6 +220,9 @@ impl World {
             }
             Step::Pass { ms } => self.now = now.plus_ms(*ms),
         }
+        for side in &self.sides {
+            deals::agree_with_books(&side.rows, self.now);
+        }
     }
 
     fn commit(

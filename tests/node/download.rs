@@ -128,16 +128,20 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
         "{csv}"
     );
 
+    let list = get(&node, "/torrents").await;
+    let came = row(&list, &hash)["downloaded_bytes"].clone();
+    assert!(came.as_u64() >= Some(3 << 20), "{list}");
     let away = json!({ "action": "remove_with_data", "info_hashes": [hash] });
     post(&node, "/torrents/actions", away.clone()).await;
     assert!(!file.exists());
     assert_eq!(get(&node, "/torrents").await["torrents"], json!([]));
 
-    // Added anew it has cost what it cost before: its budget counts that too.
+    // Added anew it has cost what it cost before, for what came before: its budget counts that too.
     let asked = json!({ "source": { "magnet": world.magnet }, "paused": true });
     post(&node, "/torrents", asked).await;
     let list = get(&node, "/torrents").await;
     assert_eq!(row(&list, &hash)["units_paid"], paid, "{list}");
+    assert_eq!(row(&list, &hash)["downloaded_bytes"], came, "{list}");
     post(&node, "/torrents/actions", away).await;
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);

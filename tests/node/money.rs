@@ -58,3 +58,27 @@ async fn coins_that_nobody_asked_for_are_bought_as_far_as_the_setting_says() {
     // 1008 units are 256 three times, 64 three times and 16 three times: one more of 64.
     wait(&node, "/wallet", has(1008 + 64)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_balance_at_the_broker_needs_no_passphrase_where_a_node_has_the_wallet_open() {
+    let w = node_world(65_536).await;
+    let (mut proc, node) = w.start().await;
+    wait_stage(&node, "setup").await;
+    let made = post(&node, "/wallet", json!({ "passphrase": "one two three" })).await;
+    wait_stage(&node, "running").await;
+    w.deposit(made["account"].as_str().expect("an account"), 200_000)
+        .await;
+    let known = wait(&node, "/wallet", |wallet| {
+        wallet["broker_balance"].as_u64() > Some(0)
+    });
+    let known = known.await;
+    let balance = ["wallet", "balance"];
+    let told = w.world.must("leecher", &balance).await.expect("told");
+    for name in ["broker_balance", "broker_bond", "broker_error"] {
+        assert_eq!(told[name], known[name], "{name}: {told}");
+    }
+    proc.stop(super::support::LONG).await.expect("stops");
+    let told = w.world.must("leecher", &balance).await.expect("told");
+    let why = told["broker_error"].as_str().expect("why not");
+    assert!(why.contains("give the passphrase"), "{why}");
+}

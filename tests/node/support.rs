@@ -228,6 +228,16 @@ impl NodeWorld {
 
     /// Another torrent, and a seeder of its own that asks the same price: it and a link.
     pub async fn another(&self, name: &str, files: &[(&str, usize)]) -> (Proc, String) {
+        self.another_that(name, files, "off").await
+    }
+
+    /// The same with a seeder that serves others for nothing or not: `free` is off, leftover or on.
+    pub async fn another_that(
+        &self,
+        name: &str,
+        files: &[(&str, usize)],
+        free: &str,
+    ) -> (Proc, String) {
         let data = self.dir.path().join(format!("{name}-data"));
         for (number, (file, bytes)) in files.iter().enumerate() {
             let path = data.join(name).join(file);
@@ -244,7 +254,7 @@ impl NodeWorld {
         let make = ["create", &from, "-o", &to, "--piece-kib", "64"];
         self.world.must("maker", &make).await.expect("created");
         self.world.wallet(name, 0).await.expect("a wallet");
-        let extra = ["--price", "16384", "--free", "off"];
+        let extra = ["--price", "16384", "--free", free];
         let seeder = self.world.seeder(name, &torrent, &data, &extra).await;
         let (seeder, address) = seeder.expect("seeds");
         let ready = seeder.last("ready").expect("ready");

@@ -8,9 +8,9 @@ use dpay::broker::audit::AuditReport;
 use dpay::cashier::wallet::Wallet;
 use dpay::channel::NoReserve;
 use dpay::record::Path;
-use dpay::report::{By, Kind, Range, table};
+use dpay::report::{By, Kind, Line, Range, table};
 use dpay::units::{InfoHash, Units};
-use dpay::wallet::{Balance, Books, JournalLine};
+use dpay::wallet::{Balance, Books, JournalKind};
 
 use crate::house::{House, Person, wish};
 
@@ -166,22 +166,39 @@ async fn check(house: &House, people: &[Person], paid: u64, seed: u64) {
     assert_eq!(credited - deposits, came_back, "seed {seed}: not in coins");
 }
 
-/// Every report of a person sums to the journal, and the journal to the books.
+/// Every report of a person sums to the books, what was closed to the journal, and of all that was
+/// earned it is said what became of it.
 async fn agree(person: &Person, books: &Books, seed: u64) {
     let journal = person.wallet().history(u32::MAX).await.expect("read");
-    let journal: Vec<JournalLine> = journal.into_iter().map(|entry| entry.line).collect();
+    let noted = |kind| {
+        let lines = journal.iter().map(|entry| &entry.line);
+        Units::checked_sum(lines.filter(|l| l.kind == kind).map(|l| l.units)).expect("fits")
+    };
     let reader = Wallet::read(person.dir.path()).await.expect("opens");
-    let shares = reader.redeemed_shares().await.expect("read");
+    let earned = reader.earned().await.expect("read");
+    let paid = reader.paid().await.expect("read");
     for by in ALL {
         let why = format!("seed {seed}, by {by:?}");
-        let made = |kind| table(&journal, &shares, kind, by, Range::default()).expect("fits");
-        let (earned, spent) = (made(Kind::Earnings), made(Kind::Spending));
+        let made = |deals, kind| table(deals, None, kind, by, Range::default()).expect("fits");
+        let (earned, spent) = (made(&earned, Kind::Earnings), made(&paid, Kind::Spending));
         assert_eq!(earned.total.units, books.earned, "{why}");
         assert_eq!(spent.total.units, books.paid, "{why}");
+        let closed = |total: &Line| total.units.checked_sub(total.open).expect("a part");
+        assert_eq!(closed(&earned.total), noted(JournalKind::Earned), "{why}");
+        assert_eq!(closed(&spent.total), noted(JournalKind::Paid), "{why}");
         for report in [&earned, &spent] {
             let lines = Units::checked_sum(report.lines.iter().map(|line| line.units));
             assert_eq!(lines, Some(report.total.units), "{why}");
         }
-        assert!(earned.total.redeemed <= earned.total.units, "{why}");
+        let Line {
+            redeemed,
+            spent_again,
+            held,
+            withheld,
+            ..
+        } = earned.total;
+        let parts = Units::checked_sum([redeemed, spent_again, held, withheld]);
+        assert_eq!(parts, Some(books.earned), "{why}");
+        assert_eq!(withheld, Units(0), "{why}");
     }
 }

@@ -228,16 +228,24 @@ test('what was earned is the same on the page, in the CSV, in the wallet and in 
   await page.getByRole('dialog').getByRole('button', { name: 'Redeem' }).click();
   await page.getByText(/^Redeemed [\d,]+ units/).first().waitFor();
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click();
-  const redeemed = (await api('/reports/earnings?by=day')).total.redeemed;
+  const { units, redeemed, spent_again, held, withheld } = (await api('/reports/earnings?by=day')).total;
   assert.equal(redeemed, total_earned);
+  assert.equal(redeemed + spent_again + held + withheld, units);
   const credited = (await api('/wallet/history?limit=50')).lines.filter((line) => line.kind === 'redeemed').reduce((sum, line) => sum + line.units, 0);
   await until('the credit', async () => (await api('/wallet')).broker_balance === before + credited);
   assert.ok(credited >= total_earned, `${credited} units credited, ${total_earned} earned`);
   assert.equal((await world.run('broker', 'broker', 'audit')).balanced, true);
   await tab('Earnings').click();
   await page.getByRole('table').getByRole('button').first().click();
-  await page.getByRole('dialog').getByText(`${total_earned} units in all`).waitFor();
+  // Under what was earned stands what came of it.
+  const receipts = page.getByRole('dialog');
+  await receipts.getByText(`${total_earned} units in all`).first().waitFor();
+  await receipts.getByRole('heading', { name: 'Redeemed' }).waitFor();
+  await receipts.getByRole('link', { name: /^Redeemed/ }).first().waitFor();
   await accessible(page, 'the receipts of a day');
+  await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+  await page.getByRole('region', { name: 'Sums' }).getByRole('button', { name: 'Redeemed' }).click();
+  await page.getByRole('dialog', { name: 'Sums' }).getByRole('link', { name: /^Redeemed/ }).first().waitFor();
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
   await api('/settings', { 'rules.low_balance': 1_000_000 }, 'PATCH');
   await tab('Wallet').click();

@@ -18,10 +18,8 @@ use crate::store::wallet::{SqliteOptions, SqliteStore, StoreError, WalletStore, 
 use crate::units::Units;
 use crate::wallet::keeping::Rules;
 use crate::wallet::receipt::Receipt;
-use crate::wallet::{
-    Balance, HoldingState, JournalEntry, JournalKind, JournalLine, Limits, Origin, PinnedBroker,
-};
-use crate::wallet::{recover, trade};
+use crate::wallet::{Balance, Deal, JournalEntry, Limits, PinnedBroker};
+use crate::wallet::{deals, recover, trade};
 use crate::{clock, random};
 
 /// Messages that may wait for the task.
@@ -237,27 +235,19 @@ impl WalletReader {
         Ok(Receipt::of(&self.store.load().await?, lines))
     }
 
-    /// Shares of channels that the broker has credited, as journal lines at the moment of credit.
+    /// What channels paid, the oldest first; those that are open too.
     ///
     /// # Errors
     /// What hinders reading.
-    pub async fn redeemed_shares(&self) -> Result<Vec<JournalLine>, StoreError> {
-        let rows = self.store.load().await?;
-        let shares = rows
-            .holdings
-            .values()
-            .filter(|row| row.origin == Origin::Earned);
-        let lines = shares.filter_map(|row| match &row.state {
-            HoldingState::Redeemed { request, at, .. } => Some(JournalLine {
-                at: *at,
-                kind: JournalKind::Redeemed,
-                units: row.holding.value,
-                info_hash: row.info_hash,
-                peer: row.peer.clone(),
-                reference: request.to_string(),
-            }),
-            _ => None,
-        });
-        Ok(lines.collect())
+    pub async fn paid(&self) -> Result<Vec<Deal>, StoreError> {
+        Ok(deals::paid(&self.store.load().await?, clock::now()))
+    }
+
+    /// What channels earned, the oldest first, and what became of it; those that are open too.
+    ///
+    /// # Errors
+    /// What hinders reading.
+    pub async fn earned(&self) -> Result<Vec<Deal>, StoreError> {
+        Ok(deals::earned(&self.store.load().await?, clock::now()))
     }
 }

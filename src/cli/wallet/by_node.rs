@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::json;
 
 use super::{WalletGlobal, check, check_bought, show};
 use crate::cashier::wallet::RedeemReport;
 use crate::http::node::client::NodeClient;
-use crate::session::view::{Bought, BuyRequest, Money, NodeView, RedeemRequest, Redeemed};
+use crate::session::view::{
+    Bought, BuyRequest, Money, NodeView, RedeemRequest, Redeemed, WalletView,
+};
 use crate::units::Units;
+use crate::wallet::Balance;
 
 /// The play wallet, while the node that runs here pays from it; says so.
 pub(super) async fn played(global: &WalletGlobal) -> Option<WalletGlobal> {
@@ -25,6 +28,23 @@ pub(super) async fn played(global: &WalletGlobal) -> Option<WalletGlobal> {
         broker_url: None,
         ..global.clone()
     })
+}
+
+/// What a running node knows of the account, as it has the wallet open: nobody has to give the passphrase.
+pub(super) async fn account_by_node(balance: &mut Balance, global: &WalletGlobal) -> Result<()> {
+    let how = "give the passphrase by file or environment to see it";
+    let node = NodeClient::find(&global.home).await.context(how)?;
+    let view: WalletView = node.get("/wallet").await.context(how)?;
+    balance.broker_balance = view.broker_balance;
+    balance.broker_pending = view.broker_pending;
+    balance.broker_bond = view.broker_bond;
+    balance.broker_withdrawable = view.withdrawable;
+    balance.broker_outstanding = view.outstanding;
+    balance.broker_error = view.broker_error;
+    if balance.broker_balance.is_none() && balance.broker_error.is_none() {
+        bail!("the node has not heard from the broker yet; ask again in a moment");
+    }
+    Ok(())
 }
 
 /// The running node is the wallet's one writer: it is asked to buy.

@@ -26,31 +26,53 @@ pub struct Report {
     pub currency: Option<String>,
     /// How many units make one of the currency.
     pub units_per_credit: Option<u64>,
-    /// Earned and still held (in open channels too); earnings only, whatever the dates.
-    pub still_held: Units,
 }
 
-/// A line of a report.
+/// A line of a report. What was earned is `redeemed`, `spent_again`, `held` and `withheld` together: what
+/// became of it since, whenever that was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReportRow {
-    /// The day, the week's Monday, the month's first day, the info hash, or the peer's address.
+    /// The day, the week's Monday, the month's first day, the info hash, or the peer's address. Empty for
+    /// torrents and peers that are not known.
     pub key: String,
     /// The same for people: a date, a torrent's name, an address. From strangers.
     pub label: String,
-    /// Earned or paid.
+    /// Earned or paid, in open channels too.
     pub units: Units,
-    /// Of what was earned, redeemed by the broker. Earnings only.
+    /// Of these, in channels that are not closed yet.
+    pub open: Units,
+    /// Of what was earned, redeemed by the broker. Earnings only, as the next three.
     pub redeemed: Units,
+    /// Of what was earned, paid to others for our own downloads.
+    pub spent_again: Units,
+    /// Of what was earned, still held: at hand, on its way to the broker, in channels.
+    pub held: Units,
+    /// Of what was earned, refused by the broker or frozen.
+    pub withheld: Units,
     /// Channels in it.
     pub channels: u64,
-    /// Payload sent (earnings) or received (spending); none where it was not noted, as by peer.
+    /// Payload sent (earnings) or received (spending), whether it was paid for or not; none where no node
+    /// noted it.
     pub bytes: Option<u64>,
 }
 
-/// The receipts behind a line of a report.
+/// The receipts behind a line of a report, or behind its sum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReportReceipts {
-    /// Lines of the wallet's history, newest first.
+    /// Channels, newest first: `earned`, `paid`, or `earning`, `paying` while they are open.
+    pub lines: Vec<super::HistoryLine>,
+    /// Their sum.
+    pub units: Units,
+    /// What the broker credited of what was earned.
+    pub redeemed: ReceiptLines,
+    /// What was paid with what was earned.
+    pub spent_again: ReceiptLines,
+}
+
+/// Lines of the wallet's history, newest first, and their sum.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReceiptLines {
+    /// The lines.
     pub lines: Vec<super::HistoryLine>,
     /// Their sum.
     pub units: Units,

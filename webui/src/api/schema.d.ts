@@ -222,7 +222,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The receipts behind a line. */
+        /** The receipts behind a line, or behind the sum. */
         get: operations["receipts"];
         put?: never;
         post?: never;
@@ -958,6 +958,20 @@ export interface components {
             wanted: boolean;
         };
         /**
+         * @description Whether a router forwards the node's port, so that peers reach it.
+         * @enum {string}
+         */
+        ForwardingState: "off" | "searching" | "forwarded" | "behind_another" | "no_router" | "port_taken" | "not_allowed" | "refused";
+        /** @description What came of asking the router. */
+        ForwardingView: {
+            /** @description Where peers reach the node from outside. */
+            external?: string | null;
+            /** @description What came of it. */
+            state: components["schemas"]["ForwardingState"];
+            /** @description What hinders it, and what to do next. */
+            why?: string | null;
+        };
+        /**
          * @description Whom to serve for nothing.
          * @enum {string}
          */
@@ -1092,6 +1106,8 @@ export interface components {
              */
             folder_free_bytes?: number | null;
             folder_problem?: null | components["schemas"]["Saying"];
+            /** @description Whether a router forwards that port. */
+            forwarding: components["schemas"]["ForwardingView"];
             /** @description Whether the first-run guide was finished or put away (setting `ui.guide_done`). */
             guide_done: boolean;
             /** @description Whether a broker is named. */
@@ -1347,6 +1363,13 @@ export interface components {
             /** @description The reference. */
             reference: string;
         };
+        /** @description Lines of the wallet's history, newest first, and their sum. */
+        ReceiptLines: {
+            /** @description The lines. */
+            lines: components["schemas"]["HistoryLine"][];
+            /** @description Their sum. */
+            units: components["schemas"]["Units"];
+        };
         /** @description What to redeem. */
         RedeemRequest: {
             /** @description Unspent coins too, not only what was earned and change. */
@@ -1384,8 +1407,6 @@ export interface components {
             rows: components["schemas"]["ReportRow"][];
             /** @description The first day in it, YYYY-MM-DD; none: from the beginning. */
             since?: string | null;
-            /** @description Earned and still held (in open channels too); earnings only, whatever the dates. */
-            still_held: components["schemas"]["Units"];
             /** @description The sums of all rows. */
             total: components["schemas"]["ReportRow"];
             /**
@@ -1396,18 +1417,26 @@ export interface components {
             /** @description The last day in it; none: until now. */
             until?: string | null;
         };
-        /** @description The receipts behind a line of a report. */
+        /** @description The receipts behind a line of a report, or behind its sum. */
         ReportReceipts: {
-            /** @description Lines of the wallet's history, newest first. */
+            /** @description Channels, newest first: `earned`, `paid`, or `earning`, `paying` while they are open. */
             lines: components["schemas"]["HistoryLine"][];
+            /** @description What the broker credited of what was earned. */
+            redeemed: components["schemas"]["ReceiptLines"];
+            /** @description What was paid with what was earned. */
+            spent_again: components["schemas"]["ReceiptLines"];
             /** @description Their sum. */
             units: components["schemas"]["Units"];
         };
-        /** @description A line of a report. */
+        /**
+         * @description A line of a report. What was earned is `redeemed`, `spent_again`, `held` and `withheld` together: what
+         *     became of it since, whenever that was.
+         */
         ReportRow: {
             /**
              * Format: int64
-             * @description Payload sent (earnings) or received (spending); none where it was not noted, as by peer.
+             * @description Payload sent (earnings) or received (spending), whether it was paid for or not; none where no node
+             *     noted it.
              */
             bytes?: number | null;
             /**
@@ -1415,14 +1444,25 @@ export interface components {
              * @description Channels in it.
              */
             channels: number;
-            /** @description The day, the week's Monday, the month's first day, the info hash, or the peer's address. */
+            /** @description Of what was earned, still held: at hand, on its way to the broker, in channels. */
+            held: components["schemas"]["Units"];
+            /**
+             * @description The day, the week's Monday, the month's first day, the info hash, or the peer's address. Empty for
+             *     torrents and peers that are not known.
+             */
             key: string;
             /** @description The same for people: a date, a torrent's name, an address. From strangers. */
             label: string;
-            /** @description Of what was earned, redeemed by the broker. Earnings only. */
+            /** @description Of these, in channels that are not closed yet. */
+            open: components["schemas"]["Units"];
+            /** @description Of what was earned, redeemed by the broker. Earnings only, as the next three. */
             redeemed: components["schemas"]["Units"];
-            /** @description Earned or paid. */
+            /** @description Of what was earned, paid to others for our own downloads. */
+            spent_again: components["schemas"]["Units"];
+            /** @description Earned or paid, in open channels too. */
             units: components["schemas"]["Units"];
+            /** @description Of what was earned, refused by the broker or frozen. */
+            withheld: components["schemas"]["Units"];
         };
         /** @description A sentence: `text` is English; `code` and `values` are what it is made of. */
         Saying: {
@@ -2335,11 +2375,11 @@ export interface operations {
     };
     receipts: {
         parameters: {
-            query: {
+            query?: {
                 /** @description How lines are gathered. */
                 by?: components["schemas"]["By"];
-                /** @description The line's key. */
-                key: string;
+                /** @description The line's key; none: the receipts behind the sum. */
+                key?: string;
                 /** @description The first day, YYYY-MM-DD. */
                 since?: string;
                 /** @description The last day, YYYY-MM-DD. */

@@ -77,15 +77,15 @@ struct ReceiptsQuery {
     /// How lines are gathered.
     #[serde(default)]
     by: By,
-    /// The line's key.
-    key: String,
+    /// The line's key; none: the receipts behind the sum.
+    key: Option<String>,
     /// The first day, YYYY-MM-DD.
     since: Option<String>,
     /// The last day, YYYY-MM-DD.
     until: Option<String>,
 }
 
-/// The receipts behind a line.
+/// The receipts behind a line, or behind the sum.
 #[utoipa::path(get, path = "/reports/{kind}/receipts", tag = "reports", params(("kind" = Kind, Path), ReceiptsQuery), responses((status = 200, body = ReportReceipts), (status = "default", body = Problem)))]
 async fn receipts(
     State(app): State<App>,
@@ -95,6 +95,6 @@ async fn receipts(
     let (since, until) = (query.since.as_deref(), query.until.as_deref());
     let behind = app
         .session
-        .report_receipts(kind, query.by, &query.key, since, until);
+        .report_receipts(kind, query.by, query.key.as_deref(), since, until);
     Ok(Json(behind.await?))
 }
