@@ -89,7 +89,10 @@ impl Session {
         let is_new = match lock(&run.torrents).entry(hash) {
             Place::Occupied(_) => false,
             Place::Vacant(free) => {
-                free.insert(Entry::new(saved));
+                free.insert(Entry {
+                    untold: true,
+                    ..Entry::new(saved)
+                });
                 true
             }
         };
@@ -98,8 +101,7 @@ impl Session {
             return self.add_again(run, &found, &request).await;
         }
         if let Err(problem) = run.change(hash, |_| ()) {
-            lock(&run.torrents).remove(&hash);
-            run.shelf.remove(hash);
+            self.forget(run, hash);
             return Err(problem);
         }
         run.count_units(|counted| *counted == hash).await?;
@@ -296,6 +298,7 @@ impl Session {
                 decide(&mut entry.saved, limit);
             }
             entry.row = row_of(&entry.saved);
+            entry.untold = true;
             was_asking && !entry.saved.asking
         });
         let done = match asked {

@@ -69,6 +69,7 @@ pub(super) enum Ask {
     SetBudget(InfoHash, Option<Units>, Reply<Outcome<()>>),
     PayUpTo(Option<Units>, Reply<bool>),
     Balance(Reply<Balance>),
+    LookAtAccount,
     History(u32, Reply<Outcome<Vec<JournalEntry>>>),
     Buy(Units, Reply<Outcome<Bought>>),
     Redeem(Redeemable, Reply<Outcome<RedeemReport>>),
@@ -268,6 +269,7 @@ impl Purse {
                 let _ = self.flush().await;
                 give(reply, self.open_channels());
             }
+            Ask::LookAtAccount => self.desk.account_due = Some(now),
             Ask::Balance(reply) => {
                 let _ = self.flush().await;
                 give(reply, self.balance(now));
