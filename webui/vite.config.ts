@@ -17,7 +17,7 @@ const unsaidHere = (id: string, key: string): boolean => id.endsWith('-en.js') &
 function texts(): Plugin {
   const virtual = '\0texts-';
   const code = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) => /\.(svelte|ts)$/.test(name)).map(read).join('\n');
-  const beginnings = [...code.matchAll(/`(\w+\.\w*)\$\{/g), ...code.matchAll(/\bword\('(\w+)'/g)].map(([, begin = '']) => (begin.includes('.') ? begin : `${begin}.`));
+  const beginnings = [...code.matchAll(/`([\w.]+\.\w*)\$\{/g), ...code.matchAll(/\bword\('(\w+)'/g)].map(([, begin = '']) => (begin.includes('.') ? begin : `${begin}.`));
   const keys = Object.keys(table('en'));
   const kept = keys.filter((key) => beginnings.some((begin) => key.startsWith(begin)));
   const numbered = keys.filter((key) => !kept.includes(key));

@@ -769,7 +769,6 @@ export interface components {
         /** @description The broker, as it presents itself. */
         BrokerView: {
             bond?: null | components["schemas"]["Units"];
-            buyable?: null | components["schemas"]["Units"];
             /** @description The name of its currency. */
             currency?: string | null;
             /** @description Why not. */
@@ -958,6 +957,20 @@ export interface components {
             wanted: boolean;
         };
         /**
+         * @description Whether a router forwards the node's port, so that peers reach it.
+         * @enum {string}
+         */
+        ForwardingState: "off" | "searching" | "forwarded" | "behind_another" | "no_router" | "port_taken" | "not_allowed" | "refused";
+        /** @description What came of asking the router. */
+        ForwardingView: {
+            /** @description Where peers reach the node from outside. */
+            external?: string | null;
+            /** @description What came of it. */
+            state: components["schemas"]["ForwardingState"];
+            /** @description What hinders it, and what to do next. */
+            why?: string | null;
+        };
+        /**
          * @description Whom to serve for nothing.
          * @enum {string}
          */
@@ -1092,6 +1105,8 @@ export interface components {
              */
             folder_free_bytes?: number | null;
             folder_problem?: null | components["schemas"]["Saying"];
+            /** @description Whether a router forwards that port. */
+            forwarding: components["schemas"]["ForwardingView"];
             /** @description Whether the first-run guide was finished or put away (setting `ui.guide_done`). */
             guide_done: boolean;
             /** @description Whether a broker is named. */
@@ -1116,6 +1131,8 @@ export interface components {
             version: string;
             /** @description The home of the wallet that pays: the play world's own while the money is play money. */
             wallet_home: string;
+            /** @description Whether the wallet was made on the page and its words have yet to be tried (setting `ui.words_due`). */
+            words_due: boolean;
         };
         /** @description Something worth telling. */
         Notice: {
@@ -1763,6 +1780,7 @@ export interface components {
             /** @description Why the broker could not be asked. */
             broker_error?: string | null;
             broker_pending?: null | components["schemas"]["Units"];
+            buyable?: null | components["schemas"]["Units"];
             /** @description Nothing is bought by itself, as the bond was asked for; buying ends that. */
             buys_nothing: boolean;
             /** @description Left over from our own coins, and redeemable. */
