@@ -203,6 +203,11 @@ pub const KEYS: &[Key] = &[
         Kind::Bool,
         "Whether the first-run guide was finished or put away",
     ),
+    key(
+        "ui.words_due",
+        Kind::Bool,
+        "Whether the words of a wallet that was made on the page have yet to be tried",
+    ),
 ];
 
 /// What is known of a key.

@@ -317,6 +317,8 @@ impl Default for LogSettings {
 pub struct UiSettings {
     /// Whether the first-run guide was finished or put away.
     pub guide_done: bool,
+    /// Whether the words of a wallet that was made on the page have yet to be tried.
+    pub words_due: bool,
 }
 
 impl Settings {

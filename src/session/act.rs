@@ -159,14 +159,19 @@ impl Session {
             crate::engine::delete_content(&metainfo, &entry.saved.folder)
                 .map_err(engine_problem)?;
         }
+        self.forget(run, hash);
+        self.book().trackers.forget(hash);
+        Ok(())
+    }
+
+    /// Takes a torrent off the list.
+    pub(super) fn forget(&self, run: &Running, hash: InfoHash) {
         lock(&run.torrents).remove(&hash);
         run.shelf.remove(hash);
-        self.book().trackers.forget(hash);
         self.tell(Event::Torrents {
             changed: Vec::new(),
             removed: vec![hash],
         });
-        Ok(())
     }
 
     /// A yes to the estimate: with payment, or free peers only.

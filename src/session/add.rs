@@ -93,6 +93,7 @@ impl Session {
             Place::Vacant(free) => {
                 free.insert(Entry {
                     down_at_check: saved.down_bytes,
+                    untold: true,
                     ..Entry::new(saved)
                 });
                 true
@@ -103,8 +104,7 @@ impl Session {
             return self.add_again(run, &found, &request).await;
         }
         if let Err(problem) = run.change(hash, |_| ()) {
-            lock(&run.torrents).remove(&hash);
-            run.shelf.remove(hash);
+            self.forget(run, hash);
             return Err(problem);
         }
         run.count_units(|counted| *counted == hash).await?;
@@ -301,6 +301,7 @@ impl Session {
                 decide(&mut entry.saved, limit);
             }
             entry.row = row_of(&entry.saved);
+            entry.untold = true;
             was_asking && !entry.saved.asking
         });
         let done = match asked {

@@ -152,7 +152,7 @@ impl Session {
                     finished.push((*hash, entry.saved.name.clone()));
                 }
             }
-            if row != entry.row {
+            if std::mem::take(&mut entry.untold) || row != entry.row {
                 entry.row = row.clone();
                 changed.push(row);
             }

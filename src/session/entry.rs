@@ -101,6 +101,8 @@ pub(super) struct Entry {
     pub units_earned: Units,
     /// As the list shows it.
     pub row: TorrentRow,
+    /// Whether `row` was changed and nobody was told yet.
+    pub untold: bool,
     /// Whether `saved` differs from its file.
     pub unsaved: bool,
     /// Whether its terms could not be noted by the wallet.
@@ -146,6 +148,7 @@ impl Entry {
             units_paid: Units::ZERO,
             units_earned: Units::ZERO,
             row,
+            untold: false,
             unsaved: false,
             unapplied: false,
             told_budget: None,
@@ -173,7 +176,7 @@ pub(super) fn node_terms(saved: &Saved) -> crate::node::Terms {
     }
 }
 
-/// What the list shows of a torrent that stands still.
+/// What the list shows of a torrent that is not in the engine (yet).
 pub(super) fn row_of(saved: &Saved) -> TorrentRow {
     let share = match saved.wanted_bytes {
         0 => 0.0,
@@ -182,7 +185,12 @@ pub(super) fn row_of(saved: &Saved) -> TorrentRow {
     TorrentRow {
         info_hash: saved.info_hash,
         name: saved.name.clone(),
-        state: State::Paused,
+        state: match saved {
+            _ if saved.paused => State::Paused,
+            _ if saved.size_bytes == 0 => State::FetchingMetadata,
+            _ if saved.asking => State::Asking,
+            _ => State::Checking,
+        },
         error: None,
         size_bytes: saved.size_bytes,
         wanted_bytes: saved.wanted_bytes,

@@ -139,6 +139,7 @@ impl Session {
             has_broker: is_play || broker.is_some() || run.is_some_and(|run| run.knows_broker()),
             has_wallet: home::has_wallet(home),
             guide_done: settings.ui.guide_done,
+            words_due: settings.ui.words_due,
             has_password: home.join("api.password").exists(),
         }
     }
@@ -299,6 +300,10 @@ impl Session {
         let made = Wallet::init(&self.inner.options.home, words, &passphrase).await;
         let made = made.map_err(|error| super::money::problem(&error))?;
         let account = super::money::account_of(&made)?;
+        // A note that cannot be written is no reason to keep the words back.
+        if let Err(problem) = self.set_words_due(words.is_none()).await {
+            tracing::warn!("that the words are to be tried is not noted: {problem}");
+        }
         self.launch(passphrase);
         Ok(Words {
             words: match words {

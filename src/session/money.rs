@@ -93,6 +93,7 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
         broker_balance: balance.broker_balance,
         broker_pending: balance.broker_pending,
         broker_bond: balance.broker_bond,
+        buyable: balance.broker_buyable,
         withdrawable: balance.broker_withdrawable,
         withdrawing: balance.withdrawing,
         outstanding: balance.broker_outstanding,
@@ -216,17 +217,35 @@ impl Session {
     ///
     /// # Errors
     /// No wallet's words; no running node.
-    pub fn try_words(&self, tried: &WordsTry) -> Result<WordsTried, Problem> {
+    pub async fn try_words(&self, tried: &WordsTry) -> Result<WordsTried, Problem> {
         let account = account_of(&tried.words)?;
         let run = self.running()?;
-        Ok(WordsTried {
-            same: account == run.node.wallet.account().to_string(),
-        })
+        let same = account == run.node.wallet.account().to_string();
+        // The words of a play world's wallet say nothing about the real one.
+        if same && run.home == self.inner.options.home {
+            self.set_words_due(false).await?;
+        }
+        Ok(WordsTried { same })
     }
 
-    /// The broker, as it answers now.
+    /// Notes whether the real wallet's words have yet to be tried.
+    pub(super) async fn set_words_due(&self, due: bool) -> Result<(), Problem> {
+        if self.settings().ui.words_due == due {
+            return Ok(());
+        }
+        let change = ("ui.words_due".to_owned(), due.into());
+        let change = SettingsChange(std::iter::once(change).collect());
+        self.change_settings(change).await.map(|_| ())
+    }
+
+    /// The broker, as it answers now. What is in the account there is looked at as well, and told as soon as
+    /// it is known: a deposit comes without a word.
     pub async fn broker(&self) -> BrokerView {
         let run = self.running().ok();
+        if let Some(run) = &run {
+            // A wallet that was closed has nothing to show.
+            let _ = run.node.wallet.look_at_account().await;
+        }
         let balance = run.as_ref().map(|run| lock(&run.balance).clone());
         let pinned = balance
             .as_ref()
@@ -243,7 +262,6 @@ impl Session {
                 .as_ref()
                 .and_then(|b| b.broker)
                 .map(|key| key.to_string()),
-            buyable: balance.as_ref().and_then(|balance| balance.broker_buyable),
             ..BrokerView::default()
         };
         if let Some(url) = &url {

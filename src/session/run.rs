@@ -134,8 +134,10 @@ impl Running {
             );
         }
         for entry in torrents.values_mut() {
-            entry.row.units_paid = entry.units_paid;
-            entry.row.units_earned = entry.units_earned;
+            let row = &mut entry.row;
+            let shown = (row.units_paid, row.units_earned);
+            (row.units_paid, row.units_earned) = (entry.units_paid, entry.units_earned);
+            entry.untold |= shown != (row.units_paid, row.units_earned);
         }
         Ok(())
     }

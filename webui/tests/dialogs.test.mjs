@@ -246,6 +246,78 @@ test('a torrent goes where it is told to, and does not start before it is told t
   await until('an empty place', async () => !(await isListed(zeta)));
 });
 
+test('what something else adds is in the list that is open, paused or not', { timeout: 60_000 }, async () => {
+  await page.goto(`${node.url}/#/torrents`);
+  const grid = page.getByRole('grid');
+  await grid.waitFor();
+  const all = page.getByRole('group', { name: 'Show' }).getByRole('button', { name: /^All / });
+  const before = (await api('/torrents')).torrents.length;
+  const told = [];
+  for (const [i, name] of ['nu.bin', 'xi.bin'].entries()) {
+    const one = { info_hash: `e${i}`.repeat(20), name };
+    await world.ask('user', node.url, '/torrents', { source: { magnet: magnet(one) }, paused: i === 0, confirmed: true });
+    await grid.getByRole('row').filter({ hasText: name }).waitFor({ timeout: 5000 });
+    told.push(one.info_hash);
+  }
+  assert.equal(await all.innerText(), `All ${before + 2}`);
+  await world.ask('user', node.url, '/torrents/actions', { action: 'remove', info_hashes: told });
+  await until('the chip', async () => (await all.innerText()) === `All ${before}`);
+});
+
+test('many links: what is none is said, a mistake is mended, and one answer may be for all', { timeout: 90_000 }, async () => {
+  const links = ['iota.bin', 'kappa.bin', 'lambda.bin'].map((name, i) => ({ info_hash: `${i + 7}b`.repeat(20), name }));
+  const nowhere = 'http://127.0.0.1:9/gone.torrent';
+  await page.goto(`${node.url}/#/torrents`);
+  await page.getByRole('button', { name: 'Add torrent' }).click();
+  const field = page.getByLabel('Magnet links or addresses');
+  await field.fill(['foo', nowhere, ...links.map(magnet)].join('\n'));
+  const dialog = page.getByRole('dialog');
+  await dialog.getByRole('alert').getByText('Left out, as it is no magnet link, info hash or address: foo').waitFor();
+  await accessible(page, 'a line that is left out');
+  await dialog.getByRole('button', { name: 'Next' }).click();
+  await dialog.getByRole('alert').filter({ hasText: /\S/ }).first().waitFor();
+  await dialog.getByRole('button', { name: 'Back to the links' }).click();
+  assert.equal(await field.inputValue(), [nowhere, ...links.map(magnet)].join('\n'));
+  await field.fill(links.map(magnet).join('\n'));
+  await dialog.getByRole('button', { name: 'Next' }).click();
+  await dialog.getByText('Asking peers what this is…').waitFor();
+  await dialog.getByLabel('Start paused').check();
+  await dialog.getByLabel('The same for the 2 after this, without asking again').check();
+  await accessible(page, 'one answer for all');
+  await dialog.getByRole('button', { name: 'Free peers only' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await page.getByRole('status').getByText('2 more torrents added').waitFor();
+  for (const one of links) {
+    const { row, terms } = await api(`/torrents/${one.info_hash}`);
+    assert.deepEqual([row.state, terms.pays], ['paused', false], one.name);
+  }
+  await api('/torrents/actions', { action: 'remove', info_hashes: links.map((one) => one.info_hash) });
+});
+
+test('a deposit is seen where one buys, and what limits the purchase is named', { timeout: 90_000 }, async () => {
+  await page.goto(`${node.url}/#/wallet?do=buy`);
+  const dialog = page.getByRole('dialog', { name: 'Buy coins' });
+  await dialog.getByText('takes a bond of 100,000 units, which comes back. Your balance at the broker is 64 units').waitFor();
+  await accessible(page, 'buying without the bond');
+  await world.deposit((await api('/wallet')).account, 149_936);
+  // The node keeps a few small coins at hand, and has bought those, and with them the bond.
+  await dialog.getByText(/^Your balance at the broker buys up to 49,\d{3} units\.$/).waitFor({ timeout: 15_000 });
+  await world.deposit((await api('/wallet')).account, 350_000);
+  const limited = async () => {
+    const { outstanding } = await api('/wallet');
+    const [n, out] = [100_000 - outstanding, outstanding].map((units) => units.toLocaleString('en-GB'));
+    return dialog.getByText(`You can buy up to ${n} units now: coins for no more than your bond of 100,000 units may be out, and ${out} are.`);
+  };
+  await (await limited()).waitFor({ timeout: 15_000 });
+  const before = (await api('/wallet')).outstanding;
+  await dialog.getByLabel('How many units').fill('1600');
+  await dialog.getByRole('button', { name: 'Buy', exact: true }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Buy', exact: true }).click();
+  await until('the coins that are out', async () => (await api('/wallet')).outstanding === before + 1600);
+  await (await limited()).waitFor();
+});
+
 test('a torrent is given more trackers and peers', { timeout: 60_000 }, async () => {
   const [alpha] = still;
   await page.goto(`${node.url}/#/torrents/${alpha.info_hash}?tab=trackers`);

@@ -159,7 +159,7 @@ test('a budget that is reached is told, and nothing is paid beyond it', { timeou
   await dialog.getByLabel('Budget for this torrent').blur();
   await until('the budget in the estimate', async () => (await api(`/torrents/${film.info_hash}/estimate`)).torrent_budget_left === 64);
   await dialog.getByRole('button', { name: 'Download', exact: true }).click();
-  await page.getByText(/The budget .* is used up/).first().waitFor({ timeout: 90_000 });
+  await page.getByText('The budget of film.bin, 64 units, is used up.').first().waitFor({ timeout: 90_000 });
   assert.ok((await row(film.info_hash)).units_paid <= 64);
   await page.getByRole('button', { name: /^Notices/ }).click();
   await page.getByRole('region', { name: 'Notices' }).getByText('Budget reached').waitFor();
@@ -194,7 +194,9 @@ test('a restart in the middle: the page comes back and the download ends', { tim
   await node.part.stop();
   await page.getByText('The connection to the node broke.').waitFor({ timeout: 30_000 });
   node = await world.node('user');
-  await page.goto(node.login_url);
+  // Nobody has to sign in anew.
+  await page.goto(node.url);
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
   await until('the film and its seller', async () => (await row(film.info_hash))?.sellers === 1);
   await page.goto(`${node.url}/#/torrents/${film.info_hash}`);
   await page.getByRole('button', { name: 'Price, budget and speed' }).last().click();
@@ -496,11 +498,28 @@ test('without a broker one gets a wallet and the pages all the same', { timeout:
   await visitor.getByRole('button', { name: /^Make a wallet/ }).click();
   await visitor.getByRole('button', { name: 'Later' }).click();
   await visitor.getByRole('button', { name: 'Make the wallet' }).click();
-  await shownWords(visitor);
+  const words = await shownWords(visitor);
   const ask = asker(visitor);
   await until('the node', async () => (await ask('/node')).stage === 'running');
   assert.equal((await ask('/node')).has_broker, false);
-  await ask('/settings', { 'ui.guide_done': true }, 'PATCH');
+  // The page is left before the words are confirmed: they are asked for again, in the guide and after it.
+  await visitor.reload();
+  await visitor.getByText('You have not confirmed yet that you wrote them down.').waitFor();
+  await accessible(visitor, 'words that are due');
+  await visitor.getByRole('button', { name: 'Show the words' }).click();
+  assert.deepEqual(await shownWords(visitor), words);
+  await visitor.reload();
+  await visitor.getByRole('button', { name: 'Later' }).click();
+  await visitor.getByRole('heading', { name: 'Where do downloads go?' }).waitFor();
+  await visitor.getByRole('button', { name: 'Put the guide away' }).click();
+  const due = visitor.getByText('You have not confirmed your 24 words.');
+  await due.waitFor();
+  await visitor.getByRole('main').getByRole('link', { name: 'Backup' }).click();
+  await visitor.getByRole('button', { name: 'I have them, try them' }).click();
+  await visitor.getByLabel('The 24 words, in order').fill(words.join(' '));
+  await visitor.getByRole('button', { name: 'Try them' }).click();
+  await visitor.getByText('Your backup works.').waitFor();
+  await due.waitFor({ state: 'detached' });
   await visitor.goto('about:blank');
   await visitor.goto(`${fresh.url}/#/wallet?do=buy`);
   const dialog = visitor.getByRole('dialog', { name: 'Buy coins' });
@@ -527,6 +546,25 @@ test('who signs out in one window is out in the others', { timeout: 60_000 }, as
   await second.getByRole('heading', { name: 'Sign in' }).waitFor();
   await made.close();
   await fresh.part.stop();
+});
+
+test('a link of dpay open signs in where the page is open already, and a used one says so', { timeout: 60_000 }, async () => {
+  const made = await context(browser);
+  const visitor = await made.newPage();
+  await visitor.goto(node.url);
+  await visitor.getByRole('heading', { name: 'Sign in' }).waitFor();
+  const link = async () => new URL((await world.ask('user', node.url, '/login/code', {})).url).hash;
+  const used = await link();
+  await world.ask('user', node.url, '/login', { code: used.split('=')[1] });
+  await visitor.evaluate((hash) => (location.hash = hash), used);
+  await visitor.getByRole('alert').getByText('This link was used already, or is too old.').waitFor();
+  await visitor.getByText('Run “dpay open” for a new one').waitFor();
+  assert.equal(new URL(visitor.url()).hash, '#/', 'no code stays in the address');
+  await visitor.evaluate((hash) => (location.hash = hash), await link());
+  await visitor.getByRole('heading', { name: 'Overview' }).waitFor();
+  assert.equal(new URL(visitor.url()).hash, '#/');
+  assert.deepEqual(made.problems, []);
+  await made.close();
 });
 
 test('dropped files and pasted magnets open the dialog', { timeout: 60_000 }, async () => {

@@ -301,6 +301,15 @@ impl WalletHandle {
         self.ask(Ask::Balance).await
     }
 
+    /// Has the account at the broker looked at soon: a deposit comes without a word. Not waited for; the
+    /// balance has it once the broker has answered.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn look_at_account(&self) -> Result<(), CashierError> {
+        self.send(Ask::LookAtAccount).await
+    }
+
     /// The newest `limit` lines of the journal, oldest first.
     ///
     /// # Errors

@@ -70,6 +70,7 @@ pub(super) enum Ask {
     PayUpTo(Option<Units>, Reply<bool>),
     AtHand(usize, Reply<()>),
     Balance(Reply<Balance>),
+    LookAtAccount,
     History(u32, Reply<Outcome<Vec<JournalEntry>>>),
     Buy(Units, Reply<Outcome<Bought>>),
     Redeem(Redeemable, Reply<Outcome<RedeemReport>>),
@@ -269,6 +270,7 @@ impl Purse {
                 let _ = self.flush().await;
                 give(reply, self.open_channels());
             }
+            Ask::LookAtAccount => self.desk.account_due = Some(now),
             Ask::Balance(reply) => {
                 let _ = self.flush().await;
                 give(reply, self.balance(now));

@@ -1,7 +1,8 @@
 //! Who may ask: the token in the file, login codes, cookies, the password, and the lock-out.
 //!
 //! Secrets are 256 random bits and kept here only as SHA-256; comparisons take the same time
-//! whatever differs. Cookies and codes last no longer than the process.
+//! whatever differs. Cookies last over restarts, as their hashes are in a file; codes last no longer than
+//! the process.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -22,6 +23,8 @@ use crate::{clock, random};
 pub const TOKEN_FILE: &str = "api.token";
 /// The file of the password's hash.
 pub const PASSWORD_FILE: &str = "api.password";
+/// The file of the hashes of the cookies that were given out, and until when each is good.
+const COOKIES_FILE: &str = "api.cookies";
 /// The name of the cookie.
 pub(super) const COOKIE: &str = "dpay_session";
 /// How long a login code is good.
@@ -85,6 +88,7 @@ impl Logins {
         };
         let state = State {
             password,
+            cookies: kept_cookies(home),
             ..State::default()
         };
         Ok(Logins {
@@ -147,7 +151,7 @@ impl Logins {
         match at {
             Some(at) => {
                 state.codes.remove(at);
-                Ok(give_cookie(&mut state))
+                Ok(self.give_cookie(&mut state))
             }
             None => Err(Problem::new(
                 ProblemCode::LoginWrong,
@@ -195,7 +199,7 @@ impl Logins {
             state.wrong = 0;
             state.locked_until = UnixMs(0);
             state.lock_ms = 0;
-            return Ok(give_cookie(&mut state));
+            return Ok(self.give_cookie(&mut state));
         }
         Err(Problem::new(
             ProblemCode::LoginWrong,
@@ -207,9 +211,10 @@ impl Logins {
     /// Takes a cookie back.
     pub fn log_out(&self, value: &str) {
         let value = hashed(value);
-        self.state()
-            .cookies
-            .retain(|(known, _)| !same(known, &value));
+        let mut state = self.state();
+        state.cookies.retain(|(known, _)| !same(known, &value));
+        self.keep_cookies(&state);
+        drop(state);
         self.ended.send_replace(());
     }
 
@@ -255,23 +260,87 @@ impl Logins {
             }
             None => None,
         };
+        // First: none of them may come back with the next start.
+        remove(&self.home.join(COOKIES_FILE)).map_err(disk)?;
         match &new {
             Some(hash) => write_private(&path, hash.as_bytes()).map_err(disk)?,
-            None => match std::fs::remove_file(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(disk(e)),
-                _ => {}
-            },
+            None => remove(&path).map_err(disk)?,
         }
         let mut state = self.state();
         *state = State {
             password: new,
             ..State::default()
         };
-        let cookie = give_cookie(&mut state);
+        let cookie = self.give_cookie(&mut state);
         drop(state);
         self.ended.send_replace(());
         Ok(cookie)
     }
+
+    fn give_cookie(&self, state: &mut State) -> String {
+        let cookie = new_secret();
+        let now = clock::now();
+        state.cookies.retain(|(_, until)| now < *until);
+        let until = now.plus_ms(COOKIE_S * 1000);
+        state.cookies.push_back((hashed(&cookie), until));
+        if state.cookies.len() > MOST_COOKIES {
+            state.cookies.pop_front();
+        }
+        self.keep_cookies(state);
+        cookie
+    }
+
+    /// Writes them down. Where that fails, none of them lasts over a restart: also one that was taken back
+    /// does not.
+    fn keep_cookies(&self, state: &State) {
+        let path = self.home.join(COOKIES_FILE);
+        let lines = state.cookies.iter();
+        let text: String = lines
+            .map(|(known, until)| format!("{} {}\n", hex::encode(known), until.0))
+            .collect();
+        if let Err(error) = write_private(&path, text.as_bytes()) {
+            tracing::warn!(
+                "{}: {error}: browsers sign in anew after a restart",
+                path.display()
+            );
+            if let Err(error) = remove(&path) {
+                tracing::error!(
+                    "{}: {error}: remove it, it may hold logins that were ended",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The cookies of earlier runs. A file that others can write to, or that is none of ours, counts for nothing.
+fn kept_cookies(home: &Path) -> VecDeque<(Hashed, UnixMs)> {
+    let path = home.join(COOKIES_FILE);
+    let read = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return VecDeque::new(),
+        read => read.and_then(|text| check_private(&path).map(|()| text)),
+    };
+    let cookie = |line: &str| {
+        let (known, until) = line.split_once(' ')?;
+        let known = hex::decode(known).ok()?.try_into().ok()?;
+        Some((known, UnixMs(until.parse().ok()?)))
+    };
+    let cookies = read.and_then(|text| {
+        let cookies: Option<VecDeque<_>> = text.lines().map(cookie).collect();
+        cookies.ok_or_else(|| std::io::Error::other("no file of logins"))
+    });
+    cookies.unwrap_or_else(|error| {
+        tracing::warn!("{}: {error}: browsers sign in anew", path.display());
+        VecDeque::new()
+    })
 }
 
 fn count_try(state: &mut State, now: UnixMs) {
@@ -281,16 +350,6 @@ fn count_try(state: &mut State, now: UnixMs) {
         state.lock_ms = (state.lock_ms * 2).clamp(LOCK_MS, LOCK_MOST_MS);
         state.locked_until = now.plus_ms(state.lock_ms);
     }
-}
-
-fn give_cookie(state: &mut State) -> String {
-    let cookie = new_secret();
-    let until = clock::now().plus_ms(COOKIE_S * 1000);
-    state.cookies.push_back((hashed(&cookie), until));
-    if state.cookies.len() > MOST_COOKIES {
-        state.cookies.pop_front();
-    }
-    cookie
 }
 
 /// The token in `home`; a new one where there is none.
@@ -320,7 +379,7 @@ fn check_private(path: &Path) -> std::io::Result<()> {
         let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(std::io::Error::other(format!(
-                "{} can be read by others (mode {mode:03o}): delete it, a new token is made",
+                "{} can be read by others (mode {mode:03o}): delete it, a new one is made",
                 path.display()
             )));
         }
@@ -348,6 +407,35 @@ mod tests {
         assert!(logins.is_cookie(&cookie) && !logins.is_cookie(&code));
         logins.log_out(&cookie);
         assert!(!logins.is_cookie(&cookie));
+    }
+
+    #[test]
+    fn a_cookie_lasts_over_a_restart_until_it_is_taken_back_or_the_password_changes() {
+        let (dir, logins) = open();
+        let again = || Logins::open(dir.path()).expect("opens");
+        let cookie = |logins: &Logins| logins.by_code(&logins.new_code()).expect("good");
+        let (kept, ended) = (cookie(&logins), cookie(&logins));
+        logins.log_out(&ended);
+        assert!(again().is_cookie(&kept) && !again().is_cookie(&ended));
+        let path = dir.path().join(COOKIES_FILE);
+        let text = std::fs::read_to_string(&path).expect("there");
+        assert!(!text.contains(&kept), "only its hash is written");
+        std::fs::write(&path, format!("{} 1\n", hex::encode(hashed(&kept)))).expect("written");
+        assert!(!again().is_cookie(&kept), "that was good until long ago");
+        std::fs::write(&path, "anything").expect("written");
+        assert!(!again().is_cookie(&kept));
+        std::fs::write(&path, &text).expect("written");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode));
+            mode(0o666).expect("set");
+            assert!(!again().is_cookie(&kept), "anybody could have written it");
+            mode(0o600).expect("set");
+        }
+        assert!(again().is_cookie(&kept));
+        let new = again().set_password(Some("long enough")).expect("set");
+        assert!(again().is_cookie(&new) && !again().is_cookie(&kept));
     }
 
     #[test]

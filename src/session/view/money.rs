@@ -47,6 +47,9 @@ pub struct WalletView {
     pub broker_pending: Option<Units>,
     /// The bond at the broker.
     pub broker_bond: Option<Units>,
+    /// What the account could buy now: the balance beside a bond that is still to be taken, and no more than
+    /// the bond leaves beside coins that are out.
+    pub buyable: Option<Units>,
     /// What could be withdrawn now: the balance, and the bond if it is free.
     pub withdrawable: Option<Units>,
     /// Asked of the broker to be withdrawn, and not answered yet; asked for again by itself.
@@ -336,8 +339,6 @@ pub struct BrokerView {
     pub hold_ms: Option<u64>,
     /// The bond taken at the first purchase.
     pub bond: Option<Units>,
-    /// What the account could still buy.
-    pub buyable: Option<Units>,
 }
 
 /// Where the broker is.

@@ -71,6 +71,8 @@ pub struct NodeView {
     pub has_wallet: bool,
     /// Whether the first-run guide was finished or put away (setting `ui.guide_done`).
     pub guide_done: bool,
+    /// Whether the wallet was made on the page and its words have yet to be tried (setting `ui.words_due`).
+    pub words_due: bool,
     /// Whether a password is set for logging in.
     pub has_password: bool,
 }

@@ -95,6 +95,13 @@ class Live {
     }
   }
 
+  /** Looks at the account at the broker again and again, until the result is called. */
+  watchAccount(): () => void {
+    void this.askBroker();
+    const timer = setInterval(() => document.hidden || void this.askBroker(), 4000);
+    return () => clearInterval(timer);
+  }
+
   private take(event: Event): void {
     switch (event.type) {
       case 'pulse':

@@ -769,7 +769,6 @@ export interface components {
         /** @description The broker, as it presents itself. */
         BrokerView: {
             bond?: null | components["schemas"]["Units"];
-            buyable?: null | components["schemas"]["Units"];
             /** @description The name of its currency. */
             currency?: string | null;
             /** @description Why not. */
@@ -1132,6 +1131,8 @@ export interface components {
             version: string;
             /** @description The home of the wallet that pays: the play world's own while the money is play money. */
             wallet_home: string;
+            /** @description Whether the wallet was made on the page and its words have yet to be tried (setting `ui.words_due`). */
+            words_due: boolean;
         };
         /** @description Something worth telling. */
         Notice: {
@@ -1803,6 +1804,7 @@ export interface components {
             /** @description Why the broker could not be asked. */
             broker_error?: string | null;
             broker_pending?: null | components["schemas"]["Units"];
+            buyable?: null | components["schemas"]["Units"];
             /** @description Nothing is bought by itself, as the bond was asked for; buying ends that. */
             buys_nothing: boolean;
             /** @description Left over from our own coins, and redeemable. */

@@ -2,6 +2,9 @@
 import { api, ApiError } from './client';
 import type { NodeView } from './types';
 
+/** The code of a link that `dpay open` made. */
+const linked = (): string | undefined => /^#login=([\w-]+)$/.exec(location.hash)?.[1];
+
 class Session {
   state = $state<'starting' | 'out' | 'in' | 'unreachable'>('starting');
   node = $state.raw<NodeView | null>(null);
@@ -10,8 +13,9 @@ class Session {
 
   /** Exchanges the fragment's code, if `dpay open` put one there, and asks how the node is. */
   async start(): Promise<void> {
-    const code = /^#login=([\w-]+)$/.exec(location.hash)?.[1];
+    const code = linked();
     if (code) {
+      this.problem = null;
       history.replaceState(null, '', `${location.pathname}#/`);
       window.dispatchEvent(new HashChangeEvent('hashchange'));
       try {
@@ -55,3 +59,5 @@ class Session {
 
 export const session = new Session();
 api.lost = () => (session.state = 'out');
+// A link that is pasted where the page is open already changes only the fragment.
+window.addEventListener('hashchange', () => linked() && void session.start());

@@ -1,4 +1,5 @@
 // Days by UTC, as the node counts them in budgets and reports.
+import { regional } from './format';
 
 export function day(moment: Date): string {
   return moment.toISOString().slice(0, 10);
@@ -26,7 +27,7 @@ export function short(key: string, locale: string, by: string): string {
   const date = Date.parse(`${key}T00:00:00Z`);
   if (Number.isNaN(date)) return key;
   const format: Intl.DateTimeFormatOptions = by === 'month' ? { year: 'numeric', month: 'short' } : { month: 'short', day: 'numeric' };
-  return new Intl.DateTimeFormat(locale, { ...format, timeZone: 'UTC' }).format(date);
+  return new Intl.DateTimeFormat(regional(locale), { ...format, timeZone: 'UTC' }).format(date);
 }
 
 /** The whole date of a row, for tables. */
@@ -34,5 +35,5 @@ export function long(key: string, locale: string, by: 'day' | 'week' | 'month' |
   const date = Date.parse(`${key}T00:00:00Z`);
   if (by === 'torrent' || by === 'peer' || Number.isNaN(date)) return label;
   const format: Intl.DateTimeFormatOptions = by === 'month' ? { year: 'numeric', month: 'long' } : { month: 'short', day: 'numeric', weekday: 'short', ...(key.slice(0, 4) === day(new Date()).slice(0, 4) ? {} : { year: 'numeric' }) };
-  return new Intl.DateTimeFormat(locale, { ...format, timeZone: 'UTC' }).format(date);
+  return new Intl.DateTimeFormat(regional(locale), { ...format, timeZone: 'UTC' }).format(date);
 }

@@ -25,7 +25,7 @@ export function speed(bytesPerSecond: number): string {
 }
 
 /** The language as the person's region writes it: "en" is "en-GB" where the browser says so. */
-function regional(language: string): string {
+export function regional(language: string): string {
   const wanted = typeof navigator === 'undefined' ? [] : navigator.languages;
   return wanted.find((one) => one === language || one.startsWith(`${language}-`)) ?? language;
 }

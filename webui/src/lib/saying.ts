@@ -14,7 +14,8 @@ function filled(key: string, given: Record<string, string>, english: string): st
     if (values[name] !== undefined && Number.isFinite(value)) values[name] = count(value, language());
   }
   if (values['free_bytes'] !== undefined) values['free_bytes'] = bytes(Number(values['free_bytes']));
-  if (values['which'] !== undefined) values['which'] = word('budget_of', values['which']);
+  const budget = `budget_of.${values['which']}`;
+  if (has(budget)) values['which'] = t(budget, values);
   if (values['reason'] !== undefined) values['reason'] = word('refuse', values['reason']);
   if (values['day'] !== undefined) values['date'] = day(Number(values['day']), language());
   const text = t(key, values);
@@ -50,7 +51,7 @@ export function said(notice: Notice): string {
 
 /** With a capital, unless it begins with a name, and a full stop; settings by the names they have on the page. */
 function sentence(text: string): string {
-  const named = text.replace(/\b[a-z]+\.[a-z_]+/g, (key) => (has(`setting.${key}`) ? `“${word('setting', key)}”` : key));
+  const named = text.replace(/`([^`]+)`/g, '“$1”').replace(/\b[a-z]+\.[a-z_]+/g, (key) => (has(`setting.${key}`) ? `“${word('setting', key)}”` : key));
   return named.replace(/^[a-z](?=[a-z]*[ ,])/, (letter) => letter.toUpperCase()) + (/[^.!?]$/.test(named) ? '.' : '');
 }
 

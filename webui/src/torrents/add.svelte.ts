@@ -1,12 +1,25 @@
 // What waits to be added: files, magnets and URLs, from the button, a drop or a paste.
+import { api } from '../api/client';
+import type { Added } from '../api/types';
 import { toast } from '../lib/toast.svelte';
 import { t } from '../i18n/index.svelte';
+import { actOn } from './act';
 
 /** `asking`: a torrent in the list that waits for its yes. */
 export type Source = { asking: string; label: string } | { torrent_base64: string; label: string } | { magnet: string; label: string } | { url: string; label: string };
 
 /** Largest `.torrent` that is read; the node refuses larger ones too. */
 const mostBytes = 10 * 1024 * 1024;
+
+/** What was said of one torrent, for others too. */
+export interface Answer {
+  action: 'confirm' | 'free_only';
+  paused: boolean;
+  /** None: the usual one. */
+  folder: string | undefined;
+  /** As far as it is known. */
+  terms: { max_price?: number | null; budget?: number | null };
+}
 
 class Adding {
   open = $state(false);
@@ -27,6 +40,26 @@ class Adding {
     this.open = false;
   }
 
+  /** Adds them all without asking; who is refused is asked about after all. */
+  async alike(sources: Source[], { action, paused, folder, terms }: Answer): Promise<void> {
+    const refused: Source[] = [];
+    for (const source of sources) {
+      try {
+        if ('asking' in source) {
+          await api.patch(`/torrents/${source.asking}/terms`, terms);
+          for (const step of [...(paused ? ['pause' as const] : []), action]) {
+            const done = await actOn(step, [source.asking]);
+            if (done.refused) throw done.refused;
+          }
+        } else await api.post<Added>('/torrents', { source: from(source), confirmed: true, paused, ...(folder ? { folder } : {}), terms: { ...terms, ...(action === 'free_only' ? { pays: false } : {}) } });
+      } catch {
+        refused.push(source);
+      }
+    }
+    if (sources.length > refused.length) toast(t('add.started_all', { n: sources.length - refused.length }));
+    if (refused.length > 0) this.start(refused);
+  }
+
   async files(files: Iterable<File>): Promise<void> {
     const sources: Source[] = [];
     for (const file of files) {
@@ -38,22 +71,35 @@ class Adding {
 
   /** Whether there was anything to add in `text`. */
   text(text: string): boolean {
-    const sources = parse(text);
+    const { sources, unread } = parse(text);
     if (sources.length > 0) this.start(sources);
+    if (sources.length > 0 && unread.length > 0) toast(leftOut(unread), 'warn');
     return sources.length > 0;
   }
 }
 
-/** Magnets, http(s) addresses and bare info hashes, one a line. */
-export function parse(text: string): Source[] {
+/** The line that a source came from, if it is one of a text. */
+export const lineOf = (source: Source): string | undefined => ('magnet' in source ? source.magnet : 'url' in source ? source.url : undefined);
+
+/** As the node takes it. */
+export function from(source: Exclude<Source, { asking: string }>): Record<string, string> {
+  return 'torrent_base64' in source ? { file: source.torrent_base64 } : 'magnet' in source ? { magnet: source.magnet } : { url: source.url };
+}
+
+export const leftOut = (unread: string[]): string => t('add.left_out', { n: unread.length, lines: unread.slice(0, 3).map((line) => line.slice(0, 60)).join(', ') });
+
+/** Magnets, http(s) addresses and bare info hashes, one a line, and the lines that are none of these. */
+export function parse(text: string): { sources: Source[]; unread: string[] } {
   const sources: Source[] = [];
+  const unread: string[] = [];
   for (const raw of text.split(/[\r\n]+/)) {
     const line = raw.trim();
     if (/^magnet:\?/i.test(line)) sources.push({ magnet: line, label: new URLSearchParams(line.slice(8)).get('dn') ?? line.slice(0, 60) });
     else if (/^https?:\/\/\S+$/i.test(line)) sources.push({ url: line, label: line });
     else if (/^[0-9a-f]{40}$/i.test(line)) sources.push({ magnet: `magnet:?xt=urn:btih:${line.toLowerCase()}`, label: line });
+    else if (line !== '') unread.push(line);
   }
-  return sources;
+  return { sources, unread };
 }
 
 const remembered = 'dpay.folders';

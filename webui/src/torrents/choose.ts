@@ -3,7 +3,7 @@ import type { TorrentRow } from '../api/types';
 
 export const filters = ['all', 'downloading', 'seeding', 'active', 'paused', 'money', 'error'] as const;
 export type Filter = (typeof filters)[number];
-export const columns = ['name', 'size', 'progress', 'down', 'up', 'eta', 'peers', 'paid', 'earned', 'added'] as const;
+export const columns = ['name', 'size', 'progress', 'down', 'up', 'eta', 'peers', 'paid', 'earned', 'ratio', 'added'] as const;
 export type Column = (typeof columns)[number];
 export interface Sort {
   by: Column;
@@ -44,8 +44,13 @@ const keys: Record<Exclude<Column, 'name'>, (row: TorrentRow) => number> = {
   peers: (row) => row.peers,
   paid: (row) => row.units_paid,
   earned: (row) => row.units_earned,
+  ratio,
   added: (row) => row.added,
 };
+/** Sent for each byte that came; for each that is there where none did. */
+export function ratio(row: TorrentRow): number {
+  return row.uploaded_bytes / (row.downloaded_bytes || row.have_bytes || Infinity);
+}
 const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' });
 
 /** Rows that pass, in order; equal rows by name, then hash, so that nothing jumps. */

@@ -111,7 +111,7 @@ async fn words(State(app): State<App>, Body(given): Body<PassphraseGiven>) -> An
 /// Try whether words would restore this wallet; nothing is changed.
 #[utoipa::path(post, path = "/wallet/words/try", tag = "wallet", request_body = WordsTry, responses((status = 200, body = WordsTried), (status = "default", body = Problem)))]
 async fn try_words(State(app): State<App>, Body(tried): Body<WordsTry>) -> Answer<WordsTried> {
-    Ok(Json(app.session.try_words(&tried)?))
+    Ok(Json(app.session.try_words(&tried).await?))
 }
 
 /// Budgets and how far they are used.
