@@ -410,24 +410,29 @@ pub fn orders(
     let Some(mut rest) = funds.buyable.filter(|_| !funds.unreachable) else {
         return Vec::new();
     };
-    // What is still to be read counts, even while the DHT does not answer: else each start would buy more.
-    let at_hand = |row: &&HoldingRow| is_free(row, now) || is_unread(row, now);
+    let usable = |row: &&HoldingRow| is_free(row, now) || (funds.is_reading && is_unread(row, now));
     let at_hand_most = Units(AT_HAND.0.saturating_mul(4));
-    let small_ones = (rows.holdings.values().filter(at_hand))
-        .filter(|row| travels(row) && row.holding.value <= at_hand_most)
+    let is_small = |row: &&HoldingRow| match travels(row) {
+        true => row.holding.value <= at_hand_most,
+        false => row.holding.value == AT_HAND,
+    };
+    // While the DHT does not answer, what is still to be read is of no use where a coin is wanted, but it is
+    // there: else each start would buy as much again.
+    let small_ones = (rows.holdings.values())
+        .filter(|row| is_free(row, now) || is_unread(row, now))
+        .filter(is_small)
         .count();
-    let mut have: Vec<Units> = (rows.holdings.values().filter(at_hand))
+    let mut have: Vec<Units> = (rows.holdings.values().filter(usable))
         .filter(|row| !travels(row))
         .map(|row| row.holding.value)
         .chain(coming(rows))
         .collect();
     let mut orders = Vec::new();
-    let mut order = |size: Units, rest: &mut Units, have: &mut Vec<Units>| {
+    let order = |size: Units, rest: &mut Units, orders: &mut Vec<Units>| {
         if orders.len() < MAX_BATCH
             && let Some(left) = rest.checked_sub(size)
         {
             *rest = left;
-            have.push(size);
             orders.push(size);
         }
     };
@@ -435,12 +440,14 @@ pub fn orders(
         let mut sizes = SIZES.iter().rev().map(|value| Units(*value));
         let affordable = sizes.find(|value| value <= size && *value <= rest);
         if let Some(value) = affordable.filter(|value| !have.contains(value)) {
-            order(value, &mut rest, &mut have);
+            order(value, &mut rest, &mut orders);
+            have.push(value);
         }
     }
-    let at_hand = have.iter().filter(|value| **value == AT_HAND).count();
-    for _ in at_hand.saturating_add(small_ones)..limits.at_hand {
-        order(AT_HAND, &mut rest, &mut have);
+    let come = coming(rows).chain(orders.iter().copied());
+    let come = come.filter(|value| *value == AT_HAND).count();
+    for _ in come.saturating_add(small_ones)..limits.at_hand {
+        order(AT_HAND, &mut rest, &mut orders);
     }
     orders
 }

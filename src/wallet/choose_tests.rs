@@ -1,6 +1,6 @@
 //! Which holding is given, and why none is.
 
-use super::choose::{choose, size_ahead};
+use super::choose::{choose, orders, size_ahead};
 use super::fixture::{NOW, Side, TORRENT, wish};
 use super::{Change, Funds, HoldingState, Limits, NoCoin, Wish, paying};
 use crate::units::{InfoHash, Units};
@@ -148,6 +148,29 @@ fn where_no_coin_fits_the_smaller_bound_is_the_reason() {
         NoCoin::OverBudgetOfAll
     );
     assert_eq!(why_none(Some(64 + 7), Some(1_000)), NoCoin::WalletLimit);
+}
+
+#[test]
+fn what_is_still_to_be_read_is_not_bought_again_but_stands_for_nothing_that_is_wanted() {
+    let order = |unread: usize, is_reading, wanted: &[Units]| {
+        let mut side = Side::new(1);
+        side.buy(&vec![64; unread], NOW);
+        for row in side.rows.holdings.values_mut() {
+            row.state = HoldingState::Unread;
+        }
+        let funds = Funds {
+            buyable: Some(Units(10_000)),
+            is_reading,
+            ..Funds::default()
+        };
+        orders(&side.rows, &Limits::default(), &funds, wanted, NOW).len()
+    };
+    for is_reading in [true, false] {
+        assert_eq!(order(6, is_reading, &[]), 2, "two are missing of eight");
+        assert_eq!(order(6, is_reading, &[Units(64)]), 2);
+    }
+    assert_eq!(order(8, true, &[Units(64)]), 0, "it is read soon");
+    assert_eq!(order(8, false, &[Units(64)]), 1, "nothing else can be used");
 }
 
 #[test]
