@@ -9,6 +9,7 @@ use super::offers::{CoinOffer, KeyOffer};
 use super::presented::Presented;
 use super::recover::Found;
 use super::rows::{AccountRow, RequestRow, Row, RowKey, Rows};
+use super::signing::MAX_SKEW_MS;
 use super::terms::Terms;
 use super::{BodyHash, RequestId, kept, losses, signing};
 use crate::coin::ids::HoldingId;
@@ -190,8 +191,9 @@ impl Broker {
         if call.takes_money()
             && let Some(Row::Account(row)) = desk.row(&RowKey::Account(me))?
         {
+            let before = self.signed_after(&mut desk, call)?;
             desk.put(Row::Account(AccountRow {
-                signed_after: row.signed_after.max(call.caller.signed),
+                signed_after: before.max(call.caller.signed),
                 ..row
             }))?;
         }
@@ -206,7 +208,10 @@ impl Broker {
     fn signed_after(&self, desk: &mut Desk<'_>, call: &Call) -> Result<UnixMs, Stop> {
         let row = desk.row(&RowKey::Account(call.caller.account))?;
         Ok(match row {
-            Some(Row::Account(row)) => row.signed_after,
+            // What is so late was set by a clock that has been put right since: nothing could follow it.
+            Some(Row::Account(row)) if row.signed_after <= desk.now.plus_ms(MAX_SKEW_MS) => {
+                row.signed_after
+            }
             _ => UnixMs(0),
         })
     }

@@ -166,7 +166,7 @@ pub const KEYS: &[Key] = &[
     key(
         "rules.at_hand",
         Kind::Units,
-        "Units kept at hand in coins of 64 for the first payments, bought by themselves (0 to 2048)",
+        "Units kept at hand in coins of 64 for the first payments, bought by themselves (0 to 2048; rounded down to whole coins)",
     ),
     key(
         "rules.buy_below",

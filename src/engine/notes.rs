@@ -66,8 +66,12 @@ impl Notes {
         }
     }
 
-    /// All are written.
+    /// All are written. What an earlier crash left in doubt and nobody asked for since stays in doubt: it is
+    /// taken away.
     pub(super) async fn close(&self) {
+        if !self.is_whole {
+            self.forget_doubtful();
+        }
         let path = self.folder.join(WHOLE);
         if let Err(error) = write_whole(&path, &[]).await {
             tracing::warn!("{}: {error}: files are hashed anew", path.display());
@@ -75,7 +79,32 @@ impl Notes {
     }
 }
 
+impl Notes {
+    fn forget_doubtful(&self) {
+        let believed = self.believed.lock();
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten() {
+            let Ok(path) = entry.map(|entry| entry.path()) else {
+                continue;
+            };
+            let name = path.file_stem().and_then(|name| name.to_str());
+            let hash = name.and_then(|name| name.parse::<InfoHash>().ok());
+            let is_doubtful = hash.is_some_and(|hash| !believed.contains(&hash));
+            // Of a whole torrent all bits are set, but for those after the last piece.
+            let is_whole = |bits: Vec<u8>| {
+                bits.split_last()
+                    .is_some_and(|(last, rest)| *last != 0 && rest.iter().all(|byte| *byte == 0xff))
+            };
+            if is_doubtful && !std::fs::read(&path).is_ok_and(is_whole) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// Not into the file that librqbit may still write into, but in its place.
 async fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    tokio::fs::write(path, bytes).await?;
-    tokio::fs::File::open(path).await?.sync_all().await
+    let new = path.with_extension("new");
+    tokio::fs::write(&new, bytes).await?;
+    tokio::fs::File::open(&new).await?.sync_all().await?;
+    tokio::fs::rename(&new, path).await
 }

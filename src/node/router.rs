@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 /// What a router notes of who asked.
 const DESCRIPTION: &str = "dpay";
-/// How long a forwarding lasts if it is not renewed, in seconds: a node that was killed leaves none behind.
+/// How long a forwarding lasts if it is not renewed, in seconds: a node that was killed leaves none behind,
+/// unless the router only forwards for good.
 const LEASE_S: u32 = 3600;
 /// It is renewed, or a router looked for again, this often.
 const RENEW: Duration = Duration::from_secs(20 * 60);
@@ -30,8 +31,8 @@ pub enum Forwarding {
     /// It forwards the port; where peers reach the node, unless that address is one of a further private
     /// network.
     Forwarded {
-        /// The router's own address, and the port.
-        external: SocketAddr,
+        /// The router's own address, where it tells that, and the port.
+        external: Option<SocketAddr>,
     },
     /// No router answers, or it refuses.
     Failed {
@@ -59,7 +60,10 @@ impl Forwarding {
     /// Whether the router's address is itself behind another router, so that nobody reaches it.
     #[must_use]
     pub fn is_behind_another(&self) -> bool {
-        let Forwarding::Forwarded { external } = self else {
+        let Forwarding::Forwarded {
+            external: Some(external),
+        } = self
+        else {
             return false;
         };
         match external.ip() {
@@ -139,14 +143,11 @@ async fn keep_forwarded(
     let mut found = None;
     loop {
         let asked = tokio::select! {
-            asked = forward(ports) => asked,
+            asked = forward(ports, &mut found) => asked,
             _ = stopped.wait_for(|is| *is) => break,
         };
         let (state, wait) = match asked {
-            Ok((gateway, external)) => {
-                found = Some(gateway);
-                (Forwarding::Forwarded { external }, RENEW)
-            }
+            Ok(external) => (Forwarding::Forwarded { external }, RENEW),
             Err((cause, why)) => (Forwarding::Failed { cause, why }, SEARCH_AGAIN),
         };
         let is_new = tell.send_if_modified(|old| {
@@ -155,10 +156,14 @@ async fn keep_forwarded(
             is_new
         });
         match &state {
-            Forwarding::Forwarded { external } if is_new => {
-                tracing::info!("the router forwards {external} to this node");
-            }
-            Forwarding::Failed { why, .. } if is_new => tracing::info!("{why}"),
+            Forwarding::Forwarded { external } if is_new => match external {
+                Some(external) if state.is_behind_another() => tracing::warn!(
+                    "the router forwards {external}, but that is behind another router: peers do not reach this node"
+                ),
+                Some(external) => tracing::info!("the router forwards {external} to this node"),
+                None => tracing::info!("the router forwards port {} to this node", ports[0]),
+            },
+            Forwarding::Failed { why, .. } if is_new => tracing::warn!("{why}"),
             _ => {}
         }
         tokio::select! {
@@ -174,7 +179,12 @@ async fn keep_forwarded(
 }
 
 /// Looks for the router and asks it; it may be another one since the last time.
-async fn forward(ports: Ports) -> Result<(Gateway<Tokio>, SocketAddr), (Cause, String)> {
+///
+/// `found` is whom to ask to take back what was forwarded.
+async fn forward(
+    ports: Ports,
+    found: &mut Option<Gateway<Tokio>>,
+) -> Result<Option<SocketAddr>, (Cause, String)> {
     let gateway = search_gateway(SearchOptions::default()).await;
     let gateway = gateway.map_err(|error| {
         let port = ports[0];
@@ -188,6 +198,7 @@ async fn forward(ports: Ports) -> Result<(Gateway<Tokio>, SocketAddr), (Cause, S
         let why = format!("no way to the router at {}: {error}", gateway.addr);
         (Cause::NoRouter, why)
     })?;
+    let gateway = found.insert(gateway);
     for (protocol, port) in PROTOCOLS.into_iter().zip(ports) {
         let to = SocketAddr::new(own, port);
         let asked = match gateway
@@ -202,9 +213,8 @@ async fn forward(ports: Ports) -> Result<(Gateway<Tokio>, SocketAddr), (Cause, S
         };
         asked.map_err(|error| refusal(gateway.addr, protocol, port, &error))?;
     }
-    let ip = gateway.get_external_ip().await;
-    let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    Ok((gateway, SocketAddr::new(ip, ports[0])))
+    let ip = gateway.get_external_ip().await.ok();
+    Ok(ip.map(|ip| SocketAddr::new(ip, ports[0])))
 }
 
 fn refusal(
@@ -247,7 +257,7 @@ mod tests {
     fn a_router_behind_another_one_is_known_by_its_address() {
         let at = |ip: &str| {
             let ip: IpAddr = ip.parse().expect("an address");
-            let external = SocketAddr::new(ip, 6881);
+            let external = Some(SocketAddr::new(ip, 6881));
             Forwarding::Forwarded { external }.is_behind_another()
         };
         for ip in [

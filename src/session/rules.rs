@@ -143,6 +143,10 @@ impl Session {
 
     /// Adds what appears in the watch folder, until it is dropped.
     pub(super) async fn watch_folder(&self, run: &Arc<Running>) {
+        if run.home != self.inner.options.home {
+            // In the play world nothing lasts: what lies there waits for the real node.
+            return;
+        }
         let mut seen: HashMap<PathBuf, u64> = HashMap::new();
         let mut tick = tokio::time::interval(WATCH_EVERY);
         loop {

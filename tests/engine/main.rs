@@ -182,12 +182,22 @@ async fn what_was_verified_is_known_at_the_next_start_however_the_engine_ended()
     assert_eq!(handle.pieces_at_start().map(|set| set.count()), Some(8));
 
     // Ended by a crash, they are not.
-    leecher
-        .remove(metainfo.info_hash(), false)
-        .await
-        .expect("is there");
+    let hash = metainfo.info_hash();
+    leecher.remove(hash, false).await.expect("is there");
     drop(leecher);
     std::fs::write(&noted, [0, 0, 0]).expect("written");
+    let leecher = start().await;
+    let handle = seed(&leecher, &metainfo, b.path()).await;
+    assert_eq!(handle.pieces_at_start().map(|set| set.count()), Some(9));
+
+    // Nor after a run in between that did not look, and ended well.
+    leecher.remove(hash, false).await.expect("is there");
+    drop(leecher);
+    std::fs::write(&noted, [0, 0, 0]).expect("written");
+    let between = start().await;
+    between.stop().await;
+    drop(between);
+    assert!(!noted.exists());
     let leecher = start().await;
     let handle = seed(&leecher, &metainfo, b.path()).await;
     assert_eq!(handle.pieces_at_start().map(|set| set.count()), Some(9));

@@ -67,6 +67,9 @@ impl KeyCounter {
 
     /// Counts so many more, if there is room for them.
     fn take(&self, asker: Asker, keys: u32, today: Day) -> Result<(), Refusal> {
+        if keys == 0 {
+            return Ok(());
+        }
         let mut used = self.used.lock();
         if used.today != today {
             *used = Used {
@@ -109,12 +112,12 @@ fn full(most: u32, whose: &str) -> Refusal {
     )
 }
 
-/// What one customer of a network has: of IPv6 the first 64 bits.
+/// What one customer of a network has: of IPv6 the first 48 bits.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+            let [a, b, c, ..] = v6.segments();
+            IpAddr::from([a, b, c, 0, 0, 0, 0, 0])
         }
         v4 => v4,
     }
@@ -193,7 +196,7 @@ mod tests {
     fn addresses_of_one_network_are_one() {
         let v6 = |last| IpAddr::from([0x2001, 0xdb8, 1, 2, 3, 4, 5, last]);
         assert_eq!(network(v6(1)), network(v6(2)));
-        let other = IpAddr::from([0x2001, 0xdb8, 1, 3, 3, 4, 5, 1]);
+        let other = IpAddr::from([0x2001, 0xdb8, 2, 2, 3, 4, 5, 1]);
         assert_ne!(network(v6(1)), network(other));
         let v4 = IpAddr::from([10, 0, 0, 1]);
         assert_eq!(network("::ffff:10.0.0.1".parse().expect("one")), v4);

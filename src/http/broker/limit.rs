@@ -11,7 +11,7 @@ use crate::units::UnixMs;
 const MAX_ADDRESSES: usize = 10_000;
 
 /// Requests that one address may make. Behind a proxy all clients have its address: limit there, and
-/// set this high.
+/// set 0, so that nothing is counted by address here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// In the long run, each second; 0: no limit.

@@ -39,6 +39,15 @@ impl BrokerClient {
         UnixMs(next(last.unwrap_or(now)))
     }
 
+    /// What comes is signed under a later time than that of an answer: a broker takes nothing that was signed
+    /// before the account had money, and our clock may be behind.
+    fn learn_time(&self, at: UnixMs) {
+        let now = clock::now().plus_ms(self.ahead_ms);
+        if at.since_ms(now) < MAX_SKEW_MS {
+            self.signed_ms.fetch_max(at.0, SeqCst);
+        }
+    }
+
     /// One signed request and its signed answer; signed again where the broker asks for that.
     pub(super) async fn ask<T: Serialize + Sync>(
         &self,
@@ -90,6 +99,7 @@ impl BrokerClient {
         if !mine {
             return Err(self.untrue("it answers another request than the one it was asked"));
         }
+        self.learn_time(envelope.at_unix_ms);
         let evidence = Evidence { body, signature };
         match envelope.outcome {
             Outcome::Answer(value) => Ok(Answered { value, evidence }),

@@ -122,7 +122,7 @@ impl From<Forwarding> for ForwardingView {
             Forwarding::Off => state(ForwardingState::Off),
             Forwarding::Searching => state(ForwardingState::Searching),
             Forwarding::Forwarded { external } => ForwardingView {
-                external: Some(external.to_string()),
+                external: external.map(|external| external.to_string()),
                 ..state(match is_behind_another {
                     true => ForwardingState::BehindAnother,
                     false => ForwardingState::Forwarded,

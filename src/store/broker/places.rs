@@ -6,7 +6,7 @@
 //! these rows when a file is opened, and when another process added some. Once they are many, all of them
 //! enter the index together and in its order, so that a page takes many.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
@@ -18,8 +18,14 @@ use crate::broker::rows::RowKey;
 
 /// Rows whose places are known in memory alone, at most; a batch may go beyond.
 pub(super) const NEWEST: usize = 32_768;
-/// Bytes of a name in the index.
-const SHORT: usize = 8;
+/// Bytes of a name in the index. A coin's name is a hash that the broker makes; a holder key is chosen by
+/// whoever has it, so that many could begin alike.
+fn indexed(table: &Table) -> usize {
+    match table.name == COIN.name {
+        true => 8,
+        false => 32,
+    }
+}
 
 /// Rows by their names.
 pub(super) type Found = HashMap<RowKey, i64>;
@@ -88,6 +94,7 @@ impl Places {
         keys: impl Iterator<Item = &RowKey>,
     ) -> Result<Found, BrokerStoreError> {
         let (mut found, mut groups) = (Found::new(), Groups::default());
+        let keys: HashSet<&RowKey> = keys.collect();
         for key in keys {
             let Some(Name { table, bytes }) = name_of(key) else {
                 continue;
@@ -100,7 +107,7 @@ impl Places {
             if let Some(row) = newest.rows.get(bytes) {
                 found.insert(key.clone(), *row);
             } else if newest.placed > 0 {
-                let short = bytes[..SHORT].to_vec();
+                let short = bytes.iter().take(indexed(table)).copied().collect();
                 groups.row(Verb::Place, table).push(Cell::Blob(short));
             }
         }
@@ -144,8 +151,9 @@ impl Places {
         self.refresh(&mut tx).await?;
         for (table, newest) in [(&COIN, &self.coins), (&HOLDER, &self.holders)] {
             let (name, column) = (table.name, table.name_column.unwrap_or_default());
+            let bytes = indexed(table);
             let into = format!(
-                "INSERT INTO {name}_place (short, row) SELECT substr({column}, 1, {SHORT}), row \
+                "INSERT INTO {name}_place (short, row) SELECT substr({column}, 1, {bytes}), row \
                  FROM {name} WHERE row > $1 ORDER BY 1, 2"
             );
             let placed = format!("UPDATE placed SET {name} = $1");

@@ -28,7 +28,7 @@ INSERT INTO holder_numbered SELECT rowid, version, holder_key, account, expires_
 DROP TABLE holder;
 ALTER TABLE holder_numbered RENAME TO holder;
 CREATE INDEX holder_of_account ON holder (account);
--- The first 8 bytes of an id or a key, and the row.
+-- The first 8 bytes of an id, or a key, and the row.
 CREATE TABLE coin_place (
     short BLOB NOT NULL,
     row BIGINT NOT NULL,
@@ -40,7 +40,7 @@ CREATE TABLE holder_place (
     row BIGINT NOT NULL,
     PRIMARY KEY (short, row)
 ) WITHOUT ROWID;
-INSERT INTO holder_place SELECT substr(holder_key, 1, 8), row FROM holder ORDER BY 1, 2;
+INSERT INTO holder_place SELECT holder_key, row FROM holder ORDER BY 1, 2;
 -- The last rows whose places are above.
 CREATE TABLE placed (
     coin BIGINT NOT NULL,

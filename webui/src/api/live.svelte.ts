@@ -89,7 +89,9 @@ class Live {
 
   async askBroker(): Promise<void> {
     try {
-      this.broker = await api.get<BrokerView>('/broker');
+      const broker = await api.get<BrokerView>('/broker');
+      // One that does not answer now is the one that it was.
+      this.broker = broker.reachable ? broker : { ...this.broker, ...Object.fromEntries(Object.entries(broker).filter(([, value]) => value !== null)), reachable: false };
     } catch {
       // Without a broker amounts are shown in units alone; the wallet's page says why.
     }

@@ -30,11 +30,13 @@ class Session {
 
   async signIn(password: string): Promise<void> {
     await api.post('/login', { password });
+    this.problem = null;
     await this.refresh();
   }
 
   async signOut(): Promise<void> {
     await api.delete('/login');
+    this.problem = null;
     this.state = 'out';
   }
 

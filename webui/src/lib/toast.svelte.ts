@@ -22,8 +22,9 @@ export function dismiss(id: number): void {
 
 export function toast(text: string, tone: Toast['tone'] = 'good', more: Partial<Toast> = {}): void {
   const id = next++;
-  // What is said of the same place takes the place of what was said before.
-  state.toasts = [...state.toasts.filter((other) => other.text !== text && (!more.href || other.href !== more.href)).slice(-2), { id, text, tone, ...more }];
+  // What is said of the same place takes the place of what was said before; an error stays until it is put away.
+  const stays = state.toasts.filter((other) => other.text !== text && (other.tone === 'bad' || !more.href || other.href !== more.href));
+  state.toasts = [...stays.filter((other, at) => other.tone === 'bad' || at >= stays.length - 2), { id, text, tone, ...more }];
   if (tone !== 'bad') setTimeout(() => dismiss(id), tone === 'good' ? 4000 : 7000);
 }
 

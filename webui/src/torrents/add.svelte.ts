@@ -1,4 +1,5 @@
 // What waits to be added: files, magnets and URLs, from the button, a drop or a paste.
+import { live } from '../api/live.svelte';
 import { api } from '../api/client';
 import type { Added } from '../api/types';
 import { toast } from '../lib/toast.svelte';
@@ -43,7 +44,9 @@ class Adding {
   /** Adds them all without asking; who is refused is asked about after all. */
   async alike(sources: Source[], { action, paused, folder, terms }: Answer): Promise<void> {
     const refused: Source[] = [];
-    for (const source of sources) {
+    // What is there already is left as it is.
+    const news = sources.filter((source) => !('magnet' in source && live.torrents.has(/btih:([0-9a-f]{40})/i.exec(source.magnet)?.[1]?.toLowerCase() ?? '')));
+    for (const source of news) {
       try {
         if ('asking' in source) {
           await api.patch(`/torrents/${source.asking}/terms`, terms);
@@ -56,7 +59,7 @@ class Adding {
         refused.push(source);
       }
     }
-    if (sources.length > refused.length) toast(t('add.started_all', { n: sources.length - refused.length }));
+    if (news.length > refused.length) toast(t('add.started_all', { n: news.length - refused.length }));
     if (refused.length > 0) this.start(refused);
   }
 
