@@ -402,3 +402,15 @@ async fn a_url_that_is_none_and_a_broker_that_is_down_are_told_apart() {
     assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
     assert!(error.is_open());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_clock_that_is_behind_buys_with_its_first_deposit_at_once() {
+    let house = House::open().await;
+    let who = house.person(1);
+    // Eight minutes, of ten that are allowed.
+    house.pass_ms(8 * 60_000);
+    house.deposit(&who, 5_000, "the first").await;
+    assert_eq!(who.money().await, (5_000, 0));
+    who.buy(1, 64).await;
+    house.audit().await;
+}

@@ -272,7 +272,7 @@ test('many links: what is none is said, a mistake is mended, and one answer may 
   const field = page.getByLabel('Magnet links or addresses');
   await field.fill(['foo', nowhere, ...links.map(magnet)].join('\n'));
   const dialog = page.getByRole('dialog');
-  await dialog.getByRole('alert').getByText('Left out, as it is no magnet link, info hash or address: foo').waitFor();
+  await dialog.getByRole('status').getByText('Left out, as it is no magnet link, info hash or address: foo').waitFor();
   await accessible(page, 'a line that is left out');
   await dialog.getByRole('button', { name: 'Next' }).click();
   await dialog.getByRole('alert').filter({ hasText: /\S/ }).first().waitFor();
