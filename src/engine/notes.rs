@@ -40,15 +40,20 @@ impl Notes {
 
     /// Before librqbit reads the notes of a torrent: takes away those that may lack pieces.
     pub(super) fn doubt(&self, metainfo: &Metainfo) {
-        let info_hash = metainfo.info_hash();
-        if !self.believed.lock().insert(info_hash) || self.is_whole {
-            return;
+        if self.believed.lock().insert(metainfo.info_hash()) && !self.is_whole {
+            self.distrust(metainfo);
         }
+    }
+
+    /// Takes away the notes of a torrent unless they say that all of it is there: of one that stopped with an
+    /// error, librqbit does not say which pieces it has.
+    pub(super) fn distrust(&self, metainfo: &Metainfo) {
+        let info_hash = metainfo.info_hash();
         let path = self.path(info_hash);
         let noted = std::fs::read(&path).ok();
         let noted = noted.map(|bits| PieceSet::from_bitfield(&bits, metainfo.piece_count()));
         if noted.is_some_and(|noted| !noted.is_full()) {
-            tracing::info!("{info_hash}: the last run did not end well: its files are hashed anew");
+            tracing::info!("{info_hash}: its notes may lack pieces: its files are hashed anew");
             let _ = std::fs::remove_file(path);
         }
     }
@@ -107,4 +112,30 @@ async fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     tokio::fs::write(&new, bytes).await?;
     tokio::fs::File::open(&new).await?.sync_all().await?;
     tokio::fs::rename(&new, path).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::PieceIndex;
+
+    #[test]
+    fn notes_of_what_stopped_with_an_error_are_kept_only_where_all_is_there() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let notes = Notes::open(dir.path().to_owned());
+        let torrent = include_bytes!("../../torrents/exact-multiple.bin.torrent");
+        let metainfo = Metainfo::decode(torrent).expect("a sample");
+        let path = notes.path(metainfo.info_hash());
+        let pieces = metainfo.piece_count();
+        let mut bits = PieceSet::new(pieces);
+        for piece in 0..pieces {
+            std::fs::write(&path, bits.as_bitfield()).expect("written");
+            notes.distrust(&metainfo);
+            assert!(!path.exists(), "{piece} of {pieces}");
+            bits.insert(PieceIndex(piece));
+        }
+        std::fs::write(&path, bits.as_bitfield()).expect("written");
+        notes.distrust(&metainfo);
+        assert!(path.exists(), "all of it");
+    }
 }

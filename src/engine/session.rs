@@ -262,8 +262,9 @@ impl Engine {
                     continue;
                 };
                 let session = Arc::clone(&self.inner.session);
-                if let Some(have) = handle::have(session, handle.info_hash, &ready.metainfo) {
-                    notes.write(handle.info_hash, &have).await;
+                match handle::have(session, handle.info_hash, &ready.metainfo) {
+                    Some(have) => notes.write(handle.info_hash, &have).await,
+                    None => notes.distrust(&ready.metainfo),
                 }
             }
             notes.close().await;
