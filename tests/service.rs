@@ -111,6 +111,33 @@ fn a_command_ends_as_ever_when_nobody_reads_what_it_prints() {
 }
 
 #[test]
+fn what_is_no_address_of_a_broker_is_refused_whatever_the_command() {
+    let ended = Command::new(DPAY)
+        .args(["--broker", "notaurl", "service", "node"])
+        .output()
+        .expect("runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("http://HOST:PORT"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error_that_says_so() {
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("a device without room");
+    let ended = Command::new(DPAY)
+        .args(["service", "node"])
+        .stdout(full)
+        .output()
+        .expect("runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("standard output cannot be written"), "{said}");
+}
+
+#[test]
 fn an_address_before_a_command_is_not_taken_for_two() {
     let nodes = [
         "--dht-bootstrap",

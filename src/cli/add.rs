@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use base64::Engine as _;
 use reqwest::Method;
 use serde_json::json;
@@ -99,7 +99,8 @@ pub async fn add(args: AddArgs, global: &Global) -> Result<u8> {
             },
             peers: args.peers.clone(),
         };
-        let added: Added = node.change(Method::POST, "/torrents", &request).await?;
+        let added = node.change(Method::POST, "/torrents", &request).await;
+        let added: Added = added.with_context(|| format!("{} is not added", printable(text)))?;
         let asks = asks(&node, &added).await?;
         let mut line = serde_json::to_value(&added)?;
         line["asks"] = json!(asks);

@@ -23,6 +23,7 @@ use crate::cashier::broker::{BrokerCashier, Clock};
 use crate::coin::keys::PublicKey;
 use crate::dht::{DhtConfig, DhtNode};
 use crate::http::broker::{BrokerServer, RateLimit};
+use crate::report::moment;
 use crate::store::broker::{BrokerHome, BrokerStore, Identity, SqliteBrokerStore, SqliteLimits};
 use crate::units::Units;
 use crate::{clock, random};
@@ -360,8 +361,8 @@ fn table(rows: &[WithdrawalRow]) -> Table {
         "account",
         "units",
         "to",
-        "asked for (unix s)",
-        "paid (unix s)",
+        "asked for (UTC)",
+        "paid (UTC)",
     ]);
     for row in rows {
         // A stranger's text goes to a terminal: no control characters.
@@ -375,9 +376,8 @@ fn table(rows: &[WithdrawalRow]) -> Table {
             row.account.to_string(),
             row.units.to_string(),
             to,
-            row.requested.unix_s().to_string(),
-            row.paid
-                .map_or_else(String::new, |at| at.unix_s().to_string()),
+            moment(row.requested),
+            row.paid.map_or_else(String::new, moment),
         ]);
     }
     table

@@ -160,6 +160,7 @@ pub fn main() -> ExitCode {
             done
         });
     match done {
+        Ok(EXIT_DONE) if output::failed() => ExitCode::from(EXIT_FAILED),
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("dpay: {error:#}");

@@ -2,20 +2,31 @@
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write, stderr, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Writes to standard output. Where nobody reads it any more the work goes on unseen: a download that
-/// pays is not to end in the middle because of `| head`.
-///
-/// # Panics
-/// If it cannot be written for another reason, such as a full disk.
+/// Something could not be written that somebody wanted to read.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Writes to standard output. Where nobody reads it any more (`| head`), or its disk is full, the work goes
+/// on: a download that pays is not to end in the middle. What was not written is told once, and makes the
+/// program fail in the end ([`failed`]).
 pub(crate) fn put(what: Arguments<'_>) {
     let mut out = stdout().lock();
     match out.write_fmt(what).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            panic!("standard output cannot be written: {error}")
+            if !FAILED.swap(true, Ordering::Relaxed) {
+                put_error(format_args!(
+                    "dpay: standard output cannot be written: {error}; see where it goes, and ask again\n"
+                ));
+            }
         }
         _ => {}
     }
+}
+
+/// Whether something is missing from standard output.
+pub(crate) fn failed() -> bool {
+    FAILED.load(Ordering::Relaxed)
 }
 
 /// Writes to standard error, where somebody reads it: there is nobody else to tell.

@@ -279,9 +279,15 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
         let Some(text) = text else {
             return Ok(None);
         };
-        let bytes = crate::config::keys::parse(key, text)?.as_u64();
-        let bytes = bytes.map(u32::try_from).transpose();
-        Ok(Some(bytes.context("that is beyond 4 GB a second")?))
+        let value = crate::config::keys::parse(key, text)?;
+        if value.is_null() {
+            return Ok(Some(None));
+        }
+        let bytes = value.as_u64().and_then(|bytes| u32::try_from(bytes).ok());
+        let bytes = bytes.with_context(|| {
+            format!("{text:?} is no limit: give bytes a second, 1 to 4294967295, or `none`")
+        })?;
+        Ok(Some(Some(bytes)))
     };
     let change = TermsChange {
         download_bytes_per_s: change_of("limits.download_bytes_per_s", &args.down)?,

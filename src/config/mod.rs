@@ -32,7 +32,7 @@ pub struct Global {
     pub home: Option<PathBuf>,
     /// The broker's address, as http://HOST:PORT (default: the setting broker.url, which `wallet init`
     /// writes, else where the wallet met it)
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", value_parser = web_address)]
     pub broker: Option<String>,
     /// DHT node to start from, as HOST:PORT; may be repeated (default: the mainline DHT's own)
     #[arg(long, global = true, value_name = "ADDR")]
@@ -40,7 +40,7 @@ pub struct Global {
     /// Address to listen on (port 0: any free one)
     #[arg(long, global = true, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
-    /// Print JSON, one object a line, for programs
+    /// Print JSON, one value a line, for programs
     #[arg(long, global = true)]
     pub json: bool,
     /// Say more (-v: what is done, -vv: every step)
@@ -96,6 +96,13 @@ impl Global {
             Some(url) => Ok(Some(url.clone())),
             None => Ok(Settings::read(home)?.broker.url),
         }
+    }
+}
+
+fn web_address(text: &str) -> Result<String, String> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text.to_owned()),
+        _ => Err("give it as http://HOST:PORT".to_owned()),
     }
 }
 

@@ -50,7 +50,12 @@ pub(super) fn home_problem(error: &HomeError) -> Problem {
         HomeError::Missing(_) => (ProblemCode::NoWallet, Advice::MakeOneFirst),
         _ => (ProblemCode::Disk, Advice::LetReadWrite),
     };
-    Problem::new(code, error.to_string(), advice)
+    // What a command line says more is what the advice says.
+    let text = match error {
+        HomeError::Missing(folder) => format!("there is no wallet in {}", folder.display()),
+        _ => error.to_string(),
+    };
+    Problem::new(code, text, advice)
 }
 
 /// The account that a wallet's words make.

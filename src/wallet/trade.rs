@@ -210,6 +210,8 @@ pub enum Redeemable {
     Earned,
     /// Unspent coins too.
     All,
+    /// Nothing: who asks only wants to know what there is.
+    Nothing,
 }
 
 /// The holdings that could be redeemed now: nothing signed for them, and not past settlement.
@@ -225,8 +227,13 @@ pub fn redeemable(rows: &Rows, which: Redeemable, now: UnixMs) -> Vec<HoldingId>
 /// Whether a holding could be redeemed now, or once its slot is read.
 #[must_use]
 pub fn would_redeem(row: &HoldingRow, which: Redeemable, now: UnixMs) -> bool {
+    let is_meant = match which {
+        Redeemable::All => true,
+        Redeemable::Earned => row.origin != Origin::Bought,
+        Redeemable::Nothing => false,
+    };
     (row.is_idle(now) || row.state == HoldingState::Unread)
-        && (which == Redeemable::All || row.origin != Origin::Bought)
+        && is_meant
         && now.day() < row.holding.expires.plus(SETTLE_DAYS)
 }
 

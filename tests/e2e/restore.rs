@@ -378,6 +378,10 @@ async fn words_alone_bring_back_what_the_broker_honours() {
         number(&before, "held"),
         "{restored} {before}"
     );
+    // Nobody need run a node to learn what of it is left.
+    let read = world.must("again", &["wallet", "sync"]).await;
+    let read = read.expect("reads");
+    assert_eq!(number(&read, "units_unread"), 0, "{read}");
     let paid = download(&world, "again", &second, &at_two).await;
     assert!(paid > 0);
     assert_eq!(two.stop(LONG).await.expect("ends"), 0);

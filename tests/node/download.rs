@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{LONG, get, node_world, post, refused, row, send, wait, wait_stage};
+use super::support::{LONG, args, get, node_world, post, refused, row, send, wait, wait_stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
@@ -97,6 +97,14 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
     let path = format!("/torrents/{hash}/terms");
     let terms = send(&node, Method::PATCH, &path, limits).await;
     assert_eq!(terms["upload_bytes_per_s"], 100_000, "{terms}");
+    // What is no limit leaves the one that is there.
+    let home = world.home().display().to_string();
+    let words = ["limit", &hash, "--up", "5k", "--json", "--home", &home];
+    let refused = world.world.run(&args(&words)).await.expect("runs");
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("5k"), "{}", refused.stderr);
+    let detail = get(&node, &format!("/torrents/{hash}")).await;
+    assert_eq!(detail["terms"]["upload_bytes_per_s"], 100_000, "{detail}");
     let lifted = json!({ "upload_bytes_per_s": 0 });
     let terms = send(&node, Method::PATCH, &path, lifted).await;
     assert_eq!(terms["upload_bytes_per_s"], Value::Null, "{terms}");

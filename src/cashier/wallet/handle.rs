@@ -356,6 +356,17 @@ impl WalletHandle {
             .await?
     }
 
+    /// Reads the slots of all that an earlier run left, and of all that is frozen, once. Of a wallet with many
+    /// holdings that takes long: a second or so for each four.
+    ///
+    /// # Errors
+    /// A broker that cannot be reached, as without its spent list nothing is certain.
+    pub async fn read_all(&self) -> Result<(), CashierError> {
+        self.ask(|reply| Ask::Redeem(Redeemable::Nothing, reply))
+            .await??;
+        Ok(())
+    }
+
     /// What is to be done in the DHT now; with `all`, also what would be due only later.
     ///
     /// # Errors

@@ -22,6 +22,9 @@ pub(super) const GOOD_MS: u64 = 60_000;
 pub(super) const GOOD_TO_SPEND_MS: u64 = 10_000;
 /// Holdings that are read ahead of need.
 pub(super) const STOCK: usize = 32;
+/// Between two readings that nobody waits for: each is three look-ups, and they would come when a download
+/// begins.
+pub(super) const AHEAD_EVERY_MS: u64 = 1_000;
 /// First wait after a reading that decided nothing; doubled each time up to [`RETRY_MOST_MS`].
 pub(super) const RETRY_FIRST_MS: u64 = 1_000;
 pub(super) const RETRY_MOST_MS: u64 = 60_000;
@@ -61,6 +64,8 @@ pub(super) struct Reader {
     pub(super) is_expected: bool,
     pub(super) born: Born,
     pub(super) queue: VecDeque<HoldingId>,
+    /// When the next of them is read, if nobody waits for it.
+    ahead_at: UnixMs,
     pub(super) urgent: BTreeSet<Job>,
     pub(super) busy: BTreeSet<Job>,
     pub(super) read_at: BTreeMap<HoldingId, UnixMs>,
@@ -154,10 +159,17 @@ impl Reader {
             return Some(job);
         }
         let again = self.again.keys().find(|job| may(job)).copied();
-        if again.is_some() || !has_list || self.read_at.len() >= STOCK {
+        if again.is_some() || !has_list || self.read_at.len() >= STOCK || !self.is_time(now) {
             return again;
         }
-        self.queue.pop_front().map(Job::Spend)
+        let next = self.queue.pop_front()?;
+        self.ahead_at = now.plus_ms(AHEAD_EVERY_MS);
+        Some(Job::Spend(next))
+    }
+
+    /// Whether one more may be read ahead. A clock that was set back does not hold it up.
+    fn is_time(&self, now: UnixMs) -> bool {
+        now >= self.ahead_at || now.plus_ms(AHEAD_EVERY_MS) < self.ahead_at
     }
 
     /// Notes that `job` decided nothing, or that it is to be looked at again.

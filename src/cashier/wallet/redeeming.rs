@@ -79,7 +79,10 @@ impl Purse {
         let unread: Vec<HoldingRow> = rows
             .filter(|row| {
                 let is_frozen = matches!(row.state, HoldingState::Frozen { .. });
-                let wants = trade::would_redeem(row, which, now);
+                let wants = match which {
+                    Redeemable::Nothing => row.state == HoldingState::Unread,
+                    Redeemable::Earned | Redeemable::All => trade::would_redeem(row, which, now),
+                };
                 is_frozen || wants && !self.reader.may_sign(row, GOOD_MS, now)
             })
             .cloned()
@@ -119,6 +122,13 @@ impl Purse {
         } else {
             self.desk.unread.push(waits);
         }
+    }
+
+    /// What another run signed for.
+    pub(super) fn frozen_units(&self) -> Units {
+        let rows = self.rows.holdings.values();
+        let frozen = rows.filter(|row| matches!(row.state, HoldingState::Frozen { .. }));
+        Units::checked_sum(frozen.map(|row| row.holding.value)).unwrap_or(Units(u64::MAX))
     }
 
     /// What could be redeemed but for a reading.

@@ -57,6 +57,8 @@ pub struct RedeemReport {
     pub refused: Vec<(HoldingId, String)>,
     /// Units of earlier runs whose slots could not be read: nothing was signed for them.
     pub unread: Units,
+    /// Units that are frozen, as the slot or the broker shows that something was signed for them.
+    pub frozen: Units,
     /// Units asked for and not answered: asked again with the same request, by itself.
     pub unanswered: Units,
     /// Why they were not answered.

@@ -213,6 +213,7 @@ impl Purse {
             WaiterReply::Redeem(which, reply) => {
                 let mut report = self.report(&waiter.requests, error, now);
                 report.unread = self.unread_units(which);
+                report.frozen = self.frozen_units();
                 give(reply, Ok(report));
             }
             WaiterReply::Leave(reply) => give(reply, Ok(())),

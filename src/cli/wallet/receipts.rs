@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::show::moment;
+use crate::report::moment;
 use crate::wallet::receipt::{About, ChannelReceipt, Receipt};
 
 /// Prints receipts: JSON one a line, text with one value a line.

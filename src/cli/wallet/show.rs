@@ -8,35 +8,9 @@ use serde_json::json;
 
 use crate::cashier::wallet::RedeemReport;
 use crate::coin::keys::PublicKey;
-use crate::units::{Day, Units, UnixMs};
+use crate::report::{date, moment};
+use crate::units::Units;
 use crate::wallet::{Balance, JournalEntry};
-
-/// A day as YYYY-MM-DD.
-pub(super) fn date(day: Day) -> String {
-    // Civil date from days since 1970, by eras of 400 years counted from 0000-03-01.
-    let z = i64::from(day.0) + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 {
-        month_index + 3
-    } else {
-        month_index - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day_of_month:02}")
-}
-
-/// A moment as YYYY-MM-DD HH:MM:SS UTC.
-pub(super) fn moment(at: UnixMs) -> String {
-    let second = at.unix_s() % 86_400;
-    let (hours, minutes, seconds) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{} {hours:02}:{minutes:02}:{seconds:02}", date(at.day()))
-}
 
 fn short(hex: &impl ToString) -> String {
     hex.to_string().chars().take(12).collect()
@@ -190,7 +164,11 @@ fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
             "of an earlier run",
             "used once the DHT shows that nothing else was signed for it".to_owned(),
         ),
-        (balance.frozen, "frozen", String::new()),
+        (
+            balance.frozen,
+            "frozen",
+            "see below; others may have been paid part of it".to_owned(),
+        ),
         (balance.refused, "refused by the broker", String::new()),
         (balance.ordered, "ordered", "not answered yet".to_owned()),
         (
@@ -231,6 +209,14 @@ fn bond_note(balance: &Balance) -> String {
     }
 }
 
+/// Why what is frozen does not come too.
+pub(super) fn frozen(units: Units) -> String {
+    format!(
+        "{units} units are frozen, as another run signed for them and not all of it may be left; \
+         `dpay wallet balance` says why and until when"
+    )
+}
+
 /// What a redemption came to.
 pub(super) fn redeemed(report: &RedeemReport, is_json: bool) -> Result<()> {
     if is_json {
@@ -243,6 +229,7 @@ pub(super) fn redeemed(report: &RedeemReport, is_json: bool) -> Result<()> {
             "pending_until_unix_ms": report.pending_until,
             "units_unanswered": report.unanswered,
             "units_unread": report.unread,
+            "units_frozen": report.frozen,
             "error": report.error,
             "refused": report.refused.iter()
                 .map(|(id, why)| json!({ "holding": id, "why": why }))
@@ -257,6 +244,9 @@ pub(super) fn redeemed(report: &RedeemReport, is_json: bool) -> Result<()> {
     );
     if let Some(until) = report.pending_until {
         println!("pending at the broker until {} UTC", moment(until));
+    }
+    if !report.frozen.is_zero() {
+        println!("{}", frozen(report.frozen));
     }
     for (id, why) in &report.refused {
         println!("refused: holding {}: {why}", short(id));
@@ -292,18 +282,4 @@ pub(super) fn history(lines: &[JournalEntry], is_json: bool) -> Result<()> {
     }
     println!("{rows}");
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(date(Day(0)), "1970-01-01");
-        assert_eq!(date(Day(11_016)), "2000-02-29");
-        assert_eq!(date(Day(11_017)), "2000-03-01");
-        assert_eq!(date(Day(20_088)), "2024-12-31");
-        assert_eq!(moment(UnixMs(86_399_999)), "1970-01-01 23:59:59");
-    }
 }

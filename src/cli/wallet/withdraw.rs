@@ -5,11 +5,11 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::json;
 
-use super::show::date;
 use super::{WalletGlobal, finish, open, read_slots};
 use crate::broker::terms::MAX_TRANSFER;
 use crate::cashier::wallet::{WalletHandle, WithdrawReport};
 use crate::http::node::client::NodeClient;
+use crate::report::date;
 use crate::session::view::{WithdrawRequest, Withdrawn};
 use crate::units::{Day, Units};
 use crate::wallet::withdraw::{Standing, WithdrawAsk};
