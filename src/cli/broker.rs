@@ -418,6 +418,12 @@ fn print_report(report: &AuditReport) {
     if report.more_faults > 0 {
         println!("and {} more", report.more_faults);
     }
+    if report.names_twice > 0 {
+        println!(
+            "{} coins or holder keys stand in the books twice",
+            report.names_twice
+        );
+    }
     if report.balanced {
         println!(
             "{} journal lines; every unit is accounted for",

@@ -471,6 +471,7 @@ impl BrokerStore for SqliteBrokerStore {
         for (table, select) in [
             (&tables::ACCOUNT, "SELECT * FROM account"),
             (&tables::COIN, "SELECT * FROM coin"),
+            (&tables::HOLDER, "SELECT * FROM holder"),
             (&tables::HOLDING, "SELECT * FROM holding"),
             (&tables::CREDIT, "SELECT * FROM credit"),
             (&tables::CONTEST, "SELECT * FROM contest"),
