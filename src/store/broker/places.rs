@@ -18,6 +18,8 @@ use crate::broker::rows::RowKey;
 
 /// Rows whose places are known in memory alone, at most; a batch may go beyond.
 pub(super) const NEWEST: usize = 32_768;
+/// Most batches between two tries to write the index.
+const LONGEST_PAUSE: u32 = 4096;
 /// Bytes of a name in the index. A coin's name is a hash that the broker makes; a holder key is chosen by
 /// whoever has it, so that many could begin alike.
 fn indexed(table: &Table) -> usize {
@@ -45,6 +47,10 @@ struct Newest {
 pub(super) struct Places {
     coins: Newest,
     holders: Newest,
+    /// After the index could not be written: batches that pass before it is tried again, and how many
+    /// of them are still to come.
+    pause: u32,
+    left: u32,
 }
 
 impl Places {
@@ -139,7 +145,8 @@ impl Places {
         }
     }
 
-    /// Puts the newest rows into the index, if they are many.
+    /// Puts the newest rows into the index, if they are many. Where that failed, as on a full disk, twice
+    /// as many batches pass before each further try: it takes longer than many of them.
     pub(super) async fn settle(
         &mut self,
         connection: &mut SqliteConnection,
@@ -147,6 +154,21 @@ impl Places {
         if self.coins.rows.len().max(self.holders.rows.len()) < NEWEST {
             return Ok(());
         }
+        if self.left > 0 {
+            self.left = self.left.saturating_sub(1);
+            return Ok(());
+        }
+        let placed = self.place(connection).await;
+        self.pause = match placed {
+            Ok(()) => 0,
+            Err(_) => self.pause.saturating_mul(2).clamp(1, LONGEST_PAUSE),
+        };
+        self.left = self.pause;
+        placed
+    }
+
+    /// All of the newest rows enter the index.
+    async fn place(&mut self, connection: &mut SqliteConnection) -> Result<(), BrokerStoreError> {
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
         self.refresh(&mut tx).await?;
         for (table, newest) in [(&COIN, &self.coins), (&HOLDER, &self.holders)] {
@@ -221,8 +243,8 @@ mod tests {
     use crate::broker::rows::{CoinRow, HolderRow, Row};
     use crate::coin::ids::HoldingId;
     use crate::coin::keys::PublicKey;
-    use crate::store::broker::contract::{sqlite, write};
-    use crate::store::broker::{BrokerStore, SqliteBrokerStore};
+    use crate::store::broker::contract::{identity, sqlite, write};
+    use crate::store::broker::{BrokerStore, SqliteBrokerStore, SqliteLimits};
     use crate::units::{Day, Units};
 
     const ME: PublicKey = PublicKey([1; 32]);
@@ -299,6 +321,42 @@ mod tests {
         let counts = sqlx::query_as(counts).fetch_one(&pool).await.unwrap();
         pool.close().await;
         counts
+    }
+
+    #[tokio::test]
+    async fn an_index_that_has_no_room_is_tried_again_after_twice_as_many_writes_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("broker.sqlite");
+        let many = NEWEST as u32;
+        let store = sqlite(dir.path()).await;
+        sell(&store, 0, many - 1).await;
+        store.close().await;
+        let pages = std::fs::metadata(&path).unwrap().len() / 8192;
+        let limits = SqliteLimits {
+            max_pages: Some(u32::try_from(pages).unwrap() + 60),
+        };
+        let store = SqliteBrokerStore::open(&path, &identity(), limits)
+            .await
+            .unwrap();
+        let mut tries = Vec::new();
+        let mut before = 0;
+        for n in 0..100 {
+            sell(&store, many + n, many + n + 1).await;
+            let pause = store.places.lock().await.pause;
+            if pause != before {
+                tries.push(n);
+            }
+            before = pause;
+        }
+        assert_eq!(tries, [0, 2, 5, 10, 19, 36, 69]);
+        assert_eq!(placed(dir.path()).await, (0, 0));
+        change(&store, &[0, many, many + 99], 1).await;
+        store.close().await;
+        let store = sqlite(dir.path()).await;
+        sell(&store, many - 1, many).await;
+        let all = i64::from(many) + 100;
+        assert_eq!(placed(dir.path()).await, (all, all));
+        assert_eq!(store.places.lock().await.pause, 0);
     }
 
     #[tokio::test]

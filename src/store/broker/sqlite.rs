@@ -60,7 +60,7 @@ pub struct SqliteBrokerStore {
     /// are still in its memory, while any other connection has to read them again.
     writer: SqlitePool,
     /// Whoever has them has the connection that writes.
-    places: Arc<Mutex<Places>>,
+    pub(super) places: Arc<Mutex<Places>>,
 }
 
 impl SqliteBrokerStore {
