@@ -5,6 +5,8 @@ use sqlx::{SqlSafeStr, SqlitePool};
 
 use super::BrokerStoreError;
 
+/// Today's form.
+pub(super) const NOW: i64 = 5;
 /// The first form that can be brought to today's.
 const FIRST: i64 = 2;
 
@@ -36,6 +38,6 @@ pub(super) fn steps() -> Vec<Migration> {
         step(FIRST, "books", include_str!("schema.sql")),
         step(3, "coins by expiry", include_str!("schema_3.sql")),
         step(4, "signed after", include_str!("schema_4.sql")),
-        step(5, "numbered rows", include_str!("schema_5.sql")),
+        step(NOW, "numbered rows", include_str!("schema_5.sql")),
     ]
 }

@@ -58,6 +58,12 @@ pub enum BrokerStoreError {
          with that version, then choose another --home"
     )]
     Older,
+    /// Another program brought the file to a later form while this one had it open.
+    #[error(
+        "this database was brought to a later form while this program had it open: nothing more is written \
+         by this one; start the version that did so"
+    )]
+    Later,
     /// A row holds what this program never writes.
     #[error(
         "table {table}, column {column}: not a value that this program wrote; restore a backup"

@@ -10,10 +10,10 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
-use super::BrokerStoreError;
 use super::fields::Fields;
 use super::statements::{Groups, Verb, sql_int};
 use super::tables::{COIN, Cell, HOLDER, Name, Table, name_of};
+use super::{BrokerStoreError, forms};
 use crate::broker::rows::RowKey;
 
 /// Rows whose places are known in memory alone, at most; a batch may go beyond.
@@ -63,17 +63,25 @@ impl Places {
     }
 
     /// Learns what was written since, by whomever, as far as this transaction sees it.
+    ///
+    /// # Errors
+    /// [`BrokerStoreError::Later`] if the file has a form of which this program does not know where its
+    /// rows stand.
     pub(super) async fn refresh(
         &mut self,
         connection: &mut SqliteConnection,
     ) -> Result<(), BrokerStoreError> {
         let found = sqlx::query(
             "SELECT coin, holder, (SELECT COALESCE(MAX(row), 0) FROM coin) AS last_coin, \
-             (SELECT COALESCE(MAX(row), 0) FROM holder) AS last_holder FROM placed",
+             (SELECT COALESCE(MAX(row), 0) FROM holder) AS last_holder, \
+             (SELECT MAX(version) FROM _sqlx_migrations) AS form FROM placed",
         )
         .fetch_one(&mut *connection)
         .await?;
         let fields = Fields::new("placed", &found);
+        if sql_int(fields.int("form")?) > forms::NOW {
+            return Err(BrokerStoreError::Later);
+        }
         for (table, placed, last) in [
             (&COIN, "coin", "last_coin"),
             (&HOLDER, "holder", "last_holder"),
