@@ -6,13 +6,13 @@
 //! is credited in full. What accounts owe to those who lost by them is the sum of those losses. The id
 //! of a coin and a holder key name one row each, and a key has one account.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::answer::CreditState;
 use super::change::{JournalLine, Ledger};
-use super::rows::{AccountRow, CoinRow, HoldingRow, HoldingState, Row};
+use super::rows::{AccountRow, CoinRow, HolderRow, HoldingRow, HoldingState, Row};
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
 use crate::units::Units;
@@ -29,8 +29,10 @@ pub struct Auditor {
     coins: BTreeMap<HoldingId, CoinRow>,
     holdings: BTreeMap<HoldingId, Node>,
     credits: BTreeMap<HoldingId, Credited>,
-    /// Accounts behind holder keys.
-    holders: BTreeMap<PublicKey, PublicKey>,
+    /// Holder keys that have rows.
+    holders: BTreeSet<PublicKey>,
+    /// Accounts behind holder keys, by these rows and by the coins that were sold for them.
+    behind: BTreeMap<PublicKey, PublicKey>,
     names_twice: u64,
     /// What accounts owe by their losses' rows.
     owed: BTreeMap<PublicKey, i128>,
@@ -114,12 +116,16 @@ impl Auditor {
             }
             Row::Coin(row) => {
                 let id = row.id;
+                if let Some(holder) = row.holder() {
+                    self.stands_behind(&holder);
+                }
                 if self.coins.insert(id, row).is_some() {
                     self.twice(&format!("coin {id}"));
                 }
             }
             Row::Holder(row) => {
-                if self.holders.insert(row.key, row.account).is_some() {
+                self.stands_behind(&row);
+                if !self.holders.insert(row.key) {
                     self.twice(&format!("holder key {}", row.key));
                 }
             }
@@ -212,6 +218,15 @@ impl Auditor {
             self.faults.push(text);
         } else {
             self.more_faults = self.more_faults.saturating_add(1);
+        }
+    }
+
+    fn stands_behind(&mut self, HolderRow { key, account, .. }: &HolderRow) {
+        let known = *self.behind.entry(*key).or_insert(*account);
+        if known != *account {
+            self.fault(format!(
+                "holder key {key} is account {known}'s and account {account}'s"
+            ));
         }
     }
 

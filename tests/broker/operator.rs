@@ -141,6 +141,11 @@ async fn audit_fails_for_every_row_that_was_tampered_with() {
             "UPDATE journal SET units = units + 1 WHERE seq = 2",
             "UPDATE journal SET units = units - 1 WHERE seq = 2",
         ),
+        (
+            "INSERT INTO holder (version, holder_key, account, expires_day) \
+             SELECT 2, substr(certificate, 39, 32), zeroblob(32), expires_day FROM coin",
+            "DELETE FROM holder WHERE account = zeroblob(32)",
+        ),
         (COIN_TWICE, "DELETE FROM coin WHERE row > 1"),
         (
             "INSERT INTO holder (version, holder_key, account, expires_day) \

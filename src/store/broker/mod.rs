@@ -3,6 +3,7 @@
 //! A store knows nothing of money. It loads rows with their versions and applies changes, all or
 //! none, if every version is still what the change was decided on (`broker::change`).
 
+mod accounts;
 mod fields;
 mod forms;
 mod home;
@@ -17,6 +18,8 @@ mod tables;
 mod contract;
 #[cfg(test)]
 mod contract_cases;
+#[cfg(test)]
+mod contract_keys;
 
 use async_trait::async_trait;
 use thiserror::Error;

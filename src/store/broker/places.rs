@@ -5,6 +5,10 @@
 //! rows are numbered as they come, and where the newest stand is known in memory alone: it is read from
 //! these rows when a file is opened, and when another process added some. Once they are many, all of them
 //! enter the index together and in its order, so that a page takes many.
+//!
+//! Most holder keys are those that coins are sold for, and most of them never change: a key stands in the row
+//! of the first coin that is sold for it, as if it had a row written once, until it is written again. Where
+//! it has a row of its own, that row counts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -29,10 +33,34 @@ fn indexed(table: &Table) -> usize {
     }
 }
 
-/// Rows by their names.
-pub(super) type Found = HashMap<RowKey, i64>;
+/// The holder's key in a coin's row, where the certificate is one (`CoinRow::holder`).
+pub(super) const BOUGHT_FOR: &str = "substr(certificate, 39, 32)";
+/// Whether it is.
+pub(super) const IS_WHOLE: &str = "length(certificate) = 158";
 
-/// The newest rows of a table.
+/// Where a name stands. In memory and in the index: the number of its row; of a coin's row, where a holder
+/// key stands in one, negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It has this row of its own.
+    Row(i64),
+    /// A holder key: in the row of this coin.
+    Coin(i64),
+}
+
+impl Place {
+    fn at(number: i64) -> Place {
+        match number {
+            0.. => Place::Row(number),
+            _ => Place::Coin(number.saturating_neg()),
+        }
+    }
+}
+
+/// Rows by their names.
+pub(super) type Found = HashMap<RowKey, Place>;
+
+/// The newest names of a table.
 #[derive(Debug, Default)]
 struct Newest {
     rows: HashMap<[u8; 32], i64>,
@@ -82,32 +110,75 @@ impl Places {
         if sql_int(fields.int("form")?) > forms::NOW {
             return Err(BrokerStoreError::Later);
         }
-        for (table, placed, last) in [
-            (&COIN, "coin", "last_coin"),
-            (&HOLDER, "holder", "last_holder"),
-        ] {
-            let (placed, last) = (sql_int(fields.int(placed)?), sql_int(fields.int(last)?));
-            let newest = self.newest(table);
-            if placed != newest.placed {
-                newest.rows.retain(|_, row| *row > placed);
-                newest.placed = placed;
+        let number = |column| fields.number(column);
+        let (coin, last_coin) = (number("coin")?, number("last_coin")?);
+        let (holder, last_holder) = (number("holder")?, number("last_holder")?);
+        if (coin, holder) != (self.coins.placed, self.holders.placed) {
+            self.coins.rows.retain(|_, row| *row > coin);
+            let is_new = |place| match place {
+                Place::Row(row) => row > holder,
+                Place::Coin(row) => row > coin,
+            };
+            self.holders.rows.retain(|_, row| is_new(Place::at(*row)));
+            (self.coins.placed, self.holders.placed) = (coin, holder);
+        }
+        if last_coin > self.coins.last.max(coin) {
+            self.read_coins(connection, self.coins.last.max(coin))
+                .await?;
+        }
+        if last_holder > self.holders.last.max(holder) {
+            let after = self.holders.last.max(holder);
+            self.read_holders(connection, after).await?;
+        }
+        (self.coins.last, self.holders.last) = (last_coin, last_holder);
+        Ok(())
+    }
+
+    /// Adds the coins after this row, and the keys that they were sold for.
+    async fn read_coins(
+        &mut self,
+        connection: &mut SqliteConnection,
+        after: i64,
+    ) -> Result<(), BrokerStoreError> {
+        let sql = format!(
+            "SELECT row, id, CASE WHEN {IS_WHOLE} THEN {BOUGHT_FOR} END AS holder_key FROM coin \
+             WHERE row > $1 ORDER BY row"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(after);
+        for row in query.fetch_all(connection).await? {
+            let fields = Fields::new(COIN.name, &row);
+            let number = fields.number("row")?;
+            self.coins.rows.insert(fields.bytes("id")?, number);
+            if let Some(key) = fields.maybe_bytes("holder_key")? {
+                self.holders.stands_in(key, number);
             }
-            let known = newest.last.max(placed);
-            if last > known {
-                newest.read(connection, table, known).await?;
-            }
-            newest.last = last;
         }
         Ok(())
     }
 
-    /// The rows with these names; those of other tables have none.
+    /// Adds the holder keys after this row.
+    async fn read_holders(
+        &mut self,
+        connection: &mut SqliteConnection,
+        after: i64,
+    ) -> Result<(), BrokerStoreError> {
+        let query = sqlx::query("SELECT row, holder_key FROM holder WHERE row > $1").bind(after);
+        for row in query.fetch_all(connection).await? {
+            let fields = Fields::new(HOLDER.name, &row);
+            let key = fields.bytes("holder_key")?;
+            self.holders.rows.insert(key, fields.number("row")?);
+        }
+        Ok(())
+    }
+
+    /// Where these names stand; keys of other tables have none.
     pub(super) async fn find(
         &self,
         connection: &mut SqliteConnection,
         keys: impl Iterator<Item = &RowKey>,
     ) -> Result<Found, BrokerStoreError> {
         let (mut found, mut groups) = (Found::new(), Groups::default());
+        let has_index = self.coins.placed.max(self.holders.placed) > 0;
         let keys: HashSet<&RowKey> = keys.collect();
         for key in keys {
             let Some(Name { table, bytes }) = name_of(key) else {
@@ -118,9 +189,12 @@ impl Places {
             } else {
                 &self.holders
             };
-            if let Some(row) = newest.rows.get(bytes) {
-                found.insert(key.clone(), *row);
-            } else if newest.placed > 0 {
+            let place = newest.rows.get(bytes).copied().map(Place::at);
+            if let Some(place) = place {
+                found.insert(key.clone(), place);
+            }
+            // A key that stands in a new coin may have an older row of its own.
+            if has_index && !matches!(place, Some(Place::Row(_))) {
                 let short = bytes.iter().take(indexed(table)).copied().collect();
                 groups.row(Verb::Place, table).push(Cell::Blob(short));
             }
@@ -129,7 +203,11 @@ impl Places {
             let table = part.table();
             for row in part.query().fetch_all(&mut *connection).await? {
                 let fields = Fields::new(table.name, &row);
-                found.insert(fields.key()?, sql_int(fields.int("row")?));
+                let place = Place::at(fields.number("row")?);
+                let known = found.entry(fields.key()?).or_insert(place);
+                if matches!(place, Place::Row(_)) {
+                    *known = place;
+                }
             }
         }
         Ok(found)
@@ -140,16 +218,20 @@ impl Places {
         NewRows {
             last_coin: self.coins.last,
             last_holder: self.holders.last,
-            names: Vec::new(),
+            rows: Vec::new(),
+            in_coins: Vec::new(),
         }
     }
 
     /// These rows are durable.
     pub(super) fn add(&mut self, new: NewRows) {
-        for (table, name, row) in new.names {
+        for (table, name, row) in new.rows {
             let newest = self.newest(table);
             newest.rows.insert(name, row);
             newest.last = row;
+        }
+        for (key, coin) in new.in_coins {
+            self.holders.stands_in(key, coin);
         }
     }
 
@@ -179,19 +261,23 @@ impl Places {
     async fn place(&mut self, connection: &mut SqliteConnection) -> Result<(), BrokerStoreError> {
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
         self.refresh(&mut tx).await?;
-        for (table, newest) in [(&COIN, &self.coins), (&HOLDER, &self.holders)] {
-            let (name, column) = (table.name, table.name_column.unwrap_or_default());
-            let bytes = indexed(table);
-            let into = format!(
-                "INSERT INTO {name}_place (short, row) SELECT substr({column}, 1, {bytes}), row \
-                 FROM {name} WHERE row > $1 ORDER BY 1, 2"
-            );
-            let placed = format!("UPDATE placed SET {name} = $1");
-            for (sql, row) in [(into, newest.placed), (placed, newest.last)] {
-                let query = sqlx::query(AssertSqlSafe(sql)).bind(row);
-                query.execute(&mut *tx).await?;
-            }
-        }
+        let bytes = indexed(&COIN);
+        let coins = format!(
+            "INSERT INTO coin_place (short, row) SELECT substr(id, 1, {bytes}), row FROM coin \
+             WHERE row > $1 ORDER BY 1, 2"
+        );
+        let holders = format!(
+            "INSERT INTO holder_place (short, row) SELECT {BOUGHT_FOR}, -row FROM coin \
+             WHERE row > $1 AND {IS_WHOLE} UNION ALL \
+             SELECT holder_key, row FROM holder WHERE row > $2 ORDER BY 1, 2"
+        );
+        let coins = sqlx::query(AssertSqlSafe(coins)).bind(self.coins.placed);
+        coins.execute(&mut *tx).await?;
+        let holders = sqlx::query(AssertSqlSafe(holders)).bind(self.coins.placed);
+        let holders = holders.bind(self.holders.placed);
+        holders.execute(&mut *tx).await?;
+        let placed = sqlx::query("UPDATE placed SET coin = $1, holder = $2").bind(self.coins.last);
+        placed.bind(self.holders.last).execute(&mut *tx).await?;
         tx.commit().await?;
         for newest in [&mut self.coins, &mut self.holders] {
             newest.rows.clear();
@@ -202,22 +288,9 @@ impl Places {
 }
 
 impl Newest {
-    /// Adds the rows after this one.
-    async fn read(
-        &mut self,
-        connection: &mut SqliteConnection,
-        table: &'static Table,
-        after: i64,
-    ) -> Result<(), BrokerStoreError> {
-        let (name, column) = (table.name, table.name_column.unwrap_or_default());
-        let sql = format!("SELECT row, {column} FROM {name} WHERE row > $1");
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(after);
-        for row in query.fetch_all(connection).await? {
-            let fields = Fields::new(name, &row);
-            let number = sql_int(fields.int("row")?);
-            self.rows.insert(fields.bytes(column)?, number);
-        }
-        Ok(())
+    /// A holder key stands in this coin's row, unless it has a row of its own or an earlier coin's.
+    fn stands_in(&mut self, key: [u8; 32], coin: i64) {
+        self.rows.entry(key).or_insert(coin.saturating_neg());
     }
 }
 
@@ -226,7 +299,9 @@ impl Newest {
 pub(super) struct NewRows {
     last_coin: i64,
     last_holder: i64,
-    names: Vec<(&'static Table, [u8; 32], i64)>,
+    rows: Vec<(&'static Table, [u8; 32], i64)>,
+    /// Holder keys that stand in coins' rows.
+    in_coins: Vec<([u8; 32], i64)>,
 }
 
 impl NewRows {
@@ -238,8 +313,13 @@ impl NewRows {
             &mut self.last_holder
         };
         *last = last.saturating_add(1);
-        self.names.push((table, *bytes, *last));
+        self.rows.push((table, *bytes, *last));
         *last
+    }
+
+    /// A holder key that stands in this coin's row.
+    pub(super) fn stands_in(&mut self, key: [u8; 32], coin: i64) {
+        self.in_coins.push((key, coin));
     }
 }
 
