@@ -224,9 +224,11 @@ async fn a_file_of_each_form_before_is_opened_with_all_its_rows() {
             .into_iter()
             .chain([11, 12].map(|key| holder(key, ME)))
         {
-            let again = store.apply(&[write(0, row.clone())]).await;
-            let stale = again.as_ref().is_err_and(BrokerStoreError::is_stale);
-            assert!(stale, "{again:?}");
+            if matches!(row, Row::Holder(_)) {
+                let again = store.apply(&[write(0, row.clone())]).await;
+                let stale = again.as_ref().is_err_and(BrokerStoreError::is_stale);
+                assert!(stale, "{again:?}");
+            }
             let rows = store.load(&[row.key()]).await.unwrap();
             let stored = rows.get(&row.key()).unwrap();
             assert_eq!((stored.version, stored.row.as_deref()), (1, Some(&row)));

@@ -372,7 +372,7 @@ mod tests {
         store.apply(&changes).await.unwrap();
     }
 
-    /// Some coins and holder keys are as they were sold, cannot be sold again, and can be changed.
+    /// Some coins and holder keys are as they were sold, such a key cannot be sold again, and both can be changed.
     async fn change(store: &SqliteBrokerStore, names: &[u32], version: u64) {
         for n in names {
             let before = [coin(*n, version - 1), holder(*n, 8 + version as u32)];
@@ -385,7 +385,9 @@ mod tests {
                     (version, Some(&before)),
                     "{n}"
                 );
-                for wrong in [0, version + 1] {
+                // A coin's id is drawn: nobody looks whether a new one is there.
+                let is_drawn = matches!(after, Row::Coin(_));
+                for wrong in [0, version + 1].into_iter().skip(usize::from(is_drawn)) {
                     let refused = store.apply(&[write(wrong, after.clone())]).await;
                     assert!(refused.is_err_and(|error| error.is_stale()), "{n}");
                 }

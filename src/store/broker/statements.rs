@@ -320,6 +320,12 @@ enum Step {
 }
 
 impl Touched<'_> {
+    /// Whether it is a coin that is new: its id follows from a number that the broker drew for it, so that
+    /// there is no other one to look for.
+    fn is_drawn(&self) -> bool {
+        self.expected == 0 && matches!(self.row, Some(Row::Coin(_)))
+    }
+
     /// What is done with the row, which has this place if it has a name and is there.
     fn step(&self, place: Option<Place>, sold: &Sold, new: &mut NewRows) -> Step {
         let verb = match (self.row.is_some(), self.expected) {
@@ -408,7 +414,8 @@ impl<'c> Outcome<'c> {
         connection: &mut SqliteConnection,
         places: &Places,
     ) -> Result<Option<NewRows>, BrokerStoreError> {
-        let keys = self.touched.iter().map(|touched| &touched.key);
+        let known = self.touched.iter().filter(|t| !t.is_drawn());
+        let keys = known.map(|touched| &touched.key);
         let (found, mut new) = (places.find(connection, keys).await?, places.next());
         let mut groups = Groups::default();
         let mut sold = Sold::new();
