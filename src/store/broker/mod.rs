@@ -4,9 +4,11 @@
 //! none, if every version is still what the change was decided on (`broker::change`).
 
 mod accounts;
+mod entering;
 mod fields;
 mod forms;
 mod home;
+mod journal;
 mod log;
 mod memory;
 mod places;

@@ -4,7 +4,7 @@
 //! writes more bytes of such pages than of all else that was sold, the more the more was sold before. So
 //! rows are numbered as they come, and where the newest stand is known in memory alone: it is read from
 //! these rows when a file is opened, and when another process added some. Once they are many, all of them
-//! enter the index together and in its order, so that a page takes many.
+//! enter the index in its order, so that a page takes many: some after each batch (`entering`).
 //!
 //! Most holder keys are those that coins are sold for, and most of them never change: a key stands in the row
 //! of the first coin that is sold for it, as if it had a row written once, until it is written again. Where
@@ -12,8 +12,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection};
 
+use super::entering::Entering;
 use super::fields::Fields;
 use super::statements::{Groups, Verb, sql_int};
 use super::tables::{COIN, Cell, HOLDER, Name, Table, name_of};
@@ -26,7 +27,7 @@ pub(super) const NEWEST: usize = 32_768;
 const LONGEST_PAUSE: u32 = 4096;
 /// Bytes of a name in the index. A coin's name is a hash that the broker makes; a holder key is chosen by
 /// whoever has it, so that many could begin alike.
-fn indexed(table: &Table) -> usize {
+pub(super) fn indexed(table: &Table) -> usize {
     match table.name == COIN.name {
         true => 8,
         false => 32,
@@ -79,6 +80,10 @@ pub(super) struct Places {
     /// of them are still to come.
     pause: u32,
     left: u32,
+    /// Names that are on their way into the index.
+    entering: Option<Entering>,
+    /// Names of the last batch.
+    added: usize,
 }
 
 impl Places {
@@ -114,13 +119,7 @@ impl Places {
         let (coin, last_coin) = (number("coin")?, number("last_coin")?);
         let (holder, last_holder) = (number("holder")?, number("last_holder")?);
         if (coin, holder) != (self.coins.placed, self.holders.placed) {
-            self.coins.rows.retain(|_, row| *row > coin);
-            let is_new = |place| match place {
-                Place::Row(row) => row > holder,
-                Place::Coin(row) => row > coin,
-            };
-            self.holders.rows.retain(|_, row| is_new(Place::at(*row)));
-            (self.coins.placed, self.holders.placed) = (coin, holder);
+            self.placed_until((coin, holder));
         }
         if last_coin > self.coins.last.max(coin) {
             self.read_coins(connection, self.coins.last.max(coin))
@@ -225,6 +224,7 @@ impl Places {
 
     /// These rows are durable.
     pub(super) fn add(&mut self, new: NewRows) {
+        self.added = new.rows.len().saturating_add(new.in_coins.len());
         for (table, name, row) in new.rows {
             let newest = self.newest(table);
             newest.rows.insert(name, row);
@@ -235,13 +235,14 @@ impl Places {
         }
     }
 
-    /// Puts the newest rows into the index, if they are many. Where that failed, as on a full disk, twice
-    /// as many batches pass before each further try: it takes longer than many of them.
+    /// Puts some of the newest names into the index, if they are many or on their way. Where that failed, as
+    /// on a full disk, twice as many batches pass before each further try.
     pub(super) async fn settle(
         &mut self,
         connection: &mut SqliteConnection,
     ) -> Result<(), BrokerStoreError> {
-        if self.coins.rows.len().max(self.holders.rows.len()) < NEWEST {
+        let names = self.coins.rows.len().max(self.holders.rows.len());
+        if names < NEWEST && self.entering.is_none() {
             return Ok(());
         }
         if self.left > 0 {
@@ -257,33 +258,47 @@ impl Places {
         placed
     }
 
-    /// All of the newest rows enter the index.
+    /// Some of the newest names enter the index. They are durable with whatever is committed next: until the
+    /// last of them has entered, all of them can enter again.
     async fn place(&mut self, connection: &mut SqliteConnection) -> Result<(), BrokerStoreError> {
+        if self.entering.is_none() {
+            let (coins, holders) = (&self.coins, &self.holders);
+            let last = (coins.last, holders.last);
+            self.entering = Some(Entering::of(&coins.rows, &holders.rows, last));
+        }
+        connection.execute("PRAGMA synchronous = NORMAL").await?;
+        let entered = self.enter(connection).await;
+        connection.execute("PRAGMA synchronous = FULL").await?;
+        entered
+    }
+
+    async fn enter(&mut self, connection: &mut SqliteConnection) -> Result<(), BrokerStoreError> {
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
         self.refresh(&mut tx).await?;
-        let bytes = indexed(&COIN);
-        let coins = format!(
-            "INSERT INTO coin_place (short, row) SELECT substr(id, 1, {bytes}), row FROM coin \
-             WHERE row > $1 ORDER BY 1, 2"
-        );
-        let holders = format!(
-            "INSERT INTO holder_place (short, row) SELECT {BOUGHT_FOR}, -row FROM coin \
-             WHERE row > $1 AND {IS_WHOLE} UNION ALL \
-             SELECT holder_key, row FROM holder WHERE row > $2 ORDER BY 1, 2"
-        );
-        let coins = sqlx::query(AssertSqlSafe(coins)).bind(self.coins.placed);
-        coins.execute(&mut *tx).await?;
-        let holders = sqlx::query(AssertSqlSafe(holders)).bind(self.coins.placed);
-        let holders = holders.bind(self.holders.placed);
-        holders.execute(&mut *tx).await?;
-        let placed = sqlx::query("UPDATE placed SET coin = $1, holder = $2").bind(self.coins.last);
-        placed.bind(self.holders.last).execute(&mut *tx).await?;
-        tx.commit().await?;
-        for newest in [&mut self.coins, &mut self.holders] {
-            newest.rows.clear();
-            newest.placed = newest.last;
+        let Some(mut entering) = self.entering.take() else {
+            return Ok(tx.rollback().await?);
+        };
+        let entered = entering.some(&mut tx, self.added).await;
+        if entered? {
+            tx.commit().await?;
+            self.placed_until(entering.last);
+        } else {
+            tx.commit().await?;
+            self.entering = Some(entering);
         }
         Ok(())
+    }
+
+    /// The index has the names of all rows up to these.
+    fn placed_until(&mut self, (coin, holder): (i64, i64)) {
+        self.coins.rows.retain(|_, row| *row > coin);
+        let is_new = |place| match place {
+            Place::Row(row) => row > holder,
+            Place::Coin(row) => row > coin,
+        };
+        self.holders.rows.retain(|_, row| is_new(Place::at(*row)));
+        (self.coins.placed, self.holders.placed) = (coin, holder);
+        self.entering = None;
     }
 }
 
@@ -324,160 +339,5 @@ impl NewRows {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::broker::rows::{CoinRow, HolderRow, Row};
-    use crate::coin::ids::HoldingId;
-    use crate::coin::keys::PublicKey;
-    use crate::store::broker::contract::{identity, sqlite, write};
-    use crate::store::broker::{BrokerStore, SqliteBrokerStore, SqliteLimits};
-    use crate::units::{Day, Units};
-
-    const ME: PublicKey = PublicKey([1; 32]);
-
-    /// Names that begin alike in fours, in no order.
-    fn name(n: u32) -> [u8; 32] {
-        let mut name = [0; 32];
-        name[..4].copy_from_slice(&(n / 4).wrapping_mul(0x9e37_79b1).to_be_bytes());
-        name[28..].copy_from_slice(&n.to_be_bytes());
-        name
-    }
-
-    fn coin(n: u32, credited: u64) -> Row {
-        Row::Coin(CoinRow {
-            id: HoldingId(name(n)),
-            account: ME,
-            value: Units(64),
-            credited: Units(credited),
-            contests: 0,
-            settled: false,
-            expires: Day(20),
-            certificate: n.to_be_bytes().to_vec(),
-        })
-    }
-
-    fn holder(n: u32, expires: u32) -> Row {
-        Row::Holder(HolderRow {
-            key: PublicKey(name(n)),
-            account: ME,
-            expires: Day(expires),
-        })
-    }
-
-    async fn sell(store: &SqliteBrokerStore, from: u32, to: u32) {
-        let rows = (from..to).flat_map(|n| [coin(n, 0), holder(n, 9)]);
-        let changes: Vec<_> = rows.map(|row| write(0, row)).collect();
-        store.apply(&changes).await.unwrap();
-    }
-
-    /// Some coins and holder keys are as they were sold, such a key cannot be sold again, and both can be changed.
-    async fn change(store: &SqliteBrokerStore, names: &[u32], version: u64) {
-        for n in names {
-            let before = [coin(*n, version - 1), holder(*n, 8 + version as u32)];
-            let after = [coin(*n, version), holder(*n, 9 + version as u32)];
-            for (before, after) in before.into_iter().zip(after) {
-                let rows = store.load(&[before.key()]).await.unwrap();
-                let stored = rows.get(&before.key()).unwrap();
-                assert_eq!(
-                    (stored.version, stored.row.as_deref()),
-                    (version, Some(&before)),
-                    "{n}"
-                );
-                // A coin's id is drawn: nobody looks whether a new one is there.
-                let is_drawn = matches!(after, Row::Coin(_));
-                for wrong in [0, version + 1].into_iter().skip(usize::from(is_drawn)) {
-                    let refused = store.apply(&[write(wrong, after.clone())]).await;
-                    assert!(refused.is_err_and(|error| error.is_stale()), "{n}");
-                }
-                store.apply(&[write(version, after)]).await.unwrap();
-            }
-        }
-    }
-
-    async fn absent(store: &SqliteBrokerStore, n: u32) {
-        let keys = [coin(n, 0).key(), holder(n, 0).key()];
-        let rows = store.load(&keys).await.unwrap();
-        assert!(keys.iter().all(|key| rows.get(key).unwrap().row.is_none()));
-    }
-
-    /// How many coins and holder keys the index has.
-    async fn placed(dir: &Path) -> (i64, i64) {
-        let url = format!("sqlite://{}", dir.join("broker.sqlite").display());
-        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-        let counts =
-            "SELECT (SELECT COUNT(*) FROM coin_place), (SELECT COUNT(*) FROM holder_place)";
-        let counts = sqlx::query_as(counts).fetch_one(&pool).await.unwrap();
-        pool.close().await;
-        counts
-    }
-
-    #[tokio::test]
-    async fn an_index_that_has_no_room_is_tried_again_after_twice_as_many_writes_each_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("broker.sqlite");
-        let many = NEWEST as u32;
-        let store = sqlite(dir.path()).await;
-        sell(&store, 0, many - 1).await;
-        store.close().await;
-        let pages = std::fs::metadata(&path).unwrap().len() / 8192;
-        let limits = SqliteLimits {
-            max_pages: Some(u32::try_from(pages).unwrap() + 60),
-        };
-        let store = SqliteBrokerStore::open(&path, &identity(), limits)
-            .await
-            .unwrap();
-        let mut tries = Vec::new();
-        let mut before = 0;
-        for n in 0..100 {
-            sell(&store, many + n, many + n + 1).await;
-            let pause = store.places.lock().await.pause;
-            if pause != before {
-                tries.push(n);
-            }
-            before = pause;
-        }
-        assert_eq!(tries, [0, 2, 5, 10, 19, 36, 69]);
-        assert_eq!(placed(dir.path()).await, (0, 0));
-        change(&store, &[0, many, many + 99], 1).await;
-        store.close().await;
-        let store = sqlite(dir.path()).await;
-        sell(&store, many - 1, many).await;
-        let all = i64::from(many) + 100;
-        assert_eq!(placed(dir.path()).await, (all, all));
-        assert_eq!(store.places.lock().await.pause, 0);
-    }
-
-    #[tokio::test]
-    async fn rows_are_found_before_and_after_they_enter_the_index_and_by_other_processes() {
-        let dir = tempfile::tempdir().unwrap();
-        let (one, other) = (sqlite(dir.path()).await, sqlite(dir.path()).await);
-        sell(&one, 0, 10).await;
-        change(&other, &[0, 5, 9], 1).await;
-        sell(&other, 10, 20).await;
-        change(&one, &[0, 5], 2).await;
-        change(&one, &[10, 19], 1).await;
-        assert_eq!(placed(dir.path()).await, (0, 0));
-        let many = 101 + NEWEST as u32;
-        sell(&one, 101, many).await;
-        let all = NEWEST as i64 + 20;
-        assert_eq!(placed(dir.path()).await, (all, all));
-        change(&other, &[0], 3).await;
-        change(&other, &[1, 101, many - 1], 1).await;
-        sell(&other, 20, 24).await;
-        change(&one, &[20, 23], 1).await;
-        // Its name begins as that of the next three.
-        absent(&one, 100).await;
-        absent(&other, 100).await;
-        one.close().await;
-        other.close().await;
-        let again = sqlite(dir.path()).await;
-        change(&again, &[2, 21, 102], 1).await;
-        change(&again, &[0], 4).await;
-        absent(&again, 100).await;
-        sell(&again, 100, 101).await;
-        change(&again, &[100], 1).await;
-        assert_eq!(placed(dir.path()).await, (all, all));
-    }
-}
+#[path = "places_tests.rs"]
+mod tests;

@@ -16,8 +16,9 @@ use tokio::sync::Mutex;
 
 use super::accounts::read_rows;
 use super::fields::Fields;
+use super::journal::read_line;
 use super::places::{Place, Places};
-use super::statements::{Outcome, load_rows, read_line, sql_int};
+use super::statements::{Outcome, load_rows, sql_int};
 use super::tables::name_of;
 use super::{BrokerStore, BrokerStoreError, Identity, accounts, forms, log, tables};
 use crate::broker::audit::Auditor;

@@ -7,14 +7,15 @@ use std::sync::{Arc, LazyLock};
 use parking_lot::Mutex;
 use sqlx::error::BoxDynError;
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
 
 use super::BrokerStoreError;
 use super::fields::Fields;
+use super::journal::line_cells;
 use super::places::{NewRows, Place, Places};
 use super::tables::{COIN, Cell, HOLDER, JOURNAL, Table, key_cells, name_of, rest_cells, table_of};
-use crate::broker::change::{Change, JournalLine, Ledger, Stale};
+use crate::broker::change::{Change, Stale};
 use crate::broker::rows::{HolderRow, Row, RowKey, Rows, Stored};
 use crate::coin::keys::PublicKey;
 
@@ -55,6 +56,8 @@ pub(super) enum Verb {
     Update,
     /// Adds them. Fails if one is there.
     Insert,
+    /// Adds where they stand to the index, if that is not there yet.
+    Index,
 }
 
 impl Verb {
@@ -109,6 +112,10 @@ impl Verb {
                     places(rows, columns.len().saturating_add(1)),
                     as_expected(table)
                 )
+            }
+            Verb::Index => {
+                let places = places(rows, 2);
+                format!("INSERT OR IGNORE INTO {name}_place (short, row) VALUES {places}")
             }
             Verb::Insert => {
                 let places = places(rows, columns.len());
@@ -224,7 +231,7 @@ impl Part {
         let (verb, rows) = (self.verb, self.rows as u64);
         let query = self.query();
         Ok(match verb {
-            Verb::Place | Verb::Select => true,
+            Verb::Place | Verb::Select | Verb::Index => true,
             Verb::Match | Verb::Find => {
                 let count: i64 = query.fetch_one(connection).await?.try_get(0)?;
                 count
@@ -463,39 +470,4 @@ impl<'c> Outcome<'c> {
             expected: t.expected,
         }))
     }
-}
-
-fn line_cells(line: &JournalLine, cells: &mut Vec<Cell>) {
-    let account = |account: Option<PublicKey>| {
-        account.map_or(Cell::NoBlob, |account| Cell::Blob(account.0.to_vec()))
-    };
-    let (from, from_account) = line.from.parts();
-    let (to, to_account) = line.to.parts();
-    cells.extend([
-        Cell::Int(sql_int(line.at.0)),
-        Cell::Text(from.to_owned()),
-        account(from_account),
-        Cell::Text(to.to_owned()),
-        account(to_account),
-        Cell::Int(sql_int(line.units.0)),
-        Cell::Text(line.reference.clone()),
-    ]);
-}
-
-pub(super) fn read_line(row: &SqliteRow) -> Result<JournalLine, BrokerStoreError> {
-    let fields = Fields::new("journal", row);
-    let ledger = |name: &'static str, account: &'static str| {
-        let account = fields.maybe_bytes(account)?.map(PublicKey);
-        Ledger::from_parts(&fields.text(name)?, account).ok_or(BrokerStoreError::Damaged {
-            table: "journal",
-            column: name,
-        })
-    };
-    Ok(JournalLine {
-        at: fields.time("at")?,
-        from: ledger("from_ledger", "from_account")?,
-        to: ledger("to_ledger", "to_account")?,
-        units: fields.units("units")?,
-        reference: fields.text("reference")?,
-    })
 }
