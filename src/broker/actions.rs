@@ -85,7 +85,7 @@ impl Broker {
             let CoinOffer { coin, id } = self.coin_of(offer, today);
             claim_holder(desk, me, &coin.holder, coin.expires)?;
             let certificate = coin.encode();
-            // The nonce is fresh, and so is the id; should it not be, the store refuses the change.
+            // The nonce is fresh, and so is the id: no store looks whether it is there.
             desk.put_new(Row::Coin(CoinRow {
                 id,
                 account: *me,

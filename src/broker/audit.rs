@@ -3,15 +3,16 @@
 //! Deposits - withdrawals = balances + pending + bonds + outstanding + fees, per ledger and per
 //! account; and per coin: what was credited is what its tree's redeemed and settled holdings are
 //! worth, each of them hangs on a split above it, nothing exceeds the coin's value, and a settled coin
-//! is credited in full. What accounts owe to those who lost by them is the sum of those losses.
+//! is credited in full. What accounts owe to those who lost by them is the sum of those losses. The id
+//! of a coin and a holder key name one row each, and a key has one account.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::answer::CreditState;
 use super::change::{JournalLine, Ledger};
-use super::rows::{AccountRow, CoinRow, HoldingRow, HoldingState, Row};
+use super::rows::{AccountRow, CoinRow, HolderRow, HoldingRow, HoldingState, Row};
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
 use crate::units::Units;
@@ -28,6 +29,11 @@ pub struct Auditor {
     coins: BTreeMap<HoldingId, CoinRow>,
     holdings: BTreeMap<HoldingId, Node>,
     credits: BTreeMap<HoldingId, Credited>,
+    /// Holder keys that have rows.
+    holders: BTreeSet<PublicKey>,
+    /// Accounts behind holder keys, by these rows and by the coins that were sold for them.
+    behind: BTreeMap<PublicKey, PublicKey>,
+    names_twice: u64,
     /// What accounts owe by their losses' rows.
     owed: BTreeMap<PublicKey, i128>,
     /// Open contests by account, and by coin.
@@ -79,6 +85,8 @@ pub struct AuditReport {
     pub fees: i128,
     /// Lines of the journal.
     pub journal_lines: u64,
+    /// Ids of coins, and holder keys, that more than one row has.
+    pub names_twice: u64,
     /// What does not agree, at most a hundred.
     pub faults: Vec<String>,
     /// Faults beyond those listed.
@@ -107,7 +115,19 @@ impl Auditor {
                 self.accounts.insert(row.id, row);
             }
             Row::Coin(row) => {
-                self.coins.insert(row.id, row);
+                let id = row.id;
+                if let Some(holder) = row.holder() {
+                    self.stands_behind(&holder);
+                }
+                if self.coins.insert(id, row).is_some() {
+                    self.twice(&format!("coin {id}"));
+                }
+            }
+            Row::Holder(row) => {
+                self.stands_behind(&row);
+                if !self.holders.insert(row.key) {
+                    self.twice(&format!("holder key {}", row.key));
+                }
             }
             Row::Holding(row) if row.state == HoldingState::Void => {}
             Row::Holding(row) => {
@@ -140,8 +160,7 @@ impl Auditor {
                     *open = open.saturating_add(1);
                 }
             }
-            Row::Holder(_)
-            | Row::Contest(_)
+            Row::Contest(_)
             | Row::Evidence(_)
             | Row::Proof(_)
             | Row::Notice(_)
@@ -174,6 +193,7 @@ impl Auditor {
             outstanding: sum(|l| matches!(l, Ledger::Outstanding(_))),
             fees: sum(|l| matches!(l, Ledger::Fees)),
             journal_lines: self.lines,
+            names_twice: self.names_twice,
             faults: Vec::new(),
             more_faults: 0,
         };
@@ -199,6 +219,20 @@ impl Auditor {
         } else {
             self.more_faults = self.more_faults.saturating_add(1);
         }
+    }
+
+    fn stands_behind(&mut self, HolderRow { key, account, .. }: &HolderRow) {
+        let known = *self.behind.entry(*key).or_insert(*account);
+        if known != *account {
+            self.fault(format!(
+                "holder key {key} is account {known}'s and account {account}'s"
+            ));
+        }
+    }
+
+    fn twice(&mut self, what: &str) {
+        self.names_twice = self.names_twice.saturating_add(1);
+        self.fault(format!("{what} stands in the books twice"));
     }
 
     fn compare(&mut self, what: &str, journal: i128, rows: i128) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::CreditState;
 use super::cases::{ContestRow, EvidenceRow, LossRow, NoticeRow, ProofRow};
 use super::{BodyHash, RequestId, WithdrawalId};
+use crate::coin::certificate::CoinCertificate;
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
 use crate::record::{Salt, Slot};
@@ -133,6 +134,19 @@ pub struct CoinRow {
     pub expires: Day,
     /// The 158 bytes of its certificate.
     pub certificate: Vec<u8>,
+}
+
+impl CoinRow {
+    /// What the sale says of the key that the coin was sold for; nothing where the certificate is none.
+    #[must_use]
+    pub fn holder(&self) -> Option<HolderRow> {
+        let certificate = self.certificate.as_slice().try_into().ok()?;
+        Some(HolderRow {
+            key: CoinCertificate::holder_in(certificate),
+            account: self.account,
+            expires: self.expires,
+        })
+    }
 }
 
 /// What was presented about a holding.

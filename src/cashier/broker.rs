@@ -74,7 +74,8 @@ enum Said {
     Operated(Operated),
 }
 
-/// Handle on the loop; cheap to clone. The loop ends when the last one is dropped.
+/// Handle on the loop; cheap to clone. The loop ends when the last one is dropped, or by itself once another
+/// program brought its store to a later form.
 #[derive(Clone, Debug)]
 pub struct BrokerCashier {
     broker: Arc<Broker>,
@@ -119,6 +120,11 @@ impl BrokerCashier {
         Ok(self.broker.seal(draft))
     }
 
+    /// Waits until the loop has ended by itself: its store has a form that only a later version knows.
+    pub async fn ended(&self) {
+        self.jobs.closed().await;
+    }
+
     /// One operation by the operator.
     ///
     /// # Errors
@@ -160,7 +166,13 @@ impl Till {
                         answer(vec![job], settled);
                     }
                 }
-                settled => answer(batch, settled),
+                settled => {
+                    let later = matches!(settled, Err(BrokerStoreError::Later));
+                    answer(batch, settled);
+                    if later {
+                        return;
+                    }
+                }
             }
         }
     }

@@ -24,7 +24,9 @@ use crate::coin::keys::PublicKey;
 use crate::dht::{DhtConfig, DhtNode};
 use crate::http::broker::{BrokerServer, RateLimit};
 use crate::report::moment;
-use crate::store::broker::{BrokerHome, BrokerStore, Identity, SqliteBrokerStore, SqliteLimits};
+use crate::store::broker::{
+    BrokerHome, BrokerStore, BrokerStoreError, Identity, SqliteBrokerStore, SqliteLimits,
+};
 use crate::units::Units;
 use crate::{clock, random};
 
@@ -140,10 +142,10 @@ pub async fn run(command: BrokerCommand, global: &BrokerGlobal) -> Result<u8> {
     }
 }
 
-/// Runs a broker until `stop`.
+/// Runs a broker until `stop`, or until another program brings its database to a later form.
 ///
 /// # Errors
-/// A home that cannot be used, terms that make no sense, an address in use.
+/// Such a form; a home that cannot be used, terms that make no sense, an address in use.
 pub async fn serve(
     args: RunArgs,
     global: &BrokerGlobal,
@@ -174,13 +176,19 @@ pub async fn serve(
     )
     .await?;
     announce(&server, &broker, global, has_dht)?;
-    stop.await;
+    let later = tokio::select! {
+        () = stop => false,
+        () = server.cashier().ended() => true,
+    };
     let requests = server.stop().await;
     store.close().await;
     let line = serde_json::json!({"event": "stopped", "requests": requests});
     super::say(global.json, &line, || {
         format!("stopped after {requests} requests")
     });
+    if later {
+        bail!(BrokerStoreError::Later);
+    }
     Ok(())
 }
 
@@ -417,6 +425,12 @@ fn print_report(report: &AuditReport) {
     }
     if report.more_faults > 0 {
         println!("and {} more", report.more_faults);
+    }
+    if report.names_twice > 0 {
+        println!(
+            "{} coins or holder keys stand in the books twice",
+            report.names_twice
+        );
     }
     if report.balanced {
         println!(

@@ -95,6 +95,8 @@ impl CoinCertificate {
     pub const SIZE: usize = 158;
     /// Bytes before the signature.
     pub const BODY_SIZE: usize = 94;
+    /// Where the holder's key begins.
+    const HOLDER_AT: usize = 38;
 
     /// A coin signed by the broker whose key is `broker`.
     #[must_use]
@@ -126,6 +128,13 @@ impl CoinCertificate {
         for (coin, signature) in coins.into_iter().zip(broker.sign_each(&messages)) {
             coin.signature = signature;
         }
+    }
+
+    /// The holder's key in an encoded certificate of this length.
+    #[must_use]
+    pub fn holder_in(encoded: &[u8; Self::SIZE]) -> PublicKey {
+        let (_, from) = encoded.split_at(Self::HOLDER_AT);
+        PublicKey(std::array::from_fn(|n| from[n]))
     }
 
     /// All bytes before the signature.

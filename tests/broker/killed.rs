@@ -12,6 +12,7 @@ use dpay::cli::broker::{BrokerCommand, BrokerGlobal, DepositArgs, run};
 use dpay::coin::PublicKey;
 use dpay::record::Path;
 use dpay::units::Units;
+use sqlx::sqlite::SqlitePool;
 
 use crate::house::Person;
 
@@ -44,6 +45,7 @@ impl Running {
             .arg(home)
             .args(["--bond", "1000", "--requests-per-second", "0"])
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -149,4 +151,47 @@ async fn a_broker_killed_at_any_moment_has_said_nothing_untrue_and_lost_nothing(
     assert_eq!(alice.balance, Units(5_000 - 1_000 - 40 * 16));
     broker.kill();
     assert_eq!(run(BrokerCommand::Audit, &global(&home)).await.unwrap(), 0);
+}
+
+/// Takes note of a form that this version does not know, as one that knows it does.
+async fn bring_to_a_later_form(home: &FilePath) {
+    let url = format!("sqlite://{}", home.join("broker.sqlite").display());
+    let pool = SqlitePool::connect(&url).await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (1000, 'later', 1, x'00', 0)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_whose_file_another_version_brought_to_a_later_form_stops_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    let mut broker = Running::start(&home);
+    let alice = broker.person(1);
+    let deposit = BrokerCommand::Deposit(DepositArgs {
+        account: alice.client.account_id(),
+        units: 5_000,
+        reference: "bank 1".to_owned(),
+    });
+    run(deposit, &global(&home)).await.unwrap();
+    alice.buy(1, 16).await;
+    bring_to_a_later_form(&home).await;
+    let order = vec![(Units(16), alice.key.public())];
+    let refused = alice.client.purchase(RequestId([2; 16]), order).await;
+    assert!(refused.is_err(), "{refused:?}");
+    let mut stderr = broker.child.stderr.take().unwrap();
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
+        (broker.child.wait().unwrap(), said)
+    });
+    let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
+    let (status, said) = ended.unwrap().unwrap();
+    assert!(!status.success());
+    assert!(said.contains("brought to a later form"), "{said}");
 }

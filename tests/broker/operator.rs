@@ -60,6 +60,11 @@ async fn deposits_and_withdrawals_are_booked_while_the_broker_runs() {
     );
 }
 
+/// Adds the same coin once more.
+const COIN_TWICE: &str = "INSERT INTO coin (version, id, account, value, credited, contests, settled, \
+     expires_day, certificate) SELECT version, id, account, value, credited, contests, settled, \
+     expires_day, certificate FROM coin WHERE row = 1";
+
 #[tokio::test]
 async fn audit_fails_for_every_row_that_was_tampered_with() {
     let house = House::open().await;
@@ -136,6 +141,17 @@ async fn audit_fails_for_every_row_that_was_tampered_with() {
             "UPDATE journal SET units = units + 1 WHERE seq = 2",
             "UPDATE journal SET units = units - 1 WHERE seq = 2",
         ),
+        (
+            "INSERT INTO holder (version, holder_key, account, expires_day) \
+             SELECT 2, substr(certificate, 39, 32), zeroblob(32), expires_day FROM coin",
+            "DELETE FROM holder WHERE account = zeroblob(32)",
+        ),
+        (COIN_TWICE, "DELETE FROM coin WHERE row > 1"),
+        (
+            "INSERT INTO holder (version, holder_key, account, expires_day) \
+             SELECT version, holder_key, account, expires_day FROM holder ORDER BY row DESC LIMIT 1",
+            "DELETE FROM holder WHERE row = (SELECT MAX(row) FROM holder)",
+        ),
     ] {
         sqlx::query(wrong).execute(&pool).await.unwrap();
         let code = run(BrokerCommand::Audit, &global(&house)).await.unwrap();
@@ -144,6 +160,10 @@ async fn audit_fails_for_every_row_that_was_tampered_with() {
         let code = run(BrokerCommand::Audit, &global(&house)).await.unwrap();
         assert_eq!(code, 0);
     }
+    sqlx::query(COIN_TWICE).execute(&pool).await.unwrap();
+    let report = house.audit().await;
+    assert_eq!((report.names_twice, report.faults.len()), (1, 1));
+    assert!(report.faults[0].contains("stands in the books twice"));
     sqlx::query("DELETE FROM journal WHERE seq = 1")
         .execute(&pool)
         .await

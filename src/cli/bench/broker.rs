@@ -5,8 +5,9 @@
 //! code, on all cores at once: of a request the account's checked and the answer's made; of a coin
 //! sold its holder's key checked and its certificate made; of a path redeemed the coin's checked, of each link the certificate, the
 //! three of the spend and the three of the close, and the three of the redeem. The client's own share
-//! (HTTP; its signatures are made before) counts against the broker. Bare signatures are made one by one;
-//! the broker makes those of a request's coins together, the same to the byte.
+//! (HTTP; its signatures are made before) counts against the broker; how much that is, and what the ratio
+//! is on the rest of the cores, is said beside it. Bare signatures are made one by one; the broker makes
+//! those of a request's coins together, the same to the byte: the rate of bare ones made so is said too.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,9 +19,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
 use super::super::demo::TempDir;
-use super::client::Client;
+use super::client::{Client, Sent, thread_cpu};
 use super::compared::{Compared, Part, Rate};
-use super::figures::words;
 use crate::broker::answer::{Answer, Envelope, ItemAnswer, Outcome};
 use crate::broker::ask::{self, AskCoin, AskPurchase, AskRedeem, AskRedeemItem};
 use crate::broker::audit::Auditor;
@@ -50,9 +50,11 @@ requests after another, from the first byte sent to the last answer, and take tu
   a coin sold     its holder's key checked, its certificate's signature made
   a redemption    the coin's checked; of each link the certificate's, three of the spend, three of the close; three
                   of the redeem
-Bare signatures are made one by one; the broker makes those of a request's coins together, the same to the byte.
-Not in the bare rate: hashes of chains, sealing of records, whatever is read and written. The client runs on the same machine, and
-its HTTP counts against the broker; what the client signs was signed before.";
+Bare signatures are made one by one; the broker makes those of a request's coins together, the same to the byte. The rate of
+bare ones that are made like that is printed too, with the ids of the coins.
+Not in the bare rate: hashes of chains, sealing of records, whatever is read and written. The client runs on the same cores, and
+its HTTP counts against the broker: the CPU time of its thread is printed, and the ratio on what it leaves of the cores. What
+the client signs was signed before.";
 /// Units of each coin.
 const COIN: Units = Units(64);
 /// Units that each payment takes of what is left.
@@ -65,7 +67,7 @@ const MONEY: Units = Units(1_000_000_000);
 #[command(after_help = COMPARED)]
 pub struct BrokerArgs {
     /// Requests of 32 coins
-    #[arg(long, value_name = "N", default_value_t = 2560, value_parser = clap::value_parser!(u32).range(4..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 5120, value_parser = clap::value_parser!(u32).range(4..=100_000))]
     pub requests: u32,
     /// Requests of 32 paths that redeem the first of these coins (0: purchases only)
     #[arg(long, value_name = "N", default_value_t = 320)]
@@ -76,8 +78,9 @@ pub struct BrokerArgs {
     /// Requests under way at once
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub clients: u32,
-    /// Parts that the requests are cut into, fewer if they hold less than two requests for each under way at once
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Parts that the requests are cut into, fewer if they hold less than eight purchases, or two redemptions, for each
+    /// under way at once
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
     /// Keep the database below this directory instead of the system's temporary one
     #[arg(long, value_name = "DIR")]
@@ -161,9 +164,9 @@ pub async fn run(args: &BrokerArgs, as_json: bool) -> Result<u8> {
         println!(
             "signatures alone on all cores against the broker: HTTP, SQLite, synchronous=FULL"
         );
-        say("purchase of a coin", &bought);
+        println!("purchase of a coin: {bought}");
         if let Some(redeemed) = redeemed {
-            say(&format!("redemption, {} links deep", args.depth), &redeemed);
+            println!("redemption, {} links deep: {redeemed}", args.depth);
         }
         println!(
             "requests of {MAX_BATCH} items, {} at once; the books balance",
@@ -171,21 +174,6 @@ pub async fn run(args: &BrokerArgs, as_json: bool) -> Result<u8> {
         );
     }
     Ok(super::super::EXIT_DONE)
-}
-
-fn say(what: &str, compared: &Compared) {
-    println!(
-        "{what}: {:.0} a second, bare {:.0}, ratio {:.3}; of {} parts each {}; a request takes {:.0} ms \
-         (p50), {:.0} (p95), {:.0} (p99)",
-        compared.broker().per_s(),
-        compared.bare().per_s(),
-        compared.ratio(),
-        compared.parts.len(),
-        words(compared.of_parts()),
-        compared.percentile_ms(50),
-        compared.percentile_ms(95),
-        compared.percentile_ms(99),
-    );
 }
 
 struct Bench {
@@ -260,7 +248,7 @@ impl Bench {
         }
         let mut compared = Compared::default();
         let mut coins = Vec::new();
-        let size = self.part(prepared.len());
+        let size = self.part(prepared.len(), 8);
         for (part, holders) in prepared.chunks(size).zip(holders.chunks(size)) {
             let both: Vec<_> = part.iter().zip(holders).collect();
             let bare = || {
@@ -269,7 +257,14 @@ impl Bench {
                 })
             };
             let items = part.len() * MAX_BATCH;
-            for answer in self.both(&mut compared, part, items, bare).await? {
+            let answers = self.both(&mut compared, part, items, bare).await?;
+            let together = on_all_cores(&both, |(request, keys)| {
+                self.sign_around(request) && self.sign_together(keys)
+            });
+            if let Some(part) = compared.parts.last_mut() {
+                part.together = Some(Rate::of(items, together));
+            }
+            for answer in answers {
                 let Answer::Purchase { coins: sold, .. } = answer else {
                     bail!("not a purchase: {answer:?}");
                 };
@@ -281,10 +276,10 @@ impl Bench {
         Ok((compared, coins))
     }
 
-    /// Requests of a part. One that ends before any client asks twice shows how a broker begins and ends,
-    /// not how fast it is.
-    fn part(&self, requests: usize) -> usize {
-        requests.div_ceil(self.rounds).max(2 * self.clients)
+    /// Requests of a part, so many for each client at least. A short one shows how a broker begins and ends, when
+    /// it waits for its last commits with nothing else to do, and not how fast it is.
+    fn part(&self, requests: usize, each: usize) -> usize {
+        requests.div_ceil(self.rounds).max(each * self.clients)
     }
 
     /// One part by both sides; the one that goes first changes with each part.
@@ -297,11 +292,13 @@ impl Bench {
     ) -> Result<Vec<Answer>> {
         let bare_first = compared.parts.len().is_multiple_of(2);
         let before = bare_first.then(&bare);
-        let (time, answers) = self.send(part, &mut compared.latencies_ms).await?;
+        let (sent, answers) = self.send(part, &mut compared.latencies_ms).await?;
         let alone = before.unwrap_or_else(bare);
         compared.parts.push(Part {
             bare: Rate::of(items, alone),
-            broker: Rate::of(items, time),
+            broker: Rate::of(items, sent.time),
+            together: None,
+            client: sent.client,
         });
         Ok(answers)
     }
@@ -324,6 +321,13 @@ impl Bench {
         })
     }
 
+    /// The same in the way of the broker.
+    fn sign_together(&self, holders: &[PublicKey]) -> bool {
+        let wanted: Vec<_> = holders.iter().map(|key| (COIN, *key, [1; 16])).collect();
+        let offers = self.broker.offer_coins(&wanted, clock::now().day());
+        offers.iter().all(Result::is_ok)
+    }
+
     async fn redemptions(&self, coins: &[CoinCertificate], keys: &Keys) -> Result<Compared> {
         let (mut prepared, mut checks) = (Vec::new(), Vec::new());
         for batch in coins.chunks(MAX_BATCH) {
@@ -340,7 +344,7 @@ impl Bench {
             checks.push(each);
         }
         let mut compared = Compared::default();
-        let size = self.part(prepared.len());
+        let size = self.part(prepared.len(), 2);
         for (part, checks) in prepared.chunks(size).zip(checks.chunks(size)) {
             let items = checks.iter().map(Vec::len).sum();
             let both: Vec<_> = part.iter().zip(checks).collect();
@@ -423,18 +427,19 @@ impl Bench {
         })
     }
 
-    /// Sends requests, some at once; the time from the first byte to the last answer.
+    /// Sends requests, some at once; the time from the first byte to the last answer. All clients are on
+    /// this thread.
     async fn send(
         &self,
         requests: &[Prepared],
         latencies_ms: &mut Vec<f64>,
-    ) -> Result<(Duration, Vec<Answer>)> {
+    ) -> Result<(Sent, Vec<Answer>)> {
         let next = AtomicUsize::new(0);
         let mut connections = Vec::new();
         for _ in 0..self.clients {
             connections.push(Client::connect(self.server.address()).await?);
         }
-        let started = Instant::now();
+        let (started, used) = (Instant::now(), thread_cpu());
         let clients = connections.into_iter().map(|mut client| {
             let next = &next;
             async move {
@@ -448,7 +453,10 @@ impl Bench {
             }
         });
         let done = futures::future::try_join_all(clients).await?;
-        let time = started.elapsed();
+        let sent = Sent {
+            time: started.elapsed(),
+            client: thread_cpu().saturating_sub(used),
+        };
         let mut answers = Vec::with_capacity(requests.len());
         for (latency, body) in done.into_iter().flatten() {
             latencies_ms.push(latency.as_secs_f64() * 1e3);
@@ -458,7 +466,7 @@ impl Bench {
                 Outcome::Refused(refusal) => bail!("refused: {refusal}"),
             }
         }
-        Ok((time, answers))
+        Ok((sent, answers))
     }
 
     /// Whether the books balance.

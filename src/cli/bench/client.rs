@@ -1,6 +1,7 @@
-//! As little of an HTTP client as a measurement needs.
+//! As little of an HTTP client as a measurement needs, and what it costs.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -8,6 +9,13 @@ use tokio::net::TcpStream;
 
 /// Bytes read at once.
 const BUFFER: usize = 32 * 1024;
+
+/// How long it took to have requests answered.
+pub(super) struct Sent {
+    pub(super) time: Duration,
+    /// CPU time of the client.
+    pub(super) client: Duration,
+}
 
 /// A connection that is kept: no more of a client than HTTP needs, for it shares the machine.
 pub(super) struct Client(BufReader<TcpStream>);
@@ -45,4 +53,14 @@ impl Client {
         ensure!(done, "{}", String::from_utf8_lossy(&body));
         Ok(body)
     }
+}
+
+/// The CPU time that this thread had so far, as Linux tells it; zero elsewhere.
+pub(super) fn thread_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let on_cpu_ns = stat
+        .split_whitespace()
+        .next()
+        .and_then(|ns| ns.parse().ok());
+    Duration::from_nanos(on_cpu_ns.unwrap_or_default())
 }

@@ -1,10 +1,11 @@
 //! Two rates of one kind of request, side by side.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::figures::Spread;
+use super::figures::{Spread, words};
 
 /// One side of the comparison.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +19,14 @@ impl Rate {
         Rate {
             items: items as u64,
             seconds: time.as_secs_f64(),
+        }
+    }
+
+    /// The rate of the same items where the cores are all its own for this share of the time.
+    fn within(self, share: f64) -> Rate {
+        Rate {
+            items: self.items,
+            seconds: self.seconds * share,
         }
     }
 
@@ -38,6 +47,10 @@ impl Rate {
 pub(super) struct Part {
     pub(super) bare: Rate,
     pub(super) broker: Rate,
+    /// Bare, with signatures made in the way of the broker, if that is another one.
+    pub(super) together: Option<Rate>,
+    /// CPU time of the client while it asked the broker.
+    pub(super) client: Duration,
 }
 
 /// Both sides for one kind of request.
@@ -56,6 +69,25 @@ impl Compared {
     pub(super) fn broker(&self) -> Rate {
         let parts = self.parts.iter().map(|part| part.broker);
         parts.fold(Rate::default(), Rate::and)
+    }
+
+    /// Bare, with signatures made in the way of the broker, if that is another one.
+    pub(super) fn together(&self) -> Option<Rate> {
+        let parts = self.parts.iter().map(|part| part.together);
+        parts.reduce(|a, b| Some(a?.and(b?))).flatten()
+    }
+
+    /// The share of all cores that the client took while it asked the broker.
+    pub(super) fn client_share(&self) -> f64 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let client: Duration = self.parts.iter().map(|part| part.client).sum();
+        client.as_secs_f64() / (self.broker().seconds * cores as f64)
+    }
+
+    /// The ratio if the client ran on another machine: on the cores that it leaves.
+    pub(super) fn ratio_beside_client(&self) -> f64 {
+        let alone = self.broker().within(1.0 - self.client_share());
+        alone.per_s() / self.bare().per_s()
     }
 
     /// Of all parts together: one that was disturbed counts for as long as it took.
@@ -81,8 +113,37 @@ impl Compared {
             "event": "bench_broker", "kind": kind, "signatures_of_a_request": signatures,
             "bare_per_s": self.bare().per_s(), "broker_per_s": self.broker().per_s(),
             "ratio": self.ratio(), "ratio_of_parts": self.of_parts(), "items": self.broker().items,
+            "client_share": self.client_share(), "ratio_beside_client": self.ratio_beside_client(),
+            "bare_together_per_s": self.together().map(Rate::per_s),
             "request_p50_ms": self.percentile_ms(50), "request_p95_ms": self.percentile_ms(95),
             "request_p99_ms": self.percentile_ms(99),
         })
+    }
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (broker, bare) = (self.broker().per_s(), self.bare().per_s());
+        write!(
+            f,
+            "{broker:.0} a second, bare {bare:.0}, ratio {:.3}",
+            self.ratio()
+        )?;
+        if let Some(together) = self.together().map(Rate::per_s) {
+            let ratio = broker / together;
+            write!(f, " (signed together {together:.0}, ratio {ratio:.3})")?;
+        }
+        write!(
+            f,
+            "; of {} parts each {}; the client takes {:.1} % of the cores, ratio on the rest {:.3}; \
+             a request takes {:.0} ms (p50), {:.0} (p95), {:.0} (p99)",
+            self.parts.len(),
+            words(self.of_parts()),
+            self.client_share() * 100.0,
+            self.ratio_beside_client(),
+            self.percentile_ms(50),
+            self.percentile_ms(95),
+            self.percentile_ms(99),
+        )
     }
 }

@@ -38,6 +38,11 @@ impl<'r> Fields<'r> {
         self.maybe_int(column)?.ok_or_else(|| self.damaged(column))
     }
 
+    /// A number of either sign.
+    pub(super) fn number(&self, column: &'static str) -> Result<i64, BrokerStoreError> {
+        Ok(self.row.try_get(column)?)
+    }
+
     fn maybe_int(&self, column: &'static str) -> Result<Option<u64>, BrokerStoreError> {
         let number: Option<i64> = self.row.try_get(column)?;
         number

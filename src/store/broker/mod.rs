@@ -3,9 +3,12 @@
 //! A store knows nothing of money. It loads rows with their versions and applies changes, all or
 //! none, if every version is still what the change was decided on (`broker::change`).
 
+mod accounts;
+mod entering;
 mod fields;
 mod forms;
 mod home;
+mod journal;
 mod log;
 mod memory;
 mod places;
@@ -17,6 +20,8 @@ mod tables;
 mod contract;
 #[cfg(test)]
 mod contract_cases;
+#[cfg(test)]
+mod contract_keys;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -58,6 +63,12 @@ pub enum BrokerStoreError {
          with that version, then choose another --home"
     )]
     Older,
+    /// Another program brought the file to a later form while this one had it open.
+    #[error(
+        "this database was brought to a later form while this program had it open: nothing more is written \
+         by this one; start the version that did so"
+    )]
+    Later,
     /// A row holds what this program never writes.
     #[error(
         "table {table}, column {column}: not a value that this program wrote; restore a backup"

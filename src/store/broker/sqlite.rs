@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Executor, Row as _, SqliteConnection,
     SqlitePool,
 };
 use tokio::sync::Mutex;
 
+use super::accounts::read_rows;
 use super::fields::Fields;
-use super::places::Places;
-use super::statements::{Outcome, load_rows, read_line, sql_int};
+use super::journal::read_line;
+use super::places::{Place, Places};
+use super::statements::{Outcome, load_rows, sql_int};
 use super::tables::name_of;
-use super::{BrokerStore, BrokerStoreError, Identity, forms, log, tables};
+use super::{BrokerStore, BrokerStoreError, Identity, accounts, forms, log, tables};
 use crate::broker::audit::Auditor;
 use crate::broker::cases::ContestRow;
 use crate::broker::change::Change;
@@ -60,7 +62,7 @@ pub struct SqliteBrokerStore {
     /// are still in its memory, while any other connection has to read them again.
     writer: SqlitePool,
     /// Whoever has them has the connection that writes.
-    places: Arc<Mutex<Places>>,
+    pub(super) places: Arc<Mutex<Places>>,
 }
 
 impl SqliteBrokerStore {
@@ -177,7 +179,10 @@ impl SqliteBrokerStore {
         places.refresh(&mut tx).await?;
         let found = places.find(&mut tx, std::iter::once(&coin)).await?;
         tx.commit().await?;
-        Ok(found.get(&coin).copied().unwrap_or_default())
+        Ok(match found.get(&coin) {
+            Some(Place::Row(row)) => *row,
+            _ => 0,
+        })
     }
 }
 
@@ -331,18 +336,7 @@ impl BrokerStore for SqliteBrokerStore {
         after: Option<PublicKey>,
         limit: u32,
     ) -> Result<Vec<HolderRow>, BrokerStoreError> {
-        let rows = sqlx::query(
-            "SELECT * FROM holder WHERE account = $1 AND holder_key > $2 ORDER BY holder_key LIMIT $3",
-        )
-        .bind(account.0.to_vec())
-        .bind(after.map_or_else(Vec::new, |key| key.0.to_vec()))
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
-        read_rows("holder", &rows, |row| match row {
-            Row::Holder(row) => Some(row),
-            _ => None,
-        })
+        accounts::holders_of(&self.pool, account, after, limit).await
     }
 
     async fn whole_coins_of(
@@ -351,26 +345,8 @@ impl BrokerStore for SqliteBrokerStore {
         after: Option<HoldingId>,
         limit: u32,
     ) -> Result<Vec<CoinRow>, BrokerStoreError> {
-        let rows = sqlx::query(
-            "WITH RECURSIVE days (day) AS ( \
-             SELECT MIN(expires_day) FROM coin WHERE settled = 0 UNION ALL \
-             SELECT (SELECT MIN(expires_day) FROM coin WHERE settled = 0 AND expires_day > day) \
-             FROM days WHERE day IS NOT NULL) \
-             SELECT coin.* FROM days CROSS JOIN coin ON expires_day = day AND account = $1 \
-             WHERE settled = 0 AND (day, row) > ( \
-             COALESCE((SELECT expires_day FROM coin WHERE row = $2), 0), $2) AND NOT EXISTS \
-             (SELECT 1 FROM holding WHERE holding.id = coin.id AND holding.state <> 'void') \
-             ORDER BY day, row LIMIT $3",
-        )
-        .bind(account.0.to_vec())
-        .bind(self.row_of(after).await?)
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
-        read_rows("coin", &rows, |row| match row {
-            Row::Coin(row) => Some(row),
-            _ => None,
-        })
+        let after = self.row_of(after).await?;
+        accounts::whole_coins_of(&self.pool, account, after, limit).await
     }
 
     async fn holdings_of(
@@ -379,22 +355,7 @@ impl BrokerStore for SqliteBrokerStore {
         after: Option<HoldingId>,
         limit: u32,
     ) -> Result<Vec<HoldingRow>, BrokerStoreError> {
-        let rows = sqlx::query(
-            "SELECT * FROM holding WHERE id IN ( \
-             SELECT h.id FROM holder JOIN holding h ON h.holder_key = holder.holder_key \
-             WHERE holder.account = $1 AND h.id > $2 AND h.state <> 'void' UNION \
-             SELECT h.id FROM holder JOIN holding h ON h.payee_key = holder.holder_key \
-             WHERE holder.account = $1 AND h.id > $2) ORDER BY id LIMIT $3",
-        )
-        .bind(account.0.to_vec())
-        .bind(after.map_or_else(Vec::new, |id| id.0.to_vec()))
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
-        read_rows("holding", &rows, |row| match row {
-            Row::Holding(row) => Some(row),
-            _ => None,
-        })
+        accounts::holdings_of(&self.pool, account, after, limit).await
     }
 
     async fn spent_hours(&self, from_hour: u32) -> Result<Vec<(u32, u32)>, BrokerStoreError> {
@@ -433,18 +394,7 @@ impl BrokerStore for SqliteBrokerStore {
     }
 
     async fn suspended_keys(&self) -> Result<Vec<PublicKey>, BrokerStoreError> {
-        let rows = sqlx::query(
-            "SELECT holder_key FROM holder JOIN account ON holder.account = account.id \
-             WHERE account.suspended IS NOT NULL ORDER BY holder_key",
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                let key = Fields::new("holder", row).bytes("holder_key");
-                key.map(PublicKey)
-            })
-            .collect()
+        accounts::suspended_keys(&self.pool).await
     }
 
     async fn withdrawals(&self, all: bool) -> Result<Vec<WithdrawalRow>, BrokerStoreError> {
@@ -471,6 +421,7 @@ impl BrokerStore for SqliteBrokerStore {
         for (table, select) in [
             (&tables::ACCOUNT, "SELECT * FROM account"),
             (&tables::COIN, "SELECT * FROM coin"),
+            (&tables::HOLDER, "SELECT * FROM holder"),
             (&tables::HOLDING, "SELECT * FROM holding"),
             (&tables::CREDIT, "SELECT * FROM credit"),
             (&tables::CONTEST, "SELECT * FROM contest"),
@@ -485,14 +436,4 @@ impl BrokerStore for SqliteBrokerStore {
         }
         Ok(())
     }
-}
-
-/// Rows of one table as their type.
-fn read_rows<T>(
-    table: &'static str,
-    rows: &[SqliteRow],
-    pick: impl Fn(Row) -> Option<T>,
-) -> Result<Vec<T>, BrokerStoreError> {
-    let read = rows.iter().map(|row| Fields::new(table, row).row());
-    read.filter_map(|row| row.map(&pick).transpose()).collect()
 }

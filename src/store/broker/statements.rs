@@ -7,15 +7,16 @@ use std::sync::{Arc, LazyLock};
 use parking_lot::Mutex;
 use sqlx::error::BoxDynError;
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
 
 use super::BrokerStoreError;
 use super::fields::Fields;
-use super::places::{NewRows, Places};
-use super::tables::{Cell, JOURNAL, Table, key_cells, name_of, rest_cells, table_of};
-use crate::broker::change::{Change, JournalLine, Ledger, Stale};
-use crate::broker::rows::{Row, RowKey, Rows, Stored};
+use super::journal::line_cells;
+use super::places::{NewRows, Place, Places};
+use super::tables::{COIN, Cell, HOLDER, JOURNAL, Table, key_cells, name_of, rest_cells, table_of};
+use crate::broker::change::{Change, Stale};
+use crate::broker::rows::{HolderRow, Row, RowKey, Rows, Stored};
 use crate::coin::keys::PublicKey;
 
 /// Rows of one statement: few sizes, so that few statements are prepared and kept.
@@ -55,6 +56,8 @@ pub(super) enum Verb {
     Update,
     /// Adds them. Fails if one is there.
     Insert,
+    /// Adds where they stand to the index, if that is not there yet.
+    Index,
 }
 
 impl Verb {
@@ -76,12 +79,20 @@ impl Verb {
         // The values come first in a join, and each finds its row by the key. What fails may leave a
         // part done, as all is rolled back then: SQLite need not be able to undo one statement.
         match self {
-            Verb::Place => format!(
-                "SELECT t.row, t.{} FROM (VALUES {}) AS v CROSS JOIN {name}_place AS p \
-                 ON p.short = v.column1 CROSS JOIN {name} AS t ON t.row = p.row",
-                table.name_column.unwrap_or_default(),
-                vec!["(?)"; rows].join(", ")
-            ),
+            Verb::Place => {
+                let values = vec!["(?)"; rows].join(", ");
+                let places = format!(
+                    "(VALUES {values}) AS v CROSS JOIN {name}_place AS p ON p.short = v.column1"
+                );
+                // A holder key stands in the index whole, a coin's id does not.
+                if name == HOLDER.name {
+                    format!("SELECT p.row, p.short AS holder_key FROM {places}")
+                } else {
+                    format!(
+                        "SELECT t.row, t.id FROM {places} CROSS JOIN {name} AS t ON t.row = p.row"
+                    )
+                }
+            }
             Verb::Select => within("*"),
             Verb::Find => within("COUNT(*)"),
             Verb::Match => format!(
@@ -101,6 +112,10 @@ impl Verb {
                     places(rows, columns.len().saturating_add(1)),
                     as_expected(table)
                 )
+            }
+            Verb::Index => {
+                let places = places(rows, 2);
+                format!("INSERT OR IGNORE INTO {name}_place (short, row) VALUES {places}")
             }
             Verb::Insert => {
                 let places = places(rows, columns.len());
@@ -216,7 +231,7 @@ impl Part {
         let (verb, rows) = (self.verb, self.rows as u64);
         let query = self.query();
         Ok(match verb {
-            Verb::Place | Verb::Select => true,
+            Verb::Place | Verb::Select | Verb::Index => true,
             Verb::Match | Verb::Find => {
                 let count: i64 = query.fetch_one(connection).await?.try_get(0)?;
                 count
@@ -244,31 +259,48 @@ pub(super) async fn load_rows<'k>(
 ) -> Result<Rows, BrokerStoreError> {
     let mut rows = Rows::default();
     let mut groups = Groups::default();
-    let found = places.find(connection, keys.clone()).await?;
+    let places_of = places.find(connection, keys.clone()).await?;
     for key in keys {
-        if rows.get(key).is_none() {
-            rows.set(key.clone(), Stored::default());
-            let row = found.get(key).copied();
-            if row.is_some() || name_of(key).is_none() {
-                key_cells(key, row, groups.row(Verb::Select, table_of(key)));
-            }
+        if rows.get(key).is_some() {
+            continue;
         }
+        rows.set(key.clone(), Stored::default());
+        let (table, row) = match places_of.get(key) {
+            Some(Place::Row(row)) => (table_of(key), Some(*row)),
+            Some(Place::Coin(row)) => {
+                groups.row(Verb::Select, &COIN).push(Cell::Int(*row));
+                continue;
+            }
+            None if name_of(key).is_some() => continue,
+            None => (table_of(key), None),
+        };
+        key_cells(key, row, groups.row(Verb::Select, table));
     }
     for part in groups.parts()? {
         let table = part.table.name;
         for found in part.query().fetch_all(&mut *connection).await? {
             let fields = Fields::new(table, &found);
             let (version, row) = (fields.int("version")?, fields.row()?);
-            let key = row.key();
-            let stored = Stored {
-                version,
-                row: Some(Arc::new(row)),
-                guessed: false,
-            };
-            rows.set(key, stored);
+            if let Row::Coin(coin) = &row
+                && let Some(holder) = coin.holder()
+            {
+                let key = RowKey::Holder(holder.key);
+                if places_of.get(&key) == Some(&Place::Coin(fields.number("row")?)) {
+                    rows.set(key, stored(1, Row::Holder(holder)));
+                }
+            }
+            rows.set(row.key(), stored(version, row));
         }
     }
     Ok(rows)
+}
+
+fn stored(version: u64, row: Row) -> Stored {
+    Stored {
+        version,
+        row: Some(Arc::new(row)),
+        guessed: false,
+    }
 }
 
 /// What a batch of changes makes of a row.
@@ -281,15 +313,55 @@ struct Touched<'c> {
     row: Option<&'c Row>,
 }
 
+/// Coins that a batch sells and their rows, by the keys that they are sold for.
+type Sold = HashMap<PublicKey, (i64, HolderRow)>;
+
+/// What is done with a row.
+enum Step {
+    /// Nothing: it is as it must be.
+    None,
+    /// This, where it has this number, if it stands by one.
+    Do(Verb, Option<i64>),
+    /// It is not as expected.
+    Stale,
+}
+
 impl Touched<'_> {
-    /// What is done with it; `row`: its number, if it stands by one.
-    fn cells(&self, row: Option<i64>, groups: &mut Groups) {
+    /// Whether it is a coin that is new: its id follows from a number that the broker drew for it, so that
+    /// there is no other one to look for.
+    fn is_drawn(&self) -> bool {
+        self.expected == 0 && matches!(self.row, Some(Row::Coin(_)))
+    }
+
+    /// What is done with the row, which has this place if it has a name and is there.
+    fn step(&self, place: Option<Place>, sold: &Sold, new: &mut NewRows) -> Step {
         let verb = match (self.row.is_some(), self.expected) {
             (true, 0) => Verb::Insert,
             (true, _) => Verb::Update,
             (false, 0) => Verb::Find,
             (false, _) => Verb::Match,
         };
+        let Some(name) = name_of(&self.key) else {
+            return Step::Do(verb, None);
+        };
+        match (place, self.expected, self.row) {
+            (None, 0, None) => Step::None,
+            (None, 0, Some(row)) => match (row, sold.get(&PublicKey(*name.bytes))) {
+                (Row::Holder(row), Some((coin, said))) if self.version == 1 && row == said => {
+                    new.stands_in(*name.bytes, *coin);
+                    Step::None
+                }
+                _ => Step::Do(Verb::Insert, Some(new.number(name))),
+            },
+            (Some(Place::Row(row)), 1.., _) => Step::Do(verb, Some(row)),
+            (Some(Place::Coin(_)), 1, None) => Step::None,
+            (Some(Place::Coin(_)), 1, Some(_)) => Step::Do(Verb::Insert, Some(new.number(name))),
+            _ => Step::Stale,
+        }
+    }
+
+    /// The cells for what is done with it.
+    fn cells(&self, verb: Verb, row: Option<i64>, groups: &mut Groups) {
         let cells = groups.row(verb, table_of(&self.key));
         key_cells(&self.key, row, cells);
         if matches!(verb, Verb::Update | Verb::Match) {
@@ -342,28 +414,36 @@ impl<'c> Outcome<'c> {
     /// back. Call it in a transaction that nobody else writes beside, with places that were refreshed in it.
     ///
     /// What writes compares too, so nothing is read before but where rows stand: rows that must be absent
-    /// are inserted, which fails if they are there.
+    /// are inserted, which fails if they are there. A new holder key of which a new coin says the same is
+    /// not written: it stands in the coin's row.
     pub(super) async fn write(
         &self,
         connection: &mut SqliteConnection,
         places: &Places,
     ) -> Result<Option<NewRows>, BrokerStoreError> {
-        let keys = self.touched.iter().map(|touched| &touched.key);
+        let known = self.touched.iter().filter(|t| !t.is_drawn());
+        let keys = known.map(|touched| &touched.key);
         let (found, mut new) = (places.find(connection, keys).await?, places.next());
         let mut groups = Groups::default();
-        for touched in &self.touched {
-            let mut row = found.get(&touched.key).copied();
-            if let Some(name) = name_of(&touched.key) {
-                if row.is_some() != (touched.expected > 0) {
-                    return Ok(None);
-                }
-                match (row, touched.row) {
-                    (None, None) => continue,
-                    (None, Some(_)) => row = Some(new.number(name)),
-                    (Some(_), _) => {}
+        let mut sold = Sold::new();
+        // What coins say of holder keys is asked for afterwards.
+        let is_coin = |touched: &&Touched<'_>| matches!(touched.key, RowKey::Coin(_));
+        let coins = self.touched.iter().filter(is_coin);
+        for touched in coins.chain(self.touched.iter().filter(|t| !is_coin(t))) {
+            let place = found.get(&touched.key).copied();
+            match touched.step(place, &sold, &mut new) {
+                Step::None => {}
+                Step::Stale => return Ok(None),
+                Step::Do(verb, row) => {
+                    touched.cells(verb, row, &mut groups);
+                    if let (Verb::Insert, Some(row), Some(Row::Coin(coin))) =
+                        (verb, row, touched.row)
+                        && let Some(holder) = coin.holder()
+                    {
+                        sold.entry(holder.key).or_insert((row, holder));
+                    }
                 }
             }
-            touched.cells(row, &mut groups);
         }
         for line in self.changes.iter().flat_map(|change| &change.journal) {
             line_cells(line, groups.row(Verb::Insert, &JOURNAL));
@@ -390,39 +470,4 @@ impl<'c> Outcome<'c> {
             expected: t.expected,
         }))
     }
-}
-
-fn line_cells(line: &JournalLine, cells: &mut Vec<Cell>) {
-    let account = |account: Option<PublicKey>| {
-        account.map_or(Cell::NoBlob, |account| Cell::Blob(account.0.to_vec()))
-    };
-    let (from, from_account) = line.from.parts();
-    let (to, to_account) = line.to.parts();
-    cells.extend([
-        Cell::Int(sql_int(line.at.0)),
-        Cell::Text(from.to_owned()),
-        account(from_account),
-        Cell::Text(to.to_owned()),
-        account(to_account),
-        Cell::Int(sql_int(line.units.0)),
-        Cell::Text(line.reference.clone()),
-    ]);
-}
-
-pub(super) fn read_line(row: &SqliteRow) -> Result<JournalLine, BrokerStoreError> {
-    let fields = Fields::new("journal", row);
-    let ledger = |name: &'static str, account: &'static str| {
-        let account = fields.maybe_bytes(account)?.map(PublicKey);
-        Ledger::from_parts(&fields.text(name)?, account).ok_or(BrokerStoreError::Damaged {
-            table: "journal",
-            column: name,
-        })
-    };
-    Ok(JournalLine {
-        at: fields.time("at")?,
-        from: ledger("from_ledger", "from_account")?,
-        to: ledger("to_ledger", "to_account")?,
-        units: fields.units("units")?,
-        reference: fields.text("reference")?,
-    })
 }
