@@ -4,14 +4,12 @@ use std::cmp::Reverse;
 
 use super::rows::{HoldingRow, HoldingState, Origin, PurchaseState, Rows, SpendRow};
 use crate::coin::ids::HoldingId;
-use crate::units::{InfoHash, Units, UnixMs};
+use crate::units::{AT_HAND, InfoHash, Units, UnixMs};
 
 /// Values in which coins are sold, ascending.
 pub const SIZES: [u64; 5] = [16, 64, 256, 1024, 4096];
 /// The greatest coin.
 pub const GREATEST: Units = Units(4096);
-/// The coin that is kept at hand.
-pub const AT_HAND: Units = Units(64);
 /// One channel draws at most this part of what may be paid in all.
 const GRANTS: u64 = 8;
 /// Most coins in one purchase, and most holdings in one redemption.

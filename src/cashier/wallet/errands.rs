@@ -24,7 +24,7 @@ use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
 use crate::http::client::KnownHolding;
 use crate::record::{FraudProof, MAX_LINKS_REDEEM, Path};
-use crate::units::{Units, UnixMs};
+use crate::units::{AT_HAND, Units, UnixMs};
 use crate::wallet::keeping::{Rules, Showing};
 use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::withdraw::WithdrawAsk;
@@ -389,7 +389,7 @@ impl Purse {
         // What could not be afforded is asked for again by whoever wants it.
         self.desk.wanted.clear();
         if coins.is_empty() {
-            let is_poor = funds.buyable.is_some_and(|b| b < choose::AT_HAND);
+            let is_poor = funds.buyable.is_some_and(|b| b < AT_HAND);
             if is_poor && self.config.limits.at_hand > 0 {
                 self.desk.hope_for_deposit(now);
             }

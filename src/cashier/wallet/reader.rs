@@ -10,7 +10,7 @@ use super::door::DoorError;
 use super::slots::{Reading, SlotReader};
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::record::ClosePart;
-use crate::units::UnixMs;
+use crate::units::{AT_HAND, UnixMs};
 use crate::wallet::reading::{Born, Standing};
 use crate::wallet::{Change, HoldingRow, HoldingState, Rows, choose};
 
@@ -88,7 +88,7 @@ impl Reader {
         let mut order: Vec<&HoldingRow> = rows.holdings.values().filter(|row| waits(row)).collect();
         // Coins of the size that first channels take come first, then other coins, then the rest.
         order.sort_by_key(|row| {
-            let is_first = row.holding.value == choose::AT_HAND;
+            let is_first = row.holding.value == AT_HAND;
             (!row.is_spendable(), !is_first, row.holding.expires)
         });
         self.queue = order.into_iter().map(|row| row.holding.id).collect();
