@@ -38,6 +38,7 @@ pub mod recover;
 pub mod rows;
 pub mod settled;
 pub mod sign;
+pub mod signing;
 pub mod step;
 pub mod trade;
 pub mod view;

@@ -351,6 +351,8 @@ pub struct Meta {
     pub last_notice: u64,
     /// Nothing is bought by itself: who has this wallet is leaving.
     pub buys_nothing: bool,
+    /// Nothing that takes money from the account was ever signed under a later time than this.
+    pub signed_until: UnixMs,
 }
 
 /// Everything a wallet knows, except its journal, which is only written and shown.
