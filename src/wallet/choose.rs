@@ -149,7 +149,7 @@ pub fn is_free(row: &HoldingRow, now: UnixMs) -> bool {
     row.is_idle(now) && row.is_spendable() && now.day().plus(1) < row.holding.expires
 }
 
-/// Whether `row` will be free once its slot was read.
+/// Whether `row` will be free once its slot was read, whenever that is.
 #[must_use]
 pub fn is_unread(row: &HoldingRow, now: UnixMs) -> bool {
     let is_live = now.day().plus(1) < row.holding.expires;
@@ -204,10 +204,11 @@ fn best_of<'a>(
         })
 }
 
+/// Those that will be free soon: their slots are read, and have not been in vain again and again.
 fn unread(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
-    rows.holdings
-        .values()
-        .filter(move |row| is_unread(row, now))
+    let is_soon =
+        move |row: &&HoldingRow| is_unread(row, now) && !rows.unreadable.contains(&row.holding.id);
+    rows.holdings.values().filter(is_soon)
 }
 
 fn free(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
@@ -346,10 +347,13 @@ pub fn choose<'a>(
     if let Some(row) = room.larger(free(rows, now)) {
         return Ok(row);
     }
-    match funds.is_reading && larger_unread(rows, limits, funds, wish, now).is_some() {
-        true => Err(NoCoin::NotYet),
-        false => Err(NoCoin::NoFunds),
+    let is_of_use = |row: &HoldingRow| {
+        is_unread(row, now) && row.holding.value >= room.least && row.holding.value <= room.limit
+    };
+    if funds.is_reading && rows.holdings.values().any(is_of_use) {
+        return Err(NoCoin::NotYet);
     }
+    Err(NoCoin::NoFunds)
 }
 
 /// The coin to buy because `given` is not what suits `wish` best, if one may be had for it at all.
@@ -408,7 +412,6 @@ pub fn orders(
     let Some(mut rest) = funds.buyable.filter(|_| !funds.unreachable) else {
         return Vec::new();
     };
-    let usable = |row: &&HoldingRow| is_free(row, now) || (funds.is_reading && is_unread(row, now));
     let at_hand_most = Units(AT_HAND.0.saturating_mul(4));
     let is_small = |row: &&HoldingRow| match travels(row) {
         true => row.holding.value <= at_hand_most,
@@ -420,7 +423,8 @@ pub fn orders(
         .filter(|row| is_free(row, now) || is_unread(row, now))
         .filter(is_small)
         .count();
-    let mut have: Vec<Units> = (rows.holdings.values().filter(usable))
+    let read_soon = unread(rows, now).filter(|_| funds.is_reading);
+    let mut have: Vec<Units> = (free(rows, now).chain(read_soon))
         .filter(|row| !travels(row))
         .map(|row| row.holding.value)
         .chain(coming(rows))

@@ -96,6 +96,45 @@ fn a_larger_coin_that_is_still_to_be_read_is_waited_for() {
 }
 
 #[test]
+fn a_coin_that_cannot_be_read_is_waited_for_only_where_none_like_it_can_be_bought() {
+    let mut side = Side::new(1);
+    side.buy(&[64], NOW);
+    for row in side.rows.holdings.values_mut() {
+        row.state = HoldingState::Unread;
+    }
+    let limits = Limits {
+        at_hand: 0,
+        ..Limits::default()
+    };
+    let mut funds = Funds {
+        buyable: Some(Units(100)),
+        is_reading: true,
+        ..Funds::default()
+    };
+    let wanted = [Units(64)];
+    assert_eq!(orders(&side.rows, &limits, &funds, &wanted, NOW), []);
+    side.rows.unreadable = side.rows.holdings.keys().copied().collect();
+    assert_eq!(orders(&side.rows, &limits, &funds, &wanted, NOW), wanted);
+    let why = |side: &Side, funds: &Funds| {
+        choose(&side.rows, &limits, funds, &wish(33, 64), NOW).map(|_| ())
+    };
+    assert_eq!(why(&side, &funds), Err(NoCoin::NotYet), "it is bought");
+    funds.buyable = Some(Units(60));
+    assert_eq!(
+        why(&side, &funds),
+        Err(NoCoin::NotYet),
+        "it may be read yet"
+    );
+    // A start buys no more than it did: what cannot be read counts as at hand.
+    let limits = Limits {
+        at_hand: 1,
+        ..limits
+    };
+    funds.buyable = Some(Units(100));
+    assert_eq!(orders(&side.rows, &limits, &funds, &[], NOW), []);
+}
+
+#[test]
 fn a_torrent_that_pays_many_leaves_something_for_the_next_until_all_is_spent() {
     let mut side = Side::new(1);
     side.buy(

@@ -1,6 +1,6 @@
 //! What a wallet knows: one row per holding, spend, received open, key, purchase and redemption.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -380,6 +380,9 @@ pub struct Rows {
     pub withdrawals: BTreeMap<RequestId, WithdrawalRow>,
     /// Most units each torrent may cost.
     pub budgets: BTreeMap<InfoHash, Units>,
+    /// Unread holdings whose slots decided nothing, again and again: they are looked at further, and nobody
+    /// waits for that. Never on disk.
+    pub unreadable: BTreeSet<HoldingId>,
 }
 
 impl Rows {

@@ -89,6 +89,7 @@ impl Purse {
             }
             Err(error) => {
                 tracing::warn!("no fresh spent list: {error}");
+                self.reader.read_nothing(&mut self.rows);
                 self.desk.spent_due = now.plus_ms(RETRY_MOST_MS);
                 self.give_up_readings().await;
             }
