@@ -72,6 +72,8 @@ pub enum NoCoin {
     OverBudgetOfAll,
     /// Nothing that fits, and nothing to buy it with or nobody to buy it from.
     NoFunds,
+    /// What is there is enough, but no single holding is, and there is nothing to buy one with.
+    TooSmall,
     /// Nothing that fits yet: [`orders`] says what to buy.
     NotYet,
     /// Too much is locked with payees that have not shown good faith.
@@ -353,7 +355,12 @@ pub fn choose<'a>(
     if funds.is_reading && rows.holdings.values().any(is_of_use) {
         return Err(NoCoin::NotYet);
     }
-    Err(NoCoin::NoFunds)
+    let at_hand = || free(rows, now).map(|row| row.holding.value);
+    let all = Units::checked_sum(at_hand()).unwrap_or(Units(u64::MAX));
+    match all >= room.least && at_hand().all(|value| value < room.least) {
+        true => Err(NoCoin::TooSmall),
+        false => Err(NoCoin::NoFunds),
+    }
 }
 
 /// The coin to buy because `given` is not what suits `wish` best, if one may be had for it at all.

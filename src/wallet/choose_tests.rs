@@ -74,6 +74,24 @@ fn a_wallet_with_only_larger_coins_uses_the_smallest_that_budget_and_limits_allo
 }
 
 #[test]
+fn money_in_coins_that_are_too_small_is_not_called_no_money() {
+    let mut side = Side::new(1);
+    side.buy(&[64; 8], NOW);
+    let funds = Funds {
+        buyable: Some(Units(100)),
+        ..Funds::default()
+    };
+    let why = |least: u64| {
+        let wish = wish(least, 256);
+        let given = choose(&side.rows, &Limits::default(), &funds, &wish, NOW);
+        given.map(|_| ()).expect_err("no coin is so large")
+    };
+    assert_eq!(why(65), NoCoin::TooSmall);
+    assert_eq!(why(512), NoCoin::TooSmall);
+    assert_eq!(why(513), NoCoin::NoFunds, "more than there is");
+}
+
+#[test]
 fn a_larger_coin_that_is_still_to_be_read_is_waited_for() {
     let mut side = Side::new(1);
     side.buy(&[256], NOW);

@@ -121,6 +121,32 @@ fn what_is_not_there_yet_is_asked_for_again_soon_and_then_less_often() {
 }
 
 #[test]
+fn why_nothing_is_paid_is_said_as_long_as_something_is_wanted_and_nothing_given() {
+    let mut world = world();
+    let mut payer = payer(&world);
+    let no_funds = FreeReason::Wallet(NoReserve::NoFunds);
+    actions(&mut payer);
+    payer.handle_reserved(world.now, 0, Err(NoReserve::NoFunds));
+    assert_eq!(actions(&mut payer), [PayerAction::GoesFree(no_funds)]);
+    assert_eq!(payer.status().unpaid, Some(no_funds));
+    let (_, asked) = pass(&mut world, &mut payer);
+    assert!(matches!(asked[..], [PayerAction::Reserve { .. }]));
+    assert_eq!(
+        payer.status().unpaid,
+        Some(no_funds),
+        "nothing is known yet"
+    );
+    // What comes free leaves nothing to be paid for.
+    payer.handle_wanted(world.now, 0);
+    assert_eq!(payer.status().unpaid, None);
+    payer.handle_wanted(world.now, MIB);
+    assert_eq!(payer.status().unpaid, Some(no_funds));
+    let reserved = world.purse.coin(Units(64));
+    payer.handle_reserved(world.now, 1, Ok(reserved));
+    assert_eq!(payer.status().unpaid, None, "there is money now");
+}
+
+#[test]
 fn a_wallet_that_does_not_answer_is_asked_again_later() {
     let mut world = world();
     let mut payer = payer(&world);

@@ -57,7 +57,8 @@ impl FreeReason {
                 NoReserve::WalletLimit
                 | NoReserve::OverBudget
                 | NoReserve::OverBudgetOfAll
-                | NoReserve::NoFunds,
+                | NoReserve::NoFunds
+                | NoReserve::TooSmall,
             ) => Some(10_000),
             FreeReason::NoSpend => Some(5_000),
             FreeReason::NoWallet => Some(30_000),
@@ -114,6 +115,8 @@ pub struct PayerStatus {
     pub price: Option<PricePerGib>,
     /// Why nothing new is opened at present.
     pub free: Option<FreeReason>,
+    /// The reason that was told last, as long as something is wanted and nothing was opened since.
+    pub unpaid: Option<FreeReason>,
     /// Whether units are left on accepted channels.
     pub is_paying: bool,
     /// Channels in use, accepted or on their way.
@@ -136,6 +139,7 @@ impl Payer {
         PayerStatus {
             price: self.offer_terms.map(|terms| terms.windows.price()),
             free: self.free.map(|free| free.reason),
+            unpaid: self.told.filter(|_| self.has_use()),
             is_paying: !left.is_zero(),
             channels: self.channels.len(),
             delivered_bytes: self.delivered_bytes,
