@@ -100,6 +100,10 @@ impl fmt::Display for FreeReason {
             FreeReason::Wallet(why) => write!(f, "{why}"),
             FreeReason::NoSpend => f.write_str("the wallet could not spend the coin"),
             FreeReason::NoWallet => f.write_str("the wallet did not answer"),
+            FreeReason::Refused(RefuseReason::Undecided) => f.write_str(
+                "it refused payment as undecided: fewer than 8 nodes of the DHT answer near the coin's place, or \
+                 somebody else had put its record there",
+            ),
             FreeReason::Refused(reason) => write!(f, "it refused payment: {reason}"),
             FreeReason::Avoided => f.write_str("it took spends before and then refused them"),
             FreeReason::NoAnswer => f.write_str("it did not answer"),
@@ -212,7 +216,10 @@ impl Payer {
         }
         let retry_at = retry_ms.map(|ms| now.plus_ms(ms));
         self.free = Some(Free { reason, retry_at });
-        let passes_soon = matches!(retry_ms, Some(0..1_000));
+        // With another coin it is tried at once, but that took a minute, and the next try may take another.
+        let is_undecided = reason == FreeReason::Refused(RefuseReason::Undecided);
+        let is_first_doubt = is_undecided && self.failures == 1;
+        let passes_soon = matches!(retry_ms, Some(0..1_000)) && !is_first_doubt;
         if !passes_soon && self.told != Some(reason) {
             self.told = Some(reason);
             self.actions.push_back(PayerAction::GoesFree(reason));
