@@ -22,8 +22,7 @@ use crate::gateway::{
     FreePolicy, Gateway, GatewayConfig, GatewayError, Payments, TorrentTerms, content_of,
 };
 use crate::torrent::Metainfo;
-use crate::units::{InfoHash, PricePerGib, Units};
-use crate::wallet::choose::AT_HAND;
+use crate::units::{AT_HAND, InfoHash, PricePerGib, Units};
 use crate::wallet::keeping::Rules;
 
 pub use self::router::{Cause, Forwarding, Router};

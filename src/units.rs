@@ -13,6 +13,9 @@ pub const GIB_BYTES: u64 = 1 << 30;
 
 /// Most units a single coin can be worth.
 pub const MAX_COIN_UNITS: u64 = 4096;
+/// The coin that wallets keep at hand. One may always be used for a channel, so that nobody waits for a
+/// broker to sell a smaller one.
+pub const AT_HAND: Units = Units(64);
 
 /// An amount of money in the broker's smallest unit. Never negative, never fractional.
 #[derive(

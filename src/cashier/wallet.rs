@@ -16,7 +16,7 @@
 //! | `recovery` | asking the broker for what words or a backup do not tell |
 //! | `backup` | the wallet as one encrypted file |
 //! | `hope` | how often it is looked whether money came |
-//! | `errands`, `answers` | what the task asks of the broker in the background, and hears |
+//! | `errands`, `sending`, `answers` | what the task asks of the broker in the background, and hears |
 //! | `waiting` | who waits for its answers, and what waits by itself |
 //! | `door` | the broker as the wallet sees it |
 //! | `counter` | the broker over HTTP |
@@ -50,6 +50,7 @@ mod recovery;
 mod redeeming;
 mod reserving;
 mod sealed;
+mod sending;
 pub mod slots;
 mod spending;
 pub mod told;

@@ -142,6 +142,9 @@ pub enum NoReserve {
     /// Neither holdings nor balance are there.
     #[error("the wallet has no money for it")]
     NoFunds,
+    /// There is money, but no single holding is large enough, and no larger coin can be bought.
+    #[error("no coin of the wallet is large enough for a channel with it, and none can be bought")]
+    TooSmall,
     /// A coin is being bought.
     #[error("a coin is being bought")]
     NotYet,

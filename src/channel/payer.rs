@@ -85,6 +85,8 @@ pub struct Payer {
     /// What the payee last granted before acceptance.
     granted_bytes: u64,
     held: Option<(UnixMs, WaitReason)>,
+    /// Since when the payee waits for ticks and nothing came or verified.
+    owing_since: Option<UnixMs>,
     /// Whether the payee says that the channels buy too little for what is asked of it.
     is_short: bool,
     /// Whether a channel was closed because nothing came: none is opened until something does.
@@ -126,6 +128,7 @@ impl Payer {
             risked_bytes: 0,
             granted_bytes: 0,
             held: None,
+            owing_since: None,
             is_short: false,
             is_idle: false,
             unwanted_since: None,
@@ -148,6 +151,7 @@ impl Payer {
             self.delivered_bytes = self.count(self.delivered_bytes, bytes);
         }
         self.held = None;
+        self.owing_since = None;
         self.is_idle = false;
         self.plan(now);
     }
@@ -161,6 +165,7 @@ impl Payer {
         }
         self.wanted_bytes = self.wanted_bytes.saturating_sub(bytes);
         self.held = self.held.map(|(_, why)| (now, why));
+        self.owing_since = self.owing_since.map(|_| now);
         self.pay(now);
         self.commit_keyed(now);
         self.plan(now);

@@ -3,6 +3,7 @@
 use super::hold::Account;
 use super::link::{Link, PeerKind};
 use super::pay::Pay;
+use super::report::Why;
 use super::terms::TorrentTerms;
 use crate::channel::PayeeStatus;
 use crate::units::UnixMs;
@@ -107,6 +108,8 @@ impl Link {
             snapshot.paid = status.paid;
             snapshot.paying = status.channels;
             snapshot.left = status.left;
+            let waits = snapshot.why.filter(|why| !matches!(why, Why::Free(_)));
+            snapshot.why = status.unpaid.map(Why::Free).or(waits);
         }
         if let Some(payee) = &pay.payee {
             let status = payee.status();

@@ -63,6 +63,10 @@ impl Link {
         self.update_choke(now);
         self.pay_tick(now);
         self.settle(now);
+        let payer = self.pay.as_ref().and_then(|pay| pay.payer.as_ref());
+        if payer.is_some_and(|payer| payer.is_stuck(now)) && self.lingering.is_none() {
+            return Err(Close::Stuck);
+        }
         self.give_up_if_unserved(now);
         self.linger(now);
         self.show();

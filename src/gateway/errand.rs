@@ -4,7 +4,7 @@
 use super::link::Link;
 use super::pay::Pay;
 use super::purse::Errand;
-use super::report::{GatewayEvent, Why};
+use super::report::GatewayEvent;
 use crate::cashier::wallet::{ConflictRole, ReserveRequest};
 use crate::channel::{FreeReason, NoReserve, PayeeAction, PayerAction};
 use crate::coin::{ChainValue, Commitment};
@@ -113,7 +113,6 @@ impl Link {
 
     fn tell_free(&self, info_hash: InfoHash, reason: FreeReason) {
         let peer = self.address;
-        self.snapshot.borrow_mut().why = Some(Why::Free(reason));
         self.shared.tell(match reason {
             FreeReason::Price { asked, limit } => GatewayEvent::PriceAboveLimit {
                 info_hash,

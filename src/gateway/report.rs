@@ -62,6 +62,11 @@ pub enum Close {
     /// The peer serves only who pays, and we do not pay it, while others have what we want.
     #[error("the peer serves only who pays, and is not paid: {0}")]
     Unserved(String),
+    /// The peer waits for ticks, we for pieces that others have part of, and nothing moves.
+    #[error(
+        "the peer has waited for payment for two minutes, and no piece was completed meanwhile"
+    )]
+    Stuck,
     /// The gateway is shutting down.
     #[error("we are shutting down")]
     Stopped,

@@ -7,14 +7,15 @@ mod answers;
 mod asking;
 mod error;
 mod inquiries;
+mod times;
 
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
 pub use error::{ClientError, WhoseFault};
 pub use inquiries::{FoundHolding, KnownHolding, RecoveredPage};
+pub use times::Times;
 
 use crate::broker::RequestId;
 use crate::broker::answer::{AccountState, Answer, ItemAnswer, SpentEntry};
@@ -67,8 +68,7 @@ pub struct BrokerClient {
     broker: OnceCell<PublicKey>,
     account: SecretKey,
     ahead_ms: u64,
-    /// The time under which a request was signed last.
-    signed_ms: AtomicU64,
+    times: Times,
 }
 
 impl BrokerClient {
@@ -108,7 +108,7 @@ impl BrokerClient {
             broker: OnceCell::new(),
             account,
             ahead_ms: 0,
-            signed_ms: AtomicU64::new(0),
+            times: Times::default(),
         })
     }
 
@@ -117,6 +117,12 @@ impl BrokerClient {
     pub fn ahead(mut self, ahead_ms: u64) -> Self {
         self.ahead_ms = ahead_ms;
         self
+    }
+
+    /// The times under which its requests are signed.
+    #[must_use]
+    pub fn times(&self) -> &Times {
+        &self.times
     }
 
     /// The account's id.

@@ -4,14 +4,12 @@ use std::cmp::Reverse;
 
 use super::rows::{HoldingRow, HoldingState, Origin, PurchaseState, Rows, SpendRow};
 use crate::coin::ids::HoldingId;
-use crate::units::{InfoHash, Units, UnixMs};
+use crate::units::{AT_HAND, InfoHash, Units, UnixMs};
 
 /// Values in which coins are sold, ascending.
 pub const SIZES: [u64; 5] = [16, 64, 256, 1024, 4096];
 /// The greatest coin.
 pub const GREATEST: Units = Units(4096);
-/// The coin that is kept at hand.
-pub const AT_HAND: Units = Units(64);
 /// One channel draws at most this part of what may be paid in all.
 const GRANTS: u64 = 8;
 /// Most coins in one purchase, and most holdings in one redemption.
@@ -74,6 +72,8 @@ pub enum NoCoin {
     OverBudgetOfAll,
     /// Nothing that fits, and nothing to buy it with or nobody to buy it from.
     NoFunds,
+    /// What is there is enough, but no single holding is, and there is nothing to buy one with.
+    TooSmall,
     /// Nothing that fits yet: [`orders`] says what to buy.
     NotYet,
     /// Too much is locked with payees that have not shown good faith.
@@ -151,7 +151,7 @@ pub fn is_free(row: &HoldingRow, now: UnixMs) -> bool {
     row.is_idle(now) && row.is_spendable() && now.day().plus(1) < row.holding.expires
 }
 
-/// Whether `row` will be free once its slot was read.
+/// Whether `row` will be free once its slot was read, whenever that is.
 #[must_use]
 pub fn is_unread(row: &HoldingRow, now: UnixMs) -> bool {
     let is_live = now.day().plus(1) < row.holding.expires;
@@ -206,10 +206,11 @@ fn best_of<'a>(
         })
 }
 
+/// Those that will be free soon: their slots are read, and have not been in vain again and again.
 fn unread(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
-    rows.holdings
-        .values()
-        .filter(move |row| is_unread(row, now))
+    let is_soon =
+        move |row: &&HoldingRow| is_unread(row, now) && !rows.unreadable.contains(&row.holding.id);
+    rows.holdings.values().filter(is_soon)
 }
 
 fn free(rows: &Rows, now: UnixMs) -> impl Iterator<Item = &HoldingRow> {
@@ -348,8 +349,16 @@ pub fn choose<'a>(
     if let Some(row) = room.larger(free(rows, now)) {
         return Ok(row);
     }
-    match funds.is_reading && larger_unread(rows, limits, funds, wish, now).is_some() {
-        true => Err(NoCoin::NotYet),
+    let is_of_use = |row: &HoldingRow| {
+        is_unread(row, now) && row.holding.value >= room.least && row.holding.value <= room.limit
+    };
+    if funds.is_reading && rows.holdings.values().any(is_of_use) {
+        return Err(NoCoin::NotYet);
+    }
+    let at_hand = || free(rows, now).map(|row| row.holding.value);
+    let all = Units::checked_sum(at_hand()).unwrap_or(Units(u64::MAX));
+    match all >= room.least && at_hand().all(|value| value < room.least) {
+        true => Err(NoCoin::TooSmall),
         false => Err(NoCoin::NoFunds),
     }
 }
@@ -410,7 +419,6 @@ pub fn orders(
     let Some(mut rest) = funds.buyable.filter(|_| !funds.unreachable) else {
         return Vec::new();
     };
-    let usable = |row: &&HoldingRow| is_free(row, now) || (funds.is_reading && is_unread(row, now));
     let at_hand_most = Units(AT_HAND.0.saturating_mul(4));
     let is_small = |row: &&HoldingRow| match travels(row) {
         true => row.holding.value <= at_hand_most,
@@ -422,7 +430,8 @@ pub fn orders(
         .filter(|row| is_free(row, now) || is_unread(row, now))
         .filter(is_small)
         .count();
-    let mut have: Vec<Units> = (rows.holdings.values().filter(usable))
+    let read_soon = unread(rows, now).filter(|_| funds.is_reading);
+    let mut have: Vec<Units> = (free(rows, now).chain(read_soon))
         .filter(|row| !travels(row))
         .map(|row| row.holding.value)
         .chain(coming(rows))

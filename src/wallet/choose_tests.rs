@@ -74,6 +74,24 @@ fn a_wallet_with_only_larger_coins_uses_the_smallest_that_budget_and_limits_allo
 }
 
 #[test]
+fn money_in_coins_that_are_too_small_is_not_called_no_money() {
+    let mut side = Side::new(1);
+    side.buy(&[64; 8], NOW);
+    let funds = Funds {
+        buyable: Some(Units(100)),
+        ..Funds::default()
+    };
+    let why = |least: u64| {
+        let wish = wish(least, 256);
+        let given = choose(&side.rows, &Limits::default(), &funds, &wish, NOW);
+        given.map(|_| ()).expect_err("no coin is so large")
+    };
+    assert_eq!(why(65), NoCoin::TooSmall);
+    assert_eq!(why(512), NoCoin::TooSmall);
+    assert_eq!(why(513), NoCoin::NoFunds, "more than there is");
+}
+
+#[test]
 fn a_larger_coin_that_is_still_to_be_read_is_waited_for() {
     let mut side = Side::new(1);
     side.buy(&[256], NOW);
@@ -93,6 +111,45 @@ fn a_larger_coin_that_is_still_to_be_read_is_waited_for() {
     funds.is_reading = false;
     let why = choose(&side.rows, &limits, &funds, &wish, NOW).map(|_| ());
     assert_eq!(why, Err(NoCoin::NoFunds));
+}
+
+#[test]
+fn a_coin_that_cannot_be_read_is_waited_for_only_where_none_like_it_can_be_bought() {
+    let mut side = Side::new(1);
+    side.buy(&[64], NOW);
+    for row in side.rows.holdings.values_mut() {
+        row.state = HoldingState::Unread;
+    }
+    let limits = Limits {
+        at_hand: 0,
+        ..Limits::default()
+    };
+    let mut funds = Funds {
+        buyable: Some(Units(100)),
+        is_reading: true,
+        ..Funds::default()
+    };
+    let wanted = [Units(64)];
+    assert_eq!(orders(&side.rows, &limits, &funds, &wanted, NOW), []);
+    side.rows.unreadable = side.rows.holdings.keys().copied().collect();
+    assert_eq!(orders(&side.rows, &limits, &funds, &wanted, NOW), wanted);
+    let why = |side: &Side, funds: &Funds| {
+        choose(&side.rows, &limits, funds, &wish(33, 64), NOW).map(|_| ())
+    };
+    assert_eq!(why(&side, &funds), Err(NoCoin::NotYet), "it is bought");
+    funds.buyable = Some(Units(60));
+    assert_eq!(
+        why(&side, &funds),
+        Err(NoCoin::NotYet),
+        "it may be read yet"
+    );
+    // A start buys no more than it did: what cannot be read counts as at hand.
+    let limits = Limits {
+        at_hand: 1,
+        ..limits
+    };
+    funds.buyable = Some(Units(100));
+    assert_eq!(orders(&side.rows, &limits, &funds, &[], NOW), []);
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub mod choose;
 pub mod deals;
 pub mod earning;
 pub mod error;
+pub mod freeze;
 pub mod keeping;
 pub mod keys;
 pub mod notices;
@@ -37,6 +38,7 @@ pub mod recover;
 pub mod rows;
 pub mod settled;
 pub mod sign;
+pub mod signing;
 pub mod step;
 pub mod trade;
 pub mod view;
@@ -61,10 +63,10 @@ pub use change::{ApplyError, Change, Effect, JournalEntry, JournalKind, JournalL
 pub use choose::{Funds, Limits, NoCoin, SIZES, Wish};
 pub use deals::Deal;
 pub use error::WalletError;
+pub use freeze::Freeze;
 pub use rows::{
-    Books, Freeze, HoldingRow, HoldingState, Meta, Origin, Passing, PayeeKeyRow, PinnedBroker,
-    PurchaseRow, PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows,
-    SpendRow,
+    Books, HoldingRow, HoldingState, Meta, Origin, Passing, PayeeKeyRow, PinnedBroker, PurchaseRow,
+    PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows, SpendRow,
 };
 pub use step::Step;
 pub use view::{Balance, FrozenLine, LockReason, LockedLine, PendingLine};

@@ -12,10 +12,10 @@ use std::collections::BTreeSet;
 
 use super::change::{Change, Effect, JournalKind, JournalLine};
 use super::error::WalletError;
+use super::freeze::Freeze;
 use super::paying::{find, with_books};
 use super::rows::{
-    Freeze, HoldingRow, HoldingState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows,
-    SpendRow,
+    HoldingRow, HoldingState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows, SpendRow,
 };
 use super::sign;
 use crate::coin::Seed;

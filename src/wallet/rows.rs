@@ -1,9 +1,10 @@
 //! What a wallet knows: one row per holding, spend, received open, key, purchase and redemption.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::freeze::Freeze;
 use super::withdraw::WithdrawalRow;
 use crate::bytes_newtype;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
@@ -102,64 +103,6 @@ pub enum HoldingState {
         /// The broker's reason.
         why: String,
     },
-}
-
-/// Why a holding is frozen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Freeze {
-    /// Our own spend lies in the slot, and these rows do not know it.
-    OwnSpend,
-    /// Something that our key signed lies in the slot and does not open with our record key.
-    Foreign,
-    /// More than one statement lies in the slot.
-    Rivals,
-    /// The broker knows a statement of which nothing more could be learned yet.
-    Listed,
-}
-
-impl Freeze {
-    /// All of them.
-    pub const ALL: [Freeze; 4] = [
-        Freeze::OwnSpend,
-        Freeze::Foreign,
-        Freeze::Rivals,
-        Freeze::Listed,
-    ];
-
-    /// Its name on disk and in JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Freeze::OwnSpend => "own_spend",
-            Freeze::Foreign => "foreign",
-            Freeze::Rivals => "rivals",
-            Freeze::Listed => "listed",
-        }
-    }
-
-    /// What was found, for people.
-    #[must_use]
-    pub const fn text(self) -> &'static str {
-        match self {
-            Freeze::OwnSpend => "spent by this wallet in a run whose journal is lost, or by a copy",
-            Freeze::Foreign => "signed for by somebody who has this wallet's keys",
-            Freeze::Rivals => "signed for twice: this wallet ran in two places at once",
-            Freeze::Listed => "the broker knows of a statement about it",
-        }
-    }
-
-    /// What happens next, for people.
-    #[must_use]
-    pub const fn next(self) -> &'static str {
-        match self {
-            Freeze::OwnSpend => {
-                "the broker is asked again until the payee shows it; else settlement"
-            }
-            Freeze::Foreign | Freeze::Rivals => "left to the broker, and to settlement",
-            Freeze::Listed => "the broker is asked again",
-        }
-    }
 }
 
 /// Units that can be spent once, and what became of them.
@@ -408,6 +351,8 @@ pub struct Meta {
     pub last_notice: u64,
     /// Nothing is bought by itself: who has this wallet is leaving.
     pub buys_nothing: bool,
+    /// Nothing that takes money from the account was ever signed under a later time than this.
+    pub signed_until: UnixMs,
 }
 
 /// Everything a wallet knows, except its journal, which is only written and shown.
@@ -435,6 +380,9 @@ pub struct Rows {
     pub withdrawals: BTreeMap<RequestId, WithdrawalRow>,
     /// Most units each torrent may cost.
     pub budgets: BTreeMap<InfoHash, Units>,
+    /// Unread holdings whose slots decided nothing, again and again: they are looked at further, and nobody
+    /// waits for that. Never on disk.
+    pub unreadable: BTreeSet<HoldingId>,
 }
 
 impl Rows {

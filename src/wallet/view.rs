@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::choose::is_free;
+use super::freeze::Freeze;
 use super::keeping::next_poll;
-use super::rows::{Books, Freeze, HoldingState, Origin, PurchaseState, ReceivedState, Rows};
+use super::rows::{Books, HoldingState, Origin, PurchaseState, ReceivedState, Rows};
 use super::trade::SETTLE_DAYS;
 use super::withdraw;
 use crate::coin::ids::{Commitment, HoldingId};

@@ -4,7 +4,7 @@
 use dpay::channel::{FreeReason, NoReserve, Payer, PayerAction, PayerTerms};
 use dpay::coin::{Commitment, HoldingId};
 use dpay::units::{PricePerGib, Units};
-use dpay::wire::message::{FreePolicy, Message, Offer, RefuseReason};
+use dpay::wire::message::{Due, FreePolicy, Message, Offer, RefuseReason, WaitReason};
 
 use crate::pair::{Judgement, MIB, Setup};
 use crate::purse::{CoinPolicy, Purse, broker};
@@ -118,6 +118,67 @@ fn what_is_not_there_yet_is_asked_for_again_soon_and_then_less_often() {
         asked = again;
     }
     assert_eq!(waits_ms, [25, 50, 100, 200, 250, 250]);
+}
+
+#[test]
+fn why_nothing_is_paid_is_said_as_long_as_something_is_wanted_and_nothing_given() {
+    let mut world = world();
+    let mut payer = payer(&world);
+    let no_funds = FreeReason::Wallet(NoReserve::NoFunds);
+    actions(&mut payer);
+    payer.handle_reserved(world.now, 0, Err(NoReserve::NoFunds));
+    assert_eq!(actions(&mut payer), [PayerAction::GoesFree(no_funds)]);
+    assert_eq!(payer.status().unpaid, Some(no_funds));
+    let (_, asked) = pass(&mut world, &mut payer);
+    assert!(matches!(asked[..], [PayerAction::Reserve { .. }]));
+    assert_eq!(
+        payer.status().unpaid,
+        Some(no_funds),
+        "nothing is known yet"
+    );
+    // What comes free leaves nothing to be paid for.
+    payer.handle_wanted(world.now, 0);
+    assert_eq!(payer.status().unpaid, None);
+    payer.handle_wanted(world.now, MIB);
+    assert_eq!(payer.status().unpaid, Some(no_funds));
+    let reserved = world.purse.coin(Units(64));
+    payer.handle_reserved(world.now, 1, Ok(reserved));
+    assert_eq!(payer.status().unpaid, None, "there is money now");
+}
+
+#[test]
+fn a_payee_that_waits_for_ticks_while_nothing_moves_is_left_in_the_end() {
+    let world = world();
+    let mut payer = payer(&world);
+    let waits = |why| {
+        Message::Due(Due {
+            acknowledged: Units::ZERO,
+            due: Units(2),
+            served_bytes: 2 * MIB,
+            why,
+            window_bytes: 0,
+        })
+    };
+    let start = world.now;
+    let hear = |payer: &mut Payer, at, why| {
+        let heard = payer.handle_message(at, &waits(why));
+        heard.expect("an honest payee");
+    };
+    hear(&mut payer, start, WaitReason::Ticks);
+    let at = |s: u64| start.plus_ms(s * 1_000);
+    hear(&mut payer, at(60), WaitReason::Ticks);
+    assert!(!payer.is_stuck(at(119)));
+    assert!(payer.is_stuck(at(120)), "nothing moved since");
+    payer.handle_verified(at(120), 1);
+    assert!(!payer.is_stuck(at(239)));
+    payer.handle_delivered(at(240), 1);
+    assert!(!payer.is_stuck(at(400)), "it serves again");
+    hear(&mut payer, at(400), WaitReason::Ticks);
+    hear(&mut payer, at(410), WaitReason::Coin);
+    assert!(!payer.is_stuck(at(600)), "that is not for ticks");
+    hear(&mut payer, at(600), WaitReason::Ticks);
+    payer.handle_wanted(at(600), 0);
+    assert!(!payer.is_stuck(at(800)), "nothing is wanted");
 }
 
 #[test]

@@ -245,7 +245,8 @@ fn after_three_undecided_opens_the_payer_gives_up() {
     assert!(world.pairs[pair].faults.is_empty());
     assert_eq!(
         world.pairs[pair].free,
-        [FreeReason::Refused(RefuseReason::Undecided)]
+        [FreeReason::Refused(RefuseReason::Undecided); 2],
+        "said at once, and when it is given up"
     );
     assert_eq!(world.pairs[pair].served_bytes, MIB, "the allowance, once");
     world.finish(pair);

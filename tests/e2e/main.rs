@@ -5,6 +5,7 @@ mod cheats;
 mod contest;
 mod demo;
 mod faults;
+mod few;
 mod foreign;
 mod gone;
 mod killed;

@@ -200,6 +200,8 @@ pub struct Slots {
     pub is_silent: AtomicBool,
     /// Answers come only when this is over.
     pub is_slow: AtomicBool,
+    /// Slots about which no node answers.
+    pub silent: Mutex<Vec<Slot>>,
 }
 
 #[async_trait]
@@ -208,7 +210,8 @@ impl SlotReader for Slots {
         while self.is_slow.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        if self.is_silent.load(Ordering::Relaxed) {
+        let is_silent = self.silent.lock().expect("whole").contains(slot);
+        if is_silent || self.is_silent.load(Ordering::Relaxed) {
             return Reading::default();
         }
         let items = self.items.lock().expect("whole");

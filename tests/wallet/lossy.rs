@@ -14,7 +14,7 @@ use dpay::cashier::wallet::{
 };
 use dpay::coin::keys::PublicKey;
 use dpay::coin::{CoinCertificate, HoldingId, PseudonymCertificate};
-use dpay::http::client::{KnownHolding, RecoveredPage};
+use dpay::http::client::{KnownHolding, RecoveredPage, Times};
 use dpay::record::{FraudProof, OpenSpend, Path, RedeemPart};
 use dpay::units::Units;
 use dpay::wallet::{PinnedBroker, RequestId};
@@ -70,6 +70,9 @@ fn lose(count: &AtomicU32) -> Result<(), DoorError> {
 
 #[async_trait]
 impl BrokerDoor for Lossy {
+    fn times(&self) -> &Times {
+        self.inner.times()
+    }
     async fn meet(&self) -> Result<PinnedBroker, DoorError> {
         self.inner.meet().await
     }

@@ -2,6 +2,7 @@
 //! each step, and everything that may go wrong around it.
 
 mod ahead;
+mod between;
 mod books;
 mod deposits;
 mod held;

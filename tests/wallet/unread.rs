@@ -1,13 +1,13 @@
 //! What an earlier run left, read before it is used: a silent DHT, and a copy of a wallet that is behind.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dpay::cashier::wallet::Wallet;
 use dpay::clock;
-use dpay::record::{OpenSpend, Path};
+use dpay::record::{OpenSpend, Path, Slot};
 use dpay::units::Units;
-use dpay::wallet::{Freeze, JournalKind};
+use dpay::wallet::{Balance, Freeze, JournalKind};
 
 use crate::house::{House, Person, TORRENT, wish};
 
@@ -175,4 +175,56 @@ async fn a_copy_that_is_behind_signs_the_close_that_was_signed_before() {
         .expect("as it was");
     assert_eq!(first, again, "one close, whatever came later");
     assert_eq!(copy.balance().await.books.earned, Units(20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coin_whose_slot_never_decides_does_not_keep_another_from_being_bought() {
+    let house = House::open().await;
+    let mut person = Person::new(&house.server.url()).await;
+    person.config.limits.at_hand = 0;
+    house.deposit(person.wallet().account(), 30_000).await;
+    person.restart().await;
+    person.wallet().buy(Units(64 + 16)).await.expect("sold");
+    let given = person.reserve(wish(33, 64)).await.expect("at hand");
+    let hidden = given.holding.id;
+    person.stop().await;
+    let slot = Slot::spend(&hidden);
+    person.slots.silent.lock().expect("whole").push(slot);
+    person.start().await;
+    person
+        .until("read", |b| {
+            b.available == Units(16) && b.unread == Units(64)
+        })
+        .await;
+    let payee = Person::new(&house.server.url()).await;
+    payee.until_key().await;
+    let (_, certificate) = payee.wallet().payee_key().await.expect("in stock");
+    // As a payer does: what is promised is spent once it is read, or asked for anew.
+    let start = Instant::now();
+    let spent = loop {
+        let given = person.reserve(wish(33, 64)).await.expect("soon");
+        let id = given.holding.id;
+        let wallet = person.wallet();
+        let spent = wallet.commit(
+            id,
+            certificate.holder,
+            certificate,
+            TORRENT,
+            "payee:1".into(),
+        );
+        if spent.await.is_ok() {
+            break given.holding;
+        }
+        assert_eq!(id, hidden);
+        assert!(start.elapsed() < Duration::from_secs(20), "no other");
+    };
+    assert_eq!(spent.value, Units(64));
+    assert_ne!(spent.id, hidden);
+    assert_eq!(person.balance().await.unread, Units(64));
+    // It is read on, and used when it is.
+    person.slots.silent.lock().expect("whole").clear();
+    clock::shift(61);
+    let is_read = |b: &Balance| b.unread == Units(0) && b.available >= Units(64 + 16);
+    person.until("read", is_read).await;
+    house.audit().await;
 }

@@ -33,7 +33,9 @@ impl Purse {
                 self.purchased(request, answer, account, now).await;
             }
             News::Certified(asked, answer) => self.certified(&asked, answer, now).await,
-            News::Redeemed(request, answer) => self.redeemed(request, answer, now).await,
+            News::Redeemed(request, answer, account) => {
+                self.redeemed(request, answer, account, now).await;
+            }
             News::Spent(copy) => self.take_spent(copy, now).await,
             News::Recovered(told) => self.recovery_told(told, now).await,
             News::Notices(told) => self.noticed(told, now).await,
@@ -87,6 +89,7 @@ impl Purse {
             }
             Err(error) => {
                 tracing::warn!("no fresh spent list: {error}");
+                self.reader.read_nothing(&mut self.rows);
                 self.desk.spent_due = now.plus_ms(RETRY_MOST_MS);
                 self.give_up_readings().await;
             }
@@ -166,17 +169,18 @@ impl Purse {
         account: Option<Account>,
         now: UnixMs,
     ) {
-        let errand = Errand::Purchase(request);
-        self.desk.heard(errand, answer.as_ref().err(), now);
+        let fixed = self.rows.purchases.get(&request).map(|row| row.at);
+        let answer = self.desk.put_off.believe(&request, answer, fixed, now);
+        let (asked, error) = ((Errand::Purchase(request), request), answer.as_ref().err());
+        self.desk.heard_request(asked, error, account, now);
         let seed = self.seed.clone();
         let holder = move |index| seed.holder_key(index).public();
         match answer {
             Ok(coins) => {
                 let change = trade::purchased(&self.rows, &request, &coins, &holder, now);
                 self.write_answer(change).await;
-                match account {
-                    Some(account) => self.desk.account = Some(account),
-                    None => self.desk.account_due = Some(now),
+                if account.is_none() {
+                    self.desk.account_due = Some(now);
                 }
             }
             Err(DoorError::Refused(why)) => {
@@ -195,10 +199,11 @@ impl Purse {
         &mut self,
         request: RequestId,
         answer: Result<RedeemAnswer, DoorError>,
+        account: Option<Account>,
         now: UnixMs,
     ) {
-        let errand = Errand::Redeem(request);
-        self.desk.heard(errand, answer.as_ref().err(), now);
+        let (asked, error) = ((Errand::Redeem(request), request), answer.as_ref().err());
+        self.desk.heard_request(asked, error, account, now);
         let row = self.rows.redemptions.get(&request);
         let holdings = row.map(|row| row.holdings.clone()).unwrap_or_default();
         match answer {

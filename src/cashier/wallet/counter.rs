@@ -16,7 +16,9 @@ use crate::broker::terms::Terms;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::{PublicKey, SecretKey};
-use crate::http::client::{BrokerClient, ClientError, Evidence, KnownHolding, RecoveredPage};
+use crate::http::client::{
+    BrokerClient, ClientError, Evidence, KnownHolding, RecoveredPage, Times,
+};
 use crate::record::{FraudProof, OpenSpend, Path, RedeemPart, Slot};
 use crate::units::{Units, UnixMs};
 use crate::wallet::trade::Redeemed;
@@ -55,6 +57,10 @@ impl From<ClientError> for DoorError {
         match error {
             ClientError::Url { .. } => DoorError::Url(text),
             ClientError::Refused { refusal, .. } => DoorError::Refused(refusal.to_string()),
+            ClientError::Doubtful { refusal, until, .. } => {
+                let why = refusal.to_string();
+                DoorError::Doubtful { why, until }
+            }
             ClientError::WrongBroker { url, pinned, found } => {
                 DoorError::WrongBroker { url, pinned, found }
             }
@@ -169,6 +175,10 @@ fn receipt_of(evidence: &Evidence) -> Vec<u8> {
 
 #[async_trait]
 impl BrokerDoor for Counter {
+    fn times(&self) -> &Times {
+        self.client.times()
+    }
+
     async fn meet(&self) -> Result<PinnedBroker, DoorError> {
         let info = self.client.info().await?;
         *self.terms.lock().await = Some(info.terms);

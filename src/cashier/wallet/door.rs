@@ -10,7 +10,7 @@ use crate::broker::answer::{Notice, ProofTaken};
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
-use crate::http::client::{KnownHolding, RecoveredPage};
+use crate::http::client::{KnownHolding, RecoveredPage, Times};
 use crate::record::{FraudProof, OpenSpend, Path, RedeemPart};
 use crate::units::{Units, UnixMs};
 use crate::wallet::trade::Redeemed;
@@ -25,6 +25,14 @@ pub enum DoorError {
     /// A signed refusal: nothing happened.
     #[error("the broker refused: {0}")]
     Refused(String),
+    /// A signed refusal of what may happen yet: asked again, and believed in the end.
+    #[error("the broker refused, and is asked again as that may not be for good yet: {why}")]
+    Doubtful {
+        /// The broker's reason.
+        why: String,
+        /// The greatest time under which an earlier try may have been signed; 0 where none was later.
+        until: UnixMs,
+    },
     /// Another broker answers than the pinned one.
     #[error("the broker at {url} has the key {found}, not {pinned}")]
     WrongBroker {
@@ -111,6 +119,9 @@ pub enum Shown {
 /// What a wallet asks of its broker. Every request may be repeated.
 #[async_trait]
 pub trait BrokerDoor: Send + Sync {
+    /// The times under which requests are signed.
+    fn times(&self) -> &Times;
+
     /// Who the broker is. Asked first; later answers must be signed by the same key.
     async fn meet(&self) -> Result<PinnedBroker, DoorError>;
 

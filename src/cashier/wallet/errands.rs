@@ -23,14 +23,14 @@ use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
 use crate::http::client::KnownHolding;
-use crate::record::{FraudProof, MAX_LINKS_REDEEM, Path};
+use crate::record::FraudProof;
 use crate::units::{Units, UnixMs};
 use crate::wallet::keeping::{Rules, Showing};
 use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::withdraw::WithdrawAsk;
 use crate::wallet::{
     Balance, Effect, Funds, PinnedBroker, PurchaseState, RequestId, Rows, WalletError, choose,
-    keys, order, sign,
+    order,
 };
 use crate::{clock, random};
 
@@ -58,7 +58,8 @@ pub(super) enum News {
         Vec<(u32, PublicKey)>,
         Result<Vec<PseudonymCertificate>, DoorError>,
     ),
-    Redeemed(RequestId, Result<RedeemAnswer, DoorError>),
+    /// With the account, where there was no answer and that could be asked.
+    Redeemed(RequestId, Result<RedeemAnswer, DoorError>, Option<Account>),
     Spent(Result<Arc<dyn SpentCopy>, DoorError>),
     Recovered(Result<Box<Recovered>, DoorError>),
     Notices(Result<Vec<Notice>, DoorError>),
@@ -125,7 +126,7 @@ pub(super) struct Desk {
     pub(super) spent_due: UnixMs,
     /// When the copy was fetched, or tried to.
     pub(super) spent_at: UnixMs,
-    wanted: BTreeMap<Units, UnixMs>,
+    pub(super) wanted: BTreeMap<Units, UnixMs>,
     pub(super) parked: Vec<Parked>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) put_off: PutOff,
@@ -175,7 +176,10 @@ impl Desk {
             buyable: self.account.map(|a| a.buyable.saturating_sub(ordered)),
             balance: self.account.map_or(Units::ZERO, |a| a.balance),
             is_reading: false,
-            unreachable: self.door.is_none() || self.changed.is_some() || self.error.is_some(),
+            unreachable: self.door.is_none()
+                || self.changed.is_some()
+                || self.error.is_some()
+                || self.put_off.holds_a_purchase(rows),
         }
     }
 
@@ -309,6 +313,9 @@ impl Purse {
     fn wait_for_order(&mut self, requests: BTreeSet<RequestId>, parked: Parked) {
         if let Parked::Buy(units, reply) = parked {
             self.desk.retry_at = UnixMs(0);
+            for request in &requests {
+                self.desk.put_off.hurry(request);
+            }
             let reply = WaiterReply::Buy(units, reply);
             self.desk.waiters.push(Waiter::new(requests, reply));
             self.answer_waiters();
@@ -316,7 +323,10 @@ impl Purse {
     }
 
     /// Fixes the purchases of these coins.
-    async fn order(&mut self, coins: &[Units]) -> Result<BTreeSet<RequestId>, CashierError> {
+    pub(super) async fn order(
+        &mut self,
+        coins: &[Units],
+    ) -> Result<BTreeSet<RequestId>, CashierError> {
         let change = order::begin(&self.rows, random::bytes(), coins, clock::now())?;
         let requests = change.purchases.iter().map(|row| row.request).collect();
         self.apply(change).await?;
@@ -359,9 +369,9 @@ impl Purse {
         self.keep(now).await;
         for effect in trade::unfinished(&self.rows) {
             match effect {
-                Effect::SendPurchase(request) => self.send_purchase(request),
+                Effect::SendPurchase(request) => self.send_purchase(request, now).await,
                 Effect::SendRedemption(request) => self.send_redemption(request),
-                Effect::SendWithdrawal(request) => self.send_withdrawal(request, now),
+                Effect::SendWithdrawal(request) => self.send_withdrawal(request, now).await,
                 Effect::SignSpend(_) | Effect::SignClose(_) => {}
             }
         }
@@ -380,99 +390,6 @@ impl Purse {
                 News::Account(door.account().await)
             });
         }
-    }
-
-    async fn order_wanted(&mut self, now: UnixMs) {
-        let funds = self.funds();
-        let wanted: Vec<Units> = self.desk.wanted.keys().rev().copied().collect();
-        let coins = choose::orders(&self.rows, &self.config.limits, &funds, &wanted, now);
-        // What could not be afforded is asked for again by whoever wants it.
-        self.desk.wanted.clear();
-        if coins.is_empty() {
-            let is_poor = funds.buyable.is_some_and(|b| b < choose::AT_HAND);
-            if is_poor && self.config.limits.at_hand > 0 {
-                self.desk.hope_for_deposit(now);
-            }
-            return;
-        }
-        if let Err(error) = self.order(&coins).await {
-            tracing::error!("coins cannot be ordered: {error}");
-            self.desk.retry_at = now.plus_ms(RETRY_MOST_MS);
-        }
-    }
-
-    fn send_purchase(&mut self, request: RequestId) {
-        let Some(row) = self.rows.purchases.get(&request) else {
-            return;
-        };
-        let holder = |index: &u32| self.seed.holder_key(*index).public();
-        let coins = row.coins.iter().map(|(value, i)| (*value, holder(i)));
-        let coins: Vec<_> = coins.collect();
-        self.desk
-            .start(Errand::Purchase(request), move |door| async move {
-                let answer = door.purchase(request, coins).await;
-                let account = match answer {
-                    Ok(_) => door.account().await.ok(),
-                    Err(_) => None,
-                };
-                News::Purchased(request, answer, account)
-            });
-    }
-
-    fn send_redemption(&mut self, request: RequestId) {
-        let now = clock::now();
-        let row = self.rows.redemptions.get(&request);
-        let Some(row) = row.filter(|row| !self.desk.put_off.waits(row, now)) else {
-            return;
-        };
-        if self.desk.is_busy(Errand::Redeem(request)) {
-            return;
-        }
-        let mut parts = Vec::with_capacity(row.holdings.len());
-        for id in &row.holdings {
-            let Some(holding) = self.rows.holdings.get(id) else {
-                return;
-            };
-            let Ok(path) = Path::decode(&holding.path, MAX_LINKS_REDEEM) else {
-                let why = format!("the path of holding {id} is damaged on disk");
-                tracing::error!("{why}: request {request} stays");
-                let until = now.plus_ms(RETRY_MOST_MS);
-                return self.desk.put_off.put(&row.holdings, until, &why);
-            };
-            parts.push((path, sign::sign_redeem(&self.seed, holding)));
-        }
-        self.desk
-            .start(Errand::Redeem(request), move |door| async move {
-                News::Redeemed(request, door.redeem(request, parts).await)
-            });
-    }
-
-    async fn send_certify(&mut self, now: UnixMs) {
-        let stock = u32::try_from(keys::stock(&self.rows, now).count()).unwrap_or(u32::MAX);
-        let wanted = self.config.payee_keys.min(choose::MAX_BATCH as u32);
-        let waits = self.desk.is_busy(Errand::Certify) || now < self.desk.certify_at;
-        if stock > wanted / 2 || wanted == 0 || waits {
-            return;
-        }
-        let taken = u32::try_from(self.desk.uncertified.len()).unwrap_or(u32::MAX);
-        let more = wanted.saturating_sub(stock).saturating_sub(taken);
-        let Ok((change, indices)) = keys::take(&self.rows, more) else {
-            return;
-        };
-        if more > 0
-            && let Err(error) = self.apply(change).await
-        {
-            tracing::error!("no payee keys: {error}");
-            self.desk.retry_at = now.plus_ms(RETRY_MOST_MS);
-            return;
-        }
-        self.desk.uncertified.extend(indices);
-        let key = |index: &u32| (*index, self.seed.holder_key(*index).public());
-        let asked: Vec<(u32, PublicKey)> = self.desk.uncertified.iter().map(key).collect();
-        let public = asked.iter().map(|(_, key)| *key).collect();
-        self.desk.start(Errand::Certify, |door| async move {
-            News::Certified(asked, door.certify(public).await)
-        });
     }
 }
 

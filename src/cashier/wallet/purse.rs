@@ -112,6 +112,9 @@ impl Purse {
         config: &WalletConfig,
         lock: WriterLock,
     ) -> Purse {
+        if let Some(door) = &door {
+            door.times().resume(rows.meta.signed_until);
+        }
         let mut desk = Desk::new(door);
         desk.put_off = PutOff::of(&rows);
         Purse {

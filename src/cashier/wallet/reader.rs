@@ -10,9 +10,9 @@ use super::door::DoorError;
 use super::slots::{Reading, SlotReader};
 use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::record::ClosePart;
-use crate::units::UnixMs;
+use crate::units::{AT_HAND, UnixMs};
 use crate::wallet::reading::{Born, Standing};
-use crate::wallet::{Change, HoldingRow, HoldingState, Rows, choose};
+use crate::wallet::{Change, HoldingRow, HoldingState, Rows};
 
 /// Slots that are read at once; each has three places.
 pub(super) const AT_ONCE: usize = 4;
@@ -93,7 +93,7 @@ impl Reader {
         let mut order: Vec<&HoldingRow> = rows.holdings.values().filter(|row| waits(row)).collect();
         // Coins of the size that first channels take come first, then other coins, then the rest.
         order.sort_by_key(|row| {
-            let is_first = row.holding.value == choose::AT_HAND;
+            let is_first = row.holding.value == AT_HAND;
             (!row.is_spendable(), !is_first, row.holding.expires)
         });
         self.queue = order.into_iter().map(|row| row.holding.id).collect();
@@ -126,8 +126,21 @@ impl Reader {
     /// Whether a newer copy of the spent list than that of `at` is needed.
     pub(super) fn wants_list(&self, at: UnixMs, now: UnixMs) -> bool {
         let is_ahead = !self.queue.is_empty() && self.read_at.len() < STOCK;
-        let is_asked = || self.urgent.iter().any(|job| matches!(job, Job::Spend(_)));
-        self.slots.is_some() && now.since_ms(at) >= GOOD_MS && (is_ahead || is_asked())
+        let is_spend = |job: &Job| matches!(job, Job::Spend(_));
+        let is_asked = || self.urgent.iter().any(is_spend);
+        let mut again = self.again.iter();
+        let is_due = again.any(|(job, (at, _))| is_spend(job) && now >= *at);
+        let is_needed = is_ahead || is_asked() || is_due;
+        self.slots.is_some() && now.since_ms(at) >= GOOD_MS && is_needed
+    }
+
+    /// There is no spent list, without which no spend slot is read: nobody waits for what was to be read.
+    pub(super) fn read_nothing(&self, rows: &mut Rows) {
+        let wanted = self.urgent.iter().filter_map(|job| match job {
+            Job::Spend(id) => Some(*id),
+            Job::Close(_) => None,
+        });
+        rows.unreadable.extend(wanted);
     }
 
     /// Whether `row` may be signed for now: made in this run, or read within `good_ms`.

@@ -160,21 +160,17 @@ impl Purse {
 
     async fn seen_spend(&mut self, id: &HoldingId, seen: Seen, is_decided: bool, now: UnixMs) {
         let job = Job::Spend(*id);
-        let retry = (RETRY_FIRST_MS, RETRY_MOST_MS);
         let is_empty = seen.reading.items.is_empty();
         let standing = match seen.standing {
             Ok(standing) => standing,
             // What the slot shows is enough to sign nothing; the broker is asked again later.
             Err(_) if !is_empty => Standing::Nothing,
-            Err(_) => {
-                let tries = self.reader.later(job, retry, now);
-                return self.read_or_not(id, tries >= TRIES).await;
-            }
+            Err(_) => return self.read_in_vain(id, now).await,
         };
         if !is_decided && standing == Standing::Nothing {
-            let tries = self.reader.later(job, retry, now);
-            return self.read_or_not(id, tries >= TRIES).await;
+            return self.read_in_vain(id, now).await;
         }
+        self.rows.unreadable.remove(id);
         let Some(row) = self.rows.holdings.get(id) else {
             return;
         };
@@ -185,8 +181,7 @@ impl Purse {
         let found = reading::judge(&self.seed, &row.holding, &sight);
         if let Err(error) = self.take_found(id, &found, now).await {
             tracing::error!("what was read of holding {id} is not noted: {error}");
-            let tries = self.reader.later(job, retry, now);
-            return self.read_or_not(id, tries >= TRIES).await;
+            return self.read_in_vain(id, now).await;
         }
         match found {
             Found::Frozen { .. } => {
@@ -203,6 +198,17 @@ impl Purse {
             }
         }
         self.read_or_not(id, true).await;
+    }
+
+    /// It is read again later; after some tries nobody waits for that, and what it would have been used for
+    /// something else is bought for.
+    async fn read_in_vain(&mut self, id: &HoldingId, now: UnixMs) {
+        let retry = (RETRY_FIRST_MS, RETRY_MOST_MS);
+        let tries = self.reader.later(Job::Spend(*id), retry, now);
+        if tries >= TRIES {
+            self.rows.unreadable.insert(*id);
+        }
+        self.read_or_not(id, tries >= TRIES).await;
     }
 
     async fn take_found(

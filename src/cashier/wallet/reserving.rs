@@ -42,9 +42,12 @@ impl Purse {
             Err(NoCoin::NotYet) => unread().ok_or(NoReserve::NotYet)?,
             Err(NoCoin::OverBudget) => return Err(NoReserve::OverBudget),
             Err(NoCoin::OverBudgetOfAll) => return Err(NoReserve::OverBudgetOfAll),
-            Err(NoCoin::NoFunds) => {
+            Err(why @ (NoCoin::NoFunds | NoCoin::TooSmall)) => {
                 self.desk.hope_for_deposit(now);
-                return Err(NoReserve::NoFunds);
+                return Err(match why {
+                    NoCoin::TooSmall => NoReserve::TooSmall,
+                    _ => NoReserve::NoFunds,
+                });
             }
             Err(NoCoin::WalletLimit) => return Err(NoReserve::WalletLimit),
         };

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::oneshot;
 
 use super::CashierError;
-use super::door::DoorError;
-use super::errands::{Desk, Errand};
+use super::door::{Account, DoorError};
+use super::errands::{Desk, Errand, RETRY_FIRST_MS, RETRY_MOST_MS};
 use super::purse::{Purse, give};
 use super::told::{Bought, RedeemReport};
 use crate::clock;
@@ -16,12 +16,15 @@ use crate::units::{Units, UnixMs};
 use crate::wallet::trade::{Redeemable, Redeemed};
 use crate::wallet::{
     HoldingState, Origin, PurchaseRow, PurchaseState, RedemptionRow, RequestId, Rows, choose,
+    signing,
 };
 
 /// What waits is asked again no sooner than this: a broker may decide later than at the earliest.
 const PUT_OFF_MS: u64 = 60_000;
 /// And this, where the broker does not say when and keeps each answer.
 const PUT_OFF_KEPT_MS: u64 = 10 * 60_000;
+/// A request whose refusal is doubted is sent again this often at last: by then the last try has run out.
+const DOUBTFUL_MOST_MS: u64 = 10 * 60_000;
 
 /// Somebody who waits for answers to requests.
 pub(super) struct Waiter {
@@ -60,6 +63,18 @@ pub(super) struct PutOff {
     holdings: BTreeMap<HoldingId, (UnixMs, String)>,
     /// Orders that nobody waits for: their worth, and their purchases.
     ordered: Vec<(Units, BTreeSet<RequestId>)>,
+    /// Requests that the broker did not answer though it answers others.
+    requests: BTreeMap<RequestId, Again>,
+}
+
+/// When a request is sent again that the broker does not answer.
+#[derive(Clone, Copy, Debug)]
+struct Again {
+    at: UnixMs,
+    /// How long after the last try that is.
+    pause_ms: u64,
+    /// When it was first not answered, in this run.
+    since: UnixMs,
 }
 
 impl PutOff {
@@ -107,7 +122,60 @@ impl PutOff {
     /// Whether nothing in `row` is to be asked for now.
     pub(super) fn waits(&self, row: &RedemptionRow, now: UnixMs) -> bool {
         let waits = |id| self.holdings.get(id).is_some_and(|(until, _)| now < *until);
-        row.holdings.iter().all(waits)
+        self.holds(&row.request, now) || row.holdings.iter().all(waits)
+    }
+
+    /// `request` was not answered, and everything else is: it waits by itself, longer each time.
+    fn unanswered(&mut self, request: RequestId, error: &DoorError, now: UnixMs) {
+        let again = self.requests.entry(request).or_insert(Again {
+            at: now,
+            pause_ms: 0,
+            since: now,
+        });
+        let most = match error {
+            DoorError::Doubtful { .. } => DOUBTFUL_MOST_MS,
+            _ => RETRY_MOST_MS,
+        };
+        again.pause_ms = (again.pause_ms.saturating_mul(2)).clamp(RETRY_FIRST_MS, most);
+        again.at = now.plus_ms(again.pause_ms);
+    }
+
+    /// Whether `request` is not to be sent now.
+    pub(super) fn holds(&self, request: &RequestId, now: UnixMs) -> bool {
+        (self.requests.get(request)).is_some_and(|again| now < again.at)
+    }
+
+    /// Somebody asks for it: it is sent at once.
+    pub(super) fn hurry(&mut self, request: &RequestId) {
+        if let Some(again) = self.requests.get_mut(request) {
+            (again.at, again.pause_ms) = (UnixMs(0), 0);
+        }
+    }
+
+    /// Whether the broker does not answer a purchase, though it is there.
+    pub(super) fn holds_a_purchase(&self, rows: &Rows) -> bool {
+        let mut requests = self.requests.keys();
+        requests.any(|id| rows.purchases.contains_key(id))
+    }
+
+    /// The same answer, a refusal where it is one that counts by now: of what was `fixed` then.
+    pub(super) fn believe<T>(
+        &self,
+        request: &RequestId,
+        answer: Result<T, DoorError>,
+        fixed: Option<UnixMs>,
+        now: UnixMs,
+    ) -> Result<T, DoorError> {
+        let Err(DoorError::Doubtful { why, until }) = answer else {
+            return answer;
+        };
+        let since = self.requests.get(request).map_or(now, |again| again.since);
+        // What was fixed by a clock that was ahead was not fixed later than it is now.
+        let since = fixed.map_or(since, |at| at.min(since));
+        match now >= signing::doubted_until(since, until) {
+            true => Err(DoorError::Refused(why)),
+            false => Err(DoorError::Doubtful { why, until }),
+        }
     }
 
     fn why(&self, id: &HoldingId, now: UnixMs) -> Option<&String> {
@@ -117,6 +185,32 @@ impl PutOff {
 }
 
 impl Desk {
+    /// What became of a request. Where it was not answered and the account is told right after, that is no
+    /// outage: this one waits, and everything else goes on.
+    pub(super) fn heard_request(
+        &mut self,
+        (errand, request): (Errand, RequestId),
+        error: Option<&DoorError>,
+        account: Option<Account>,
+        now: UnixMs,
+    ) {
+        match error {
+            None | Some(DoorError::Refused(_)) => {
+                self.heard(errand, None, now);
+                self.put_off.requests.remove(&request);
+            }
+            Some(error) if account.is_some() => {
+                self.heard(errand, None, now);
+                tracing::warn!("one request to the broker waits, everything else goes on: {error}");
+                self.put_off.unanswered(request, error, now);
+            }
+            Some(error) => self.heard(errand, Some(error), now),
+        }
+        if account.is_some() {
+            self.account_told(account, now);
+        }
+    }
+
     /// The broker is out of reach, so that what is not on its way does not go there soon.
     fn is_out(&self) -> bool {
         self.door.is_none() || self.error.is_some() || self.changed.is_some()
@@ -189,7 +283,8 @@ impl Purse {
         let is_out = self.desk.is_out();
         if let Some(row) = self.rows.purchases.get(request) {
             let is_open = row.state == PurchaseState::Pending;
-            return is_open && (self.desk.is_busy(Errand::Purchase(*request)) || !is_out);
+            let goes_soon = !is_out && !self.desk.put_off.holds(request, now);
+            return is_open && (self.desk.is_busy(Errand::Purchase(*request)) || goes_soon);
         }
         let Some(row) = self.rows.redemptions.get(request) else {
             return false;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::CashierError;
 use super::door::{Account, DoorError, Queued};
-use super::errands::{Errand, News, Parked, RETRY_FIRST_MS, RETRY_MOST_MS};
+use super::errands::{Errand, News, Parked};
 use super::handle::WalletHandle;
 use super::purse::{Ask, Outcome, Purse, Reply, give};
 use super::told::RedeemReport;
@@ -49,24 +49,6 @@ pub(super) struct Withdrawing {
     asked: Vec<(Box<WithdrawAsk>, WithdrawReply)>,
     /// For the answer to a request.
     waiting: Vec<(RequestId, WithdrawReply)>,
-    /// The one that is not answered is sent again then.
-    again_at: UnixMs,
-    /// How long after the last try that was.
-    pause_ms: u64,
-}
-
-impl Withdrawing {
-    /// The withdrawal was not answered, and everything else is: it waits by itself, longer each time.
-    fn put_off(&mut self, now: UnixMs) {
-        let next = self.pause_ms.saturating_mul(2);
-        self.pause_ms = next.clamp(RETRY_FIRST_MS, RETRY_MOST_MS);
-        self.again_at = now.plus_ms(self.pause_ms);
-    }
-
-    /// It is over, or somebody asks for it: it is sent at once.
-    fn hurry(&mut self) {
-        (self.again_at, self.pause_ms) = (UnixMs(0), 0);
-    }
 }
 
 impl From<Account> for Standing {
@@ -133,7 +115,7 @@ impl Purse {
         match withdraw::begun(&self.rows, &ask) {
             Ok(Some(request)) => {
                 self.withdrawing.waiting.push((request, reply));
-                self.withdrawing.hurry();
+                self.desk.put_off.hurry(&request);
             }
             Ok(None) => {
                 self.withdrawing.asked.push((ask, reply));
@@ -176,25 +158,26 @@ impl Purse {
         if let Some(request) = withdraw::begun(&self.rows, ask)? {
             return Ok(request);
         }
-        self.withdrawing.hurry();
         let request = RequestId(random::bytes());
         let change = withdraw::begin(&self.rows, request, ask, standing, now)?;
         self.apply(change).await?;
         Ok(request)
     }
 
-    pub(super) fn send_withdrawal(&mut self, request: RequestId, now: UnixMs) {
-        let row = self.rows.withdrawals.get(&request);
-        let Some(row) = row.filter(|_| now >= self.withdrawing.again_at) else {
+    pub(super) async fn send_withdrawal(&mut self, request: RequestId, now: UnixMs) {
+        let errand = Errand::Withdraw(request);
+        if !self.may_sign_for(errand, &request, now).await {
+            return;
+        }
+        let Some(row) = self.rows.withdrawals.get(&request) else {
             return;
         };
         let (units, destination) = (row.units, row.destination.clone());
-        self.desk
-            .start(Errand::Withdraw(request), move |door| async move {
-                let answer = door.withdraw(request, units, destination).await;
-                let account = door.account().await.ok();
-                News::Withdrawn(request, answer, account)
-            });
+        self.desk.start(errand, move |door| async move {
+            let answer = door.withdraw(request, units, destination).await;
+            let account = door.account().await.ok();
+            News::Withdrawn(request, answer, account)
+        });
     }
 
     pub(super) async fn withdrawn(
@@ -204,22 +187,11 @@ impl Purse {
         account: Option<Account>,
         now: UnixMs,
     ) {
-        let errand = Errand::Withdraw(request);
-        match (answer.as_ref().err(), account) {
-            // Nothing is answered: an outage, which everything waits for.
-            (error, None) => self.desk.heard(errand, error, now),
-            (error, Some(_)) => {
-                self.desk.heard(errand, None, now);
-                self.desk.account_told(account, now);
-                match error {
-                    None | Some(DoorError::Refused(_)) => self.withdrawing.hurry(),
-                    Some(error) => {
-                        tracing::warn!("a withdrawal waits, everything else goes on: {error}");
-                        self.withdrawing.put_off(now);
-                    }
-                }
-            }
-        }
+        let fixed = self.rows.withdrawals.get(&request).map(|row| row.at);
+        let answer = self.desk.put_off.believe(&request, answer, fixed, now);
+        let asked = (Errand::Withdraw(request), request);
+        let error = answer.as_ref().err();
+        self.desk.heard_request(asked, error, account, now);
         let (change, error) = match answer {
             Ok(Queued {
                 withdrawal,

@@ -205,6 +205,10 @@ impl Payer {
             (why, Some((since, _))) => Some((since, why)),
             (why, None) => Some((now, why)),
         };
+        self.owing_since = match due.why {
+            WaitReason::Ticks => self.owing_since.or(Some(now)),
+            _ => None,
+        };
         self.is_short |= due.why == WaitReason::Coin;
         self.is_idle &= due.why == WaitReason::None;
         self.plan(now);

@@ -4,15 +4,11 @@ use super::channel::{Channel, State};
 use super::{Payer, PayerAction};
 use crate::channel::MAX_CHANNELS;
 use crate::channel::window::{Windows, coin_for};
-use crate::units::{Units, UnixMs};
+use crate::units::{AT_HAND, Units, UnixMs};
 
 /// Channels on their way to acceptance at once, after the first was accepted. Until then one: a
 /// stranger has no more than one coin to lose.
 const MAX_PENDING: usize = 4;
-
-/// Coins that wallets keep at hand. One of them may always be used, so that nobody waits for a broker
-/// to sell a smaller one.
-const AT_HAND: Units = Units(64);
 
 /// The least and the largest holding that the next channel should have, and the largest of the one after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

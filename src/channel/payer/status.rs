@@ -14,6 +14,8 @@ const LEAST_PIECES: usize = 3;
 const NOT_YET_FIRST_MS: u64 = 25;
 /// And at the latest after this.
 const NOT_YET_MOST_MS: u64 = 250;
+/// A payee that waits for ticks so long is left.
+const STUCK_MS: u64 = 120_000;
 
 /// Why a peer is used without being paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +59,8 @@ impl FreeReason {
                 NoReserve::WalletLimit
                 | NoReserve::OverBudget
                 | NoReserve::OverBudgetOfAll
-                | NoReserve::NoFunds,
+                | NoReserve::NoFunds
+                | NoReserve::TooSmall,
             ) => Some(10_000),
             FreeReason::NoSpend => Some(5_000),
             FreeReason::NoWallet => Some(30_000),
@@ -99,6 +102,10 @@ impl fmt::Display for FreeReason {
             FreeReason::Wallet(why) => write!(f, "{why}"),
             FreeReason::NoSpend => f.write_str("the wallet could not spend the coin"),
             FreeReason::NoWallet => f.write_str("the wallet did not answer"),
+            FreeReason::Refused(RefuseReason::Undecided) => f.write_str(
+                "it refused payment as undecided: fewer than 8 nodes of the DHT answer near the coin's place, or \
+                 somebody else had put its record there",
+            ),
             FreeReason::Refused(reason) => write!(f, "it refused payment: {reason}"),
             FreeReason::Avoided => f.write_str("it took spends before and then refused them"),
             FreeReason::NoAnswer => f.write_str("it did not answer"),
@@ -114,6 +121,8 @@ pub struct PayerStatus {
     pub price: Option<PricePerGib>,
     /// Why nothing new is opened at present.
     pub free: Option<FreeReason>,
+    /// The reason that was told last, as long as something is wanted and nothing was opened since.
+    pub unpaid: Option<FreeReason>,
     /// Whether units are left on accepted channels.
     pub is_paying: bool,
     /// Channels in use, accepted or on their way.
@@ -136,6 +145,7 @@ impl Payer {
         PayerStatus {
             price: self.offer_terms.map(|terms| terms.windows.price()),
             free: self.free.map(|free| free.reason),
+            unpaid: self.told.filter(|_| self.has_use()),
             is_paying: !left.is_zero(),
             channels: self.channels.len(),
             delivered_bytes: self.delivered_bytes,
@@ -168,6 +178,15 @@ impl Payer {
             false => LEAST_PIECES,
         };
         usize::try_from(pieces).unwrap_or(usize::MAX).max(least)
+    }
+
+    /// Whether the payee has waited for ticks so long, while nothing came or verified, that neither it nor
+    /// this side will move again: each of two payees has part of what the other one's pieces lack, and no
+    /// more is paid at risk. Another connection begins with an empty window.
+    #[must_use]
+    pub fn is_stuck(&self, now: UnixMs) -> bool {
+        let is_long = |since: UnixMs| now.since_ms(since) >= STUCK_MS;
+        self.wanted_bytes > 0 && self.owing_since.is_some_and(is_long)
     }
 
     /// The spends that no close has come for, and the units ticked on each: what stays open if the
@@ -208,7 +227,10 @@ impl Payer {
         }
         let retry_at = retry_ms.map(|ms| now.plus_ms(ms));
         self.free = Some(Free { reason, retry_at });
-        let passes_soon = matches!(retry_ms, Some(0..1_000));
+        // With another coin it is tried at once, but that took a minute, and the next try may take another.
+        let is_undecided = reason == FreeReason::Refused(RefuseReason::Undecided);
+        let is_first_doubt = is_undecided && self.failures == 1;
+        let passes_soon = matches!(retry_ms, Some(0..1_000)) && !is_first_doubt;
         if !passes_soon && self.told != Some(reason) {
             self.told = Some(reason);
             self.actions.push_back(PayerAction::GoesFree(reason));

@@ -22,6 +22,8 @@ pub(super) struct KeyLimits {
     address: Option<u32>,
     /// Of all others.
     strangers: u32,
+    /// Half of those are kept for blocks of addresses that took no more than this; none: for nobody.
+    few: Option<u32>,
 }
 
 impl KeyLimits {
@@ -31,6 +33,7 @@ impl KeyLimits {
             account: 65_536,
             address: by_address.then_some(4_096),
             strangers: 262_144,
+            few: by_address.then_some(1_024),
         }
     }
 }
@@ -48,6 +51,7 @@ struct Used {
     today: Day,
     accounts: HashMap<PublicKey, u32>,
     addresses: HashMap<IpAddr, u32>,
+    blocks: HashMap<IpAddr, u32>,
     strangers: u32,
 }
 
@@ -94,9 +98,19 @@ impl KeyCounter {
                 let most = self.limits.address.unwrap_or(u32::MAX);
                 let whose = format!("accounts without money at {network}");
                 let at_address = add(at_address, most, &whose)?;
-                let whose = "all accounts without money";
-                used.strangers = add(used.strangers, self.limits.strangers, whose)?;
+                let block = block(address);
+                let in_block = used.blocks.get(&block).copied().unwrap_or_default();
+                let in_block = in_block.saturating_add(keys);
+                let all = self.limits.strangers;
+                let (most, whose) = match self.limits.few {
+                    Some(few) if in_block > few => {
+                        (all / 2, "accounts without money in networks that had many")
+                    }
+                    _ => (all, "all accounts without money"),
+                };
+                used.strangers = add(used.strangers, most, whose)?;
                 used.addresses.insert(network, at_address);
+                used.blocks.insert(block, in_block);
             }
         }
         Ok(())
@@ -123,6 +137,20 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// What somebody with many networks may have: of IPv6 the first 32 bits, of IPv4 the first 16.
+fn block(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, ..] = v6.segments();
+            IpAddr::from([a, b, 0, 0, 0, 0, 0, 0])
+        }
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            IpAddr::from([a, b, 0, 0])
+        }
+    }
+}
+
 /// Counts those of `holders` that were not certified before, or says why they are not certified now.
 pub(super) async fn count(
     shared: &Shared,
@@ -131,7 +159,9 @@ pub(super) async fn count(
     holders: &[PublicKey],
 ) -> Result<Result<(), Refusal>, ApiError> {
     let account = RowKey::Account(caller.account);
-    let holders: BTreeSet<&PublicKey> = holders.iter().collect();
+    // What is no key is refused, and costs nothing.
+    let holders = holders.iter().filter(|key| key.check().is_ok());
+    let holders: BTreeSet<&PublicKey> = holders.collect();
     let mut keys: Vec<RowKey> = holders.iter().map(|key| RowKey::Holder(**key)).collect();
     keys.push(account.clone());
     let rows = shared.store.load(&keys).await?;
@@ -153,6 +183,7 @@ mod tests {
         account: 50,
         address: Some(20),
         strangers: 30,
+        few: None,
     };
 
     fn stranger(n: u8) -> Asker {
@@ -189,7 +220,31 @@ mod tests {
         });
         counter.take(stranger(1), 30, Day(7)).expect("room");
         assert!(counter.take(stranger(1), 1, Day(7)).is_err());
-        assert_eq!(KeyLimits::new(false).address, None);
+        let limits = KeyLimits::new(false);
+        assert_eq!((limits.address, limits.few), (None, None));
+    }
+
+    #[test]
+    fn who_has_many_networks_leaves_half_of_a_day_to_those_that_took_few() {
+        let limits = KeyLimits {
+            strangers: 300,
+            few: Some(25),
+            ..LIMITS
+        };
+        let (counter, today) = (KeyCounter::new(limits), Day(7));
+        let at =
+            |block: u16, n: u16| Asker::Stranger(IpAddr::from([0x2001, block, n, 0, 0, 0, 0, 1]));
+        let taken = (0..1_000).filter(|n| counter.take(at(1, *n), 5, today).is_ok());
+        assert_eq!(taken.count(), 30, "half of 300, by five");
+        let refused = why(counter.take(at(1, 2_000), 1, today));
+        assert!(refused.contains("networks that had many"), "{refused}");
+        // Others, and each of them as much as is few.
+        for block in 2..8 {
+            counter.take(at(block, 1), 20, today).expect("few");
+            counter.take(at(block, 2), 5, today).expect("few");
+            counter.take(at(block, 2), 1, today).expect_err("many");
+        }
+        counter.take(at(9, 1), 1, today).expect_err("all is taken");
     }
 
     #[test]

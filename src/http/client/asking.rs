@@ -1,18 +1,18 @@
 //! One request and its answer: signed, sent, and believed only with the broker's signature.
 
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use serde::Serialize;
 
+use super::times::Signing;
 use super::{Answered, BrokerClient, ClientError, Evidence, MAX_ANSWER_BYTES};
-use crate::broker::RequestId;
-use crate::broker::answer::{Answer, Envelope, Fault, Outcome};
+use crate::broker::answer::{Answer, Envelope, Fault, Outcome, Refusal};
 use crate::broker::signing::{
     ACCOUNT_HEADER, MAX_SKEW_MS, REQUEST_HEADER, SIGNATURE_HEADER, TIME_HEADER, answer_is_signed,
     body_hash, request_hash,
 };
+use crate::broker::{RequestId, ask};
 use crate::clock;
 use crate::coin::keys::{PublicKey, Signature};
 use crate::units::UnixMs;
@@ -25,27 +25,8 @@ const SIGN_AGAIN: [Duration; 3] = [
 ];
 
 impl BrokerClient {
-    /// A time to sign under, later than any before: what is refused then holds for all that was signed.
-    /// A clock that was set back by more than a broker allows is believed.
-    fn time(&self) -> UnixMs {
-        let now = clock::now().plus_ms(self.ahead_ms).0;
-        let next = |last: u64| match last.checked_sub(now) {
-            Some(ahead_ms) if ahead_ms < MAX_SKEW_MS => last.saturating_add(1),
-            _ => now,
-        };
-        let last = self
-            .signed_ms
-            .fetch_update(SeqCst, SeqCst, |last| Some(next(last)));
-        UnixMs(next(last.unwrap_or(now)))
-    }
-
-    /// What comes is signed under a later time than that of an answer: a broker takes nothing that was signed
-    /// before the account had money, and our clock may be behind.
-    fn learn_time(&self, at: UnixMs) {
-        let now = clock::now().plus_ms(self.ahead_ms);
-        if at.since_ms(now) < MAX_SKEW_MS {
-            self.signed_ms.fetch_max(at.0, SeqCst);
-        }
+    fn now(&self) -> UnixMs {
+        clock::now().plus_ms(self.ahead_ms)
     }
 
     /// One signed request and its signed answer; signed again where the broker asks for that.
@@ -72,9 +53,13 @@ impl BrokerClient {
     ) -> Result<Answered<Answer>, ClientError> {
         let broker = self.broker_key().await?;
         let body = serde_json::to_vec(ask).map_err(|e| self.untrue(&e.to_string()))?;
-        let (account, now) = (self.account.public(), self.time());
+        let signing = self.times.sign(takes_money(route), self.now());
+        let signing = signing.ok_or_else(|| ClientError::NotSigned {
+            url: self.url.clone(),
+        })?;
+        let (account, at) = (self.account.public(), signing.at);
         let hash = body_hash(route, &body);
-        let signed = request_hash(&broker, &account, &id, now, &hash);
+        let signed = request_hash(&broker, &account, &id, at, &hash);
         let url = format!("{}{}", self.url, route.trim_start_matches("POST "));
         let request = self
             .http
@@ -82,7 +67,7 @@ impl BrokerClient {
             .header("content-type", "application/json")
             .header(ACCOUNT_HEADER, account.to_string())
             .header(REQUEST_HEADER, id.to_string())
-            .header(TIME_HEADER, now.0.to_string())
+            .header(TIME_HEADER, at.0.to_string())
             .header(SIGNATURE_HEADER, self.account.sign(&signed).to_string())
             .body(body);
         let (status, headers, body) = self.send(request, MAX_ANSWER_BYTES).await?;
@@ -99,18 +84,44 @@ impl BrokerClient {
         if !mine {
             return Err(self.untrue("it answers another request than the one it was asked"));
         }
-        self.learn_time(envelope.at_unix_ms);
+        self.times.learn(envelope.at_unix_ms, self.now());
         let evidence = Evidence { body, signature };
         match envelope.outcome {
             Outcome::Answer(value) => Ok(Answered { value, evidence }),
-            // Of an earlier try: it says nothing about what was signed since.
-            Outcome::Refused(_) if envelope.signed_unix_ms != now => {
-                Err(self.untrue("it refuses another try than the one it was asked"))
+            Outcome::Refused(refusal) => {
+                let said = (envelope.signed_unix_ms, envelope.at_unix_ms);
+                Err(self.refused(route, refusal, signing, said))
             }
-            Outcome::Refused(refusal) => Err(ClientError::Refused {
-                url: self.url.clone(),
-                refusal: Box::new(refusal),
-            }),
+        }
+    }
+
+    /// What a refusal of the try that `named` says, given at `at`, is worth to one signed as `signing` says.
+    fn refused(
+        &self,
+        route: &str,
+        refusal: Refusal,
+        signing: Signing,
+        (named, at): (UnixMs, UnixMs),
+    ) -> ClientError {
+        let (url, refusal) = (self.url.clone(), Box::new(refusal));
+        let now = self.now();
+        let is_new = at.since_ms(now).max(now.since_ms(at)) < MAX_SKEW_MS;
+        let is_nameless = named == UnixMs(0) && is_new;
+        let until = match signing.before.filter(|_| named == signing.at) {
+            Some(before) if takes_money(route) => Some(before),
+            // A broker of before does not say which try it refuses.
+            _ if is_nameless && takes_money(route) => Some(UnixMs(0)),
+            _ if is_nameless || named == signing.at => None,
+            // Of an earlier try: it says nothing about what was signed since.
+            _ => return self.untrue("it refuses another try than the one it was asked"),
+        };
+        match until {
+            None => ClientError::Refused { url, refusal },
+            Some(until) => ClientError::Doubtful {
+                url,
+                refusal,
+                until,
+            },
         }
     }
 
@@ -184,6 +195,11 @@ impl BrokerClient {
             fault,
         }
     }
+}
+
+/// Whether it would do harm if such a request were carried out after it was refused.
+fn takes_money(route: &str) -> bool {
+    matches!(route, ask::PURCHASE | ask::WITHDRAW)
 }
 
 fn signature_of(headers: &HeaderMap) -> Option<Signature> {

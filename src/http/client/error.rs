@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::broker::answer::{Fault, Refusal};
 use crate::coin::keys::PublicKey;
+use crate::units::UnixMs;
 
 /// Why there is no good answer.
 #[derive(Debug, Error)]
@@ -44,6 +45,27 @@ pub enum ClientError {
         url: String,
         /// Why, and what to do.
         refusal: Box<Refusal>,
+    },
+    /// The broker refuses and signed that it does, but what it refused may happen yet: a broker of before
+    /// does not say which try it refuses, or an earlier try was signed under a later time.
+    #[error(
+        "the broker at {url} refuses: {refusal} (that may not be for good yet; it is asked again)"
+    )]
+    Doubtful {
+        /// Where.
+        url: String,
+        /// Why, and what to do.
+        refusal: Box<Refusal>,
+        /// The greatest time under which an earlier try may have been signed; 0 where none was later.
+        until: UnixMs,
+    },
+    /// Nothing was sent: the time to sign under is later than what the wallet has on disk.
+    #[error(
+        "a request to the broker at {url} was not signed: its time is not on disk yet; it is tried again"
+    )]
+    NotSigned {
+        /// Where.
+        url: String,
     },
     /// The broker cannot answer, or does not understand the request.
     #[error("the broker at {url} answers {status}: {}; {}", fault.error, fault.what_to_do)]
@@ -91,7 +113,10 @@ impl ClientError {
     #[must_use]
     pub fn whose_fault(&self) -> WhoseFault {
         match self {
-            ClientError::Url { .. } | ClientError::Refused { .. } => WhoseFault::Ours,
+            ClientError::Url { .. }
+            | ClientError::Refused { .. }
+            | ClientError::Doubtful { .. }
+            | ClientError::NotSigned { .. } => WhoseFault::Ours,
             ClientError::Unreachable { .. } => WhoseFault::Network,
             ClientError::Status { status, .. } => match status {
                 425 | 429 | 502 | 503 | 504 => WhoseFault::Network,
@@ -108,7 +133,9 @@ impl ClientError {
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
-            ClientError::Refused { refusal, .. } => Some(refusal),
+            ClientError::Refused { refusal, .. } | ClientError::Doubtful { refusal, .. } => {
+                Some(refusal)
+            }
             _ => None,
         }
     }
@@ -118,6 +145,8 @@ impl ClientError {
     pub fn is_open(&self) -> bool {
         match self {
             ClientError::Unreachable { .. }
+            | ClientError::Doubtful { .. }
+            | ClientError::NotSigned { .. }
             | ClientError::NotABroker { .. }
             | ClientError::Untrue { .. } => true,
             ClientError::Status { status, .. } => *status >= 500 || matches!(status, 425 | 429),

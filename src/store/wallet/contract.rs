@@ -8,7 +8,7 @@ use crate::units::{Units, UnixMs};
 use crate::wallet::fixture::{NOW, REST, Side, TORRENT};
 use crate::wallet::trade::{self, Redeemable, Redeemed};
 use crate::wallet::withdraw::{self, Standing, WithdrawAsk};
-use crate::wallet::{ApplyError, Rows, earning, keys, paying};
+use crate::wallet::{ApplyError, Rows, earning, keys, paying, signing};
 
 /// Two wallets that did everything once: bought, was refused, spent, ticked, closed, redeemed.
 fn story() -> [Side; 2] {
@@ -23,6 +23,7 @@ fn story() -> [Side; 2] {
     change.budgets.push((crate::units::InfoHash([1; 20]), None));
     payer.write(change);
     withdraw_thrice(&mut payer);
+    payer.write(signing::ahead(&payer.rows, NOW, NOW).expect("nothing is signed yet"));
     payee.certify(3, NOW);
     for ticked in [40u32, 0, 16] {
         let row = payer.reserve(1, 64, NOW).expect("there");

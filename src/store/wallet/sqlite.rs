@@ -142,6 +142,7 @@ fn migrator() -> Migrator {
         step(1, "rows of a wallet", include_str!("schema.sql")),
         step(20, "recovery and notices", include_str!("schema_20.sql")),
         step(30, "withdrawals", include_str!("schema_30.sql")),
+        step(40, "times of requests", include_str!("schema_40.sql")),
     ])
 }
 

@@ -177,6 +177,7 @@ async fn load_meta(db: &mut SqliteConnection, rows: &mut Rows) -> Result<(), Sto
         needs_recovery: read.int("needs_recovery")? != 0,
         last_notice: read.int("last_notice")?,
         buys_nothing: read.int("buys_nothing")? != 0,
+        signed_until: UnixMs(read.int("signed_until_unix_ms")?),
         books: Books {
             bought: Units(read.int("bought")?),
             earned: Units(read.int("earned")?),

@@ -362,7 +362,7 @@ fn meta(row: &Meta) -> Result<Query, StoreError> {
     Ok(sqlx::query(
         "UPDATE meta SET next_key = ?, bought = ?, earned = ?, paid = ?, redeemed = ?,
             broker_key = ?, broker_url = ?, account = ?, needs_recovery = ?, last_notice = ?,
-            buys_nothing = ?
+            buys_nothing = ?, signed_until_unix_ms = ?
          WHERE id = 1",
     )
     .bind(i64::from(row.next_key))
@@ -375,7 +375,8 @@ fn meta(row: &Meta) -> Result<Query, StoreError> {
     .bind(row.account.map(|key| key.0.to_vec()))
     .bind(i64::from(row.needs_recovery))
     .bind(int(row.last_notice)?)
-    .bind(i64::from(row.buys_nothing)))
+    .bind(i64::from(row.buys_nothing))
+    .bind(int(row.signed_until.0)?))
 }
 
 fn journal_line(line: &JournalLine) -> Result<Query, StoreError> {
