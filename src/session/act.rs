@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::add::{check_files, choose};
 use super::entry::Entry;
+use super::outcome::Outcome;
 use super::problems::{engine_problem, node_problem};
 use super::run::Running;
 use super::terms::{changed, check_terms, tightened};
@@ -58,7 +59,7 @@ impl Session {
         Ok(result)
     }
 
-    async fn pause(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+    pub(super) async fn pause(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         let kept = run.insist(hash, |entry| entry.saved.paused = true)?;
         let Some(handle) = run.entry(hash)?.handle else {
             return kept;
@@ -213,12 +214,16 @@ impl Session {
         let kept = match written {
             Ok(terms) => Ok(terms),
             Err(problem) => {
-                let tight = tightened(before, changed(before, &change));
+                let wanted = changed(before, &change);
+                let tight = tightened(before, wanted);
                 if tight == before {
                     return Err(problem);
                 }
-                let kept = run.insist(hash, |entry| entry.saved.terms = tight)?;
-                kept.map(|()| tight)
+                let written = run.hold(hash, |entry| entry.saved.terms = tight)?;
+                let outcome = || Outcome::of_terms(&before, &wanted, &tight);
+                written
+                    .map(|()| tight)
+                    .map_err(|error| outcome().problem(&run.home, &error))
             }
         };
         let terms = run.entry(hash)?.saved.terms;

@@ -152,8 +152,8 @@ impl Session {
                     finished.push((*hash, entry.saved.name.clone()));
                 }
             }
-            if std::mem::take(&mut entry.untold) || row != entry.row {
-                entry.row = row.clone();
+            if std::mem::take(&mut entry.untold) || row != *entry.row {
+                entry.row = Arc::new(row.clone());
                 changed.push(row);
             }
         }
@@ -332,6 +332,7 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
     if let TorrentState::Failed(error) = &brief.state {
         row.error = Some(error.clone());
         row.waits = brief.refused.and_then(what_to_mend);
+        row.waits = renewed(entry).or(row.waits);
     }
     let wanted = entry.saved.wanted_bytes;
     if brief.state == TorrentState::Seeding && state == State::Seeding && row.completed.is_none() {
@@ -363,11 +364,24 @@ fn what_to_mend(refused: ErrorKind) -> Option<Saying> {
         ),
         ErrorKind::NotADirectory => (
             "no_folder",
+    row.waits = renewed(entry).or(row.waits);
             "its folder is a folder no more: put it back, then resume",
         ),
         _ => return None,
     };
     Some(Saying::new(code, text, &[]))
+/// What a torrent does that is being given trackers and peers.
+fn renewed(entry: &Entry) -> Option<Saying> {
+    let is_renewed = entry.renewing.is_some() && !entry.saved.paused;
+    is_renewed.then(|| {
+        Saying::new(
+            "renewing",
+            "its new trackers and peers are being added",
+            &[],
+        )
+    })
+}
+
 }
 
 fn state_of(entry: &Entry, state: &TorrentState) -> State {

@@ -99,8 +99,8 @@ pub(super) struct Entry {
     pub units_paid: Units,
     /// Earned with it.
     pub units_earned: Units,
-    /// As the list shows it.
-    pub row: TorrentRow,
+    /// As the list shows it; another one as soon as anything in it changes.
+    pub row: Arc<TorrentRow>,
     /// Whether `row` was changed and nobody was told yet.
     pub untold: bool,
     /// Whether `saved` differs from its file.
@@ -126,6 +126,8 @@ impl Entry {
             }
             _ => self.row.have_bytes,
         }
+    /// The engine is being given its new trackers and peers; true: there are more by now.
+    pub renewing: Option<bool>,
     }
 
     /// Bytes that are fetched and paid for until all that is wanted is there, at most: pieces at the
@@ -140,7 +142,7 @@ impl Entry {
 
     /// An entry that stands still.
     pub fn new(saved: Saved) -> Entry {
-        let row = row_of(&saved);
+        let row = Arc::new(row_of(&saved));
         Entry {
             saved,
             handle: None,
@@ -170,6 +172,7 @@ pub(super) fn node_terms(saved: &Saved) -> crate::node::Terms {
             FreeService::Off => FreePolicy::Off,
             FreeService::Leftover => FreePolicy::Leftover,
             FreeService::On => FreePolicy::On,
+            renewing: None,
         },
         budget: terms.budget,
         earns: terms.earns,

@@ -12,6 +12,7 @@ mod reports;
 mod router;
 mod said;
 mod security;
+mod same;
 mod sources;
 mod support;
 mod withdraw;

@@ -211,6 +211,13 @@ pub struct Problem {
     pub what_to_do: String,
     /// The same, for pages in other languages.
     pub advice: Advice,
+    /// Of a change that could not be written down, what holds all the same until the node stops: by the names of
+    /// the settings, also where it was one torrent's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holding: Vec<String>,
+    /// Of such a change, what stays as it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
 }
 
 impl Problem {
@@ -223,6 +230,8 @@ impl Problem {
             about: None,
             what_to_do: advice.to_string(),
             advice,
+            holding: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
