@@ -91,6 +91,7 @@ impl Session {
     async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         let handle = run.change(hash, |entry| {
             entry.saved.paused = false;
+            entry.saved.past_ratio |= std::mem::take(&mut entry.saved.ratio_reached);
             entry.error = None;
             entry.handle.clone()
         })?;
@@ -209,6 +210,7 @@ impl Session {
         let before = run.entry(hash)?.saved.terms;
         let written = run.change(hash, |entry| {
             entry.saved.terms = changed(entry.saved.terms, &change);
+            entry.saved.past_ratio &= change.ratio_limit_percent.is_none();
             entry.saved.terms
         });
         let kept = match written {

@@ -174,6 +174,8 @@ impl Session {
             down_bytes: 0,
             up_bytes: 0,
             private: false,
+            ratio_reached: false,
+            past_ratio: false,
         };
         match found {
             Found::Whole(metainfo) => {

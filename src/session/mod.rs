@@ -361,6 +361,7 @@ fn shown(key: &keys::Key, value: Value, default: Value) -> Setting {
         keys::Kind::Price => (SettingKind::Price, &[][..]),
         keys::Kind::Speed => (SettingKind::Speed, &[][..]),
         keys::Kind::Number => (SettingKind::Number, &[][..]),
+        keys::Kind::Percent => (SettingKind::Percent, &[][..]),
         keys::Kind::Folder => (SettingKind::Folder, &[][..]),
         keys::Kind::Address => (SettingKind::Address, &[][..]),
         keys::Kind::Url => (SettingKind::Url, &[][..]),
