@@ -27,6 +27,8 @@ use crate::units::InfoHash;
 const FOLDER: &str = "adding";
 /// Most in one request.
 const MOST: usize = 1000;
+/// Refusals that are told with their reasons.
+const SHOWN: usize = 10;
 /// Worked at at a time: an address that does not answer holds up no others.
 const AT_A_TIME: usize = 4;
 
@@ -104,7 +106,8 @@ impl Many {
         ManyView {
             total: state.total,
             done: state.done,
-            refused: state.refused.values().cloned().collect(),
+            refused: count(state.refused.len()),
+            problems: state.refused.values().take(SHOWN).cloned().collect(),
         }
     }
 
@@ -418,7 +421,7 @@ mod tests {
         let many = Many::open(home.path());
         let view = many.view();
         assert_eq!((view.total, view.done), (2, 0), "{view:?}");
-        assert_eq!(view.refused[0].label, "c");
+        assert_eq!((view.refused, view.problems[0].label.as_str()), (1, "c"));
         assert!(lock(&many.state).waiting.iter().eq(&[1]));
         // New ones take no place of old ones, and begin a new count only when all is done.
         many.keep(&[task("d")]).expect("kept");
@@ -448,7 +451,7 @@ mod tests {
             }),
         );
         many.forget().expect("forgotten");
-        assert_eq!((many.view().total, many.view().refused.len()), (1, 0));
+        assert_eq!((many.view().total, many.view().refused), (1, 0));
         let again = Many::open(home.path());
         assert!(lock(&again.state).waiting.iter().eq(&[2]));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::run::holds_until_stop;
-use super::view::{Advice, Problem, ProblemCode, Terms};
+use super::view::{Advice, InPart, Problem, ProblemCode, Terms};
 
 /// What became of a change, by the names of the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,21 +43,17 @@ impl Outcome {
     /// What is said of it.
     pub fn problem(self, home: &Path, error: &dyn std::fmt::Display) -> Problem {
         let Outcome { holding, refused } = self;
-        let whole = holds_until_stop(home, error);
-        let problem = match refused.is_empty() {
-            true => whole,
-            false => {
-                let (new, old) = (holding.join(", "), refused.join(", "));
-                let place = home.display();
-                let text = format!(
-                    "nothing could be written down: {place}: {error}; now in effect: {new}; as before: {old}"
-                );
-                Problem::new(ProblemCode::Disk, text, Advice::HoldsUntilStop).about(place)
-            }
-        };
+        if refused.is_empty() {
+            return holds_until_stop(home, error);
+        }
+        let (new, old) = (holding.join(", "), refused.join(", "));
+        let place = home.display();
+        let text = format!(
+            "nothing could be written down: {place}: {error}; now in effect: {new}; as before: {old}"
+        );
+        let problem = Problem::new(ProblemCode::Disk, text, Advice::HoldsUntilStop).about(place);
         Problem {
-            holding,
-            refused,
+            in_part: Some(Box::new(InPart { holding, refused })),
             ..problem
         }
     }

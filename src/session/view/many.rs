@@ -43,8 +43,10 @@ pub struct ManyView {
     pub total: u32,
     /// Of them done.
     pub done: u32,
-    /// Those that were refused; they are kept until they are tried again or forgotten.
-    pub refused: Vec<ManyRefused>,
+    /// Of them refused; they are kept until they are tried again or forgotten.
+    pub refused: u32,
+    /// Why, of the first ten of those.
+    pub problems: Vec<ManyRefused>,
 }
 
 /// One that was refused.

@@ -16,7 +16,7 @@ pub mod terms;
 pub mod torrent;
 mod withdraw;
 
-pub use error::{Advice, Problem, ProblemCode};
+pub use error::{Advice, InPart, Problem, ProblemCode};
 pub use event::{Event, LogLine, Notice, NoticeCode, Pulse, SpeedHistory};
 pub use many::{ManyAnswer, ManyRefused, ManyRequest, ManyView};
 pub use money::*;

@@ -26,7 +26,7 @@ function seenBefore(): number {
 }
 
 /** Of many torrents that were given one answer, those that were not come to yet. */
-export const unanswered = (many: ManyView | null): number => (many ? many.total - many.done - many.refused.length : 0);
+export const unanswered = (many: ManyView | null): number => (many ? many.total - many.done - many.refused : 0);
 
 class Live {
   /** A new map object each time something changed, so that lists know when to look again. */

@@ -1040,6 +1040,16 @@ export interface components {
             /** @description How much. */
             units: components["schemas"]["Units"];
         };
+        /**
+         * @description What became of a change that could not be written down, by the names of the settings, also where it was one
+         *     torrent's.
+         */
+        InPart: {
+            /** @description What holds all the same, until the node stops. */
+            holding: string[];
+            /** @description What stays as it was. */
+            refused: string[];
+        };
         /** @description A torrent's info hash: 40 hexadecimal digits */
         InfoHash: string;
         /**
@@ -1144,8 +1154,13 @@ export interface components {
              * @description Of them done.
              */
             done: number;
-            /** @description Those that were refused; they are kept until they are tried again or forgotten. */
-            refused: components["schemas"]["ManyRefused"][];
+            /** @description Why, of the first ten of those. */
+            problems: components["schemas"]["ManyRefused"][];
+            /**
+             * Format: int32
+             * @description Of them refused; they are kept until they are tried again or forgotten.
+             */
+            refused: number;
             /**
              * Format: int32
              * @description All, since there was nothing left to do.
@@ -1397,13 +1412,7 @@ export interface components {
             code: components["schemas"]["ProblemCode"];
             /** @description What happened, with the value that it happened to. */
             error: string;
-            /**
-             * @description Of a change that could not be written down, what holds all the same until the node stops: by the names of
-             *     the settings, also where it was one torrent's.
-             */
-            holding?: string[];
-            /** @description Of such a change, what stays as it was. */
-            refused?: string[];
+            in_part?: null | components["schemas"]["InPart"];
             /** @description What to do next. */
             what_to_do: string;
         };

@@ -73,9 +73,9 @@ function inWords(code = '', about?: string | null, advice?: string): Refusal | u
 /** A refusal: what happened, and what to do. */
 export function refusal(error: ApiError): Refusal {
   if (error.status === 0) return { text: t('error.unreachable'), hint: t('error.unreachable_hint') };
-  const { holding, refused } = error.problem ?? {};
+  const part = error.problem?.in_part;
   const names = (keys: string[]): string => keys.map((key) => `“${word('setting', key)}”`).join(', ');
-  if (holding && refused) return { text: t('error.in_part', { holding: names(holding), refused: names(refused), home: error.problem?.about ?? '' }), hint: t('error.in_part_hint') };
+  if (part) return { text: t('error.in_part', { holding: names(part.holding), refused: names(part.refused), home: error.problem?.about ?? '' }), hint: t('error.in_part_hint') };
   const [text, hint] = [sentence(error.message), sentence(error.hint ?? '')];
   const here = language() === 'en' ? undefined : inWords(error.code, error.problem?.about, error.problem?.advice);
   return here ? { ...here, foreign: here.hint ? text : `${text} ${hint}` } : { text, hint };
