@@ -14,6 +14,24 @@ const svelte: Facts = [
   [/(function next\(count = 1\)) \{[^]*?\n\}/, 'function next() {}'],
 ];
 
+/** Nothing stands in for a part that failed: an error is the page's, which says so. Nor is anything rendered before. */
+const boundary: Facts = [
+  [/if \(!this\.#props\.onerror && !this\.#props\.failed\) \{\s*throw error;\s*\}/, 'throw error;'],
+  [/\t#handle_error\(error\) \{[^]*?\n\t\}/, ''],
+  [/\t#create_reset\(error\) \{[^]*?\n\t\}/, ''],
+  [/\t#hydrate_failed_content\(error\) \{[^]*?\n\t\}/, ''],
+  [/\t#hydrate_pending_content\(\) \{[^]*?\n\t\}/, ''],
+  [/\t#hydrate_resolved_content\(\) \{[^]*?\n\t\}/, ''],
+  [/if \(hydrating\) \{\s*const comment_data[^]*?\} else \{\s*(this\.#render\(\);)\s*\}/, '$1'],
+  [/if \(current_batch\?\.is_fork\) \{[^]*?\} else \{\s*this\.#handle_error\(error\);\s*\}/, ''],
+];
+
+/** No markup waits for a promise. */
+const async: Facts = [
+  [/var pending = blockers\.filter[^;]*;/, ''],
+  [/if \(async\.length === 0 && pending\.length === 0\) \{\s*fn\(deriveds\);\s*return;\s*\}/, 'fn(deriveds);\n\treturn;'],
+];
+
 /** Charts of lines and bars on linear axes, with a legend, names and times by the page, and nothing to drag or to zoom. */
 const uplot: Facts = [
   [/const mode = self\.mode;/, 'const mode = 1;'],
@@ -34,6 +52,8 @@ const uplot: Facts = [
 
 const places: readonly (readonly [string, Facts])[] = [
   ['/svelte/src/internal/client/dom/hydration.js', svelte],
+  ['/svelte/src/internal/client/dom/blocks/boundary.js', boundary],
+  ['/svelte/src/internal/client/reactivity/async.js', async],
   ['/uplot/dist/uPlot.esm.js', uplot],
 ];
 

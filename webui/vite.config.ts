@@ -7,8 +7,10 @@ const source = new URL('src/', import.meta.url);
 const read = (name: string): string => readFileSync(new URL(name, source), 'utf8');
 const table = (code: string): Record<string, string> => JSON.parse(read(`i18n/${code}.json`)) as Record<string, string>;
 
-/** The node's own English says it. */
-const unsaidHere = (id: string, key: string): boolean => id.endsWith('-en.js') && key.startsWith('advice.');
+const node = ['beat', 'entry', 'folder', 'life'].map((file) => readFileSync(new URL(`../src/session/${file}.rs`, import.meta.url), 'utf8')).join('');
+
+/** The node's own English says it, be it in the same words. */
+const unsaidHere = (id: string, key: string, text = ''): boolean => id.endsWith('-en.js') && (key.startsWith('advice.') || (key.startsWith('saying.') && node.includes(`"${text}"`)));
 
 /**
  * Languages have the same keys in the same order (a test sees to it), so each brings its texts only. Keys that
@@ -35,7 +37,7 @@ function texts(): Plugin {
       if (id === `${virtual}keys.js`) return `const kept = ${JSON.stringify(kept)};\nexport default (texts) => Object.fromEntries(texts.map((text, i) => [kept[i] ?? i.toString(36), text]));`;
       if (!id.startsWith(virtual)) return null;
       const language = table(id.slice(virtual.length, -3));
-      return `import table from './keys.json';\nexport default table(${JSON.stringify([...kept, ...numbered].map((key) => (unsaidHere(id, key) ? '' : language[key])))});`;
+      return `import table from './keys.json';\nexport default table(${JSON.stringify([...kept, ...numbered].map((key) => (unsaidHere(id, key, language[key]) ? '' : language[key])))});`;
     },
     transform: (code, id) => (/\/src\/[^?]*\.(svelte|ts)$/.test(id) ? code.replace(/'([a-z_]+\.[\w.]+)'/g, (whole, key: string) => (numbers.has(key) ? `'${numbers.get(key)}'` : whole)) : null),
   };

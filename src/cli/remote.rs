@@ -52,7 +52,7 @@ pub struct FilesArgs {
     pub all: bool,
 }
 
-/// Limits on speed: of the torrents that are named, or of all together.
+/// Limits on speed, and on how much a seed sends: of the torrents that are named, or of all together.
 #[derive(Debug, clap::Args)]
 pub struct LimitArgs {
     /// Info hashes, their beginnings, or names; none: the limit for all torrents together
@@ -64,6 +64,22 @@ pub struct LimitArgs {
     /// Most payload going out, in bytes a second, or "none"
     #[arg(long, value_name = "BYTES_PER_S|none")]
     pub up: Option<String>,
+    /// Pause a seed that has sent so many times what it received, as in 1.5, or "none"
+    #[arg(long, value_name = "RATIO|none")]
+    pub ratio: Option<String>,
+}
+
+/// A ratio as the API has it, in percent; none where it is to be lifted.
+fn percent(text: &str) -> Result<Option<u32>> {
+    if matches!(text, "none" | "null" | "default") {
+        return Ok(None);
+    }
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let hundredths = format!("{whole}{part:0<2}").parse::<u32>().ok();
+    let percent = hundredths.filter(|percent| part.len() <= 2 && (1..=1_000_000).contains(percent));
+    let percent =
+        percent.with_context(|| format!("{text:?} is no ratio: give 0.01 to 10000, or none"))?;
+    Ok(Some(percent))
 }
 
 /// The running node, or an error that says how to start one.
@@ -227,6 +243,9 @@ pub async fn files(args: FilesArgs, global: &Global) -> Result<u8> {
     Ok(super::EXIT_DONE)
 }
 
+/// The setting for how much a seed sends.
+const RATIO: &str = "seeding.ratio_limit_percent";
+
 /// `dpay limit`.
 ///
 /// # Errors
@@ -245,6 +264,9 @@ pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
             change.insert(key.to_owned(), crate::config::keys::parse(key, text)?);
         }
     }
+    if let Some(text) = &args.ratio {
+        change.insert(RATIO.to_owned(), json!(percent(text)?));
+    }
     let list: Value = match change.is_empty() {
         true => node.get("/settings").await?,
         false => node.change(Method::PATCH, "/settings", &change).await?,
@@ -259,9 +281,15 @@ pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
         value("limits.download_bytes_per_s"),
         value("limits.upload_bytes_per_s"),
     );
-    let line = json!({ "download_bytes_per_s": down, "upload_bytes_per_s": up });
+    let percent = value(RATIO);
+    let line = json!({
+        "download_bytes_per_s": down,
+        "upload_bytes_per_s": up,
+        "ratio_limit_percent": percent,
+    });
     super::say(global.json, &line, || {
-        format!("down: {}, up: {}", speed(&down), speed(&up))
+        let (down, up) = (speed(&down), speed(&up));
+        format!("down: {down}, up: {up}, ratio: {}", ratio(&percent))
     });
     Ok(super::EXIT_DONE)
 }
@@ -269,6 +297,13 @@ pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
 fn speed(value: &Value) -> String {
     match value.as_u64() {
         Some(speed) => format!("{speed} bytes/s"),
+        None => "no limit".to_owned(),
+    }
+}
+
+fn ratio(percent: &Value) -> String {
+    match percent.as_u64() {
+        Some(percent) => format!("{}.{:02}", percent / 100, percent % 100),
         None => "no limit".to_owned(),
     }
 }
@@ -292,6 +327,7 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
     let change = TermsChange {
         download_bytes_per_s: change_of("limits.download_bytes_per_s", &args.down)?,
         upload_bytes_per_s: change_of("limits.upload_bytes_per_s", &args.up)?,
+        ratio_limit_percent: args.ratio.as_deref().map(percent).transpose()?,
         ..TermsChange::default()
     };
     for hash in which(node, &args.torrents).await? {
@@ -306,10 +342,19 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
             "info_hash": hash,
             "download_bytes_per_s": down,
             "upload_bytes_per_s": up,
+            "ratio_limit_percent": terms["ratio_limit_percent"],
         });
         super::say(global.json, &line, || {
             let name = printable(detail["row"]["name"].as_str().unwrap_or_default());
-            format!("{name}: down: {}, up: {}", speed(down), speed(up))
+            let share = match &terms["ratio_limit_percent"] {
+                Value::Null => "as for all".to_owned(),
+                percent => ratio(percent),
+            };
+            format!(
+                "{name}: down: {}, up: {}, ratio: {share}",
+                speed(down),
+                speed(up)
+            )
         });
     }
     Ok(super::EXIT_DONE)
@@ -371,4 +416,28 @@ pub async fn stop(global: &Global) -> Result<u8> {
         "the node closes its channels and stops".to_owned()
     });
     Ok(super::EXIT_DONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_read_to_the_hundredth() {
+        let good = [
+            ("2", 200),
+            ("1.5", 150),
+            ("0.01", 1),
+            (".25", 25),
+            ("10000", 1_000_000),
+        ];
+        for (text, wanted) in good {
+            assert_eq!(percent(text).expect("a ratio"), Some(wanted), "{text}");
+        }
+        assert_eq!(percent("none").expect("lifted"), None);
+        for text in ["", "0", "0.001", "-1", "1.2.3", "10001", "1e3", "much"] {
+            let error = percent(text).expect_err(text).to_string();
+            assert!(error.contains("0.01 to 10000"), "{text}: {error}");
+        }
+    }
 }

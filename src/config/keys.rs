@@ -17,6 +17,8 @@ pub enum Kind {
     Speed,
     /// A whole number.
     Number,
+    /// Hundredths of something, or none.
+    Percent,
     /// A folder, or none.
     Folder,
     /// HOST:PORT.
@@ -154,6 +156,11 @@ pub const KEYS: &[Key] = &[
         "Whom new torrents serve for nothing: nobody, whoever is there while nobody pays, everybody",
     ),
     key(
+        "seeding.ratio_limit_percent",
+        Kind::Percent,
+        "Where a seed has sent so many percent of what it received it is paused (1 to 1000000); none: it seeds on",
+    ),
+    key(
         "limits.download_bytes_per_s",
         Kind::Speed,
         "Most payload coming in a second, all torrents together",
@@ -284,7 +291,7 @@ pub fn set<'a>(
             reason: shape(name).unwrap_or_else(|| error.to_string()),
         })?;
     }
-    check(&now)?;
+    super::check::check(&now)?;
     Ok(now)
 }
 
@@ -296,6 +303,7 @@ fn shape(name: &str) -> Option<String> {
         Kind::Price => "give 16 to 65536 units per GiB",
         Kind::Speed => "give a whole number of bytes a second, at most 4294967295, or none",
         Kind::Number => "give a whole number",
+        Kind::Percent => "give 1 to 1000000 percent, or none",
         Kind::Address => "give ADDRESS:PORT, as in 127.0.0.1:7979",
         _ => return None,
     };
@@ -312,7 +320,7 @@ pub fn parse(name: &str, text: &str) -> Result<Value, SettingsError> {
         return Ok(Value::Null);
     }
     Ok(match key.kind {
-        Kind::Bool | Kind::Units | Kind::Price | Kind::Speed | Kind::Number => {
+        Kind::Bool | Kind::Units | Kind::Price | Kind::Speed | Kind::Number | Kind::Percent => {
             serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
         }
         Kind::List => {
@@ -324,103 +332,6 @@ pub fn parse(name: &str, text: &str) -> Result<Value, SettingsError> {
         }
         _ => Value::String(text.to_owned()),
     })
-}
-
-fn is_host_and_port(text: &str) -> bool {
-    let parts = text.rsplit_once(':');
-    let is_host =
-        |host: &str| !host.is_empty() && !host.contains(|c: char| c == ',' || c.is_whitespace());
-    parts.is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok())
-}
-
-/// What no type can say.
-pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
-    let wrong = |key: &str, value: String, reason: &str| {
-        Err(SettingsError::Value {
-            key: key.to_owned(),
-            value,
-            reason: reason.to_owned(),
-        })
-    };
-    let nodes = &settings.node.dht_bootstrap;
-    if let Some(node) = nodes.iter().find(|node| !is_host_and_port(node)) {
-        return wrong("node.dht_bootstrap", format!("{node:?}"), "give HOST:PORT");
-    }
-    let spending = &settings.spending;
-    for (key, budget) in [
-        ("spending.budget_torrent", spending.budget_torrent),
-        ("spending.budget_automatic", spending.budget_automatic),
-    ] {
-        if budget.is_some_and(|units| units.is_zero()) {
-            let reason = "give 1 or more, or none; to pay nothing set spending.pays to false";
-            return wrong(key, "0".to_owned(), reason);
-        }
-    }
-    let memory = settings.node.piece_memory_mib;
-    if !(16..=65_536).contains(&memory) {
-        return wrong(
-            "node.piece_memory_mib",
-            memory.to_string(),
-            "give 16 to 65536",
-        );
-    }
-    let days = settings.log.keep_days;
-    if !(1..=365).contains(&days) {
-        return wrong("log.keep_days", days.to_string(), "give 1 to 365");
-    }
-    let units = settings.rules.at_hand.0;
-    if units > 2048 {
-        return wrong("rules.at_hand", units.to_string(), "give 0 to 2048");
-    }
-    let units = settings.rules.buy_units.0;
-    if !(16..=1_000_000).contains(&units) {
-        return wrong("rules.buy_units", units.to_string(), "give 16 to 1000000");
-    }
-    if let Some(url) = &settings.broker.url
-        && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
-    {
-        return wrong("broker.url", url.clone(), "give it as http://HOST:PORT");
-    }
-    for (key, limit) in [
-        (
-            "limits.download_bytes_per_s",
-            settings.limits.download_bytes_per_s,
-        ),
-        (
-            "limits.upload_bytes_per_s",
-            settings.limits.upload_bytes_per_s,
-        ),
-    ] {
-        // Less than a block a second is no limit that a torrent could work under.
-        if let Some(speed) = limit
-            && speed < 16_384
-        {
-            return wrong(key, speed.to_string(), "give at least 16384, or none");
-        }
-    }
-    for (key, folder) in [
-        ("folders.downloads", &settings.folders.downloads),
-        ("folders.watch", &settings.folders.watch),
-    ] {
-        if let Some(folder) = folder
-            && !folder.is_absolute()
-        {
-            return wrong(
-                key,
-                folder.display().to_string(),
-                "give a path from the root",
-            );
-        }
-    }
-    if settings.node.listen.is_ipv6() {
-        let listen = settings.node.listen.to_string();
-        return wrong(
-            "node.listen",
-            listen,
-            "only IPv4 addresses are served so far",
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -443,6 +354,7 @@ mod tests {
         full.spending.budget_total = some;
         full.spending.ask_above = some;
         full.spending.budget_automatic = some;
+        full.seeding.ratio_limit_percent = Some(1);
         full.limits.download_bytes_per_s = Some(1);
         full.limits.upload_bytes_per_s = Some(1);
         full.rules.buy_below = some;
@@ -481,6 +393,7 @@ mod tests {
             ("log.keep_days", json!(0)),
             ("folders.watch", json!("here")),
             ("limits.upload_bytes_per_s", json!(5)),
+            ("seeding.ratio_limit_percent", json!(0)),
         ] {
             let error = set(&before, [bad.clone()]).expect_err("refused");
             assert!(error.to_string().contains(bad.0), "{error}");

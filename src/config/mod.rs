@@ -3,8 +3,10 @@
 //! | file | what |
 //! | --- | --- |
 //! | `settings` | the settings of a node and their file, `config.toml` |
+//! | `check` | what no type can say of them |
 //! | `keys` | each setting by its key: what it is, reading and changing it |
 
+mod check;
 pub mod keys;
 pub mod settings;
 

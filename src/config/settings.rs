@@ -238,6 +238,9 @@ pub struct SeedingSettings {
     pub price: PricePerGib,
     /// Whom to serve for nothing.
     pub free: Free,
+    /// A seed that has sent so many percent of what it received is paused; none: it seeds on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_limit_percent: Option<u32>,
 }
 
 impl Default for SeedingSettings {
@@ -246,6 +249,7 @@ impl Default for SeedingSettings {
             earns: true,
             price: PricePerGib::new(1000).unwrap_or(PricePerGib::MIN),
             free: Free::Leftover,
+            ratio_limit_percent: None,
         }
     }
 }
@@ -338,7 +342,7 @@ impl Settings {
 
     fn parse(text: &str) -> Result<Settings, String> {
         let settings: Settings = toml::from_str(text).map_err(|error| error.to_string())?;
-        super::keys::check(&settings).map_err(|error| error.to_string())?;
+        super::check::check(&settings).map_err(|error| error.to_string())?;
         Ok(settings)
     }
 

@@ -1,9 +1,10 @@
 //! What the storage knows of one torrent's pieces and others ask for: verified, failed, open.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::{PieceEvent, PieceSink};
 use crate::torrent::PieceSet;
@@ -17,6 +18,11 @@ pub(super) struct Ledger {
     verified: Mutex<PieceSet>,
     failed: AtomicU32,
     open: AtomicUsize,
+    /// Pieces ever begun, and how many had been when the files were last synced.
+    begun: AtomicU64,
+    synced: AtomicU64,
+    /// Told of each verified piece.
+    news: Notify,
 }
 
 impl Ledger {
@@ -27,6 +33,9 @@ impl Ledger {
             verified: Mutex::new(PieceSet::new(pieces)),
             failed: AtomicU32::new(0),
             open: AtomicUsize::new(0),
+            begun: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+            news: Notify::new(),
         })
     }
 
@@ -38,6 +47,27 @@ impl Ledger {
             info_hash: self.info_hash,
             piece,
         });
+        self.news.notify_one();
+    }
+
+    /// Waits until a piece is verified that was not heard of yet. For one listener.
+    pub async fn heard(&self) {
+        self.news.notified().await;
+    }
+
+    /// Pieces ever begun: as long as it stays, nothing was written.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Whether something was written since the files were last synced.
+    pub fn is_dirty(&self) -> bool {
+        self.begun() != self.synced.load(Ordering::Acquire) || self.open_count() > 0
+    }
+
+    /// The files were synced when so many pieces had been begun, and none of them was open.
+    pub fn note_synced(&self, begun: u64) {
+        self.synced.store(begun, Ordering::Release);
     }
 
     /// Notes and tells that `piece` failed its hash check.
@@ -66,6 +96,7 @@ impl Ledger {
     /// Counts a piece as open until the mark is dropped.
     pub fn open(self: &Arc<Self>) -> OpenMark {
         self.open.fetch_add(1, Ordering::AcqRel);
+        self.begun.fetch_add(1, Ordering::AcqRel);
         OpenMark(Arc::clone(self))
     }
 }

@@ -7,6 +7,7 @@
 //! librqbit would ask the session's trackers about private torrents too.
 
 pub mod control;
+mod durable;
 mod fetch;
 mod handle;
 mod held;

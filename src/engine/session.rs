@@ -17,6 +17,7 @@ use librqbit_core::peer_id::generate_azereus_style;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::durable;
 use super::fetch::fetch;
 use super::handle::{self, Handle, Ready, Stage};
 use super::memory::{Budget, MemoryUse};
@@ -44,10 +45,11 @@ pub struct Engine {
 }
 
 pub(super) struct Inner {
+    own: Weak<Inner>,
     pub(super) session: Arc<Session>,
     pub(super) trackers: Vec<String>,
     /// Of verified pieces.
-    notes: Option<Notes>,
+    pub(super) notes: Option<Notes>,
     budget: Arc<Budget>,
     ledgers: Ledgers,
     /// `None` in plain mode.
@@ -97,7 +99,8 @@ impl Engine {
         let engine = Engine {
             listen_addr: session.listen_addr().unwrap_or(listen),
             peer_id: peer_id.0,
-            inner: Arc::new(Inner {
+            inner: Arc::new_cyclic(|own| Inner {
+                own: own.clone(),
                 session,
                 trackers: config.trackers,
                 notes,
@@ -215,6 +218,9 @@ impl Engine {
         let Some((ready, _)) = self.take_out(info_hash).await? else {
             return Ok(());
         };
+        if let Some(notes) = &self.inner.notes {
+            notes.unsettle(info_hash);
+        }
         if delete {
             let folder = ready.content_path.parent().unwrap_or(&ready.content_path);
             handle::delete_content(&ready.metainfo, folder)?;
@@ -228,8 +234,8 @@ impl Engine {
     /// [`EngineError::Gone`] if it is not there.
     pub async fn set_aside(&self, info_hash: InfoHash) -> Result<(), EngineError> {
         let taken = self.take_out(info_hash).await?;
-        if let (Some((_, Some(have))), Some(notes)) = (taken, &self.inner.notes) {
-            notes.write(info_hash, &have).await;
+        if let (Some((ready, Some(have))), Some(notes)) = (taken, &self.inner.notes) {
+            notes.set_aside(info_hash, ready, &have).await;
         }
         Ok(())
     }
@@ -253,7 +259,8 @@ impl Engine {
         Ok(Some((ready, have)))
     }
 
-    /// Stops all torrents and the session, and notes which pieces there are; takes about a second.
+    /// Stops all torrents and the session, and notes which pieces there are; takes about a second, and as long
+    /// as the disk takes for what was written lately.
     pub async fn stop(&self) {
         self.inner.session.stop().await;
         if let Some(notes) = &self.inner.notes {
@@ -262,10 +269,8 @@ impl Engine {
                     continue;
                 };
                 let session = Arc::clone(&self.inner.session);
-                match handle::have(session, handle.info_hash, &ready.metainfo) {
-                    Some(have) => notes.write(handle.info_hash, &have).await,
-                    None => notes.distrust(&ready.metainfo),
-                }
+                let have = handle::have(session, handle.info_hash, &ready.metainfo);
+                notes.finish(&ready, have.as_ref()).await;
             }
             notes.close().await;
         }
@@ -390,7 +395,8 @@ impl Inner {
             waited_for
         });
         if now_ready {
-            tokio::spawn(note_found(handle.clone(), ready));
+            let inner = self.own.clone();
+            tokio::spawn(note_found(inner, handle.clone(), ready));
             return;
         }
         let session = Arc::clone(&self.session);
@@ -419,8 +425,8 @@ fn add_failed(info_hash: InfoHash, reason: String) -> EngineError {
     EngineError::Add { info_hash, reason }
 }
 
-/// Notes what librqbit found on the disk as soon as it has looked.
-async fn note_found(handle: Handle, ready: Arc<Ready>) {
+/// Notes what librqbit found on the disk as soon as it has looked, and sees to it that what is whole stays there.
+async fn note_found(inner: Weak<Inner>, handle: Handle, ready: Arc<Ready>) {
     let mut stages = handle.stage.subscribe();
     while matches!(*stages.borrow_and_update(), Stage::Ready(_)) {
         let Some(session) = handle.session.upgrade() else {
@@ -428,7 +434,7 @@ async fn note_found(handle: Handle, ready: Arc<Ready>) {
         };
         if let Some(found) = handle::have(session, handle.info_hash, &ready.metainfo) {
             let _ = ready.found.set(found);
-            return;
+            return durable::settle(inner, &handle, &ready).await;
         }
         let _ = tokio::time::timeout(Duration::from_millis(20), stages.changed()).await;
     }

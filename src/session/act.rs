@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::add::{check_files, choose};
 use super::entry::Entry;
+use super::outcome::Outcome;
 use super::problems::{engine_problem, node_problem};
 use super::run::Running;
 use super::terms::{changed, check_terms, tightened};
@@ -58,7 +59,7 @@ impl Session {
         Ok(result)
     }
 
-    async fn pause(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+    pub(super) async fn pause(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         let kept = run.insist(hash, |entry| entry.saved.paused = true)?;
         let Some(handle) = run.entry(hash)?.handle else {
             return kept;
@@ -90,6 +91,7 @@ impl Session {
     async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         let handle = run.change(hash, |entry| {
             entry.saved.paused = false;
+            entry.saved.past_ratio |= std::mem::take(&mut entry.saved.ratio_reached);
             entry.error = None;
             entry.handle.clone()
         })?;
@@ -208,17 +210,22 @@ impl Session {
         let before = run.entry(hash)?.saved.terms;
         let written = run.change(hash, |entry| {
             entry.saved.terms = changed(entry.saved.terms, &change);
+            entry.saved.past_ratio &= change.ratio_limit_percent.is_none();
             entry.saved.terms
         });
         let kept = match written {
             Ok(terms) => Ok(terms),
             Err(problem) => {
-                let tight = tightened(before, changed(before, &change));
+                let wanted = changed(before, &change);
+                let tight = tightened(before, wanted);
                 if tight == before {
                     return Err(problem);
                 }
-                let kept = run.insist(hash, |entry| entry.saved.terms = tight)?;
-                kept.map(|()| tight)
+                let written = run.hold(hash, |entry| entry.saved.terms = tight)?;
+                let outcome = || Outcome::of_terms(&before, &wanted, &tight);
+                written
+                    .map(|()| tight)
+                    .map_err(|error| outcome().problem(&run.home, &error))
             }
         };
         let terms = run.entry(hash)?.saved.terms;

@@ -39,6 +39,20 @@ pub(super) fn check_files(metainfo: &Metainfo, only: &[u32]) -> Result<(), Probl
     }
 }
 
+/// The folder that is asked for, if there is one.
+pub(super) fn folder_of(given: Option<&str>) -> Result<Option<PathBuf>, Problem> {
+    let folder = given.filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    match folder.as_ref().filter(|folder| !folder.is_absolute()) {
+        None => Ok(folder),
+        Some(folder) => Err(Problem::new(
+            ProblemCode::BadRequest,
+            format!("the folder {} is no path from the root", folder.display()),
+            Advice::GiveRootPath,
+        )
+        .about(folder.display())),
+    }
+}
+
 impl Session {
     /// Adds a torrent.
     ///
@@ -133,19 +147,8 @@ impl Session {
         check_terms(&request.terms)?;
         let terms = terms_of_new(&settings, &request.terms, automatic);
         let peers = sources::first_peers(found, &request.peers)?;
-        let folder = request
-            .folder
-            .as_deref()
-            .filter(|folder| !folder.is_empty());
-        let folder = folder.map_or_else(|| self.downloads_folder(), PathBuf::from);
-        if !folder.is_absolute() {
-            return Err(Problem::new(
-                ProblemCode::BadRequest,
-                format!("the folder {} is no path from the root", folder.display()),
-                Advice::GiveRootPath,
-            )
-            .about(folder.display()));
-        }
+        let folder = folder_of(request.folder.as_deref())?;
+        let folder = folder.unwrap_or_else(|| self.downloads_folder());
         let limit = settings
             .spending
             .ask_above
@@ -171,6 +174,8 @@ impl Session {
             down_bytes: 0,
             up_bytes: 0,
             private: false,
+            ratio_reached: false,
+            past_ratio: false,
         };
         match found {
             Found::Whole(metainfo) => {
@@ -300,7 +305,7 @@ impl Session {
             if entry.saved.asks_above {
                 decide(&mut entry.saved, limit);
             }
-            entry.row = row_of(&entry.saved);
+            entry.row = Arc::new(row_of(&entry.saved));
             entry.untold = true;
             was_asking && !entry.saved.asking
         });

@@ -68,7 +68,8 @@ impl Session {
         let is_watched = self.inner.events.receiver_count() > 0;
         let moves = pulse.peers > 0;
         if is_watched || moves || beats % LOOK_EVERY == 1 {
-            self.look_at_torrents(run);
+            let enough = self.look_at_torrents(run);
+            self.pause_what_shared_enough(run, enough).await;
         }
         if is_watched || moves || beats % LOOK_EVERY == 1 {
             self.look_at_wallet(run).await;
@@ -96,7 +97,8 @@ impl Session {
     /// Looks at everything now, so that the answer to a request shows what it did.
     pub(super) async fn look(&self, run: &Running) {
         self.measure(run).await;
-        self.look_at_torrents(run);
+        // Those that shared enough wait for the next beat.
+        let _ = self.look_at_torrents(run);
         self.look_at_wallet(run).await;
     }
 
@@ -137,8 +139,10 @@ impl Session {
         pulse
     }
 
-    /// Makes the rows anew, and tells of those that changed.
-    fn look_at_torrents(&self, run: &Running) {
+    /// Makes the rows anew, and tells of those that changed. Seeds that have shared enough come back.
+    fn look_at_torrents(&self, run: &Running) -> Vec<InfoHash> {
+        let limit = self.settings().seeding.ratio_limit_percent;
+        let mut enough = Vec::new();
         let of_peers = gather(&lock(&run.peers));
         let mut changed: Vec<TorrentRow> = Vec::new();
         let mut finished: Vec<(InfoHash, String)> = Vec::new();
@@ -152,8 +156,11 @@ impl Session {
                     finished.push((*hash, entry.saved.name.clone()));
                 }
             }
-            if std::mem::take(&mut entry.untold) || row != entry.row {
-                entry.row = row.clone();
+            if row.state == State::Seeding && entry.saved.has_shared_enough(limit) {
+                enough.push(*hash);
+            }
+            if std::mem::take(&mut entry.untold) || row != *entry.row {
+                entry.row = Arc::new(row.clone());
                 changed.push(row);
             }
         }
@@ -173,6 +180,18 @@ impl Session {
                 &[("name", name)],
                 Some(hash),
             );
+        }
+        enough
+    }
+
+    async fn pause_what_shared_enough(&self, run: &Arc<Running>, enough: Vec<InfoHash>) {
+        for hash in enough {
+            // Whether it could be written down or not: the pause says so once more.
+            let _ = run.hold(hash, |entry| entry.saved.ratio_reached = true);
+            tracing::info!(info_hash = %hash, "it has shared as much as its ratio limit says, and is paused");
+            if let Err(problem) = self.pause(run, hash).await {
+                tracing::warn!(info_hash = %hash, "{problem}");
+            }
         }
     }
 
@@ -313,6 +332,7 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
         let mut row = row_of(&entry.saved);
         row.units_paid = entry.units_paid;
         row.units_earned = entry.units_earned;
+        row.waits = renewed(entry).or(row.waits);
         if let Some(error) = &entry.error {
             row.state = State::Failed;
             row.error = Some(error.clone());
@@ -344,9 +364,22 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
     };
     fill_speeds(&mut row, &brief, of_peers);
     row.seeds = seeds(entry, of_peers);
+    row.waits = renewed(entry).or(row.waits);
     row.units_paid = entry.units_paid;
     row.units_earned = entry.units_earned;
     row
+}
+
+/// What a torrent does that is being given trackers and peers.
+fn renewed(entry: &Entry) -> Option<Saying> {
+    let is_renewed = entry.renewing.is_some() && !entry.saved.paused;
+    is_renewed.then(|| {
+        Saying::new(
+            "renewing",
+            "its new trackers and peers are being added",
+            &[],
+        )
+    })
 }
 
 /// What a person mends when the system refused something.

@@ -1,6 +1,7 @@
 //! Looking at one torrent: files, pieces, peers, channels, trackers, log; and streaming a file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,8 +10,8 @@ use super::entry::Entry;
 use super::run::{Running, SeenPeer};
 use super::view::event::Log;
 use super::view::{
-    Advice, ChannelRow, FileRow, PeerRow, PieceMap, Problem, ProblemCode, Saying, Side,
-    TorrentDetail, TorrentList, TrackerRow, Transport,
+    Advice, ChannelRow, FileRow, PeerRow, PieceMap, Problem, ProblemCode, Side, TorrentDetail,
+    TrackerRow, Transport,
 };
 use super::{Session, lock};
 use crate::engine::FileBytes;
@@ -43,45 +44,7 @@ fn media_type(name: &str) -> Option<String> {
     safe.then_some(kind)
 }
 
-/// Bytes free where `folder` is, or will be.
-pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
-    let there = folder.ancestors().find(|folder| folder.exists())?;
-    let stat = rustix::fs::statvfs(there).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
-/// Why nothing can be written to `folder`, or where it will be.
-pub(super) fn folder_problem(folder: &Path) -> Option<Saying> {
-    let there = folder.ancestors().find(|folder| folder.exists())?;
-    let (code, text) = if !there.is_dir() {
-        (
-            "folder_is_file",
-            "a file stands where the folder for downloads should be",
-        )
-    } else if rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_err() {
-        (
-            "folder_not_writable",
-            "the node may not write in the folder for downloads",
-        )
-    } else {
-        return None;
-    };
-    Some(Saying::new(code, text, &[]))
-}
-
 impl Session {
-    /// All torrents, in the order in which they were added.
-    ///
-    /// # Errors
-    /// No running node.
-    pub fn list(&self) -> Result<TorrentList, Problem> {
-        let run = self.running()?;
-        let torrents = lock(&run.torrents);
-        let mut rows: Vec<_> = torrents.values().map(|entry| entry.row.clone()).collect();
-        rows.sort_by_key(|row| (row.added, row.info_hash));
-        Ok(TorrentList { torrents: rows })
-    }
-
     /// One torrent in full.
     ///
     /// # Errors
@@ -122,7 +85,7 @@ impl Session {
             created_by: about(Metainfo::created_by),
             magnet: magnet.to_string(),
             automatic: entry.saved.automatic,
-            row: entry.row,
+            row: Arc::unwrap_or_clone(entry.row),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{FreeService, State, Terms, TorrentRow};
+use super::view::{FreeService, Saying, State, Terms, TorrentRow};
 use crate::config::write_private;
 use crate::engine::Handle;
 use crate::torrent::Metainfo;
@@ -60,6 +60,12 @@ pub(super) struct Saved {
     pub up_bytes: u64,
     /// Whether it is private.
     pub private: bool,
+    /// It is paused because it has sent as much as its limit says.
+    #[serde(default)]
+    pub ratio_reached: bool,
+    /// It was resumed after that: it seeds on until it is given another limit.
+    #[serde(default)]
+    pub past_ratio: bool,
 }
 
 impl Saved {
@@ -77,6 +83,19 @@ impl Saved {
         self.wanted_bytes = wanted.map(|(file, _)| file.length_bytes).sum();
         self.span_bytes = metainfo.span_bytes(is_wanted);
         self.only_files = only;
+    }
+
+    /// Whether it has sent as much as its limit says, or where it has none of its own, as `limit` does: for
+    /// each byte that came, or where none came, for each that is there.
+    pub fn has_shared_enough(&self, limit: Option<u32>) -> bool {
+        let limit = self.terms.ratio_limit_percent.or(limit);
+        let came = match self.down_bytes {
+            0 => self.have_bytes,
+            came => came,
+        };
+        let reaches =
+            |percent| u128::from(self.up_bytes) * 100 >= u128::from(came) * u128::from(percent);
+        came > 0 && !self.past_ratio && limit.is_some_and(reaches)
     }
 
     /// Whether fetching so many bytes may cost more than `limit`.
@@ -99,14 +118,16 @@ pub(super) struct Entry {
     pub units_paid: Units,
     /// Earned with it.
     pub units_earned: Units,
-    /// As the list shows it.
-    pub row: TorrentRow,
+    /// As the list shows it; another one as soon as anything in it changes.
+    pub row: Arc<TorrentRow>,
     /// Whether `row` was changed and nobody was told yet.
     pub untold: bool,
     /// Whether `saved` differs from its file.
     pub unsaved: bool,
     /// Whether its terms could not be noted by the wallet.
     pub unapplied: bool,
+    /// The engine is being given its new trackers and peers; true: there are more by now.
+    pub renewing: Option<bool>,
     /// The budget that was told to be used up: once for each.
     pub told_budget: Option<Units>,
     /// Payload ever received when its files were last asked to be checked.
@@ -140,7 +161,7 @@ impl Entry {
 
     /// An entry that stands still.
     pub fn new(saved: Saved) -> Entry {
-        let row = row_of(&saved);
+        let row = Arc::new(row_of(&saved));
         Entry {
             saved,
             handle: None,
@@ -151,6 +172,7 @@ impl Entry {
             untold: false,
             unsaved: false,
             unapplied: false,
+            renewing: None,
             told_budget: None,
             down_at_check: 0,
             prices: Vec::new(),
@@ -209,7 +231,13 @@ pub(super) fn row_of(saved: &Saved) -> TorrentRow {
         units_earned: Units::ZERO,
         budget: saved.terms.budget,
         pays: saved.terms.pays,
-        waits: None,
+        waits: (saved.paused && saved.ratio_reached).then(|| {
+            Saying::new(
+                "ratio_reached",
+                "paused: it has shared as much as its ratio limit says",
+                &[],
+            )
+        }),
         downloaded_bytes: saved.down_bytes,
         uploaded_bytes: saved.up_bytes,
         added: saved.added,
@@ -295,5 +323,40 @@ impl Shelf {
                 tracing::error!("{}: {error}", path.display());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_has_shared_enough_by_its_own_limit_or_else_by_the_one_for_all() {
+        let terms = super::super::terms::terms_of_new(
+            &crate::config::Settings::default(),
+            &super::super::view::TermsChange::default(),
+            false,
+        );
+        let saved = serde_json::json!({
+            "info_hash": InfoHash([1; 20]), "name": "film", "folder": "/", "peers": [], "paused": false,
+            "asking": false, "asks_above": false, "terms": terms, "automatic": false, "added": 1,
+            "size_bytes": 100, "wanted_bytes": 100, "have_bytes": 100, "down_bytes": 100, "up_bytes": 149,
+            "private": false,
+        });
+        let mut saved: Saved =
+            serde_json::from_value(saved).expect("what an earlier version wrote");
+        assert!(!saved.has_shared_enough(None) && !saved.has_shared_enough(Some(150)));
+        saved.up_bytes = 150;
+        assert!(!saved.has_shared_enough(None) && saved.has_shared_enough(Some(150)));
+        saved.terms.ratio_limit_percent = Some(200);
+        assert!(!saved.has_shared_enough(Some(150)), "its own goes before");
+        // Of what was there from the beginning nothing came.
+        saved.down_bytes = 0;
+        saved.up_bytes = 200;
+        assert!(saved.has_shared_enough(None));
+        saved.past_ratio = true;
+        assert!(!saved.has_shared_enough(None), "it was told to go on");
+        (saved.past_ratio, saved.have_bytes, saved.up_bytes) = (false, 0, 0);
+        assert!(!saved.has_shared_enough(None), "nothing is there to share");
     }
 }

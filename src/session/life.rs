@@ -6,7 +6,6 @@
 //! Setup, Locked, Running, Failed --play--> Starting --> Running with play money --> back
 //! ```
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +69,12 @@ impl Session {
 
     pub(super) fn tell_state(&self) {
         self.tell(Event::State(Box::new(self.node_view())));
+        let session = self.clone();
+        tokio::spawn(async move {
+            if session.look_at_folder().await {
+                session.tell(Event::State(Box::new(session.node_view())));
+            }
+        });
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -92,6 +97,12 @@ impl Session {
         Err(Problem::new(ProblemCode::NoWallet, error, advice))
     }
 
+    /// How the node stands, with the folder for downloads as it is now.
+    pub async fn node_view_now(&self) -> NodeView {
+        self.look_at_folder().await;
+        self.node_view()
+    }
+
     /// How the node stands.
     #[must_use]
     pub fn node_view(&self) -> NodeView {
@@ -110,6 +121,7 @@ impl Session {
             .filter(|_| is_play)
             .map_or_else(|| home.clone(), |w| w.home());
         let folder = self.downloads_folder();
+        let seen = self.seen_folder(&folder);
         let broker = self
             .inner
             .options
@@ -128,8 +140,8 @@ impl Session {
             play,
             home: home.display().to_string(),
             wallet_home: wallet_home.display().to_string(),
-            folder_free_bytes: super::details::free_bytes(&folder),
-            folder_problem: super::details::folder_problem(&folder),
+            folder_free_bytes: seen.as_ref().and_then(|seen| seen.free_bytes),
+            folder_problem: seen.and_then(|seen| seen.problem),
             folder: folder.display().to_string(),
             listen: run.map(|run| run.node.gateway.listen_addr().to_string()),
             forwarding: run.map_or_else(ForwardingView::default, |run| {
@@ -142,23 +154,6 @@ impl Session {
             words_due: settings.ui.words_due,
             has_password: home.join("api.password").exists(),
         }
-    }
-
-    /// The folder that downloads go to; that of the play world goes with it.
-    pub(super) fn downloads_folder(&self) -> PathBuf {
-        if let Some(world) = &lock(&self.inner.play).world {
-            return world.home().join("downloads");
-        }
-        let given = self.inner.options.downloads.clone();
-        let set = given.or_else(|| self.settings().folders.downloads);
-        set.unwrap_or_else(|| {
-            let dirs = directories::UserDirs::new();
-            let system = dirs.as_ref().and_then(|dirs| dirs.download_dir());
-            system.map_or_else(
-                || self.inner.options.home.join("downloads"),
-                Path::to_path_buf,
-            )
-        })
     }
 
     /// At the start: the node starts where the wallet can be opened.

@@ -7,7 +7,11 @@
 //! | `run` | a running node and its torrents |
 //! | `entry` | a torrent and its file |
 //! | `add`, `act`, `details` | adding torrents, doing things with them, looking at one |
+//! | `listed` | the list of torrents, written out |
+//! | `many` | one answer for many torrents, worked off one after another |
 //! | `terms`, `estimate` | what a torrent may cost, and will |
+//! | `outcome` | a change that could not be written down: what holds of it |
+//! | `folder` | whether the folder for downloads can be written, and how much room there is |
 //! | `sources` | trackers and peers for torrents that are there |
 //! | `beat`, `hear` | once a second: what moved, rows, pulses, budgets; what the gateway tells |
 //! | `budget` | what may be spent in a day and in all |
@@ -25,11 +29,15 @@ mod details;
 mod entry;
 mod estimate;
 mod fetch;
+mod folder;
 mod hear;
 mod life;
+mod listed;
 pub mod log;
+mod many;
 mod money;
 mod notices;
+mod outcome;
 pub mod play;
 mod problems;
 mod rules;
@@ -60,6 +68,7 @@ use crate::units::UnixMs;
 use life::Life;
 use log::LogBook;
 use notices::Board;
+use outcome::Outcome;
 use play::Player;
 use view::settings::SettingList;
 use view::{
@@ -112,6 +121,7 @@ struct Inner {
     play: Mutex<play::State>,
     events: broadcast::Sender<Event>,
     board: Mutex<Board>,
+    looks: Mutex<folder::Looks>,
     pulses: Mutex<std::collections::VecDeque<Pulse>>,
     asked_to_stop: CancellationToken,
     started: UnixMs,
@@ -148,6 +158,7 @@ impl Session {
                 turning: tokio::sync::Mutex::new(()),
                 events: broadcast::channel(EVENTS).0,
                 board: Mutex::default(),
+                looks: Mutex::default(),
                 pulses: Mutex::default(),
                 asked_to_stop: CancellationToken::new(),
                 started: clock::now(),
@@ -195,21 +206,21 @@ impl Session {
         let changes = given
             .iter()
             .map(|(key, value)| (key.as_str(), value.clone()));
-        let after = keys::set(&before, changes).map_err(|error| setting_problem(&error))?;
+        let asked = keys::set(&before, changes).map_err(|error| setting_problem(&error))?;
         for (folder, was) in [
-            (&after.folders.downloads, &before.folders.downloads),
-            (&after.folders.watch, &before.folders.watch),
+            (&asked.folders.downloads, &before.folders.downloads),
+            (&asked.folders.watch, &before.folders.watch),
         ] {
             if let Some(folder) = folder.as_ref().filter(|_| folder != was) {
                 usable(folder)?;
             }
         }
         let home = &self.inner.options.home;
-        let written = after.write(home);
+        let written = asked.write(home);
         let after = match &written {
-            Ok(()) => after,
+            Ok(()) => asked.clone(),
             Err(error) => {
-                let spending = before.spending.tightened(&after.spending);
+                let spending = before.spending.tightened(&asked.spending);
                 if spending == before.spending {
                     return Err(setting_problem(error));
                 }
@@ -226,7 +237,15 @@ impl Session {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = after.clone();
         self.take_effect(&before, &after).await;
-        written.map_err(|error| run::holds_until_stop(home, &error))?;
+        written.map_err(|error| {
+            let value =
+                |settings: &Settings, key: &str| keys::get(settings, key).unwrap_or_default();
+            let change = given.keys().map(|key| {
+                let values = [&before, &asked, &after].map(|settings| value(settings, key));
+                (key.clone(), values)
+            });
+            Outcome::of(change).problem(home, &error)
+        })?;
         Ok(self.setting_list())
     }
 
@@ -342,6 +361,7 @@ fn shown(key: &keys::Key, value: Value, default: Value) -> Setting {
         keys::Kind::Price => (SettingKind::Price, &[][..]),
         keys::Kind::Speed => (SettingKind::Speed, &[][..]),
         keys::Kind::Number => (SettingKind::Number, &[][..]),
+        keys::Kind::Percent => (SettingKind::Percent, &[][..]),
         keys::Kind::Folder => (SettingKind::Folder, &[][..]),
         keys::Kind::Address => (SettingKind::Address, &[][..]),
         keys::Kind::Url => (SettingKind::Url, &[][..]),

@@ -9,7 +9,7 @@ use super::view::{
 };
 use super::{Session, lock};
 use crate::cashier::wallet::door::DoorError;
-use crate::cashier::wallet::{CashierError, HomeError, home};
+use crate::cashier::wallet::{CashierError, HomeError, Passphrase, home};
 use crate::coin::Seed;
 use crate::http::client::BrokerClient;
 use crate::units::Units;
@@ -218,19 +218,49 @@ impl Session {
         })
     }
 
-    /// Whether words would restore this wallet.
+    /// Whether words would restore the wallet of this home: also in a play world, whose own wallet has no words
+    /// that anybody is shown.
     ///
     /// # Errors
-    /// No wallet's words; no running node.
+    /// No wallet's words; no wallet in the home, or one that is locked.
     pub async fn try_words(&self, tried: &WordsTry) -> Result<WordsTried, Problem> {
         let account = account_of(&tried.words)?;
-        let run = self.running()?;
-        let same = account == run.node.wallet.account().to_string();
-        // The words of a play world's wallet say nothing about the real one.
-        if same && run.home == self.inner.options.home {
+        let same = account == self.own_account().await?;
+        if same {
             self.set_words_due(false).await?;
         }
         Ok(WordsTried { same })
+    }
+
+    /// The account of the home's own wallet.
+    async fn own_account(&self) -> Result<String, Problem> {
+        let home = &self.inner.options.home;
+        let run = self.running().ok().filter(|run| run.home == *home);
+        if let Some(run) = run {
+            return Ok(run.node.wallet.account().to_string());
+        }
+        if !home::has_wallet(home) {
+            let error = "there is no wallet yet whose words these could be";
+            return Err(Problem::new(
+                ProblemCode::NoWallet,
+                error,
+                Advice::MakeWalletFirst,
+            ));
+        }
+        let known = lock(&self.inner.passphrase).clone();
+        let known = known.unwrap_or_else(Passphrase::none);
+        match self.check_passphrase(&known).await {
+            Ok(seed) => Ok(seed.account_key().public().to_string()),
+            Err(problem) if problem.code == ProblemCode::WrongPassphrase => {
+                let error = "the wallet is locked";
+                Err(Problem::new(
+                    ProblemCode::NoWallet,
+                    error,
+                    Advice::GivePassphrase,
+                ))
+            }
+            Err(problem) => Err(problem),
+        }
     }
 
     /// Notes whether the real wallet's words have yet to be tried.

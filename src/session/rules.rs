@@ -44,6 +44,7 @@ impl Session {
         let mut tick = tokio::time::interval(RULES_EVERY);
         loop {
             tick.tick().await;
+            self.look_at_folder().await;
             self.warn(run, &mut told);
             if told.wait > 0 {
                 told.wait -= 1;
@@ -112,7 +113,7 @@ impl Session {
         told.low_balance = low;
         self.warn_of_expiry(balance.next_expiry, told);
         let folder = self.downloads_folder();
-        let free = super::details::free_bytes(&folder);
+        let free = self.seen_folder(&folder).and_then(|seen| seen.free_bytes);
         let low = free.is_some_and(|free| free < LOW_DISK_BYTES);
         if let (true, false, Some(free)) = (low, told.low_disk, free) {
             let shown = folder.display().to_string();

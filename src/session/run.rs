@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::beat::Moved;
 use super::budget::SpentBook;
 use super::entry::{Entry, Shelf, node_terms};
+use super::listed::Listed;
+use super::many::Many;
 use super::traffic::Traffic;
 use super::view::{Advice, Problem, ProblemCode};
 use super::{Session, lock};
@@ -43,6 +45,10 @@ pub(super) struct Running {
     pub measuring: tokio::sync::Mutex<()>,
     /// Held while gateway and wallet are told a torrent's terms, so that the last they hear are the latest.
     pub telling: tokio::sync::Mutex<()>,
+    /// The list's rows as they were last written out.
+    pub listed: Mutex<Listed>,
+    /// What is to be added with one answer for all of it.
+    pub many: Many,
     /// Held while a torrent is given trackers and peers.
     pub sourcing: tokio::sync::Mutex<()>,
     /// What moved since the last pulse.
@@ -85,6 +91,8 @@ impl Running {
             dht_nodes: Mutex::default(),
             measuring: tokio::sync::Mutex::new(()),
             telling: tokio::sync::Mutex::new(()),
+            listed: Mutex::default(),
+            many: Many::open(&home),
             sourcing: tokio::sync::Mutex::new(()),
             moved: Mutex::default(),
             over: CancellationToken::new(),
@@ -134,10 +142,12 @@ impl Running {
             );
         }
         for entry in torrents.values_mut() {
-            let row = &mut entry.row;
-            let shown = (row.units_paid, row.units_earned);
-            (row.units_paid, row.units_earned) = (entry.units_paid, entry.units_earned);
-            entry.untold |= shown != (row.units_paid, row.units_earned);
+            let shown = (entry.row.units_paid, entry.row.units_earned);
+            if shown != (entry.units_paid, entry.units_earned) {
+                let row = Arc::make_mut(&mut entry.row);
+                (row.units_paid, row.units_earned) = (entry.units_paid, entry.units_earned);
+                entry.untold = true;
+            }
         }
         Ok(())
     }
@@ -182,6 +192,7 @@ impl Running {
                     session.beat(&run),
                     session.keep_rules(&run),
                     session.watch_folder(&run),
+                    session.work_off(&run),
                     run.count_dht(),
                     run.tell_forwarding(&session),
                 );
@@ -283,12 +294,22 @@ impl Running {
         hash: InfoHash,
         change: impl FnOnce(&mut Entry),
     ) -> Result<Result<(), Problem>, Problem> {
+        let written = self.hold(hash, change)?;
+        Ok(written.map_err(|error| holds_until_stop(&self.home, &error)))
+    }
+
+    /// As [`Running::insist`], with what the system says.
+    pub fn hold(
+        &self,
+        hash: InfoHash,
+        change: impl FnOnce(&mut Entry),
+    ) -> Result<std::io::Result<()>, Problem> {
         let mut torrents = lock(&self.torrents);
         let entry = torrents.get_mut(&hash).ok_or_else(|| unknown(hash))?;
         change(entry);
         let written = self.shelf.write(&entry.saved);
         entry.unsaved = written.is_err();
-        Ok(written.map_err(|error| holds_until_stop(&self.home, &error)))
+        Ok(written)
     }
 
     /// What a home that cannot be written means to whoever asked.

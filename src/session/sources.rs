@@ -2,7 +2,7 @@
 //!
 //! librqbit takes both with the torrent and never later. So a torrent that runs is taken out of the engine and
 //! put in again, with the notes of its verified pieces: nothing is hashed or fetched anew, and its
-//! connections are made anew.
+//! connections are made anew. They are kept before the answer; that happens behind it.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -265,36 +265,41 @@ impl Session {
         if !peers.is_empty() {
             run.change(hash, |entry| entry.saved.peers.extend(&peers))?;
         }
-        self.renew(run, hash).await?;
+        self.renew(run, hash);
         Ok(new)
     }
 
-    /// Has the engine use a torrent's trackers and peers as they are kept; as soon as its files are checked,
-    /// where they are being checked.
-    async fn renew(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
-        let entry = run.entry(hash)?;
-        let Some(handle) = entry.handle else {
-            return Ok(());
-        };
-        if entry.saved.paused || handle.brief().state != TorrentState::Checking {
-            return self.exchange(run, hash).await;
+    /// Has the engine use a torrent's trackers and peers as they are kept. Nobody waits for that: librqbit may
+    /// take its time to let go of a torrent, and its files may be being checked.
+    fn renew(&self, run: &Arc<Running>, hash: InfoHash) {
+        match lock(&run.torrents).get_mut(&hash) {
+            Some(entry) if entry.renewing.is_some() => {
+                entry.renewing = Some(true);
+                return;
+            }
+            Some(entry) if entry.handle.is_some() => entry.renewing = Some(false),
+            _ => return,
         }
         let (session, run) = (self.clone(), Arc::downgrade(run));
         tokio::spawn(async move {
-            if handle.wait_checked().await.is_ok()
-                && let Some(run) = run.upgrade()
-            {
-                let _one = run.sourcing.lock().await;
+            while let Some(run) = run.upgrade() {
                 if let Err(problem) = session.exchange(&run, hash).await {
                     tracing::warn!(info_hash = %hash, "its new trackers and peers wait for a restart: {problem}");
                 }
+                if !run.has_more(hash) {
+                    return session.look(&run).await;
+                }
             }
         });
-        Ok(())
     }
 
     /// Takes a torrent out of the engine and puts it in again, unless it is paused: then resuming does.
     async fn exchange(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        let handle = run.entry(hash)?.handle;
+        if let Some(handle) = handle.filter(|handle| handle.brief().state == TorrentState::Checking)
+        {
+            let _ = handle.wait_checked().await;
+        }
         if !run.set_aside(hash).await? || run.entry(hash)?.saved.paused {
             return Ok(());
         }
@@ -308,6 +313,16 @@ impl Session {
 }
 
 impl Running {
+    /// Whether a torrent was given more trackers or peers while it was being renewed; else that is over.
+    fn has_more(&self, hash: InfoHash) -> bool {
+        let mut torrents = lock(&self.torrents);
+        let Some(entry) = torrents.get_mut(&hash) else {
+            return false;
+        };
+        entry.renewing = entry.renewing.filter(|more| *more).map(|_| false);
+        entry.renewing.is_some()
+    }
+
     /// Takes a torrent out of the engine with the notes of its pieces. False: it was not there.
     async fn set_aside(&self, hash: InfoHash) -> Result<bool, Problem> {
         let taken = lock(&self.torrents)

@@ -24,15 +24,15 @@ pub(super) fn terms_of_new(settings: &Settings, change: &TermsChange, automatic:
         },
         download_bytes_per_s: None,
         upload_bytes_per_s: None,
+        ratio_limit_percent: None,
     };
     changed(terms, change)
 }
 
 /// Terms with a change.
 pub(super) fn changed(terms: Terms, change: &TermsChange) -> Terms {
-    // A limit of no bytes at all is none.
-    let speed =
-        |limit, change: Option<Option<u32>>| change.unwrap_or(limit).filter(|speed| *speed > 0);
+    // A limit of nothing at all is none.
+    let limit = |old, change: Option<Option<u32>>| change.unwrap_or(old).filter(|limit| *limit > 0);
     Terms {
         pays: change.pays.unwrap_or(terms.pays),
         max_price: change.max_price.unwrap_or(terms.max_price),
@@ -40,8 +40,9 @@ pub(super) fn changed(terms: Terms, change: &TermsChange) -> Terms {
         earns: change.earns.unwrap_or(terms.earns),
         price: change.price.unwrap_or(terms.price),
         free: change.free.unwrap_or(terms.free),
-        download_bytes_per_s: speed(terms.download_bytes_per_s, change.download_bytes_per_s),
-        upload_bytes_per_s: speed(terms.upload_bytes_per_s, change.upload_bytes_per_s),
+        download_bytes_per_s: limit(terms.download_bytes_per_s, change.download_bytes_per_s),
+        upload_bytes_per_s: limit(terms.upload_bytes_per_s, change.upload_bytes_per_s),
+        ratio_limit_percent: limit(terms.ratio_limit_percent, change.ratio_limit_percent),
     }
 }
 

@@ -80,6 +80,13 @@ impl PieceSet {
         }
     }
 
+    /// Adds all of `other`'s pieces.
+    pub fn union(&mut self, other: &PieceSet) {
+        for (mine, theirs) in self.bits.iter_mut().zip(&other.bits) {
+            *mine |= theirs;
+        }
+    }
+
     /// Takes all of `other`'s pieces out.
     pub fn subtract(&mut self, other: &PieceSet) {
         for (mine, theirs) in self.bits.iter_mut().zip(&other.bits) {

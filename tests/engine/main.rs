@@ -204,6 +204,61 @@ async fn what_was_verified_is_known_at_the_next_start_however_the_engine_ended()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_whole_is_believed_after_a_crash_once_it_was_synced_and_not_before() {
+    let (a, b) = dirs();
+    let notes = tempfile::tempdir().expect("makes a folder");
+    let metainfo = make(a.path(), "file.bin", 16, &[("", 300_000)]);
+    let hash = metainfo.info_hash();
+    let (seeder, _) = engine(1 << 26).await;
+    seed(&seeder, &metainfo, a.path()).await;
+    let start = async || {
+        let (config, _) = config(1 << 26);
+        let resume_dir = Some(notes.path().to_owned());
+        let config = EngineConfig {
+            resume_dir,
+            ..config
+        };
+        Engine::start(config).await.expect("starts")
+    };
+    let noted = notes.path().join(format!("{hash}.bitv"));
+    let synced = notes.path().join(format!("{hash}.synced"));
+    let whole = [0xff, 0xff, 0b1110_0000];
+
+    let leecher = start().await;
+    let handle = leecher.add(add(&metainfo, b.path(), &[&seeder])).await;
+    let handle = handle.expect("adds");
+    within(60, handle.wait_finished()).await.expect("finishes");
+    let is_synced = async {
+        while !synced.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(60, is_synced).await;
+    drop(leecher);
+
+    // The file is not looked at: what was noted is taken for true, as the disk has it.
+    std::fs::write(&noted, whole).expect("written");
+    let path = b.path().join("file.bin");
+    let mut content = std::fs::read(&path).expect("is there");
+    content[7 * 16_384] ^= 1;
+    std::fs::write(&path, &content).expect("written");
+    let leecher = start().await;
+    let handle = seed(&leecher, &metainfo, b.path()).await;
+    assert!(handle.pieces_at_start().expect("checked").is_full());
+    drop(leecher);
+
+    // The same without word that it was synced.
+    std::fs::write(&noted, whole).expect("written");
+    std::fs::remove_file(&synced).expect("was there");
+    let leecher = start().await;
+    let handle = seed(&leecher, &metainfo, b.path()).await;
+    let found = handle.pieces_at_start().expect("checked");
+    assert_eq!(found.count(), metainfo.piece_count() - 1);
+    leecher.remove(hash, false).await.expect("is there");
+    assert!(!synced.exists() && !noted.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_fetched_and_every_piece_is_told_once() {
     let (a, b) = dirs();
     let metainfo = make(a.path(), "file.bin", 64, &[("", 3_000_001)]);

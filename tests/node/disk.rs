@@ -89,6 +89,8 @@ async fn a_full_home_keeps_nobody_from_lowering_what_all_torrents_may_cost() {
     let (code, text) = refused(&node, Method::PATCH, "/settings", change).await;
     assert_eq!(code, "disk", "{text}");
     assert!(text.contains("as long as the node runs"), "{text}");
+    let told = "now in effect: spending.budget_day, spending.max_price; as before: limits.upload_bytes_per_s;";
+    assert!(text.contains(told), "{text}");
     assert_eq!(value("spending.max_price").await, 1_000);
     assert_eq!(value("spending.budget_day").await, 5);
     let kept = value("limits.upload_bytes_per_s").await;
@@ -178,6 +180,8 @@ async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
     let (code, text) = refused(&node, Method::PATCH, &terms, change).await;
     assert_eq!(code, "disk", "{text}");
     assert!(text.contains("as long as the node runs"), "{text}");
+    let told = "now in effect: spending.pays; as before: seeding.price;";
+    assert!(text.contains(told), "{text}");
     wait(&node, &peers, |peers| {
         let peers = peers.as_array().cloned().unwrap_or_default();
         peers.iter().all(|peer| peer["paying_channels"] == 0)

@@ -83,9 +83,21 @@ async fn a_paid_download_takes_trackers_and_peers_and_pays_for_nothing_twice() {
     let (url, asked) = tracker(named).await;
     let more = json!({ "trackers": [url, url] });
     let path = format!("/torrents/{hash}/trackers");
+    let began = std::time::Instant::now();
     assert_eq!(post(&node, &path, more.clone()).await["new"], 1);
+    // What comes right after it is taken along.
+    let (second, asked_too) = tracker(named).await;
+    let too = json!({ "trackers": [second] });
+    assert_eq!(post(&node, &path, too).await["new"], 1);
+    let took = began.elapsed();
+    assert!(took.as_secs() < 2, "two answers took {took:?}");
     told(&asked, "the tracker is not asked").await;
+    told(&asked_too, "the second tracker is not asked").await;
     told(&dialled, "whom the tracker named is not dialled").await;
+    wait(&node, "/torrents", |list| {
+        row(list, &hash)["waits"]["code"] != "renewing"
+    })
+    .await;
     assert_eq!(post(&node, &path, more).await["new"], 0);
     let is_known = |rows: &Value| rows[0]["url"] == url.as_str() && rows[0]["works"] == true;
     wait(&node, &path, is_known).await;
@@ -139,7 +151,7 @@ async fn a_paid_download_takes_trackers_and_peers_and_pays_for_nothing_twice() {
         .iter()
         .filter_map(|row| row["url"].as_str())
         .collect();
-    assert_eq!(urls, [url.as_str(), other.as_str()]);
+    assert_eq!(urls, [url.as_str(), second.as_str(), other.as_str()]);
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);
 }

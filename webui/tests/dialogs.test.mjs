@@ -1,5 +1,6 @@
 // What the dialogs of torrents show and send: theirs, all of it, and nothing before it is known.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import path from 'node:path';
 import test, { after, before, beforeEach } from 'node:test';
 import { accessible, context, launch, until } from './browser.mjs';
@@ -292,6 +293,127 @@ test('many links: what is none is said, a mistake is mended, and one answer may 
     assert.deepEqual([row.state, terms.pays], ['paused', false], one.name);
   }
   await api('/torrents/actions', { action: 'remove', info_hashes: links.map((one) => one.info_hash) });
+});
+
+test('one answer for many shows how far it is, also on a page that is loaded anew, and what was refused', { timeout: 90_000 }, async () => {
+  const held = [];
+  const server = createServer((_, response) => held.push(response)).listen(0, '127.0.0.1');
+  await new Promise((ready) => server.once('listening', ready));
+  const links = ['mu.bin', 'omicron.bin'].map((name, i) => ({ info_hash: `${i + 7}c`.repeat(20), name }));
+  try {
+    await page.goto(`${node.url}/#/torrents`);
+    await page.getByRole('button', { name: 'Add torrent' }).click();
+    await page.getByLabel('Magnet links or addresses').fill([...links.map(magnet), `http://127.0.0.1:${server.address().port}/slow.torrent`].join('\n'));
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('button', { name: 'Next' }).click();
+    await dialog.getByText('Asking peers what this is…').waitFor();
+    await dialog.getByLabel('Start paused').check();
+    await dialog.getByLabel('The same for the 2 after this, without asking again').check();
+    await dialog.getByRole('button', { name: 'Free peers only' }).click();
+    await dialog.waitFor({ state: 'detached' });
+    await page.goto(`${node.url}/#/torrents`);
+    const far = page.getByRole('status').filter({ hasText: '1 of 2 answered' });
+    await far.waitFor();
+    await accessible(page, 'how far one answer for many is');
+    await page.reload();
+    await far.waitFor();
+    await until('the question', () => held.length === 1);
+    held.pop().writeHead(404).end();
+    const refused = page.getByRole('listitem').filter({ hasText: 'slow.torrent' });
+    await refused.getByText(/could not be fetched/).waitFor();
+    await page.getByRole('status').getByText('1 more torrent added').waitFor();
+    await accessible(page, 'what was refused of many');
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await until('the next question', () => held.length === 1);
+    await far.waitFor();
+    held.pop().writeHead(404).end();
+    await refused.waitFor();
+    await page.getByRole('button', { name: 'Dismiss', exact: true }).last().click();
+    await refused.waitFor({ state: 'detached' });
+    assert.equal((await api('/torrents/many')).refused, 0);
+  } finally {
+    server.close();
+  }
+  await api('/torrents/actions', { action: 'remove', info_hashes: links.map((one) => one.info_hash) });
+});
+
+test('the columns of the list are chosen, and stay so', { timeout: 60_000 }, async () => {
+  await page.goto(`${node.url}/#/torrents`);
+  const heads = async () => (await page.getByRole('columnheader').allInnerTexts()).map((text) => text.trim()).filter(Boolean);
+  const choose = page.getByRole('button', { name: 'Columns of the list' });
+  await choose.click();
+  const dialog = page.getByRole('dialog', { name: 'Columns of the list' });
+  await accessible(page, 'choosing columns');
+  for (const name of ['Time left', 'Paid', 'Earned']) await dialog.getByLabel(name).uncheck();
+  await dialog.getByLabel('Size').check();
+  await close(dialog, 'Close');
+  const wanted = ['Name', 'Down', 'Up', 'Seeds / peers', 'Ratio', 'Size'];
+  assert.deepEqual(await heads(), wanted);
+  await page.reload();
+  await until('the columns', async () => String(await heads()) === String(wanted));
+  const row = page.getByRole('row').filter({ hasText: 'alpha.bin' });
+  assert.equal(await row.getByRole('gridcell').last().innerText(), '1.00 MiB');
+  assert.equal(await row.getByRole('gridcell').count(), wanted.length + 1);
+  await page.evaluate(() => localStorage.removeItem('dpay.columns'));
+});
+
+test('a ratio limit is given to a torrent and to all, as a ratio', { timeout: 60_000 }, async () => {
+  const [alpha] = still;
+  const open = async () => {
+    await page.goto(`${node.url}/#/torrents/${alpha.info_hash}`);
+    await page.getByRole('button', { name: 'Price, budget and speed' }).last().click();
+    const dialog = page.getByRole('dialog', { name: /alpha\.bin$/ });
+    await dialog.getByLabel('Ratio limit').waitFor();
+    return dialog;
+  };
+  const dialog = await open();
+  await dialog.getByLabel('Ratio limit').fill('1.25');
+  await close(dialog, 'Save');
+  assert.equal((await terms(alpha)).ratio_limit_percent, 125);
+  const again = await open();
+  assert.equal(await again.getByLabel('Ratio limit').inputValue(), '1.25');
+  await again.getByLabel('Ratio limit').fill('');
+  await close(again, 'Save');
+  assert.equal((await terms(alpha)).ratio_limit_percent ?? null, null);
+  const setting = async () => (await api('/settings')).settings.find((one) => one.key === 'seeding.ratio_limit_percent').value;
+  await page.goto(`${node.url}/#/settings?section=seeding`);
+  const field = page.getByLabel('Ratio limit');
+  await field.fill('2.5');
+  await field.press('Enter');
+  await until('the setting', async () => (await setting()) === 250);
+  assert.equal(await field.inputValue(), '2.5');
+  await field.fill('');
+  await field.press('Enter');
+  await until('no setting', async () => (await setting()) === null);
+});
+
+test('of a change that cannot be written down it is said what holds and what does not', { timeout: 60_000 }, async () => {
+  const dialog = await several();
+  const problem = { code: 'disk', error: 'nothing could be written down', about: '/home/x', what_to_do: 'make room', advice: 'holds_until_stop', in_part: { holding: ['spending.budget_torrent'], refused: ['seeding.price'] } };
+  await page.route('**/terms', (route) => route.fulfill({ status: 507, json: problem }));
+  await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).fill('44');
+  await dialog.getByRole('button', { name: 'Save', exact: true }).click();
+  await dialog.getByRole('alert').getByText('Nothing can be written in /home/x. “Budget per torrent” holds now all the same; “Price you ask” stays as it was.').waitFor();
+  await dialog.getByRole('alert').getByText(/only as long as the node runs/).waitFor();
+});
+
+test('the account at the broker is looked at once for all who show it, and ever less while nothing changes', { timeout: 90_000 }, async () => {
+  const own = await page.context().newPage();
+  let asked = 0;
+  await own.route('**/api/v1/broker', async (route) => {
+    asked += 1;
+    await route.continue();
+  });
+  await own.clock.install();
+  await own.goto(`${node.url}/#/wallet?do=buy`);
+  await own.getByRole('dialog', { name: 'Buy coins' }).waitFor();
+  // Two minutes, with time for answers in between.
+  for (let i = 0; i < 60; i++) {
+    await own.clock.runFor(2000);
+    await own.evaluate(() => fetch('healthz').then((answer) => answer.text()));
+  }
+  await own.close();
+  assert.ok(asked >= 3 && asked <= 14, `asked ${asked} times in two minutes`);
 });
 
 test('a deposit is seen where one buys, and what limits the purchase is named', { timeout: 90_000 }, async () => {

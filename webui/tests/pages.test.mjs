@@ -131,6 +131,22 @@ test('nothing read: from an empty home to a paid sample and its receipt within t
   assert.ok(took_s < 120);
   const balance = await world.run('newcomer', 'wallet', 'balance');
   assert.ok(balance.books.paid > 0 && balance.books_agree, 'the commands ask the play wallet as well');
+  // Nobody leaves by one click, and what goes is said before.
+  await visitor.goto(`${fresh.url}/#/wallet?do=backup`);
+  await visitor.getByRole('heading', { name: 'Wallet', exact: true }).waitFor();
+  assert.equal(await visitor.getByRole('button', { name: 'Back up' }).count() + await visitor.getByRole('dialog').count(), 0, 'a play wallet has no words to keep');
+  await visitor.getByRole('link', { name: 'Overview', exact: true }).click();
+  const leave = visitor.getByRole('button', { name: 'Leave the play world' });
+  const sure = visitor.getByRole('dialog', { name: 'Leave the play world?' });
+  await leave.click();
+  await sure.getByText('1 download of the play world and their files are deleted').waitFor();
+  await accessible(visitor, 'leaving the play world');
+  await sure.getByRole('button', { name: 'Cancel' }).click();
+  await sure.waitFor({ state: 'detached' });
+  await playing.waitFor();
+  await leave.click();
+  await sure.getByRole('button', { name: 'Leave the play world' }).click();
+  await playing.waitFor({ state: 'detached', timeout: 60_000 });
   assert.deepEqual(made.problems, []);
   await made.close();
   await fresh.part.stop();

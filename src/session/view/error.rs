@@ -197,6 +197,16 @@ pub enum Advice {
     HoldsUntilStop,
 }
 
+/// What became of a change that could not be written down, by the names of the settings, also where it was one
+/// torrent's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InPart {
+    /// What holds all the same, until the node stops.
+    pub holding: Vec<String>,
+    /// What stays as it was.
+    pub refused: Vec<String>,
+}
+
 /// A refusal or failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -211,6 +221,9 @@ pub struct Problem {
     pub what_to_do: String,
     /// The same, for pages in other languages.
     pub advice: Advice,
+    /// Of a change that could not be written down and holds in part: which part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_part: Option<Box<InPart>>,
 }
 
 impl Problem {
@@ -223,6 +236,7 @@ impl Problem {
             about: None,
             what_to_do: advice.to_string(),
             advice,
+            in_part: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{NodeView, TorrentRow, WalletView};
+use super::{ManyView, NodeView, TorrentRow, WalletView};
 use crate::units::{InfoHash, Units, UnixMs};
 
 /// One event of `GET /api/v1/events` (server-sent events): the SSE field `event` is `type`, `data` is
@@ -26,6 +26,8 @@ pub enum Event {
     Wallet(Box<WalletView>),
     /// How far the node is has changed.
     State(Box<NodeView>),
+    /// How far adding many torrents with one answer is.
+    Many(ManyView),
     /// Something worth telling.
     Notice(Notice),
     /// Events were missed: load everything anew.

@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod event;
+mod many;
 pub mod money;
 pub mod node;
 pub mod report;
@@ -15,8 +16,9 @@ pub mod terms;
 pub mod torrent;
 mod withdraw;
 
-pub use error::{Advice, Problem, ProblemCode};
+pub use error::{Advice, InPart, Problem, ProblemCode};
 pub use event::{Event, LogLine, Notice, NoticeCode, Pulse, SpeedHistory};
+pub use many::{ManyAnswer, ManyRefused, ManyRequest, ManyView};
 pub use money::*;
 pub use node::*;
 pub use report::{Report, ReportRow};

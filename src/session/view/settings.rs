@@ -19,6 +19,8 @@ pub enum SettingKind {
     Speed,
     /// A whole number.
     Number,
+    /// Hundredths of something, or null for none.
+    Percent,
     /// A folder, or null for none.
     Folder,
     /// An address, HOST:PORT.

@@ -38,6 +38,10 @@ pub struct Terms {
     /// The most payload a second that may go out; the limit for all torrents holds besides.
     #[serde(default)]
     pub upload_bytes_per_s: Option<u32>,
+    /// Where it has sent so many percent of what it received it is paused; none: as the setting
+    /// `seeding.ratio_limit_percent` says.
+    #[serde(default)]
+    pub ratio_limit_percent: Option<u32>,
 }
 
 /// Changes to a torrent's terms; what is left out stays, and `null` lifts a limit.
@@ -78,6 +82,14 @@ pub struct TermsChange {
     )]
     #[schema(value_type = Option<u32>)]
     pub upload_bytes_per_s: Option<Option<u32>>,
+    /// Where it has sent so many percent of what it received it is paused; `null` or 0: as the setting says.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<u32>)]
+    pub ratio_limit_percent: Option<Option<u32>>,
 }
 
 /// A field that is there, be it `null`: one that is left out is not read at all.

@@ -3,15 +3,18 @@ import { api } from './client';
 import { session } from './session.svelte';
 import { tellDesktop } from '../lib/desktop.svelte';
 import { foreign, said } from '../lib/saying';
+import { t } from '../i18n/index.svelte';
 import { toast } from '../lib/toast.svelte';
 import { adding } from '../torrents/add.svelte';
 import type { Currency } from '../lib/format';
-import type { BrokerView, Event, Notice, Pulse, SpeedHistory, TorrentList, TorrentRow, WalletView } from './types';
+import type { BrokerView, Event, ManyView, Notice, Pulse, SpeedHistory, TorrentList, TorrentRow, WalletView } from './types';
 
 /** Points of the live graph: 15 minutes at one a second, as the node keeps them. */
 const kept = 900;
 /** Told in the list of notices only: they may come many at a time. */
 const quiet = new Set(['goes_free', 'price_above_limit', 'garbage', 'watch_added', 'auto_bought', 'auto_redeemed']);
+/** Between two looks at the account at the broker, in milliseconds. */
+const [quickest, slowest] = [4000, 30_000];
 const tones = { info: 'good', warning: 'warn', error: 'bad' } as const;
 
 function seenBefore(): number {
@@ -22,6 +25,9 @@ function seenBefore(): number {
   }
 }
 
+/** Of many torrents that were given one answer, those that were not come to yet. */
+export const unanswered = (many: ManyView | null): number => (many ? many.total - many.done - many.refused : 0);
+
 class Live {
   /** A new map object each time something changed, so that lists know when to look again. */
   torrents = $state.raw<ReadonlyMap<string, TorrentRow>>(new Map());
@@ -31,6 +37,8 @@ class Live {
   pulses = $state.raw<Pulse[]>([]);
   wallet = $state.raw<WalletView | null>(null);
   broker = $state.raw<BrokerView | null>(null);
+  /** One answer for many torrents, and how far the node is with it. */
+  many = $state.raw<ManyView | null>(null);
   private told = $state.raw<Notice[]>([]);
   /** Without the questions that are answered, and those whose dialog may be the one that is open. */
   notices = $derived(this.told.filter((notice) => notice.code !== 'asks' || (!adding.open && this.torrents.get(notice.info_hash ?? '')?.state === 'asking')));
@@ -52,7 +60,7 @@ class Live {
         void session.refreshQuietly();
         void this.load();
       });
-      for (const type of ['pulse', 'torrents', 'wallet', 'state', 'notice', 'reload']) {
+      for (const type of ['pulse', 'torrents', 'wallet', 'state', 'many', 'notice', 'reload']) {
         source.addEventListener(type, (event) => this.take(JSON.parse((event as MessageEvent<string>).data) as Event));
       }
       source.addEventListener('error', () => {
@@ -71,11 +79,12 @@ class Live {
   }
 
   private async load(): Promise<void> {
-    const [list, notices, speeds, wallet] = await Promise.allSettled([
+    const [list, notices, speeds, wallet, many] = await Promise.allSettled([
       api.get<TorrentList>('/torrents'),
       api.get<{ notices: Notice[] }>('/notices'),
       api.get<SpeedHistory>('/speeds'),
       api.get<WalletView>('/wallet'),
+      api.get<ManyView>('/torrents/many'),
     ]);
     if (list.status === 'fulfilled') {
       this.torrents = new Map(list.value.torrents.map((row) => [row.info_hash, row]));
@@ -84,6 +93,7 @@ class Live {
     if (notices.status === 'fulfilled') this.told = notices.value.notices.toReversed();
     if (speeds.status === 'fulfilled' && speeds.value.pulses.length > 0) this.pulses = speeds.value.pulses.slice(-kept);
     if (wallet.status === 'fulfilled') this.wallet = wallet.value;
+    this.many = many.status === 'fulfilled' ? many.value : null;
     await this.askBroker();
   }
 
@@ -97,11 +107,42 @@ class Live {
     }
   }
 
-  /** Looks at the account at the broker again and again, until the result is called. */
+  private watchers = 0;
+  private nextLook: ReturnType<typeof setTimeout> | undefined;
+  private pace = quickest;
+  private lastLook = '';
+
+  /** Looks at the account at the broker for all who want to see it, until the result is called. */
   watchAccount(): () => void {
-    void this.askBroker();
-    const timer = setInterval(() => document.hidden || void this.askBroker(), 4000);
-    return () => clearInterval(timer);
+    this.watchers += 1;
+    if (this.watchers === 1) {
+      document.addEventListener('visibilitychange', this.lookAnew);
+      this.lookAnew();
+    }
+    return () => {
+      this.watchers -= 1;
+      if (this.watchers > 0) return;
+      document.removeEventListener('visibilitychange', this.lookAnew);
+      clearTimeout(this.nextLook);
+    };
+  }
+
+  private lookAnew = (): void => {
+    this.pace = quickest;
+    clearTimeout(this.nextLook);
+    // A page that nobody sees asks nothing, and at once when it is seen again.
+    if (!document.hidden) this.nextLook = setTimeout(() => void this.lookOn());
+  };
+
+  /** The less changes, the more seldom. */
+  private async lookOn(): Promise<void> {
+    const own = this.nextLook;
+    await this.askBroker();
+    const seen = JSON.stringify([this.broker, this.wallet]);
+    this.pace = seen === this.lastLook ? Math.min(this.pace * 1.5, slowest) : quickest;
+    this.lastLook = seen;
+    // Unless somebody began anew meanwhile, or nobody looks any more.
+    if (this.watchers > 0 && own === this.nextLook && !document.hidden) this.nextLook = setTimeout(() => void this.lookOn(), this.pace);
   }
 
   private take(event: Event): void {
@@ -123,6 +164,10 @@ class Live {
       case 'state':
         session.node = event;
         return;
+      case 'many':
+        if (event.done > 0 && unanswered(event) === 0 && unanswered(this.many) > 0) toast(t('add.started_all', { n: event.done }));
+        this.many = event;
+        return;
       case 'notice':
         this.told = [event, ...this.told.filter((other) => other.id !== event.id)].slice(0, 200);
         // A torrent whose dialog is open needs no further word.
@@ -141,6 +186,7 @@ class Live {
     this.loaded = false;
     this.wallet = null;
     this.broker = null;
+    this.many = null;
     this.told = [];
     this.pulses = [];
   }

@@ -319,6 +319,45 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/torrents/many": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far that is. */
+        get: operations["many"];
+        put?: never;
+        /**
+         * Give many torrents one answer: new ones, and some that wait for a yes. They are kept when this answers, and worked
+         *     off one after another; events of type `many` tell how far it is.
+         */
+        post: operations["add_many"];
+        /** Forget those of them that were refused. */
+        delete: operations["forget_many"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/torrents/many/again": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Try those of them once more that were refused. */
+        post: operations["many_again"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/torrents/{info_hash}": {
         parameters: {
             query?: never;
@@ -906,6 +945,9 @@ export interface components {
         }) | (components["schemas"]["NodeView"] & {
             /** @enum {string} */
             type: "state";
+        }) | (components["schemas"]["ManyView"] & {
+            /** @enum {string} */
+            type: "many";
         }) | (components["schemas"]["Notice"] & {
             /** @enum {string} */
             type: "notice";
@@ -998,6 +1040,16 @@ export interface components {
             /** @description How much. */
             units: components["schemas"]["Units"];
         };
+        /**
+         * @description What became of a change that could not be written down, by the names of the settings, also where it was one
+         *     torrent's.
+         */
+        InPart: {
+            /** @description What holds all the same, until the node stops. */
+            holding: string[];
+            /** @description What stays as it was. */
+            refused: string[];
+        };
         /** @description A torrent's info hash: 40 hexadecimal digits */
         InfoHash: string;
         /**
@@ -1067,6 +1119,53 @@ export interface components {
             good_for_s: number;
             /** @description The address to open; the code is in its fragment, `#login=CODE`. */
             url: string;
+        };
+        /** @description What is said of all of them. */
+        ManyAnswer: {
+            /** @description The folder to put new ones into; none: the setting `folders.downloads`. */
+            folder?: string | null;
+            /** @description Only add them, do not start them. */
+            paused?: boolean;
+            /** @description A yes to what they may cost; false: from free peers only. */
+            pays: boolean;
+            /** @description Where their terms differ from the settings. */
+            terms?: components["schemas"]["TermsChange"];
+        };
+        /** @description One that was refused. */
+        ManyRefused: {
+            /** @description Its name or address. From strangers. */
+            label: string;
+            /** @description Why. */
+            problem: components["schemas"]["Problem"];
+        };
+        /** @description Torrents that are given one answer: new ones, and some that wait for a yes. 1000 at most. */
+        ManyRequest: {
+            /** @description What is said of all of them. */
+            answer: components["schemas"]["ManyAnswer"];
+            /** @description Some of the list that wait for a yes. */
+            info_hashes?: components["schemas"]["InfoHash"][];
+            /** @description Where new ones come from. One that is there already is left as it is, unless it waits for a yes. */
+            sources?: components["schemas"]["Source"][];
+        };
+        /** @description How far that is. */
+        ManyView: {
+            /**
+             * Format: int32
+             * @description Of them done.
+             */
+            done: number;
+            /** @description Why, of the first ten of those. */
+            problems: components["schemas"]["ManyRefused"][];
+            /**
+             * Format: int32
+             * @description Of them refused; they are kept until they are tried again or forgotten.
+             */
+            refused: number;
+            /**
+             * Format: int32
+             * @description All, since there was nothing left to do.
+             */
+            total: number;
         };
         /**
          * @description Whose money it is.
@@ -1313,6 +1412,7 @@ export interface components {
             code: components["schemas"]["ProblemCode"];
             /** @description What happened, with the value that it happened to. */
             error: string;
+            in_part?: null | components["schemas"]["InPart"];
             /** @description What to do next. */
             what_to_do: string;
         };
@@ -1506,7 +1606,7 @@ export interface components {
          * @description What a setting's value is.
          * @enum {string}
          */
-        SettingKind: "bool" | "units" | "price" | "speed" | "number" | "folder" | "address" | "url" | "choice" | "list";
+        SettingKind: "bool" | "units" | "price" | "speed" | "number" | "percent" | "folder" | "address" | "url" | "choice" | "list";
         /** @description All settings. */
         SettingList: {
             /** @description The file. */
@@ -1575,6 +1675,12 @@ export interface components {
             price: components["schemas"]["PricePerGib"];
             /**
              * Format: int32
+             * @description Where it has sent so many percent of what it received it is paused; none: as the setting
+             *     `seeding.ratio_limit_percent` says.
+             */
+            ratio_limit_percent?: number | null;
+            /**
+             * Format: int32
              * @description The most payload a second that may go out; the limit for all torrents holds besides.
              */
             upload_bytes_per_s?: number | null;
@@ -1594,6 +1700,11 @@ export interface components {
             /** @description Whether seeders are paid. */
             pays?: boolean | null;
             price?: null | components["schemas"]["PricePerGib"];
+            /**
+             * Format: int32
+             * @description Where it has sent so many percent of what it received it is paused; `null` or 0: as the setting says.
+             */
+            ratio_limit_percent?: number | null;
             /**
              * Format: int32
              * @description The most payload a second that may go out; `null` or 0 lifts the limit.
@@ -2602,6 +2713,118 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ActionResult"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    many: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManyView"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_many: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ManyRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManyView"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forget_many: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManyView"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    many_again: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManyView"];
                 };
             };
             default: {

@@ -20,7 +20,7 @@ function filled(key: string, given: Record<string, string>, english: string): st
   if (values['day'] !== undefined) values['date'] = day(Number(values['day']), language());
   const text = t(key, values);
   // A value that the sentence needs and the node did not send: the node's own sentence then.
-  return /\{\w+\}/.test(text) ? english : text;
+  return text === '' || /\{\w+\}/.test(text) ? english : text;
 }
 
 export function say(saying: Saying): string {
@@ -73,6 +73,9 @@ function inWords(code = '', about?: string | null, advice?: string): Refusal | u
 /** A refusal: what happened, and what to do. */
 export function refusal(error: ApiError): Refusal {
   if (error.status === 0) return { text: t('error.unreachable'), hint: t('error.unreachable_hint') };
+  const part = error.problem?.in_part;
+  const names = (keys: string[]): string => keys.map((key) => `“${word('setting', key)}”`).join(', ');
+  if (part) return { text: t('error.in_part', { holding: names(part.holding), refused: names(part.refused), home: error.problem?.about ?? '' }), hint: t('error.in_part_hint') };
   const [text, hint] = [sentence(error.message), sentence(error.hint ?? '')];
   const here = language() === 'en' ? undefined : inWords(error.code, error.problem?.about, error.problem?.advice);
   return here ? { ...here, foreign: here.hint ? text : `${text} ${hint}` } : { text, hint };

@@ -1,10 +1,8 @@
 // What waits to be added: files, magnets and URLs, from the button, a drop or a paste.
-import { live } from '../api/live.svelte';
-import { api } from '../api/client';
-import type { Added } from '../api/types';
-import { toast } from '../lib/toast.svelte';
+import { api, type ApiError } from '../api/client';
+import type { ManyAnswer, TermsChange } from '../api/types';
+import { toast, toastProblem } from '../lib/toast.svelte';
 import { t } from '../i18n/index.svelte';
-import { actOn } from './act';
 
 /** `asking`: a torrent in the list that waits for its yes. */
 export type Source = { asking: string; label: string } | { torrent_base64: string; label: string } | { magnet: string; label: string } | { url: string; label: string };
@@ -13,13 +11,13 @@ export type Source = { asking: string; label: string } | { torrent_base64: strin
 const mostBytes = 10 * 1024 * 1024;
 
 /** What was said of one torrent, for others too. */
-export interface Answer {
-  action: 'confirm' | 'free_only';
-  paused: boolean;
-  /** None: the usual one. */
-  folder: string | undefined;
-  /** As far as it is known. */
-  terms: { max_price?: number | null; budget?: number | null };
+type Answer = Omit<ManyAnswer, 'folder' | 'terms'> & { folder: string | undefined; terms: TermsChange };
+
+/** How many of them go into one request. */
+function fitting(sources: Source[]): number {
+  let room = 30_000_000;
+  const at = sources.findIndex((source) => (room -= 'torrent_base64' in source ? source.torrent_base64.length : 1000) < 0);
+  return Math.min(500, at < 0 ? sources.length : Math.max(1, at));
 }
 
 class Adding {
@@ -41,26 +39,20 @@ class Adding {
     this.open = false;
   }
 
-  /** Adds them all without asking; who is refused is asked about after all. */
-  async alike(sources: Source[], { action, paused, folder, terms }: Answer): Promise<void> {
-    const refused: Source[] = [];
-    // What is there already is left as it is.
-    const news = sources.filter((source) => !('magnet' in source && live.torrents.has(/btih:([0-9a-f]{40})/i.exec(source.magnet)?.[1]?.toLowerCase() ?? '')));
-    for (const source of news) {
-      try {
-        if ('asking' in source) {
-          await api.patch(`/torrents/${source.asking}/terms`, terms);
-          for (const step of [...(paused ? ['pause' as const] : []), action]) {
-            const done = await actOn(step, [source.asking]);
-            if (done.refused) throw done.refused;
-          }
-        } else await api.post<Added>('/torrents', { source: from(source), confirmed: true, paused, ...(folder ? { folder } : {}), terms: { ...terms, ...(action === 'free_only' ? { pays: false } : {}) } });
-      } catch {
-        refused.push(source);
+  /** One answer for all of them: the node keeps it before it answers, and works it off whatever becomes of this page. */
+  async alike(sources: Source[], answer: Answer): Promise<void> {
+    let left = sources;
+    try {
+      while (left.length > 0) {
+        const part = left.slice(0, fitting(left));
+        const sources = part.flatMap((one) => ('asking' in one ? [] : [from(one)]));
+        await api.post('/torrents/many', { sources, info_hashes: part.flatMap((one) => ('asking' in one ? one.asking : [])), answer });
+        left = left.slice(part.length);
       }
+    } catch (error) {
+      toastProblem(error as ApiError);
+      this.start(left);
     }
-    if (news.length > refused.length) toast(t('add.started_all', { n: news.length - refused.length }));
-    if (refused.length > 0) this.start(refused);
   }
 
   async files(files: Iterable<File>): Promise<void> {

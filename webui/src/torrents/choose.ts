@@ -5,6 +5,36 @@ export const filters = ['all', 'downloading', 'seeding', 'active', 'paused', 'mo
 export type Filter = (typeof filters)[number];
 export const columns = ['name', 'size', 'progress', 'down', 'up', 'eta', 'peers', 'paid', 'earned', 'ratio', 'added'] as const;
 export type Column = (typeof columns)[number];
+/** Columns beside the name that one may have, each with its width in pixels. */
+const widths = { down: 84, up: 84, eta: 84, peers: 96, paid: 76, earned: 68, ratio: 56, size: 78, added: 100 };
+export type Shown = keyof typeof widths;
+export const choosable = Object.keys(widths) as Shown[];
+const kept = 'dpay.columns';
+
+/** Those that were chosen in this browser. */
+export function readColumns(): Shown[] {
+  try {
+    const chosen: unknown = JSON.parse(localStorage.getItem(kept) ?? '');
+    return choosable.filter((column) => (chosen as Shown[]).includes(column));
+  } catch {
+    return choosable.slice(0, 7);
+  }
+}
+
+export function keepColumns(chosen: Shown[]): void {
+  try {
+    localStorage.setItem(kept, JSON.stringify(chosen));
+  } catch {
+    // Without storage the choice lasts as long as the page.
+  }
+}
+
+/** Those of them that there is room for, in their order, and what the grid makes of them. */
+export function fitting(chosen: readonly Shown[], width: number): { columns: Shown[]; template: string } {
+  let room = width - 290;
+  const columns = choosable.filter((column) => chosen.includes(column) && (room -= widths[column] + 12) >= 0);
+  return { columns, template: `22px minmax(220px, 1fr) ${columns.map((column) => `${widths[column]}px`).join(' ')}` };
+}
 export interface Sort {
   by: Column;
   descending: boolean;

@@ -33,7 +33,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 /// What happens, as it happens (server-sent events; each `data` is an `Event`).
 #[utoipa::path(get, path = "/events", tag = "events", responses((status = 200, body = Event, content_type = "text/event-stream"), (status = "default", body = Problem)))]
 async fn events(State(app): State<App>, headers: HeaderMap) -> Result<Response, Refused> {
-    let first = Event::State(Box::new(app.session.node_view()));
+    let first = Event::State(Box::new(app.session.node_view_now().await));
     let first = futures::stream::once(async move { first });
     let events = app.session.events();
     let (stopped, logins) = (app.stop.clone(), app.logins.ended());
@@ -110,6 +110,7 @@ const fn event_name(event: &Event) -> &'static str {
         Event::Torrents { .. } => "torrents",
         Event::Wallet(_) => "wallet",
         Event::State(_) => "state",
+        Event::Many(_) => "many",
         Event::Notice(_) => "notice",
         Event::Reload => "reload",
     }

@@ -32,7 +32,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 /// How far the node is.
 #[utoipa::path(get, path = "/node", tag = "node", responses((status = 200, body = NodeView), (status = "default", body = Problem)))]
 async fn state(State(app): State<App>) -> Answer<NodeView> {
-    Ok(Json(app.session.node_view()))
+    Ok(Json(app.session.node_view_now().await))
 }
 
 /// Log a browser in: sets the cookie. Needs no login, of course.

@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -14,13 +14,15 @@ use crate::http::node::error::{Hash, Refused, hash};
 use crate::session::view::event::Log;
 use crate::session::view::{
     ActionRequest, ActionResult, AddRequest, Added, ChannelRow, DONE, Done, Estimate, FileChoice,
-    FileRow, MorePeers, MoreTrackers, NewCount, PeerRow, PieceMap, Problem, Terms, TermsChange,
-    TorrentDetail, TorrentList, TrackerRow,
+    FileRow, ManyRequest, ManyView, MorePeers, MoreTrackers, NewCount, PeerRow, PieceMap, Problem,
+    Terms, TermsChange, TorrentDetail, TorrentList, TrackerRow,
 };
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
+        .routes(routes!(add_many, many, forget_many))
+        .routes(routes!(many_again))
         .routes(routes!(act))
         .routes(routes!(one))
         .routes(routes!(change_terms))
@@ -36,14 +38,40 @@ pub(super) fn router() -> OpenApiRouter<App> {
 
 /// All torrents.
 #[utoipa::path(get, path = "/torrents", tag = "torrents", responses((status = 200, body = TorrentList), (status = "default", body = Problem)))]
-async fn list(State(app): State<App>) -> Answer<TorrentList> {
-    Ok(Json(app.session.list()?))
+async fn list(State(app): State<App>) -> Result<Response, Refused> {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    Ok((json, app.session.list_json()?).into_response())
 }
 
 /// Add a torrent.
 #[utoipa::path(post, path = "/torrents", tag = "torrents", request_body = AddRequest, responses((status = 200, body = Added), (status = "default", body = Problem)))]
 async fn add(State(app): State<App>, Body(request): Body<AddRequest>) -> Answer<Added> {
     Ok(Json(app.session.add(request).await?))
+}
+
+/// Give many torrents one answer: new ones, and some that wait for a yes. They are kept when this answers, and worked
+/// off one after another; events of type `many` tell how far it is.
+#[utoipa::path(post, path = "/torrents/many", tag = "torrents", request_body = ManyRequest, responses((status = 200, body = ManyView), (status = "default", body = Problem)))]
+async fn add_many(State(app): State<App>, Body(request): Body<ManyRequest>) -> Answer<ManyView> {
+    Ok(Json(app.session.add_many(request).await?))
+}
+
+/// How far that is.
+#[utoipa::path(get, path = "/torrents/many", tag = "torrents", responses((status = 200, body = ManyView), (status = "default", body = Problem)))]
+async fn many(State(app): State<App>) -> Answer<ManyView> {
+    Ok(Json(app.session.many()?))
+}
+
+/// Forget those of them that were refused.
+#[utoipa::path(delete, path = "/torrents/many", tag = "torrents", responses((status = 200, body = ManyView), (status = "default", body = Problem)))]
+async fn forget_many(State(app): State<App>) -> Answer<ManyView> {
+    Ok(Json(app.session.forget_many().await?))
+}
+
+/// Try those of them once more that were refused.
+#[utoipa::path(post, path = "/torrents/many/again", tag = "torrents", responses((status = 200, body = ManyView), (status = "default", body = Problem)))]
+async fn many_again(State(app): State<App>) -> Answer<ManyView> {
+    Ok(Json(app.session.many_again()?))
 }
 
 /// Pause, resume, remove, confirm: one or many.

@@ -1,0 +1,71 @@
+//! A seed that has shared enough.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::support::{LONG, args, get, node_world, post, refused, row, send, wait, wait_stage};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seed_that_has_shared_enough_is_paused_says_so_and_goes_on_where_it_is_told_to() {
+    let world = node_world(1 << 20).await;
+    let (mut proc, node) = world.rich_node().await;
+    let add = json!({ "source": { "magnet": world.magnet }, "confirmed": true, "terms": { "max_price": 20_000 } });
+    let hash = post(&node, "/torrents", add).await["info_hash"].clone();
+    let hash = hash.as_str().expect("a hash").to_owned();
+    let is = |list: &Value, state: &str| row(list, &hash)["state"] == state;
+    wait(&node, "/torrents", |list| is(list, "seeding")).await;
+    let limit = |percent: Value| json!({ "seeding.ratio_limit_percent": percent });
+    let (code, text) = refused(&node, Method::PATCH, "/settings", limit(json!(0))).await;
+    assert_eq!(code, "bad_setting", "{text}");
+    send(&node, Method::PATCH, "/settings", limit(json!(150))).await;
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+
+    // As if it had been asked for by others.
+    let file = world.home().join("torrents").join(format!("{hash}.json"));
+    let saved = std::fs::read(&file).expect("is kept");
+    let mut saved: Value = serde_json::from_slice(&saved).expect("json");
+    let came = saved["down_bytes"].as_u64().expect("bytes");
+    assert!(came >= 1 << 20, "{saved}");
+    saved["up_bytes"] = json!(came * 2);
+    std::fs::write(&file, saved.to_string()).expect("written");
+    let (mut proc, node) = world.start().await;
+    wait_stage(&node, "running").await;
+    let list = wait(&node, "/torrents", |list| is(list, "paused")).await;
+    assert_eq!(
+        row(&list, &hash)["waits"]["code"],
+        "ratio_reached",
+        "{list}"
+    );
+
+    // Told to go on it goes on, until it is given a limit of its own.
+    let resume = json!({ "action": "resume", "info_hashes": [hash] });
+    post(&node, "/torrents/actions", resume).await;
+    let list = wait(&node, "/torrents", |list| is(list, "seeding")).await;
+    assert_eq!(row(&list, &hash)["waits"], Value::Null);
+    let home = world.home().display().to_string();
+    let words = args(&["limit", "--json", "--home", &home, &hash, "--ratio", "1.2"]);
+    let output = world.world.run(&words).await.expect("runs");
+    assert_eq!(
+        (output.code, &output.json["ratio_limit_percent"]),
+        (0, &json!(120)),
+        "{}",
+        output.stderr
+    );
+    let list = wait(&node, "/torrents", |list| is(list, "paused")).await;
+    assert_eq!(
+        row(&list, &hash)["waits"]["code"],
+        "ratio_reached",
+        "{list}"
+    );
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    let (mut proc, node) = world.start().await;
+    wait_stage(&node, "running").await;
+    let list = get(&node, "/torrents").await;
+    assert_eq!(
+        row(&list, &hash)["waits"]["code"],
+        "ratio_reached",
+        "{list}"
+    );
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop(world.seeder);
+}
