@@ -13,12 +13,12 @@ static FAILED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn put(what: Arguments<'_>) {
     let mut out = stdout().lock();
     match out.write_fmt(what).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            if !FAILED.swap(true, Ordering::Relaxed) {
-                put_error(format_args!(
-                    "dpay: standard output cannot be written: {error}; see where it goes, and ask again\n"
-                ));
-            }
+        Err(error)
+            if error.kind() != ErrorKind::BrokenPipe && !FAILED.swap(true, Ordering::Relaxed) =>
+        {
+            put_error(format_args!(
+                "dpay: standard output cannot be written: {error}; see where it goes, and ask again\n"
+            ));
         }
         _ => {}
     }

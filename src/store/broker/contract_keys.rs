@@ -94,7 +94,7 @@ async fn is_written_once(store: &dyn BrokerStore, n: u32) {
 async fn is_written_again(store: &dyn BrokerStore, n: u32) {
     let later = key(n, ME, 33);
     let again = change([(1, later.clone())], Vec::new());
-    store.apply(&[again.clone()]).await.unwrap();
+    store.apply(std::slice::from_ref(&again)).await.unwrap();
     assert_eq!(found(store, &later).await, (2, Some(later.clone())), "{n}");
     assert!(is_stale(store, again).await);
 }
