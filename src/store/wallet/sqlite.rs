@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{Connection, Executor, SqlSafeStr, SqliteConnection};
 
-use super::{StoreError, WalletStore, table, write};
+use super::{StoreError, WalletStore, WriterLock, table, write};
 use crate::wallet::{ApplyError, Change, JournalEntry, Rows};
 
 /// Name of the database in the wallet's home.
@@ -30,11 +30,12 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database in `home`; a writer creates it and brings it up to date. The caller holds
-    /// the [`super::WriterLock`] unless it only reads.
+    /// Opens the database in `home`; a writer creates it and brings it up to date, and so does a reader
+    /// where nobody writes. The caller holds the [`super::WriterLock`] unless it only reads.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] where there is nothing to read, else what hinders opening.
+    /// [`StoreError::Missing`] where there is nothing to read, [`StoreError::InUse`] where a program of an
+    /// earlier version has it open, else what hinders opening.
     pub async fn open(home: &Path, options: SqliteOptions) -> Result<SqliteStore, StoreError> {
         let path = home.join(FILE);
         if options.read_only && !path.exists() {
@@ -66,8 +67,9 @@ impl SqliteStore {
             })
             .connect_with(connect)
             .await?;
-        if !options.read_only {
-            migrator().run(&pool).await?;
+        match options.read_only {
+            true => update(home, &pool).await?,
+            false => migrator().run(&pool).await?,
         }
         Ok(SqliteStore { pool })
     }
@@ -133,17 +135,35 @@ fn create_private(path: &PathBuf) -> Result<(), StoreError> {
     }
 }
 
+/// Brings what an earlier version wrote last up to date, for who only reads.
+async fn update(home: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
+    let last: i64 = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+        .fetch_one(pool)
+        .await?;
+    if forms().iter().all(|form| form.version <= last) {
+        return Ok(());
+    }
+    let _lock = WriterLock::take(home)?;
+    let writer = Box::pin(SqliteStore::open(home, SqliteOptions::default())).await?;
+    writer.close().await;
+    Ok(())
+}
+
 fn migrator() -> Migrator {
+    Migrator::with_migrations(forms())
+}
+
+fn forms() -> Vec<Migration> {
     let step = |version, what: &'static str, sql: &'static str| {
         let sql = sql.into_sql_str();
         Migration::new(version, what.into(), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations(vec![
+    vec![
         step(1, "rows of a wallet", include_str!("schema.sql")),
         step(20, "recovery and notices", include_str!("schema_20.sql")),
         step(30, "withdrawals", include_str!("schema_30.sql")),
         step(40, "times of requests", include_str!("schema_40.sql")),
-    ])
+    ]
 }
 
 async fn write_change(
@@ -204,5 +224,35 @@ impl WalletStore for SqliteStore {
 
     async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_only_reads_brings_what_an_earlier_version_wrote_up_to_date_where_nobody_writes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(FILE);
+        create_private(&path).expect("made");
+        let connect = SqliteConnectOptions::new().filename(&path);
+        let pool = SqlitePool::connect_with(connect).await.expect("opened");
+        let mut forms = forms();
+        forms.pop();
+        let earlier = Migrator::with_migrations(forms);
+        earlier.run(&pool).await.expect("written");
+        pool.close().await;
+        let reading = SqliteOptions {
+            read_only: true,
+            max_pages: None,
+        };
+        let lock = WriterLock::take(dir.path()).expect("free");
+        let refused = SqliteStore::open(dir.path(), reading).await;
+        assert!(matches!(refused, Err(StoreError::InUse { .. })));
+        drop(lock);
+        let store = SqliteStore::open(dir.path(), reading).await;
+        let rows = store.expect("opened").load().await.expect("read");
+        assert!(rows.holdings.is_empty());
     }
 }
