@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
+use super::asking::limits_of;
 use super::beat::Moved;
 use super::budget::SpentBook;
 use super::entry::{Entry, Shelf, node_terms};
@@ -14,7 +15,7 @@ use super::view::{Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::clock;
 use crate::config::Settings;
-use crate::gateway::{Limits, PeerSnapshot};
+use crate::gateway::PeerSnapshot;
 use crate::node::{CLOSE_DEADLINE, Node};
 use crate::torrent::Metainfo;
 use crate::units::{Day, InfoHash, Units};
@@ -311,13 +312,7 @@ impl Running {
         let Some(metainfo) = entry.handle.as_ref().and_then(|handle| handle.metainfo()) else {
             return Ok(());
         };
-        self.node.gateway.set_limits(
-            hash,
-            Limits {
-                down_bytes_per_s: entry.saved.terms.download_bytes_per_s,
-                up_bytes_per_s: entry.saved.terms.upload_bytes_per_s,
-            },
-        );
+        self.node.gateway.set_limits(hash, limits_of(&entry));
         let set = self
             .node
             .set_terms(&metainfo, node_terms(&entry.saved))

@@ -229,6 +229,7 @@ impl Session {
             name: entry.saved.name,
             already: true,
             confirmed: is_yes,
+            asking: run.entry(hash).is_ok_and(|entry| entry.saved.asking),
             new_trackers,
             new_peers,
         })
@@ -271,7 +272,7 @@ impl Session {
 
     /// Has the engine use a torrent's trackers and peers as they are kept; as soon as its files are checked,
     /// where they are being checked.
-    async fn renew(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+    pub(super) async fn renew(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         let entry = run.entry(hash)?;
         let Some(handle) = entry.handle else {
             return Ok(());

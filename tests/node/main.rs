@@ -1,5 +1,6 @@
 //! The node as a process: its API, its security, its restart, its commands.
 
+mod asking;
 mod budgets;
 mod contract;
 mod disk;
