@@ -64,16 +64,20 @@ impl Session {
     }
 
     async fn one_beat(&self, run: &Arc<Running>, beats: u64) {
-        let pulse = self.measure(run).await;
         let is_watched = self.inner.events.receiver_count() > 0;
-        let moves = pulse.peers > 0;
-        if is_watched || moves || beats % LOOK_EVERY == 1 {
-            self.look_at_torrents(run);
-        }
-        if is_watched || moves || beats % LOOK_EVERY == 1 {
+        let moves = !lock(&run.peers).is_empty();
+        let looks = is_watched || moves || beats % LOOK_EVERY == 1;
+        if looks {
+            // Before the connections are: what the wallet has of them is seen there then.
             self.look_at_wallet(run).await;
         }
         {
+        let pulse = self.measure(run).await;
+        if looks {
+            run.make_up();
+            self.look_at_torrents(run);
+            self.begin_whole(run).await;
+        }
             let _alone = self.inner.setting.lock().await;
             run.turn_day(&self.settings(), clock::now().day()).await;
         }
@@ -87,6 +91,7 @@ impl Session {
             ..pulse
         });
         if beats.is_multiple_of(SAVE_EVERY) {
+        run.save_recent();
             run.save();
             self.save_settings().await;
             run.apply_late().await;
@@ -96,8 +101,8 @@ impl Session {
     /// Looks at everything now, so that the answer to a request shows what it did.
     pub(super) async fn look(&self, run: &Running) {
         self.measure(run).await;
-        self.look_at_torrents(run);
         self.look_at_wallet(run).await;
+        self.look_at_torrents(run);
     }
 
     /// Adds up what went through the gateway since the last look; the pulse has who is there.
@@ -180,13 +185,9 @@ impl Session {
         let Ok(balance) = run.node.wallet.balance().await else {
             return;
         };
-        let mut known = lock(&run.balance);
-        if *known != balance {
-            *known = balance.clone();
-            drop(known);
-            self.tell(Event::Wallet(Box::new(
-                self.wallet_view(&run.home, &balance),
-            )));
+        let before = std::mem::replace(&mut *lock(&run.balance), balance.clone());
+        if before == balance {
+            return;
         }
     }
 
@@ -199,6 +200,11 @@ impl Session {
         let values = [("which", which.to_owned()), ("limit", limit.to_string())];
         let text = format!("{}: nothing more is paid", stopped_words(which, limit));
         let code = NoticeCode::BudgetReached;
+        if let Err(problem) = run.count_units().await {
+            tracing::warn!("what torrents have paid is not known: {problem}");
+        }
+        let view = self.wallet_view(&run.home, &balance);
+        self.tell(Event::Wallet(Box::new(view)));
         self.notice(Level::Warning, code, text, &values, None);
     }
 
@@ -253,14 +259,17 @@ impl Running {
             return moved;
         };
         let address = snapshot.address.filter(|_| snapshot.dp_pay);
-        let peer = address.map(|address| address.ip());
-        lock(&self.traffic).add(clock::now().day(), hash, peer, moved.down, moved.up);
+        let listens_on = snapshot.listens_on.filter(|_| snapshot.inbound);
+        let peer = address.map(|address| listens_on.unwrap_or(address));
+        {
+            let mut traffic = lock(&self.traffic);
+            traffic.add(clock::now().day(), hash, peer, moved.down, moved.up);
+            traffic.add_units(hash, (moved.paid, snapshot.price), moved.earned);
+        }
         if let Some(entry) = lock(&self.torrents).get_mut(&hash) {
             entry.saved.down_bytes += moved.down;
             entry.saved.up_bytes += moved.up;
             entry.unsaved |= moved.down + moved.up > 0;
-            add(&mut entry.units_paid, moved.paid);
-            add(&mut entry.units_earned, moved.earned);
             note_price(entry, snapshot);
         }
         moved

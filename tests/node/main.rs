@@ -5,6 +5,7 @@ mod budgets;
 mod contract;
 mod disk;
 mod download;
+mod killed;
 mod many;
 mod money;
 mod play;

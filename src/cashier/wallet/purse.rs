@@ -33,6 +33,7 @@ use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::record::{ClosePart, Holding, Item, OpenSpend, Path};
 use crate::store::wallet::{StoreError, WalletStore, WriterLock};
 use crate::units::{InfoHash, Units, UnixMs};
+use crate::wallet::deals::{self, TorrentSums};
 use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::{
     Balance, Change, Effect, JournalEntry, PinnedBroker, ReceivedState, Rows, Step, WalletError,
@@ -70,6 +71,7 @@ pub(super) enum Ask {
     PayUpTo(Option<Units>, Reply<bool>),
     AtHand(usize, Reply<()>),
     Balance(Reply<Balance>),
+    OfTorrents(Reply<BTreeMap<InfoHash, TorrentSums>>),
     LookAtAccount,
     History(u32, Reply<Outcome<Vec<JournalEntry>>>),
     Buy(Units, Reply<Outcome<Bought>>),
@@ -274,6 +276,10 @@ impl Purse {
             Ask::Balance(reply) => {
                 let _ = self.flush().await;
                 give(reply, self.balance(now));
+            }
+            Ask::OfTorrents(reply) => {
+                let _ = self.flush().await;
+                give(reply, deals::by_torrent(&self.rows));
             }
             Ask::History(limit, reply) => {
                 give(reply, self.store.journal(limit).await.map_err(Into::into));
