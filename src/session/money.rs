@@ -77,6 +77,7 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
         earning: balance.earning,
         pending: balance.pending,
         pending_until: balance.pending_until,
+        waits_for_broker: balance.waits_for_broker,
         frozen: sum(&[balance.refused, balance.frozen]),
         held: balance.held,
         next_expiry: balance

@@ -416,6 +416,7 @@ impl Purse {
     fn balance(&self, now: UnixMs) -> Balance {
         let mut balance = Balance::of(&self.rows, now);
         self.desk.show(&mut balance);
+        balance.waits_for_broker = self.waiting_for_list(now);
         balance
     }
 

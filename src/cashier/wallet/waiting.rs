@@ -118,7 +118,7 @@ impl PutOff {
 
 impl Desk {
     /// The broker is out of reach, so that what is not on its way does not go there soon.
-    fn is_out(&self) -> bool {
+    pub(super) fn is_out(&self) -> bool {
         self.door.is_none() || self.error.is_some() || self.changed.is_some()
     }
 }
