@@ -135,7 +135,7 @@ pub struct Bought {
     pub coins: u32,
     /// Ordered and not answered: comes by itself, and is not to be bought again.
     pub ordered: Units,
-    /// Why it did not come yet, or why part of it was refused.
+    /// Why it did not come yet.
     pub error: Option<String>,
 }
 
