@@ -9,6 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::budget::stopped_words;
 use super::entry::{Entry, row_of};
+use super::rules::{CLOCK_WRONG, clock_is_wrong};
 use super::run::{Running, SeenPeer};
 use super::view::event::{Level, NoticeCode};
 use super::view::{Event, Pulse, Saying, SeenPrice, State, TorrentRow};
@@ -145,11 +146,21 @@ impl Session {
     /// Makes the rows anew, and tells of those that changed.
     fn look_at_torrents(&self, run: &Running) {
         let of_peers = gather(&lock(&run.peers));
+        let clock_is_wrong = clock_is_wrong(&lock(&run.balance));
         let mut changed: Vec<TorrentRow> = Vec::new();
         let mut finished: Vec<(InfoHash, String)> = Vec::new();
         let mut torrents = lock(&run.torrents);
         for (hash, entry) in torrents.iter_mut() {
-            let row = row_now(entry, of_peers.get(hash));
+            let mut row = row_now(entry, of_peers.get(hash));
+            if clock_is_wrong
+                && row
+                    .waits
+                    .as_ref()
+                    .is_some_and(|why| is_of_wallet(&why.code))
+            {
+                let text = format!("{CLOCK_WRONG}: set it");
+                row.waits = Some(Saying::new("clock_wrong", text, &[]));
+            }
             if row.completed.is_some() && entry.saved.completed.is_none() {
                 entry.saved.completed = row.completed;
                 entry.unsaved = true;
@@ -282,7 +293,10 @@ fn note_price(entry: &mut Entry, snapshot: &PeerSnapshot) {
         return;
     };
     let peer = address.to_string();
-    if let Some(seen) = entry.prices.iter_mut().find(|seen| seen.peer == peer) {
+    if snapshot.pieces_have == 0 {
+        // It sells nothing yet.
+        entry.prices.retain(|seen| seen.peer != peer);
+    } else if let Some(seen) = entry.prices.iter_mut().find(|seen| seen.peer == peer) {
         seen.price = price;
     } else if entry.prices.len() < MOST_PRICES {
         let client = snapshot.client.clone();
@@ -358,6 +372,11 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
     row
 }
 
+/// Whether a torrent waits for what the wallet cannot do without its broker.
+fn is_of_wallet(code: &str) -> bool {
+    matches!(code, "list_old" | "no_spend" | "no_funds" | "buying")
+}
+
 /// What a person mends when the system refused something.
 fn what_to_mend(refused: ErrorKind) -> Option<Saying> {
     let (code, text) = match refused {
@@ -421,5 +440,26 @@ fn fill_speeds(row: &mut TorrentRow, brief: &Brief, of_peers: Option<&OfPeers>) 
     }
     if row.state == State::Downloading && row.peers == 0 {
         row.waits = Some(Saying::new("no_peers", "no peers yet", &[]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::entry::tests::saved;
+
+    #[test]
+    fn who_has_nothing_of_a_torrent_sells_nothing_of_it() {
+        let mut entry = Entry::new(saved());
+        let mut seller = PeerSnapshot {
+            address: Some("127.0.0.1:1000".parse().expect("an address")),
+            price: Some(PricePerGib::MIN),
+            ..PeerSnapshot::default()
+        };
+        note_price(&mut entry, &seller);
+        assert!(entry.prices.is_empty());
+        seller.pieces_have = 1;
+        note_price(&mut entry, &seller);
+        assert_eq!(entry.prices.len(), 1);
     }
 }
