@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::config::Global;
 use crate::http::node::client::NodeClient;
 use crate::session::view::{
-    Action, ActionRequest, ActionResult, Done, FileChoice, FileRow, LoginCode, TermsChange,
+    Action, ActionRequest, ActionResult, Done, FileChoice, FileRow, LoginCode, State, TermsChange,
     TorrentList, TorrentRow,
 };
 use crate::torrent::printable;
-use crate::units::InfoHash;
+use crate::units::{InfoHash, PricePerGib, Units};
 
 /// Which torrents.
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub struct FilesArgs {
     pub all: bool,
 }
 
-/// Limits on speed: of the torrents that are named, or of all together.
+/// Limits on speed, of the torrents that are named or of all together; and on what one may cost.
 #[derive(Debug, clap::Args)]
 pub struct LimitArgs {
     /// Info hashes, their beginnings, or names; none: the limit for all torrents together
@@ -64,6 +64,12 @@ pub struct LimitArgs {
     /// Most payload going out, in bytes a second, or "none"
     #[arg(long, value_name = "BYTES_PER_S|none")]
     pub up: Option<String>,
+    /// The highest price that a torrent pays, in units per GiB
+    #[arg(long, value_name = "UNITS_PER_GIB", requires = "torrents")]
+    pub max_price: Option<PricePerGib>,
+    /// The most that a torrent may cost in all, in units, or "none"
+    #[arg(long, value_name = "UNITS|none", requires = "torrents")]
+    pub budget: Option<String>,
 }
 
 /// The running node, or an error that says how to start one.
@@ -115,7 +121,24 @@ pub async fn list(global: &Global) -> Result<u8> {
         ]);
     }
     println!("{table}");
+    for row in &rows {
+        if let Some(why) = why_it_waits(row) {
+            println!("{}: {why}", printable(&row.name));
+        }
+    }
     Ok(super::EXIT_DONE)
+}
+
+/// Why a torrent does nothing, where there is something to say.
+fn why_it_waits(row: &TorrentRow) -> Option<String> {
+    if row.state == State::Asking {
+        let hash = row.info_hash;
+        return Some(format!(
+            "waits for a yes to what it may cost; nothing is fetched before: dpay add --yes {hash}"
+        ));
+    }
+    let why = row.waits.as_ref().map(|waits| waits.text.clone());
+    why.or_else(|| row.error.as_deref().map(printable))
 }
 
 pub(super) fn table(head: &[&str]) -> Table {
@@ -273,6 +296,16 @@ fn speed(value: &Value) -> String {
     }
 }
 
+/// A budget as it is given: units, or none at all.
+fn budget(text: &str) -> Result<Option<Units>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let units = text.parse().ok().filter(|units| *units > 0).map(Units);
+    let units = units.with_context(|| format!("{text:?} is no budget: give units, or \"none\""))?;
+    Ok(Some(units))
+}
+
 /// Shows the limits of some torrents, changed first where there is something to change.
 async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) -> Result<u8> {
     let change_of = |key: &str, text: &Option<String>| -> Result<Option<Option<u32>>> {
@@ -286,6 +319,8 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
     let change = TermsChange {
         download_bytes_per_s: change_of("limits.download_bytes_per_s", &args.down)?,
         upload_bytes_per_s: change_of("limits.upload_bytes_per_s", &args.up)?,
+        max_price: args.max_price,
+        budget: args.budget.as_deref().map(budget).transpose()?,
         ..TermsChange::default()
     };
     for hash in which(node, &args.torrents).await? {
@@ -300,10 +335,21 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
             "info_hash": hash,
             "download_bytes_per_s": down,
             "upload_bytes_per_s": up,
+            "max_price": terms["max_price"],
+            "budget": terms["budget"],
         });
         super::say(global.json, &line, || {
             let name = printable(detail["row"]["name"].as_str().unwrap_or_default());
-            format!("{name}: down: {}, up: {}", speed(down), speed(up))
+            let budget = match terms["budget"].as_u64() {
+                Some(units) => format!("{units} units"),
+                None => "none".to_owned(),
+            };
+            format!(
+                "{name}: down: {}, up: {}, pays up to {} per GiB, budget: {budget}",
+                speed(down),
+                speed(up),
+                terms["max_price"],
+            )
         });
     }
     Ok(super::EXIT_DONE)

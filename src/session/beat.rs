@@ -72,13 +72,13 @@ impl Session {
             // Before the connections are: what the wallet has of them is seen there then.
             self.look_at_wallet(run).await;
         }
-        {
         let pulse = self.measure(run).await;
         if looks {
             run.make_up();
             self.look_at_torrents(run);
             self.begin_whole(run).await;
         }
+        {
             let _alone = self.inner.setting.lock().await;
             run.turn_day(&self.settings(), clock::now().day()).await;
         }
@@ -91,8 +91,8 @@ impl Session {
             units_earned_per_s: moved.earned,
             ..pulse
         });
-        if beats.is_multiple_of(SAVE_EVERY) {
         run.save_recent();
+        if beats.is_multiple_of(SAVE_EVERY) {
             run.save();
             self.save_settings().await;
             run.apply_late().await;
@@ -101,8 +101,8 @@ impl Session {
 
     /// Looks at everything now, so that the answer to a request shows what it did.
     pub(super) async fn look(&self, run: &Running) {
-        self.measure(run).await;
         self.look_at_wallet(run).await;
+        self.measure(run).await;
         self.look_at_torrents(run);
     }
 
@@ -200,6 +200,11 @@ impl Session {
         if before == balance {
             return;
         }
+        if let Err(problem) = run.count_units().await {
+            tracing::warn!("what torrents have paid is not known: {problem}");
+        }
+        let view = self.wallet_view(&run.home, &balance);
+        self.tell(Event::Wallet(Box::new(view)));
     }
 
     /// Tells, once a day, that a budget for all is used up.
@@ -211,11 +216,6 @@ impl Session {
         let values = [("which", which.to_owned()), ("limit", limit.to_string())];
         let text = format!("{}: nothing more is paid", stopped_words(which, limit));
         let code = NoticeCode::BudgetReached;
-        if let Err(problem) = run.count_units().await {
-            tracing::warn!("what torrents have paid is not known: {problem}");
-        }
-        let view = self.wallet_view(&run.home, &balance);
-        self.tell(Event::Wallet(Box::new(view)));
         self.notice(Level::Warning, code, text, &values, None);
     }
 

@@ -77,9 +77,9 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
         earned: balance.earned_in_all(),
         change: sum(&[balance.change, balance.unread_change]),
         earning: balance.earning,
+        waits_for_broker: balance.waits_for_broker,
         pending: balance.pending,
         pending_until: balance.pending_until,
-        waits_for_broker: balance.waits_for_broker,
         frozen: sum(&[balance.refused, balance.frozen]),
         held: balance.held,
         next_expiry: balance

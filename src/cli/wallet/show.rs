@@ -159,6 +159,13 @@ pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
             "nothing is bought by itself, as the bond was asked for: `dpay wallet buy` ends that"
         );
     }
+    if !balance.waits_for_broker.is_zero() {
+        println!(
+            "{} units of an earlier run are not paid with before the broker answers: its spent list is more \
+             than a minute old",
+            balance.waits_for_broker
+        );
+    }
     if let Some(error) = &balance.broker_error {
         println!("balance at the broker: not known ({error})");
     }
@@ -172,13 +179,6 @@ fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
     let coins: Vec<String> = balance
         .coins
         .iter()
-    if !balance.waits_for_broker.is_zero() {
-        println!(
-            "{} units of an earlier run are not paid with before the broker answers: its spent list is more \
-             than a minute old",
-            balance.waits_for_broker
-        );
-    }
         .map(|(value, count)| format!("{count} of {value}"))
         .collect();
     let travels = match balance.travels {
