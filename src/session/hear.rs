@@ -5,7 +5,7 @@ use super::view::event::{Level, NoticeCode};
 use super::view::saying::free_reason;
 use super::{Session, lock};
 use crate::gateway::GatewayEvent;
-use crate::units::{InfoHash, PricePerGib};
+use crate::units::{InfoHash, PricePerGib, Units};
 
 /// Prices of a torrent's seeders that are told, at most.
 const MOST_PRICES: usize = 20;
@@ -149,20 +149,22 @@ impl Session {
             return;
         }
         let name = entry.saved.name;
-        let (paid, left) = (entry.units_paid, limit.saturating_sub(entry.units_paid));
+        let gone = entry.units_paid.checked_add(run.promised(hash));
+        let gone = gone.unwrap_or(limit).min(limit);
+        let left = limit.saturating_sub(gone);
         let shown = crate::torrent::printable(&name);
         let text = match left.is_zero() {
             true => format!("{shown}: its budget of {limit} units is used up"),
             false => format!(
-                "{shown}: {paid} of its budget of {limit} units are paid, and the {left} left are too few for \
-                 another coin, or promised to seeders"
+                "{shown}: {gone} of its budget of {limit} units are paid or promised, and the {left} left are \
+                 too few for another coin"
             ),
         };
         let text = format!("{text}: it goes on with free peers");
         let values = [
             ("which", "torrent".to_owned()),
             ("limit", limit.to_string()),
-            ("paid", paid.to_string()),
+            ("paid", gone.to_string()),
             ("left", left.to_string()),
             ("name", name),
         ];
@@ -171,5 +173,17 @@ impl Session {
             false => NoticeCode::BudgetRest,
         };
         self.notice(Level::Warning, code, text, &values, Some(hash));
+    }
+}
+
+impl Running {
+    /// What open channels of a torrent may yet be paid.
+    fn promised(&self, hash: InfoHash) -> Units {
+        let balance = lock(&self.balance);
+        let open = balance.locked_in.iter();
+        let left = open
+            .filter(|line| line.info_hash == hash)
+            .map(|line| line.units);
+        Units::checked_sum(left).unwrap_or(Units::ZERO)
     }
 }
