@@ -70,7 +70,7 @@ async fn units_and_bytes_agree_after_kills() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn coins_of_an_earlier_run_say_that_they_wait_for_the_broker() {
-    let mut w = node_world(1 << 20).await;
+    let mut w = node_world(64 << 20).await;
     w.world.wallet("leecher", 200_000).await.expect("a wallet");
     let buy = ["wallet", "buy", "1024"];
     w.world.must("leecher", &buy).await.expect("bought");
