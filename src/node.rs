@@ -241,9 +241,15 @@ impl Node {
         terms: Terms,
         only_files: Option<Vec<usize>>,
     ) -> Result<Handle, NodeError> {
-        let handle = self
-            .start_adding(source, output_dir, initial_peers, terms, only_files)
-            .await?;
+        let add = AddTorrent {
+            source,
+            output_dir,
+            initial_peers,
+            overwrite: true,
+            only_files,
+            looks_only: false,
+        };
+        let handle = self.start_adding(add, terms).await?;
         if handle.metainfo().is_none() {
             let metainfo = handle.wait_metadata().await?;
             self.set_terms(&metainfo, terms).await?;
@@ -255,15 +261,8 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::add`].
-    pub async fn start_adding(
-        &self,
-        source: TorrentSource,
-        output_dir: PathBuf,
-        initial_peers: Vec<SocketAddr>,
-        terms: Terms,
-        only_files: Option<Vec<usize>>,
-    ) -> Result<Handle, NodeError> {
-        let known = match &source {
+    pub async fn start_adding(&self, add: AddTorrent, terms: Terms) -> Result<Handle, NodeError> {
+        let known = match &add.source {
             TorrentSource::Bytes(bytes) => Some(Arc::new(
                 Metainfo::decode(bytes).map_err(EngineError::from)?,
             )),
@@ -273,16 +272,7 @@ impl Node {
         if let Some(metainfo) = &known {
             self.set_terms(metainfo, terms).await?;
         }
-        let handle = self
-            .engine
-            .add(AddTorrent {
-                source,
-                output_dir,
-                initial_peers,
-                overwrite: true,
-                only_files,
-            })
-            .await?;
+        let handle = self.engine.add(add).await?;
         self.gateway
             .set_content(handle.info_hash(), content_of(handle.clone()));
         Ok(handle)

@@ -110,6 +110,20 @@ pub enum CashierError {
         "holding {0} is not spent: it is of an earlier run, and its slot in the DHT could not be read yet"
     )]
     NotRead(crate::coin::HoldingId),
+    /// A slot is read against a spent list that is a minute old at most, and the broker gives no new one.
+    #[error(
+        "holding {0} is not spent: it is of an earlier run, and the broker's spent list is more than a \
+         minute old; it waits until the broker answers"
+    )]
+    ListOld(crate::coin::HoldingId),
+    /// More is to be bought than can be.
+    #[error("{asked} units cannot be bought: {buyable} can be bought now")]
+    Short {
+        /// What the coins are worth that were asked for.
+        asked: crate::units::Units,
+        /// What there is for coins, after bond and limits.
+        buyable: crate::units::Units,
+    },
     /// No certified payee key is at hand.
     #[error("no payee key certified by the broker is at hand yet")]
     NoKey,

@@ -247,11 +247,11 @@ impl Payer {
     }
 
     /// The wallet could not spend the holding; nothing was signed, the holding is the wallet's.
-    pub fn handle_commit_failed(&mut self, now: UnixMs, channel: u32) {
+    pub fn handle_commit_failed(&mut self, now: UnixMs, channel: u32, why: FreeReason) {
         let state = self.channels.get(&channel).map(|c| &c.state);
         if matches!(state, Some(State::Committing(_))) {
             self.channels.remove(&channel);
-            self.go_free(now, FreeReason::NoSpend);
+            self.go_free(now, why);
             self.plan(now);
         }
     }

@@ -1,6 +1,7 @@
 //! `dpay add`: torrents for the running node, and the yes to what one may cost.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base64::Engine as _;
@@ -13,6 +14,10 @@ use crate::http::node::client::NodeClient;
 use crate::session::view::{AddRequest, Added, Estimate, Source, State, TermsChange};
 use crate::torrent::printable;
 use crate::units::{InfoHash, PricePerGib, Units};
+
+/// How often, and how long between, it is looked whether a torrent waits for a yes.
+const LOOKS: u32 = 30;
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A torrent to add to the running node.
 #[derive(Debug, clap::Args)]
@@ -136,25 +141,41 @@ fn how(added: &Added) -> String {
     how
 }
 
-/// What it may cost, where it waits for a yes.
+/// What it may cost, where it waits for a yes: in most cases its size is known in a moment.
 async fn asks(node: &NodeClient, added: &Added) -> Result<Option<Estimate>> {
     let hash = added.info_hash;
-    let rows = rows(node).await?;
-    let mut asking = rows.iter().filter(|row| row.state == State::Asking);
-    if !asking.any(|row| row.info_hash == hash) {
+    if !added.asking {
         return Ok(None);
+    }
+    for _ in 0..LOOKS {
+        let rows = rows(node).await?;
+        let row = rows.iter().find(|row| row.info_hash == hash);
+        match row.map(|row| row.state) {
+            Some(State::Asking) => break,
+            Some(State::Checking | State::FetchingMetadata) => tokio::time::sleep(LOOK).await,
+            // It costs less than it would ask for, or is paused, or there is no more of it to be had.
+            _ => return Ok(None),
+        }
     }
     Ok(Some(node.get(&format!("/torrents/{hash}/estimate")).await?))
 }
 
 fn question(asks: &Estimate, added: &Added) -> String {
+    let yes = format!(
+        "Say yes with: dpay add --yes {}; or take from free peers only with --free-only",
+        added.info_hash
+    );
+    if !asks.has_metadata {
+        return format!(
+            "it asks once its size is known, and nothing of it is fetched before. {yes}"
+        );
+    }
     let expected = asks.expected_units.map_or_else(
         || "no price is known yet".to_owned(),
         |units| format!("{units} units are expected"),
     );
     format!(
-        "it waits for a yes: {expected}, {} at your highest price. Say yes with: dpay add --yes {}; or take from free \
-         peers only with --free-only",
-        asks.most_units, added.info_hash
+        "it waits for a yes: {expected}, {} at your highest price. {yes}",
+        asks.most_units
     )
 }

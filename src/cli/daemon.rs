@@ -1,7 +1,7 @@
 //! `dpay node`: the daemon for many torrents, its page and its API.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::play::LoopbackPlayer;
 use super::stop::Stop;
-use super::wallet::PassphraseSource;
-use crate::cashier::wallet::home;
+use super::wallet::{PassphraseSource, show};
+use crate::cashier::wallet::{Wallet, home};
 use crate::config::{Global, prepare_folder};
 use crate::http::node::NodeServer;
 use crate::session::log::LogBook;
@@ -98,7 +98,8 @@ pub async fn serve(
     if play {
         session.play()?;
     }
-    tell_ready(global, &server);
+    let kept = kept_at_hand(&session, home).await.filter(|_| !play);
+    tell_ready(global, &server, kept.as_deref());
     tokio::select! {
         () = stop.wait() => {}
         () = session.asked_to_stop() => {}
@@ -114,7 +115,14 @@ pub async fn serve(
     Ok(super::EXIT_DONE)
 }
 
-fn tell_ready(global: &Global, server: &NodeServer) {
+/// What the node buys by itself, where its wallet has bought nothing yet.
+async fn kept_at_hand(session: &Session, home: &Path) -> Option<String> {
+    let balance = Wallet::read(home).await.ok()?.balance().await.ok()?;
+    let kept = show::kept_at_hand(session.settings().rules.at_hand);
+    kept.filter(|_| balance.books.bought.is_zero())
+}
+
+fn tell_ready(global: &Global, server: &NodeServer, kept: Option<&str>) {
     let line = json!({
         "event": "ready",
         "url": server.url(),
@@ -123,8 +131,10 @@ fn tell_ready(global: &Global, server: &NodeServer) {
     super::say(global.json, &line, || {
         format!(
             "the node runs; open its page, once within ten minutes, with\n\n  {}\n\nand later with \
-             `dpay open`. Ctrl-C closes channels and stops.",
-            server.login_url()
+             `dpay open`. Ctrl-C closes channels and stops.{}{}",
+            server.login_url(),
+            if kept.is_some() { "\n" } else { "" },
+            kept.unwrap_or_default(),
         )
     });
 }

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::config::Global;
 use crate::http::node::client::NodeClient;
 use crate::session::view::{
-    Action, ActionRequest, ActionResult, Done, FileChoice, FileRow, LoginCode, TermsChange,
+    Action, ActionRequest, ActionResult, Done, FileChoice, FileRow, LoginCode, State, TermsChange,
     TorrentList, TorrentRow,
 };
 use crate::torrent::printable;
-use crate::units::InfoHash;
+use crate::units::{InfoHash, PricePerGib, Units};
 
 /// Which torrents.
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,8 @@ pub struct FilesArgs {
     pub all: bool,
 }
 
-/// Limits on speed, and on how much a seed sends: of the torrents that are named, or of all together.
+/// Limits on speed, on how much a seed sends, and on what a torrent may cost: of the torrents that are named, or
+/// of all together.
 #[derive(Debug, clap::Args)]
 pub struct LimitArgs {
     /// Info hashes, their beginnings, or names; none: the limit for all torrents together
@@ -67,6 +68,12 @@ pub struct LimitArgs {
     /// Pause a seed that has sent so many times what it received, as in 1.5, or "none"
     #[arg(long, value_name = "RATIO|none")]
     pub ratio: Option<String>,
+    /// The highest price that a torrent pays, in units per GiB
+    #[arg(long, value_name = "UNITS_PER_GIB", requires = "torrents")]
+    pub max_price: Option<PricePerGib>,
+    /// The most that a torrent may cost in all, in units, or "none"
+    #[arg(long, value_name = "UNITS|none", requires = "torrents")]
+    pub budget: Option<String>,
 }
 
 /// A ratio as the API has it, in percent; none where it is to be lifted.
@@ -131,7 +138,24 @@ pub async fn list(global: &Global) -> Result<u8> {
         ]);
     }
     println!("{table}");
+    for row in &rows {
+        if let Some(why) = why_it_waits(row) {
+            println!("{}: {why}", printable(&row.name));
+        }
+    }
     Ok(super::EXIT_DONE)
+}
+
+/// Why a torrent does nothing, where there is something to say.
+fn why_it_waits(row: &TorrentRow) -> Option<String> {
+    if row.state == State::Asking {
+        let hash = row.info_hash;
+        return Some(format!(
+            "waits for a yes to what it may cost; nothing is fetched before: dpay add --yes {hash}"
+        ));
+    }
+    let why = row.waits.as_ref().map(|waits| waits.text.clone());
+    why.or_else(|| row.error.as_deref().map(printable))
 }
 
 pub(super) fn table(head: &[&str]) -> Table {
@@ -308,6 +332,16 @@ fn ratio(percent: &Value) -> String {
     }
 }
 
+/// A budget as it is given: units, or none at all.
+fn budget(text: &str) -> Result<Option<Units>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let units = text.parse().ok().filter(|units| *units > 0).map(Units);
+    let units = units.with_context(|| format!("{text:?} is no budget: give units, or \"none\""))?;
+    Ok(Some(units))
+}
+
 /// Shows the limits of some torrents, changed first where there is something to change.
 async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) -> Result<u8> {
     let change_of = |key: &str, text: &Option<String>| -> Result<Option<Option<u32>>> {
@@ -328,6 +362,8 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
         download_bytes_per_s: change_of("limits.download_bytes_per_s", &args.down)?,
         upload_bytes_per_s: change_of("limits.upload_bytes_per_s", &args.up)?,
         ratio_limit_percent: args.ratio.as_deref().map(percent).transpose()?,
+        max_price: args.max_price,
+        budget: args.budget.as_deref().map(budget).transpose()?,
         ..TermsChange::default()
     };
     for hash in which(node, &args.torrents).await? {
@@ -343,6 +379,8 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
             "download_bytes_per_s": down,
             "upload_bytes_per_s": up,
             "ratio_limit_percent": terms["ratio_limit_percent"],
+            "max_price": terms["max_price"],
+            "budget": terms["budget"],
         });
         super::say(global.json, &line, || {
             let name = printable(detail["row"]["name"].as_str().unwrap_or_default());
@@ -350,10 +388,15 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
                 Value::Null => "as for all".to_owned(),
                 percent => ratio(percent),
             };
+            let budget = match terms["budget"].as_u64() {
+                Some(units) => format!("{units} units"),
+                None => "none".to_owned(),
+            };
             format!(
-                "{name}: down: {}, up: {}, ratio: {share}",
+                "{name}: down: {}, up: {}, ratio: {share}, pays up to {} per GiB, budget: {budget}",
                 speed(down),
-                speed(up)
+                speed(up),
+                terms["max_price"],
             )
         });
     }

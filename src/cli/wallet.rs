@@ -6,7 +6,7 @@
 mod by_node;
 mod keep;
 mod receipts;
-mod show;
+pub(super) mod show;
 mod sync;
 mod withdraw;
 
@@ -341,7 +341,8 @@ async fn init(args: InitArgs, global: &WalletGlobal) -> Result<()> {
         println!("{made}");
     } else {
         let words = given.is_none().then_some(words.as_str());
-        show::made(&global.home, &account, words);
+        let settings = Settings::read(&global.home)?;
+        show::made(&global.home, &account, words, settings.rules.at_hand);
     }
     Ok(())
 }

@@ -97,6 +97,7 @@ pub struct Handle {
     pub(super) threads: Option<Arc<Threads>>,
     pub(super) stage: Arc<watch::Sender<Stage>>,
     pub(super) rest: Arc<Rest>,
+    pub(super) looks_only: bool,
 }
 
 impl Handle {
@@ -104,6 +105,12 @@ impl Handle {
     #[must_use]
     pub fn info_hash(&self) -> InfoHash {
         self.info_hash
+    }
+
+    /// Whether it writes nothing ([`AddTorrent::looks_only`](super::AddTorrent::looks_only)).
+    #[must_use]
+    pub fn looks_only(&self) -> bool {
+        self.looks_only
     }
 
     /// Its description, once known.

@@ -12,6 +12,7 @@ mod fetch;
 mod handle;
 mod held;
 mod ledger;
+mod looked;
 mod map;
 mod memory;
 mod notes;
@@ -149,6 +150,9 @@ pub struct AddTorrent {
     pub overwrite: bool,
     /// Indexes of the files to fetch; none: all.
     pub only_files: Option<Vec<usize>>,
+    /// Whether it only looks at what is on the disk and writes nothing there: no file is made, and what
+    /// comes from peers is refused.
+    pub looks_only: bool,
 }
 
 /// What went wrong in the engine.

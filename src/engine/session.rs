@@ -53,6 +53,8 @@ pub(super) struct Inner {
     budget: Arc<Budget>,
     ledgers: Ledgers,
     /// `None` in plain mode.
+    factory: Option<PieceStorageFactory>,
+    /// `None` in plain mode.
     threads: Option<Arc<Threads>>,
     pub(super) torrents: Mutex<HashMap<InfoHash, Handle>>,
 }
@@ -74,15 +76,14 @@ impl Engine {
         let ledgers = Ledgers::default();
         let peer_id = generate_azereus_style(*b"DY", (0, 1, 0, 0));
         let mut options = session_options(&config, peer_id);
-        if !config.plain {
-            let factory = PieceStorageFactory {
-                files: librqbit::storage::filesystem::FilesystemStorageFactory::default(),
-                budget: Arc::clone(&budget),
-                ledgers: Arc::clone(&ledgers),
-                sink: Arc::clone(&config.on_piece),
-            };
-            options.default_storage_factory = Some(factory.boxed());
-        }
+        let factory = (!config.plain).then(|| PieceStorageFactory {
+            files: librqbit::storage::filesystem::FilesystemStorageFactory::default(),
+            looks_in: None,
+            budget: Arc::clone(&budget),
+            ledgers: Arc::clone(&ledgers),
+            sink: Arc::clone(&config.on_piece),
+        });
+        options.default_storage_factory = factory.clone().map(StorageFactoryExt::boxed);
         let notes = config.resume_dir.map(Notes::open);
         let listen = config.listen;
         let failed = |reason: String| EngineError::Start { listen, reason };
@@ -106,6 +107,7 @@ impl Engine {
                 notes,
                 budget,
                 ledgers,
+                factory,
                 threads: threads.map(Arc::new),
                 torrents: Mutex::default(),
             }),
@@ -157,7 +159,7 @@ impl Engine {
                 (magnet.info_hash, Err(magnet))
             }
         };
-        let (handle, is_new) = self.enter(info_hash);
+        let (handle, is_new) = self.enter(info_hash, add.looks_only);
         if !is_new {
             return Ok(handle);
         }
@@ -180,7 +182,7 @@ impl Engine {
     }
 
     /// The torrent's handle, new unless it is there and has not failed to be added.
-    fn enter(&self, info_hash: InfoHash) -> (Handle, bool) {
+    fn enter(&self, info_hash: InfoHash, looks_only: bool) -> (Handle, bool) {
         let mut torrents = self.inner.torrents.lock();
         if let Some(there) = torrents.get(&info_hash)
             && matches!(*there.stage.borrow(), Stage::Fetching | Stage::Ready(_))
@@ -193,6 +195,7 @@ impl Engine {
             threads: self.inner.threads.clone(),
             stage: Arc::new(watch::Sender::new(Stage::Fetching)),
             rest: Arc::new(Rest::default()),
+            looks_only,
         };
         torrents.insert(info_hash, handle.clone());
         (handle, true)
@@ -345,6 +348,11 @@ impl Inner {
             true => &content_path,
             false => &add.output_dir,
         };
+        let looking = self.factory.clone().filter(|_| add.looks_only);
+        let looking = looking.map(|factory| PieceStorageFactory {
+            looks_in: Some(folder.clone()),
+            ..factory
+        });
         let folder = folder.to_str().map(str::to_owned);
         let options = AddTorrentOptions {
             overwrite: true,
@@ -352,6 +360,7 @@ impl Inner {
             initial_peers: Some(add.initial_peers.clone()),
             only_files: add.only_files.clone(),
             trackers: (!metainfo.is_private()).then(|| self.trackers.clone()),
+            storage_factory: looking.map(StorageFactoryExt::boxed),
             peer_opts: self.threads.is_some().then(|| PeerConnectionOptions {
                 max_request_window: Some(request_window(metainfo.length_bytes())),
                 ..PeerConnectionOptions::default()

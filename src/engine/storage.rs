@@ -15,7 +15,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 use super::PieceSink;
 use super::held::Held;
 use super::ledger::{Ledger, OpenMark};
+use super::looked::Looked;
 use super::map::FileMap;
 use super::memory::Budget;
 use crate::units::InfoHash;
@@ -40,6 +41,8 @@ pub(super) type Ledgers = Arc<Mutex<HashMap<InfoHash, Arc<Ledger>>>>;
 #[derive(Clone)]
 pub(super) struct PieceStorageFactory {
     pub files: FilesystemStorageFactory,
+    /// The folder of a torrent whose files are only read, and none made.
+    pub looks_in: Option<PathBuf>,
     pub budget: Arc<Budget>,
     pub ledgers: Ledgers,
     pub sink: PieceSink,
@@ -59,8 +62,12 @@ impl StorageFactory for PieceStorageFactory {
         let info_hash = InfoHash(shared.info_hash.0);
         let new = || Ledger::new(info_hash, lengths.total_pieces(), Arc::clone(&self.sink));
         let ledger = Arc::clone(self.ledgers.lock().entry(info_hash).or_insert_with(new));
+        let stored: Box<dyn TorrentStorage> = match &self.looks_in {
+            Some(folder) => Box::new(Looked::in_folder(folder)),
+            None => Box::new(self.files.create(shared, metadata)?),
+        };
         Ok(PieceStorage {
-            files: Box::new(self.files.create(shared, metadata)?),
+            files: stored,
             map: Arc::new(FileMap::new(files, lengths.default_piece_length())),
             open: Mutex::new(HashMap::new()),
             budget: Arc::clone(&self.budget),

@@ -5,6 +5,8 @@ use tokio::sync::mpsc;
 
 use super::purse::{Answer, Busy, warn_if_failed};
 use super::shared::Command;
+use crate::cashier::wallet::CashierError;
+use crate::channel::FreeReason;
 use crate::coin::{HoldingId, PseudonymCertificate, PublicKey};
 use crate::units::InfoHash;
 
@@ -42,7 +44,11 @@ impl Commit {
             }
             Err(error) => {
                 tracing::warn!(%error, "a holding could not be spent");
-                (Answer::CommitFailed(self.channel), None)
+                let why = match error {
+                    CashierError::ListOld(_) => FreeReason::ListOld,
+                    _ => FreeReason::NoSpend,
+                };
+                (Answer::CommitFailed(self.channel, why), None)
             }
         };
         let _ = self.answers.send(Command::Answer(Box::new(answer)));

@@ -258,8 +258,8 @@ impl Link {
                 self.shared.shelf.borrow_mut().use_ours(spend);
                 payer.handle_open_durable(now, channel, holding, *open, chain);
             }
-            (Answer::CommitFailed(channel), Some(payer), _) => {
-                payer.handle_commit_failed(now, channel);
+            (Answer::CommitFailed(channel, why), Some(payer), _) => {
+                payer.handle_commit_failed(now, channel, why);
             }
             (Answer::Checked(channel, answer), _, Some(payee)) => {
                 payee.handle_checked(now, channel, answer);

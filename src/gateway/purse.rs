@@ -16,7 +16,7 @@ use super::shared::Command;
 use crate::cashier::wallet::{
     CashierError, ConflictRole, ReserveRequest, SpentCheck, WalletHandle,
 };
-use crate::channel::{Kept, NoReserve, Recalled, Reserved};
+use crate::channel::{FreeReason, Kept, NoReserve, Recalled, Reserved};
 use crate::coin::{Chain, ChainValue, Commitment, HoldingId, PseudonymCertificate, PublicKey};
 use crate::dht::{Acceptance, DhtNode, Watch, WatchConflict};
 use crate::record::{ClosePart, Doubt, Holding, OpenSpend, Path, SignedRecord, Verdict};
@@ -107,7 +107,7 @@ pub enum Errand {
 pub enum Answer {
     Reserved(u32, Result<Box<Reserved>, NoReserve>),
     OpenDurable(u32, HoldingId, Box<OpenSpend>, Chain),
-    CommitFailed(u32),
+    CommitFailed(u32, FreeReason),
     Checked(u32, Result<(), RefuseReason>),
     Key(u32, u32, PseudonymCertificate),
     NoKey(u32),

@@ -6,7 +6,7 @@ use crate::units::UnixMs;
 /// Payload that may move at once after a pause, in milliseconds of the limit.
 const BURST_MS: u64 = 250;
 
-/// The most payload a second; `None`: no limit.
+/// The most payload a second; `None`: no limit; 0: nothing moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Coming in.
@@ -45,11 +45,11 @@ impl Throttle {
     /// Whether a block may move now: as soon as all before it have had their time, however large it is.
     #[must_use]
     pub fn is_open(&self, now: UnixMs, way: Way) -> bool {
-        let until_us = match way {
-            Way::Down => self.down_us,
-            Way::Up => self.up_us,
+        let (limit, until_us) = match way {
+            Way::Down => (self.limits.down_bytes_per_s, self.down_us),
+            Way::Up => (self.limits.up_bytes_per_s, self.up_us),
         };
-        until_us <= now.0.saturating_mul(1000)
+        limit != Some(0) && until_us <= now.0.saturating_mul(1000)
     }
 
     /// A block moves.
@@ -121,5 +121,16 @@ mod tests {
         assert!(throttle.is_open(UnixMs(5_001), Way::Up));
         throttle.set(Limits::default());
         assert!(throttle.is_open(UnixMs(5_002), Way::Down));
+    }
+
+    #[test]
+    fn a_limit_of_nothing_lets_nothing_through() {
+        let mut throttle = Throttle::default();
+        throttle.set(Limits {
+            down_bytes_per_s: Some(0),
+            up_bytes_per_s: None,
+        });
+        assert_eq!(through(&mut throttle, Way::Down), 0);
+        assert_eq!(through(&mut throttle, Way::Up), 1000 * 100 * BLOCK);
     }
 }

@@ -44,7 +44,7 @@ pub enum By {
     Month,
     /// A line a torrent.
     Torrent,
-    /// A line a peer: its address without the port, which changes with every connection.
+    /// A line a peer: the address at which it is met again.
     Peer,
 }
 
@@ -191,7 +191,7 @@ pub fn key_of(deal: &Deal, by: By) -> String {
         By::Torrent => line
             .info_hash
             .map_or_else(String::new, |hash| hash.to_string()),
-        By::Peer => line.peer.as_deref().map(without_port).unwrap_or_default(),
+        By::Peer => line.peer.clone().unwrap_or_default(),
         by => key_of_day(line.at.day(), by),
     }
 }
@@ -204,13 +204,6 @@ pub fn key_of_day(day: Day, by: By) -> String {
         By::Month => date::first_of_month(day),
         _ => day,
     })
-}
-
-fn without_port(peer: &str) -> String {
-    match peer.parse::<std::net::SocketAddr>() {
-        Ok(address) => address.ip().to_string(),
-        Err(_) => peer.to_owned(),
-    }
 }
 
 /// Makes a report of what channels came to; `bytes` is what was transferred in the range by the keys of

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::add::{check_files, choose};
+use super::asking::asks_first;
 use super::entry::Entry;
 use super::outcome::Outcome;
 use super::problems::{engine_problem, node_problem};
@@ -10,7 +11,7 @@ use super::run::Running;
 use super::terms::{changed, check_terms, tightened};
 use super::view::{
     Action, ActionFailure, ActionRequest, ActionResult, Advice, Event, FileChoice, Problem,
-    ProblemCode, Terms, TermsChange,
+    ProblemCode, State, Terms, TermsChange,
 };
 use super::{Session, lock};
 use crate::engine::EngineError;
@@ -89,12 +90,18 @@ impl Session {
     }
 
     async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
-        let handle = run.change(hash, |entry| {
-            entry.saved.paused = false;
+        let (was_asking, handle) = run.change(hash, |entry| {
+            let was_paused = std::mem::replace(&mut entry.saved.paused, false);
             entry.saved.past_ratio |= std::mem::take(&mut entry.saved.ratio_reached);
-            entry.error = None;
-            entry.handle.clone()
+            let has_failed = entry.error.take().is_some() || entry.row.state == State::Failed;
+            (
+                entry.saved.asking && !was_paused && !has_failed,
+                entry.handle.clone(),
+            )
         })?;
+        if was_asking {
+            return Err(asks_first(hash));
+        }
         match handle {
             None => self.wake(run, hash).await,
             Some(handle) => match handle.resume().await {
@@ -188,6 +195,7 @@ impl Session {
             entry.saved.asks_above = false;
             entry.saved.asking = false;
         };
+        let _one = run.sourcing.lock().await;
         let kept = match pays {
             true => Ok(run.change(hash, answer)?),
             false => run.insist(hash, answer)?,

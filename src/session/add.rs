@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry as Place;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::asking::{limits_of, make_folder};
 use super::entry::{Entry, Saved, node_terms, row_of};
 use super::fetch::{self, Found};
 use super::problems::{engine_problem, node_problem};
@@ -15,7 +16,7 @@ use super::view::event::{Level, NoticeCode};
 use super::view::{AddRequest, Added, Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::clock;
-use crate::engine::{Handle, TorrentSource};
+use crate::engine::{AddTorrent, Handle, TorrentSource};
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, Units};
 
@@ -79,7 +80,7 @@ impl Session {
         let mut saved = self.plan(&found, &request, automatic)?;
         // What was paid for it counts on from before it was removed, and so do the bytes.
         (saved.down_bytes, saved.up_bytes) = lock(&run.traffic).of(hash);
-        std::fs::create_dir_all(&saved.folder).map_err(|error| {
+        make_folder(&saved.folder, saved.asking).map_err(|error| {
             Problem::new(
                 ProblemCode::Disk,
                 format!(
@@ -121,7 +122,7 @@ impl Session {
             self.forget(run, hash);
             return Err(problem);
         }
-        run.count_units(|counted| *counted == hash).await?;
+        run.count_units().await?;
         if asking {
             self.say_asks(hash, &name);
         }
@@ -137,6 +138,7 @@ impl Session {
             name,
             already: false,
             confirmed: false,
+            asking: run.entry(hash).is_ok_and(|entry| entry.saved.asking),
             new_trackers: 0,
             new_peers: 0,
         })
@@ -225,14 +227,17 @@ impl Session {
             }
         };
         let terms = node_terms(&entry.saved);
-        // One that asks is fetched from free peers meanwhile: prices are only told to who wants something.
         let only = entry.saved.only_files.as_ref();
-        let only = only.map(|only| only.iter().map(|index| *index as usize).collect());
-        let (folder, peers) = (entry.saved.folder.clone(), entry.saved.peers.clone());
-        let added = run
-            .node
-            .start_adding(source, folder, peers, terms, only)
-            .await;
+        let add = AddTorrent {
+            source,
+            output_dir: entry.saved.folder.clone(),
+            initial_peers: entry.saved.peers.clone(),
+            overwrite: true,
+            only_files: only.map(|only| only.iter().map(|index| *index as usize).collect()),
+            looks_only: entry.saved.asking,
+        };
+        run.node.gateway.set_limits(hash, limits_of(&entry));
+        let added = run.node.start_adding(add, terms).await;
         let handle = match added {
             Ok(handle) => handle,
             Err(error) => return self.note_failure(run, hash, node_problem(&error)),
@@ -317,17 +322,6 @@ impl Session {
         if let Err(problem) = done {
             tracing::warn!(info_hash = %hash, "{problem}");
         }
-    }
-
-    /// A torrent that was asking goes on, paid for as its terms say.
-    pub(super) async fn start_wanted(
-        &self,
-        run: &Arc<Running>,
-        hash: InfoHash,
-    ) -> Result<(), Problem> {
-        let applied = run.apply_terms(hash).await;
-        run.reconnect(hash).await?;
-        applied
     }
 
     /// Starts all torrents that were not paused, one after another.

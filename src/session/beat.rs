@@ -9,6 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::budget::stopped_words;
 use super::entry::{Entry, row_of};
+use super::rules::{CLOCK_WRONG, clock_is_wrong};
 use super::run::{Running, SeenPeer};
 use super::view::event::{Level, NoticeCode};
 use super::view::{Event, Pulse, Saying, SeenPrice, State, TorrentRow};
@@ -64,15 +65,19 @@ impl Session {
     }
 
     async fn one_beat(&self, run: &Arc<Running>, beats: u64) {
-        let pulse = self.measure(run).await;
         let is_watched = self.inner.events.receiver_count() > 0;
-        let moves = pulse.peers > 0;
-        if is_watched || moves || beats % LOOK_EVERY == 1 {
+        let moves = !lock(&run.peers).is_empty();
+        let looks = is_watched || moves || beats % LOOK_EVERY == 1;
+        if looks {
+            // Before the connections are: what the wallet has of them is seen there then.
+            self.look_at_wallet(run).await;
+        }
+        let pulse = self.measure(run).await;
+        if looks {
+            run.make_up();
             let enough = self.look_at_torrents(run);
             self.pause_what_shared_enough(run, enough).await;
-        }
-        if is_watched || moves || beats % LOOK_EVERY == 1 {
-            self.look_at_wallet(run).await;
+            self.begin_whole(run).await;
         }
         {
             let _alone = self.inner.setting.lock().await;
@@ -87,6 +92,7 @@ impl Session {
             units_earned_per_s: moved.earned,
             ..pulse
         });
+        run.save_recent();
         if beats.is_multiple_of(SAVE_EVERY) {
             run.save();
             self.save_settings().await;
@@ -96,10 +102,10 @@ impl Session {
 
     /// Looks at everything now, so that the answer to a request shows what it did.
     pub(super) async fn look(&self, run: &Running) {
+        self.look_at_wallet(run).await;
         self.measure(run).await;
         // Those that shared enough wait for the next beat.
         let _ = self.look_at_torrents(run);
-        self.look_at_wallet(run).await;
     }
 
     /// Adds up what went through the gateway since the last look; the pulse has who is there.
@@ -144,11 +150,21 @@ impl Session {
         let limit = self.settings().seeding.ratio_limit_percent;
         let mut enough = Vec::new();
         let of_peers = gather(&lock(&run.peers));
+        let clock_is_wrong = clock_is_wrong(&lock(&run.balance));
         let mut changed: Vec<TorrentRow> = Vec::new();
         let mut finished: Vec<(InfoHash, String)> = Vec::new();
         let mut torrents = lock(&run.torrents);
         for (hash, entry) in torrents.iter_mut() {
-            let row = row_now(entry, of_peers.get(hash));
+            let mut row = row_now(entry, of_peers.get(hash));
+            if clock_is_wrong
+                && row
+                    .waits
+                    .as_ref()
+                    .is_some_and(|why| is_of_wallet(&why.code))
+            {
+                let text = format!("{CLOCK_WRONG}: set it");
+                row.waits = Some(Saying::new("clock_wrong", text, &[]));
+            }
             if row.completed.is_some() && entry.saved.completed.is_none() {
                 entry.saved.completed = row.completed;
                 entry.unsaved = true;
@@ -199,14 +215,15 @@ impl Session {
         let Ok(balance) = run.node.wallet.balance().await else {
             return;
         };
-        let mut known = lock(&run.balance);
-        if *known != balance {
-            *known = balance.clone();
-            drop(known);
-            self.tell(Event::Wallet(Box::new(
-                self.wallet_view(&run.home, &balance),
-            )));
+        let before = std::mem::replace(&mut *lock(&run.balance), balance.clone());
+        if before == balance {
+            return;
         }
+        if let Err(problem) = run.count_units().await {
+            tracing::warn!("what torrents have paid is not known: {problem}");
+        }
+        let view = self.wallet_view(&run.home, &balance);
+        self.tell(Event::Wallet(Box::new(view)));
     }
 
     /// Tells, once a day, that a budget for all is used up.
@@ -272,14 +289,17 @@ impl Running {
             return moved;
         };
         let address = snapshot.address.filter(|_| snapshot.dp_pay);
-        let peer = address.map(|address| address.ip());
-        lock(&self.traffic).add(clock::now().day(), hash, peer, moved.down, moved.up);
+        let listens_on = snapshot.listens_on.filter(|_| snapshot.inbound);
+        let peer = address.map(|address| listens_on.unwrap_or(address));
+        {
+            let mut traffic = lock(&self.traffic);
+            traffic.add(clock::now().day(), hash, peer, moved.down, moved.up);
+            traffic.add_units(hash, (moved.paid, snapshot.price), moved.earned);
+        }
         if let Some(entry) = lock(&self.torrents).get_mut(&hash) {
             entry.saved.down_bytes += moved.down;
             entry.saved.up_bytes += moved.up;
             entry.unsaved |= moved.down + moved.up > 0;
-            add(&mut entry.units_paid, moved.paid);
-            add(&mut entry.units_earned, moved.earned);
             note_price(entry, snapshot);
         }
         moved
@@ -292,7 +312,10 @@ fn note_price(entry: &mut Entry, snapshot: &PeerSnapshot) {
         return;
     };
     let peer = address.to_string();
-    if let Some(seen) = entry.prices.iter_mut().find(|seen| seen.peer == peer) {
+    if snapshot.pieces_have == 0 {
+        // It sells nothing yet.
+        entry.prices.retain(|seen| seen.peer != peer);
+    } else if let Some(seen) = entry.prices.iter_mut().find(|seen| seen.peer == peer) {
         seen.price = price;
     } else if entry.prices.len() < MOST_PRICES {
         let client = snapshot.client.clone();
@@ -382,6 +405,11 @@ fn renewed(entry: &Entry) -> Option<Saying> {
     })
 }
 
+/// Whether a torrent waits for what the wallet cannot do without its broker.
+fn is_of_wallet(code: &str) -> bool {
+    matches!(code, "list_old" | "no_spend" | "no_funds" | "buying")
+}
+
 /// What a person mends when the system refused something.
 fn what_to_mend(refused: ErrorKind) -> Option<Saying> {
     let (code, text) = match refused {
@@ -445,5 +473,26 @@ fn fill_speeds(row: &mut TorrentRow, brief: &Brief, of_peers: Option<&OfPeers>) 
     }
     if row.state == State::Downloading && row.peers == 0 {
         row.waits = Some(Saying::new("no_peers", "no peers yet", &[]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::entry::tests::saved;
+
+    #[test]
+    fn who_has_nothing_of_a_torrent_sells_nothing_of_it() {
+        let mut entry = Entry::new(saved());
+        let mut seller = PeerSnapshot {
+            address: Some("127.0.0.1:1000".parse().expect("an address")),
+            price: Some(PricePerGib::MIN),
+            ..PeerSnapshot::default()
+        };
+        note_price(&mut entry, &seller);
+        assert!(entry.prices.is_empty());
+        seller.pieces_have = 1;
+        note_price(&mut entry, &seller);
+        assert_eq!(entry.prices.len(), 1);
     }
 }

@@ -294,6 +294,8 @@ impl Session {
         };
         let bytes: Box<dyn FileBytes> = if have == Some(file.length_bytes) {
             Box::new(open(&path_of(&entry, &metainfo, file)).await?)
+        } else if entry.saved.asking {
+            return Err(super::asking::asks_first(hash));
         } else {
             let waits = || {
                 Problem::new(

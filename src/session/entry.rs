@@ -11,7 +11,7 @@ use super::view::{FreeService, Saying, State, Terms, TorrentRow};
 use crate::config::write_private;
 use crate::engine::Handle;
 use crate::torrent::Metainfo;
-use crate::units::{InfoHash, Units, UnixMs};
+use crate::units::{InfoHash, PricePerGib, Units, UnixMs};
 
 /// The folder of the torrents' files, in the home.
 const FOLDER: &str = "torrents";
@@ -130,6 +130,8 @@ pub(super) struct Entry {
     pub renewing: Option<bool>,
     /// The budget that was told to be used up: once for each.
     pub told_budget: Option<Units>,
+    /// Prices above the limit that were told, each with the limit it was above.
+    pub told_prices: HashSet<(PricePerGib, PricePerGib)>,
     /// Payload ever received when its files were last asked to be checked.
     pub down_at_check: u64,
     /// Prices that peers have offered, by address.
@@ -174,6 +176,7 @@ impl Entry {
             unapplied: false,
             renewing: None,
             told_budget: None,
+            told_prices: HashSet::new(),
             down_at_check: 0,
             prices: Vec::new(),
         }
@@ -327,8 +330,42 @@ impl Shelf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::session::terms::terms_of_new;
+
+    /// A torrent of which only the hash is known.
+    pub fn saved() -> Saved {
+        let settings = crate::config::Settings::default();
+        Saved {
+            info_hash: InfoHash([1; 20]),
+            name: "film".to_owned(),
+            magnet: None,
+            folder: PathBuf::new(),
+            peers: Vec::new(),
+            paused: false,
+            asking: false,
+            asks_above: false,
+            terms: terms_of_new(
+                &settings,
+                &super::super::view::TermsChange::default(),
+                false,
+            ),
+            only_files: None,
+            automatic: false,
+            added: UnixMs(0),
+            completed: None,
+            size_bytes: 0,
+            wanted_bytes: 0,
+            span_bytes: 0,
+            have_bytes: 0,
+            down_bytes: 0,
+            up_bytes: 0,
+            private: false,
+            ratio_reached: false,
+            past_ratio: false,
+        }
+    }
 
     #[test]
     fn a_seed_has_shared_enough_by_its_own_limit_or_else_by_the_one_for_all() {

@@ -1,5 +1,6 @@
 //! What a torrent may cost.
 
+use super::run::{Running, SeenPeer};
 use super::view::{Estimate, Problem};
 use super::{Session, lock};
 use crate::units::{InfoHash, Units};
@@ -40,7 +41,6 @@ impl Session {
             .at_hand()
             .0
             .saturating_add(balance.broker_buyable.map_or(0, |b| b.0));
-        let priced = prices.len();
         Ok(Estimate {
             info_hash: hash,
             name: entry.saved.name.clone(),
@@ -51,10 +51,7 @@ impl Session {
                 .get(within.len() / 2)
                 .map(|seen| seen.price.due(missing)),
             prices,
-            free_peers: entry
-                .row
-                .peers
-                .saturating_sub(u32::try_from(priced).unwrap_or(0)),
+            free_peers: run.free_peers(hash),
             most_units: most,
             max_price: terms.max_price,
             available_units: balance.at_hand(),
@@ -64,5 +61,18 @@ impl Session {
             total_budget_left: total_left,
             affordable: most.0 <= money,
         })
+    }
+}
+
+impl Running {
+    /// Peers of a torrent that have some of it and name no price.
+    fn free_peers(&self, hash: InfoHash) -> u32 {
+        let peers = lock(&self.peers);
+        let is_free = |seen: &&SeenPeer| {
+            let peer = &seen.snapshot;
+            let has_some = peer.peer_id.is_some() && peer.pieces_have > 0;
+            !seen.is_gone && peer.info_hash == Some(hash) && peer.price.is_none() && has_some
+        };
+        u32::try_from(peers.values().filter(is_free).count()).unwrap_or(u32::MAX)
     }
 }

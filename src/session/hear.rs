@@ -5,7 +5,10 @@ use super::view::event::{Level, NoticeCode};
 use super::view::saying::free_reason;
 use super::{Session, lock};
 use crate::gateway::GatewayEvent;
-use crate::units::InfoHash;
+use crate::units::{InfoHash, PricePerGib, Units};
+
+/// Prices of a torrent's seeders that are told, at most.
+const MOST_PRICES: usize = 20;
 
 impl Session {
     /// Notes what an event tells.
@@ -50,28 +53,44 @@ impl Session {
             GatewayEvent::BudgetUsedUp {
                 info_hash, is_own, ..
             } => self.budget_used_up(run, *info_hash, *is_own),
+            GatewayEvent::PriceAboveLimit {
+                info_hash,
+                asked,
+                limit,
+                ..
+            } => self.price_above_limit(run, *info_hash, (*asked, *limit)),
             other => self.hear_trouble(other),
         }
     }
 
+    /// Once for each price that seeders of a torrent ask, at each limit.
+    fn price_above_limit(&self, run: &Running, hash: InfoHash, at: (PricePerGib, PricePerGib)) {
+        let name = {
+            let mut torrents = lock(&run.torrents);
+            let Some(entry) = torrents.get_mut(&hash) else {
+                return;
+            };
+            if entry.told_prices.len() >= MOST_PRICES || !entry.told_prices.insert(at) {
+                return;
+            }
+            entry.saved.name.clone()
+        };
+        let (asked, limit) = at;
+        let text = format!(
+            "{}: a seeder asks {asked} units per GiB, more than its limit of {limit}, and is not paid",
+            crate::torrent::printable(&name)
+        );
+        let values = [
+            ("name", name),
+            ("asked", asked.to_string()),
+            ("limit", limit.to_string()),
+        ];
+        let code = NoticeCode::PriceAboveLimit;
+        self.notice(Level::Info, code, text, &values, Some(hash));
+    }
+
     fn hear_trouble(&self, event: &GatewayEvent) {
         match event {
-            GatewayEvent::PriceAboveLimit {
-                info_hash,
-                peer,
-                asked,
-                limit,
-            } => self.notice(
-                Level::Info,
-                NoticeCode::PriceAboveLimit,
-                format!("{peer} asks {asked} units per GiB, more than the limit of {limit}"),
-                &[
-                    ("peer", peer.to_string()),
-                    ("asked", asked.to_string()),
-                    ("limit", limit.to_string()),
-                ],
-                Some(*info_hash),
-            ),
             GatewayEvent::GoesFree {
                 info_hash,
                 peer,
@@ -83,7 +102,7 @@ impl Session {
                     ("why", why.to_string()),
                     ("code", code.to_owned()),
                 ]);
-                let text = format!("{peer} is used without being paid: {why}");
+                let text = format!("{peer} is not paid: {why}");
                 let (level, hash) = (Level::Info, Some(*info_hash));
                 self.notice(level, NoticeCode::GoesFree, text, &values, hash);
             }
@@ -130,16 +149,41 @@ impl Session {
             return;
         }
         let name = entry.saved.name;
-        let text = format!(
-            "{}: its budget of {limit} units is used up: it goes on with free peers",
-            crate::torrent::printable(&name)
-        );
+        let gone = entry.units_paid.checked_add(run.promised(hash));
+        let gone = gone.unwrap_or(limit).min(limit);
+        let left = limit.saturating_sub(gone);
+        let shown = crate::torrent::printable(&name);
+        let text = match left.is_zero() {
+            true => format!("{shown}: its budget of {limit} units is used up"),
+            false => format!(
+                "{shown}: {gone} of its budget of {limit} units are paid or promised, and the {left} left are \
+                 too few for another coin"
+            ),
+        };
+        let text = format!("{text}: it goes on with free peers");
         let values = [
             ("which", "torrent".to_owned()),
             ("limit", limit.to_string()),
+            ("paid", gone.to_string()),
+            ("left", left.to_string()),
             ("name", name),
         ];
-        let code = NoticeCode::BudgetReached;
+        let code = match left.is_zero() {
+            true => NoticeCode::BudgetReached,
+            false => NoticeCode::BudgetRest,
+        };
         self.notice(Level::Warning, code, text, &values, Some(hash));
+    }
+}
+
+impl Running {
+    /// What open channels of a torrent may yet be paid.
+    fn promised(&self, hash: InfoHash) -> Units {
+        let balance = lock(&self.balance);
+        let open = balance.locked_in.iter();
+        let left = open
+            .filter(|line| line.info_hash == hash)
+            .map(|line| line.units);
+        Units::checked_sum(left).unwrap_or(Units::ZERO)
     }
 }

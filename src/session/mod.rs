@@ -22,6 +22,7 @@
 
 mod act;
 mod add;
+mod asking;
 mod beat;
 mod books;
 mod budget;

@@ -27,7 +27,9 @@ pub(super) fn problem(error: &CashierError) -> Problem {
             let error = "this wallet has no broker yet";
             return Problem::new(ProblemCode::Broker, error, Advice::NameBroker);
         }
-        CashierError::Broker(DoorError::Refused(_)) => (ProblemCode::Money, Advice::SeeAccount),
+        CashierError::Broker(DoorError::Refused(_)) | CashierError::Short { .. } => {
+            (ProblemCode::Money, Advice::SeeAccount)
+        }
         CashierError::Broker(_) | CashierError::Wallet(WalletError::BrokerChanged { .. }) => {
             (ProblemCode::Broker, Advice::SeeBroker)
         }
@@ -80,6 +82,7 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
         earned: balance.earned_in_all(),
         change: sum(&[balance.change, balance.unread_change]),
         earning: balance.earning,
+        waits_for_broker: balance.waits_for_broker,
         pending: balance.pending,
         pending_until: balance.pending_until,
         frozen: sum(&[balance.refused, balance.frozen]),
@@ -149,10 +152,10 @@ impl Session {
         Ok(self.wallet_view(&run.home, &balance))
     }
 
-    /// Buys coins.
+    /// Buys coins: as many as are asked for, or none where the account has not as much.
     ///
     /// # Errors
-    /// Amounts out of range; the broker's refusal, or that it cannot be reached before anything is ordered.
+    /// Amounts out of range; more than can be bought, or was after all; the broker's refusal, or that it cannot be reached before anything is ordered.
     pub async fn buy(&self, request: BuyRequest) -> Result<Bought, Problem> {
         if !(1..=1_000_000).contains(&request.units.0) {
             return Err(Problem::new(
@@ -169,8 +172,20 @@ impl Session {
             .await
             .map_err(|error| problem(&error))?;
         self.look(&run).await;
+        let units = bought.units();
+        if let Some(error) = &bought.error
+            && bought.ordered.is_zero()
+            && units < request.units
+        {
+            let text = format!(
+                "only {units} of {} units were bought: {error}",
+                request.units
+            );
+            let problem = Problem::new(ProblemCode::Money, text.clone(), Advice::SeeAccount);
+            return Err(problem.about(text));
+        }
         Ok(Bought {
-            units: bought.units(),
+            units,
             coins: u32::try_from(bought.coins.len()).unwrap_or(u32::MAX),
             ordered: bought.ordered,
             error: bought.error,

@@ -28,9 +28,22 @@ const EXPIRY_DAYS: u32 = 7;
 /// Less room than this on the disk is told.
 const LOW_DISK_BYTES: u64 = 1 << 30;
 
+/// What is wrong where the broker refuses for the clock.
+pub(super) const CLOCK_WRONG: &str = "this machine's clock and the broker's are too far apart";
+
+/// Whether the broker answers nothing for the time that requests are signed at. It says so in words.
+pub(super) fn clock_is_wrong(balance: &Balance) -> bool {
+    let error = balance.broker_error.as_deref();
+    error.is_some_and(|error| error.contains("set this machine's clock"))
+}
+
 #[derive(Default)]
 struct Told {
     low_balance: bool,
+    /// The clock is wrong, and that was told.
+    clock: bool,
+    /// Whether the wallet had bought nothing yet, and it was not told that it did since.
+    is_new: Option<bool>,
     low_disk: bool,
     /// The day of expiry that was told.
     expiring: Option<Day>,
@@ -92,7 +105,11 @@ impl Session {
     pub(super) fn is_low(&self, balance: &Balance) -> bool {
         let settings = self.settings();
         let least = settings.rules.low_balance;
+        let books = balance.books;
+        // A wallet that never had anything runs low of nothing.
+        let had_money = !(books.bought.is_zero() && books.earned.is_zero());
         settings.spending.pays
+            && had_money
             && balance.broker.is_some()
             && balance.at_hand() < least
             && balance.broker_balance.is_none_or(|units| units < least)
@@ -111,6 +128,8 @@ impl Session {
             self.notice(Level::Warning, NoticeCode::LowBalance, text, &values, None);
         }
         told.low_balance = low;
+        self.tell_first_coins(&balance, told);
+        self.warn_of_clock(&balance, told);
         self.warn_of_expiry(balance.next_expiry, told);
         let folder = self.downloads_folder();
         let free = self.seen_folder(&folder).and_then(|seen| seen.free_bytes);
@@ -123,6 +142,40 @@ impl Session {
             self.notice(Level::Warning, NoticeCode::DiskLow, text, &values, None);
         }
         told.low_disk = low;
+    }
+
+    /// Tells, once, that the wallet has bought its first coins by itself, and what that took.
+    fn tell_first_coins(&self, balance: &Balance, told: &mut Told) {
+        let was_new = *told.is_new.get_or_insert(balance.books.bought.is_zero());
+        let bond = balance.broker_bond.unwrap_or(Units::ZERO);
+        let units = balance.books.bought;
+        let kept = self.settings().rules.at_hand;
+        if !was_new || bond.is_zero() || units.is_zero() || kept.is_zero() {
+            return;
+        }
+        told.is_new = Some(false);
+        let text = format!(
+            "{bond} units of the deposit are the bond at the broker now, and {units} were bought: a node \
+             keeps {kept} units at hand (rules.at_hand; 0 keeps none)"
+        );
+        let values = [
+            ("bond", bond.to_string()),
+            ("units", units.to_string()),
+            ("kept", kept.to_string()),
+        ];
+        self.notice(Level::Info, NoticeCode::KeptAtHand, text, &values, None);
+    }
+
+    /// Tells, once until it is mended, that the broker takes nothing as this machine's clock is wrong.
+    fn warn_of_clock(&self, balance: &Balance, told: &mut Told) {
+        let wrong = clock_is_wrong(balance);
+        if wrong && !told.clock {
+            let said = balance.broker_error.clone().unwrap_or_default();
+            let text = format!("{CLOCK_WRONG}: set it ({said})");
+            let values = [("error", said)];
+            self.notice(Level::Warning, NoticeCode::ClockWrong, text, &values, None);
+        }
+        told.clock = wrong;
     }
 
     fn warn_of_expiry(&self, next: Option<(Day, Units)>, told: &mut Told) {
@@ -198,18 +251,16 @@ impl Session {
         }
         match added {
             Ok(added) => {
-                let text = format!(
-                    "added {} from {file}",
-                    crate::torrent::printable(&added.name)
-                );
+                let name = crate::torrent::printable(&added.name);
+                let (code, text) = match added.already {
+                    true => (
+                        NoticeCode::WatchThere,
+                        format!("{name}, named by {file}, is there already"),
+                    ),
+                    false => (NoticeCode::WatchAdded, format!("added {name} from {file}")),
+                };
                 let values = [("name", added.name), ("file", file)];
-                self.notice(
-                    Level::Info,
-                    NoticeCode::WatchAdded,
-                    text,
-                    &values,
-                    Some(added.info_hash),
-                );
+                self.notice(Level::Info, code, text, &values, Some(added.info_hash));
             }
             Err(problem) => {
                 let text = format!("{file} was not added: {problem}");

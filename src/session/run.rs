@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
+use super::asking::limits_of;
 use super::beat::Moved;
 use super::budget::SpentBook;
 use super::entry::{Entry, Shelf, node_terms};
@@ -16,11 +17,12 @@ use super::view::{Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::clock;
 use crate::config::Settings;
-use crate::gateway::{Limits, PeerSnapshot};
+use crate::gateway::PeerSnapshot;
 use crate::node::{CLOSE_DEADLINE, Node};
 use crate::torrent::Metainfo;
 use crate::units::{Day, InfoHash, Units};
-use crate::wallet::{Balance, JournalKind};
+use crate::wallet::Balance;
+use crate::wallet::deals::TorrentSums;
 
 /// Between counts of the DHT's nodes.
 const COUNT_DHT_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
@@ -73,19 +75,25 @@ impl Running {
         let about = |error: std::io::Error| format!("{}: {error}", home.display());
         let shelf = Shelf::open(&home).map_err(about)?;
         let saved = shelf.read().map_err(about)?;
-        let torrents = saved
-            .into_iter()
-            .map(|saved| (saved.info_hash, Entry::new(saved)));
+        let traffic = Traffic::read(&home);
+        let torrents = saved.into_iter().map(|mut saved| {
+            // Of the two, that is written more often.
+            let (down, up) = traffic.of(saved.info_hash);
+            saved.down_bytes = saved.down_bytes.max(down);
+            saved.up_bytes = saved.up_bytes.max(up);
+            (saved.info_hash, Entry::new(saved))
+        });
+        let torrents = torrents.collect();
         let balance = node
             .wallet
             .balance()
             .await
             .map_err(|error| error.to_string())?;
         let run = Running {
-            traffic: Mutex::new(Traffic::read(&home)),
+            traffic: Mutex::new(traffic),
             spent: Mutex::new(SpentBook::read(&home, clock::now().day())),
             balance: Mutex::new(balance),
-            torrents: Mutex::new(torrents.collect()),
+            torrents: Mutex::new(torrents),
             peers: Mutex::default(),
             told_budget: Mutex::default(),
             dht_nodes: Mutex::default(),
@@ -100,56 +108,44 @@ impl Running {
             home,
             shelf,
         };
-        run.count_units(|_| true)
-            .await
-            .map_err(|error| error.to_string())?;
+        let counted = run.count_units().await;
+        counted.map_err(|problem| problem.to_string())?;
         Ok(run)
     }
 
-    /// What torrents have paid and earned before they were in the list: closed channels as the journal
-    /// has them, and what was ticked in those that are still open. Their budgets count the same.
-    pub async fn count_units(&self, of: impl Fn(&InfoHash) -> bool) -> Result<(), Problem> {
-        let journal = self.journal().await?;
-        let open = self.node.wallet.open_channels().await;
-        let open = open.map_err(|error| super::money::problem(&error))?;
-        let mut torrents = lock(&self.torrents);
-        let mut add = |hash: InfoHash, paid: Units, earned: Units| {
-            if let Some(entry) = torrents.get_mut(&hash).filter(|_| of(&hash)) {
-                let sum = |a: Units, b: Units| a.checked_add(b).unwrap_or(a);
-                entry.units_paid = sum(entry.units_paid, paid);
-                entry.units_earned = sum(entry.units_earned, earned);
-            }
-        };
-        for line in &journal {
-            match (line.kind, line.info_hash) {
-                (JournalKind::Paid, Some(hash)) => add(hash, line.units, Units::ZERO),
-                (JournalKind::Earned, Some(hash)) => add(hash, Units::ZERO, line.units),
-                _ => {}
-            }
-        }
-        for spent in &open.spent {
-            add(spent.info_hash, Units(u64::from(spent.last_k)), Units::ZERO);
-        }
-        for received in open
-            .received
-            .iter()
-            .filter(|received| received.close.is_none())
-        {
-            add(
-                received.info_hash,
-                Units::ZERO,
-                Units(u64::from(received.k)),
-            );
-        }
-        for entry in torrents.values_mut() {
-            let shown = (entry.row.units_paid, entry.row.units_earned);
-            if shown != (entry.units_paid, entry.units_earned) {
+    /// Has each torrent show what the wallet says that it has paid and earned, ever: its budget counts the
+    /// same.
+    pub async fn count_units(&self) -> Result<(), Problem> {
+        let sums = self.node.wallet.of_torrents().await;
+        let sums = sums.map_err(|error| super::money::problem(&error))?;
+        lock(&self.traffic).begin(&sums);
+        for (hash, entry) in lock(&self.torrents).iter_mut() {
+            let of = sums.get(hash).copied().unwrap_or_default();
+            (entry.units_paid, entry.units_earned) = (of.paid, of.earned);
+            if (entry.row.units_paid, entry.row.units_earned) != (of.paid, of.earned) {
                 let row = Arc::make_mut(&mut entry.row);
-                (row.units_paid, row.units_earned) = (entry.units_paid, entry.units_earned);
+                (row.units_paid, row.units_earned) = (of.paid, of.earned);
                 entry.untold = true;
             }
         }
         Ok(())
+    }
+
+    /// Adds the bytes that a crash lost, as far as units were paid or earned for them.
+    pub fn make_up(&self) {
+        let today = clock::now().day();
+        let mut traffic = lock(&self.traffic);
+        for (hash, entry) in lock(&self.torrents).iter_mut() {
+            let sums = TorrentSums {
+                paid: entry.units_paid,
+                earned: entry.units_earned,
+            };
+            let prices = (entry.saved.terms.max_price, entry.saved.terms.price);
+            let (down, up) = traffic.make_up(today, *hash, sums, prices);
+            entry.saved.down_bytes = entry.saved.down_bytes.saturating_add(down);
+            entry.saved.up_bytes = entry.saved.up_bytes.saturating_add(up);
+            entry.unsaved |= down + up > 0;
+        }
     }
 
     /// Whether the wallet has met a broker.
@@ -259,6 +255,13 @@ impl Running {
         }
     }
 
+    /// Writes what was transferred since all of that was written.
+    pub fn save_recent(&self) {
+        if let Err(error) = lock(&self.traffic).write_recent(&self.home) {
+            tracing::error!("what was transferred is not saved: {error}");
+        }
+    }
+
     /// A torrent's description, where it is known.
     pub fn metainfo(&self, hash: InfoHash) -> Option<Arc<Metainfo>> {
         let handle = lock(&self.torrents).get(&hash)?.handle.clone();
@@ -332,13 +335,7 @@ impl Running {
         let Some(metainfo) = entry.handle.as_ref().and_then(|handle| handle.metainfo()) else {
             return Ok(());
         };
-        self.node.gateway.set_limits(
-            hash,
-            Limits {
-                down_bytes_per_s: entry.saved.terms.download_bytes_per_s,
-                up_bytes_per_s: entry.saved.terms.upload_bytes_per_s,
-            },
-        );
+        self.node.gateway.set_limits(hash, limits_of(&entry));
         let set = self
             .node
             .set_terms(&metainfo, node_terms(&entry.saved))

@@ -229,6 +229,7 @@ impl Session {
             name: entry.saved.name,
             already: true,
             confirmed: is_yes,
+            asking: run.entry(hash).is_ok_and(|entry| entry.saved.asking),
             new_trackers,
             new_peers,
         })
@@ -271,7 +272,7 @@ impl Session {
 
     /// Has the engine use a torrent's trackers and peers as they are kept. Nobody waits for that: librqbit may
     /// take its time to let go of a torrent, and its files may be being checked.
-    fn renew(&self, run: &Arc<Running>, hash: InfoHash) {
+    pub(super) fn renew(&self, run: &Arc<Running>, hash: InfoHash) {
         match lock(&run.torrents).get_mut(&hash) {
             Some(entry) if entry.renewing.is_some() => {
                 entry.renewing = Some(true);

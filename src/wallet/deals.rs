@@ -1,6 +1,8 @@
 //! What channels came to, one line each, from the rows alone: what was paid, what was earned, and what
 //! became of that. The sums are those of the books, to the unit, whatever was closed.
 
+use std::collections::BTreeMap;
+
 use super::change::{JournalKind, JournalLine};
 use super::reading::LOST_PEER;
 use super::rows::{HoldingState, ReceivedState, RequestId, Rows, SpendRow};
@@ -30,6 +32,32 @@ pub struct Became {
     pub held: Units,
     /// What was refused by the broker, or is frozen.
     pub withheld: Units,
+}
+
+/// What a torrent has cost and earned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TorrentSums {
+    /// Paid, in closed and open channels.
+    pub paid: Units,
+    /// Earned, likewise.
+    pub earned: Units,
+}
+
+/// What each torrent has cost and earned: all of them together are the books.
+#[must_use]
+pub fn by_torrent(rows: &Rows) -> BTreeMap<InfoHash, TorrentSums> {
+    let mut sums: BTreeMap<InfoHash, TorrentSums> = BTreeMap::new();
+    let add = |sum: &mut Units, units: u32| {
+        *sum = (sum.checked_add(Units(u64::from(units)))).unwrap_or(*sum);
+    };
+    let closed = rows.spends.values().filter(|row| row.close.is_some());
+    for row in closed.chain(rows.open_spends()) {
+        add(&mut sums.entry(row.info_hash).or_default().paid, row.last_k);
+    }
+    for row in rows.received.values() {
+        add(&mut sums.entry(row.info_hash).or_default().earned, row.k);
+    }
+    sums
 }
 
 /// What was paid, the oldest first. A channel that the broker settled for want of a close paid nothing.
@@ -175,6 +203,10 @@ pub(crate) fn agree_with_books(rows: &Rows, now: UnixMs) {
     let (paid, earned) = (paid(rows, now), earned(rows, now));
     assert_eq!(sum(&paid), Some(rows.meta.books.paid));
     assert_eq!(sum(&earned), Some(rows.meta.books.earned));
+    let sums = by_torrent(rows);
+    let sum = |of: fn(&TorrentSums) -> Units| Units::checked_sum(sums.values().map(of));
+    assert_eq!(sum(|sums| sums.paid), Some(rows.meta.books.paid));
+    assert_eq!(sum(|sums| sums.earned), Some(rows.meta.books.earned));
     for deal in earned {
         let Became {
             redeemed,

@@ -114,6 +114,9 @@ pub struct Balance {
     pub unread_earned: Units,
     /// The part of `unread` that closes left of our coins.
     pub unread_change: Units,
+    /// From an earlier run, where the broker has been out of reach for so long that it cannot be read: not
+    /// paid with before the broker answers.
+    pub waits_for_broker: Units,
     /// In holdings whose slot holds what this wallet does not know. Not money before that is cleared.
     pub frozen: Units,
     /// Each of these holdings.

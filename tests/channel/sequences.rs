@@ -2,7 +2,8 @@
 //! resolves.
 
 use dpay::channel::{
-    Kept, KeptOpen, NoReserve, Payee, PayeeAction, PayeeTerms, Payer, PayerTerms, Windows,
+    FreeReason, Kept, KeptOpen, NoReserve, Payee, PayeeAction, PayeeTerms, Payer, PayerTerms,
+    Windows,
 };
 use dpay::coin::ChainValue;
 use dpay::record::{ClosePart, Doubt, Path, Verdict};
@@ -312,7 +313,7 @@ proptest! {
                         payer.handle_open_durable(now, channel, holding, open, chain);
                     } else {
                         asked.unresolved -= 1;
-                        payer.handle_commit_failed(now, channel);
+                        payer.handle_commit_failed(now, channel, FreeReason::NoSpend);
                     }
                 },
                 PayerPoke::Delivered(bytes) => payer.handle_delivered(now, bytes),

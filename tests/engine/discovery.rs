@@ -67,6 +67,7 @@ async fn a_magnet_without_peers_fails_and_a_removed_one_is_gone() {
         initial_peers: peers.to_vec(),
         overwrite: true,
         only_files: None,
+        looks_only: false,
     };
     let handle = leecher.add(magnet(&[])).await.expect("adds");
     let error = within(10, handle.wait_metadata()).await.expect_err("fails");

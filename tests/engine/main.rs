@@ -82,6 +82,7 @@ fn add(metainfo: &Metainfo, dir: &Path, peers: &[&Engine]) -> AddTorrent {
         initial_peers: peers.iter().map(|engine| engine.listen_addr()).collect(),
         overwrite: true,
         only_files: None,
+        looks_only: false,
     }
 }
 
@@ -500,7 +501,6 @@ async fn adding_is_refused_with_reasons() {
     std::fs::write(b.path().join("file.bin"), b"something else").expect("writes");
     let careful = || AddTorrent {
         overwrite: false,
-        only_files: None,
         ..add(&metainfo, b.path(), &[])
     };
     let error = leecher.add(careful()).await.expect_err("is there");
@@ -599,4 +599,44 @@ async fn plain_mode_fetches_without_events() {
         handle.wait_finished().await,
         Err(EngineError::Gone(_))
     ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_only_looked_at_is_checked_and_makes_no_file() {
+    let (a, b) = dirs();
+    let metainfo = make(a.path(), "many", 16, &[("x", 50_000), ("y/z", 70_000)]);
+    let looked = |dir: &Path| AddTorrent {
+        looks_only: true,
+        ..add(&metainfo, dir, &[])
+    };
+    let (engine, _) = engine(1 << 26).await;
+    let handle = engine.add(looked(b.path())).await.expect("adds");
+    let found = within(10, handle.wait_checked()).await.expect("checks");
+    assert_eq!((found.count(), handle.looks_only()), (0, true));
+    assert_eq!(std::fs::read_dir(b.path()).expect("lists").count(), 0);
+    engine
+        .remove(metainfo.info_hash(), false)
+        .await
+        .expect("is there");
+
+    let handle = engine.add(looked(a.path())).await.expect("adds");
+    let found = within(10, handle.wait_checked()).await.expect("checks");
+    assert_eq!(found.count(), metainfo.piece_count());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_to_a_torrent_that_is_only_looked_at_is_not_written() {
+    let (a, b) = dirs();
+    let metainfo = make(a.path(), "file.bin", 16, &[("", 300_000)]);
+    let (seeder, _) = engine(1 << 26).await;
+    seed(&seeder, &metainfo, a.path()).await;
+    let (leecher, _) = engine(1 << 26).await;
+    let looked = AddTorrent {
+        looks_only: true,
+        ..add(&metainfo, b.path(), &[&seeder])
+    };
+    let handle = leecher.add(looked).await.expect("adds");
+    let end = within(20, handle.wait_finished()).await;
+    assert!(matches!(end, Err(EngineError::Stopped { .. })), "{end:?}");
+    assert!(!b.path().join("file.bin").exists());
 }

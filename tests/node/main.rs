@@ -1,9 +1,11 @@
 //! The node as a process: its API, its security, its restart, its commands.
 
+mod asking;
 mod budgets;
 mod contract;
 mod disk;
 mod download;
+mod killed;
 mod many;
 mod money;
 mod play;

@@ -82,3 +82,25 @@ async fn the_balance_at_the_broker_needs_no_passphrase_where_a_node_has_the_wall
     let why = told["broker_error"].as_str().expect("why not");
     assert!(why.contains("give the passphrase"), "{why}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_can_be_bought_is_refused_whole_and_says_how_much_can_be() {
+    let w = node_world(65_536).await;
+    let (_node, node) = w.start().await;
+    let none = json!({ "rules.at_hand": 0 });
+    send(&node, Method::PATCH, "/settings", none).await;
+    w.enrich(&node).await;
+    // 200,000 units, of which 100,000 are the bond.
+    let much = json!({ "units": 150_000 });
+    let (code, said) = refused(&node, Method::POST, "/wallet/buy", much).await;
+    assert_eq!(code, "money", "{said}");
+    assert!(said.contains("100000 can be bought"), "{said}");
+    let wallet = wait(&node, "/wallet", |wallet| wallet["buyable"] == 100_000).await;
+    assert_eq!(
+        (&wallet["total_bought"], &wallet["in_flight"]),
+        (&json!(0), &json!(0))
+    );
+    // What can be bought is.
+    let bought = post(&node, "/wallet/buy", json!({ "units": 512 })).await;
+    assert_eq!(bought["units"], 512, "{bought}");
+}

@@ -104,3 +104,68 @@ async fn settings_that_are_changed_at_once_are_all_in_force() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_price_above_the_limit_is_told_once_for_a_torrent() {
+    let world = node_world(1 << 20).await;
+    let (_proc, node) = world.rich_node().await;
+    let add = json!({
+        "source": { "magnet": world.magnet },
+        "confirmed": true,
+        "terms": { "max_price": 1000 },
+    });
+    let added = post(&node, "/torrents", add).await;
+    let hash = added["info_hash"].as_str().expect("a hash").to_owned();
+    let told = |notices: &serde_json::Value| {
+        let all = notices["notices"].as_array().cloned().unwrap_or_default();
+        let of = |code: &str| all.iter().filter(|n| n["code"] == code).count();
+        (of("price_above_limit"), of("low_balance"))
+    };
+    let notices = wait(&node, "/notices", |notices| told(notices).0 > 0).await;
+    assert!(
+        notices
+            .to_string()
+            .contains("film.mp4: a seeder asks 16384"),
+        "{notices}"
+    );
+    // Its connections are made anew, and its seeder asks the same again.
+    let of_log = format!("/torrents/{hash}/log");
+    let answers = |log: &serde_json::Value| log.to_string().matches(" answers").count();
+    let before = answers(&get(&node, &of_log).await);
+    let budget = json!({ "budget": 999 });
+    send(
+        &node,
+        Method::PATCH,
+        &format!("/torrents/{hash}/terms"),
+        budget,
+    )
+    .await;
+    wait(&node, &of_log, |log| answers(log) > before).await;
+    wait(&node, "/torrents", |list| {
+        row(list, &hash)["waits"]["code"] == "price"
+    })
+    .await;
+    assert_eq!(told(&get(&node, "/notices").await), (1, 0));
+    drop(world.seeder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_watch_folder_names_again_is_there_already() {
+    let world = node_world(1 << 20).await;
+    let (_proc, node) = world.rich_node().await;
+    let folder = world.dir.path().join("watched");
+    std::fs::create_dir(&folder).expect("made");
+    let settings = json!({ "folders.watch": folder });
+    send(&node, Method::PATCH, "/settings", settings).await;
+    for (file, code) in [("a.magnet", "watch_added"), ("b.magnet", "watch_there")] {
+        std::fs::write(folder.join(file), &world.magnet).expect("written");
+        let notices = wait(&node, "/notices", |notices| {
+            notices.to_string().contains(file)
+        })
+        .await;
+        let all = notices["notices"].as_array().expect("a list");
+        let told = all.iter().find(|notice| notice.to_string().contains(file));
+        assert_eq!(told.expect("told")["code"], code, "{notices}");
+    }
+    drop(world.seeder);
+}

@@ -9,6 +9,7 @@ use super::CashierError;
 use super::purse::{Outcome, Purse, Reply, give};
 use super::reader::{GOOD_TO_SPEND_MS, Job};
 use super::spending::SpendTo;
+use crate::clock;
 use crate::coin::chain::Chain;
 use crate::coin::ids::HoldingId;
 use crate::record::OpenSpend;
@@ -111,7 +112,11 @@ impl Purse {
             row.state = HoldingState::Unread;
         }
         if let Some(waiting) = waiting {
-            give(waiting.reply, Err(CashierError::NotRead(*id)));
+            let why = match self.is_list_new(clock::now()) {
+                true => CashierError::NotRead(*id),
+                false => CashierError::ListOld(*id),
+            };
+            give(waiting.reply, Err(why));
         }
     }
 

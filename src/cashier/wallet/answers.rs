@@ -27,7 +27,9 @@ impl Purse {
             News::Account(account) => {
                 self.desk
                     .heard(Errand::Account, account.as_ref().err(), now);
+                let error = account.as_ref().err().cloned();
                 self.desk.account_told(account.ok(), now);
+                self.buy_what_waited(error).await;
             }
             News::Purchased(request, answer, account) => {
                 self.purchased(request, answer, account, now).await;

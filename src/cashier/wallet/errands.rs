@@ -15,8 +15,8 @@ use super::purse::{Purse, give};
 use super::reader::{Job, Seen};
 use super::recovery::Recovered;
 use super::redeeming::Unread;
-use super::told::{Bought, RedeemReport};
-use super::waiting::{PutOff, Waiter, WaiterReply};
+use super::told::RedeemReport;
+use super::waiting::{BuyReply, PutOff, Waiter, WaiterReply};
 use super::withdrawing::WithdrawReply;
 use crate::broker::answer::Notice;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
@@ -29,8 +29,7 @@ use crate::wallet::keeping::{Rules, Showing};
 use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::withdraw::WithdrawAsk;
 use crate::wallet::{
-    Balance, Effect, Funds, PinnedBroker, PurchaseState, RequestId, Rows, WalletError, choose,
-    order,
+    Balance, Effect, Funds, PinnedBroker, PurchaseState, RequestId, Rows, WalletError, order,
 };
 use crate::{clock, random};
 
@@ -96,7 +95,7 @@ pub(super) enum Errand {
 /// Asked for while the broker was not met yet.
 pub(super) enum Parked {
     Broker(oneshot::Sender<Result<PinnedBroker, CashierError>>),
-    Buy(Units, oneshot::Sender<Result<Bought, CashierError>>),
+    Buy(Units, BuyReply),
     Redeem(
         Redeemable,
         oneshot::Sender<Result<RedeemReport, CashierError>>,
@@ -122,6 +121,8 @@ pub(super) struct Desk {
     busy: BTreeSet<Errand>,
     pub(super) account_due: Option<UnixMs>,
     pub(super) hope: Hope,
+    /// Who wants to buy more than the account seemed to have when it was last looked at.
+    pub(super) short: Vec<(Units, BuyReply)>,
     pub(super) spent: Option<Arc<dyn SpentCopy>>,
     pub(super) spent_due: UnixMs,
     /// When the copy was fetched, or tried to.
@@ -151,6 +152,7 @@ impl Desk {
             busy: BTreeSet::new(),
             account_due: None,
             hope: Hope::default(),
+            short: Vec::new(),
             spent: None,
             spent_due: UnixMs(0),
             spent_at: UnixMs(0),
@@ -295,13 +297,7 @@ impl Purse {
                 let pinned = self.rows.meta.broker.clone();
                 give(reply, pinned.ok_or(CashierError::NoBroker));
             }
-            Parked::Buy(units, reply) => match self.order(&choose::split(units)).await {
-                Ok(requests) => {
-                    let reply = WaiterReply::Buy(units, reply);
-                    self.desk.waiters.push(Waiter::new(requests, reply));
-                }
-                Err(error) => give(reply, Err(error)),
-            },
+            Parked::Buy(units, reply) => self.buy_or_look(units, reply).await,
             Parked::Redeem(which, reply) => self.redeem_when_read(which, reply).await,
             Parked::Withdraw(ask, reply) => self.unpark_withdrawal(ask, reply),
             keeping => self.unpark_keeping(keeping).await,

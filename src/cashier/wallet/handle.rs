@@ -1,6 +1,8 @@
 //! [`WalletHandle`]: what the gateway and the commands ask of a wallet. Cheap to clone; every call is
 //! a message to the one task that owns the money.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::CashierError;
@@ -17,6 +19,7 @@ use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
 use crate::record::{ClosePart, Holding, Item, OpenSpend, Path};
 use crate::units::{AT_HAND, InfoHash, Units};
+use crate::wallet::deals::TorrentSums;
 use crate::wallet::keeping::Rules;
 use crate::wallet::receipt::Receipt;
 use crate::wallet::trade::Redeemable;
@@ -298,6 +301,14 @@ impl WalletHandle {
     /// Only a closed wallet.
     pub async fn balance(&self) -> Result<Balance, CashierError> {
         self.ask(Ask::Balance).await
+    }
+
+    /// What each torrent has cost and earned, ever.
+    ///
+    /// # Errors
+    /// Only a closed wallet.
+    pub async fn of_torrents(&self) -> Result<BTreeMap<InfoHash, TorrentSums>, CashierError> {
+        self.ask(Ask::OfTorrents).await
     }
 
     /// Has the account at the broker looked at soon: a deposit comes without a word. Not waited for; the

@@ -33,6 +33,7 @@ use crate::coin::ids::{ChainValue, Commitment, HoldingId};
 use crate::record::{ClosePart, Holding, Item, OpenSpend, Path};
 use crate::store::wallet::{StoreError, WalletStore, WriterLock};
 use crate::units::{InfoHash, Units, UnixMs};
+use crate::wallet::deals::{self, TorrentSums};
 use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::{
     Balance, Change, Effect, JournalEntry, PinnedBroker, ReceivedState, Rows, Step, WalletError,
@@ -70,6 +71,7 @@ pub(super) enum Ask {
     PayUpTo(Option<Units>, Reply<bool>),
     AtHand(usize, Reply<()>),
     Balance(Reply<Balance>),
+    OfTorrents(Reply<BTreeMap<InfoHash, TorrentSums>>),
     LookAtAccount,
     History(u32, Reply<Outcome<Vec<JournalEntry>>>),
     Buy(Units, Reply<Outcome<Bought>>),
@@ -278,6 +280,10 @@ impl Purse {
                 let _ = self.flush().await;
                 give(reply, self.balance(now));
             }
+            Ask::OfTorrents(reply) => {
+                let _ = self.flush().await;
+                give(reply, deals::by_torrent(&self.rows));
+            }
             Ask::History(limit, reply) => {
                 give(reply, self.store.journal(limit).await.map_err(Into::into));
             }
@@ -413,6 +419,7 @@ impl Purse {
     fn balance(&self, now: UnixMs) -> Balance {
         let mut balance = Balance::of(&self.rows, now);
         self.desk.show(&mut balance);
+        balance.waits_for_broker = self.waiting_for_list(now);
         balance
     }
 

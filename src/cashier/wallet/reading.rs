@@ -23,7 +23,7 @@ use crate::coin::keys::PublicKey;
 use crate::http::client::KnownHolding;
 use crate::random;
 use crate::record::{ClosePart, Slot};
-use crate::units::UnixMs;
+use crate::units::{Units, UnixMs};
 use crate::wallet::reading::{self, Found, FoundClose, Sight, Standing};
 use crate::wallet::trade::SETTLE_DAYS;
 use crate::wallet::{HoldingRow, HoldingState, ReceivedState, RequestId};
@@ -75,17 +75,34 @@ pub(super) fn standing(known: &KnownHolding) -> Standing {
 type Place = (PublicKey, Slot, Option<HoldingId>);
 
 impl Purse {
+    /// Whether the copy of the spent list is new enough to read slots by.
+    pub(super) fn is_list_new(&self, now: UnixMs) -> bool {
+        let is_new = now.since_ms(self.desk.spent_at) < GOOD_MS;
+        let list = self.desk.spent.as_ref();
+        is_new && list.is_some_and(|list| list.is_fresh(now))
+    }
+
+    /// What could be paid with once it is read, where the broker gives no list to read it by.
+    pub(super) fn waiting_for_list(&self, now: UnixMs) -> Units {
+        if !self.desk.is_out() || self.is_list_new(now) {
+            return Units::ZERO;
+        }
+        let is_usable =
+            |state: &HoldingState| matches!(state, HoldingState::Available | HoldingState::Unread);
+        let rows = self.rows.holdings.values().filter(|row| {
+            (is_usable(&row.state) || row.is_idle(now)) && !self.reader.born.has(row.key_index)
+        });
+        let sum = Units::checked_sum(rows.map(|row| row.holding.value));
+        sum.unwrap_or(Units(u64::MAX))
+    }
+
     /// Starts readings as far as there is room for them.
     pub(super) async fn send_readings(&mut self, now: UnixMs) {
         let Some(slots) = self.reader.slots.clone() else {
             return;
         };
-        let is_new = now.since_ms(self.desk.spent_at) < GOOD_MS;
-        let list = self
-            .desk
-            .spent
-            .clone()
-            .filter(|list| is_new && list.is_fresh(now));
+        let is_new = self.is_list_new(now);
+        let list = self.desk.spent.clone().filter(|_| is_new);
         while self.reader.busy.len() < AT_ONCE {
             let Some(job) = self.reader.next(list.is_some(), now) else {
                 return;

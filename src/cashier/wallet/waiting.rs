@@ -26,6 +26,9 @@ const PUT_OFF_KEPT_MS: u64 = 10 * 60_000;
 /// A request whose refusal is doubted is sent again this often at last: by then the last try has run out.
 const DOUBTFUL_MOST_MS: u64 = 10 * 60_000;
 
+/// Who is told what came of buying.
+pub(super) type BuyReply = oneshot::Sender<Result<Bought, CashierError>>;
+
 /// Somebody who waits for answers to requests.
 pub(super) struct Waiter {
     pub(super) requests: BTreeSet<RequestId>,
@@ -37,7 +40,7 @@ pub(super) struct Waiter {
 /// Whom to tell.
 pub(super) enum WaiterReply {
     /// With what was asked for.
-    Buy(Units, oneshot::Sender<Result<Bought, CashierError>>),
+    Buy(Units, BuyReply),
     Redeem(
         Redeemable,
         oneshot::Sender<Result<RedeemReport, CashierError>>,
@@ -212,7 +215,7 @@ impl Desk {
     }
 
     /// The broker is out of reach, so that what is not on its way does not go there soon.
-    fn is_out(&self) -> bool {
+    pub(super) fn is_out(&self) -> bool {
         self.door.is_none() || self.error.is_some() || self.changed.is_some()
     }
 }
@@ -237,6 +240,50 @@ impl Purse {
         });
         let told = told.map(|(_, requests)| requests);
         told.or(left.map(|waiter| &waiter.requests)).cloned()
+    }
+
+    /// Buys; where the account does not have as much, it is looked at first, as money may have come.
+    pub(super) async fn buy_or_look(&mut self, units: Units, reply: BuyReply) {
+        if self.lacks(units).is_none() {
+            return self.buy_now(units, reply).await;
+        }
+        self.desk.short.push((units, reply));
+        self.desk.account_due = Some(clock::now());
+    }
+
+    /// What there is for coins, where that is less than these cost.
+    fn lacks(&self, units: Units) -> Option<Units> {
+        let buyable = self.desk.funds(&self.rows).buyable?;
+        (buyable < sum(choose::split(units))).then_some(buyable)
+    }
+
+    async fn buy_now(&mut self, units: Units, reply: BuyReply) {
+        match self.order(&choose::split(units)).await {
+            Ok(requests) => {
+                let reply = WaiterReply::Buy(units, reply);
+                self.desk.waiters.push(Waiter::new(requests, reply));
+            }
+            Err(error) => give(reply, Err(error)),
+        }
+    }
+
+    /// The account was looked at, or could not be: whoever wanted more than it had buys, or is told how much
+    /// can be bought. Nothing is bought in part.
+    pub(super) async fn buy_what_waited(&mut self, error: Option<DoorError>) {
+        for (units, reply) in std::mem::take(&mut self.desk.short) {
+            let why: CashierError = match (&error, self.lacks(units)) {
+                (Some(error), _) => error.clone().into(),
+                (None, None) => {
+                    self.buy_now(units, reply).await;
+                    continue;
+                }
+                (None, Some(buyable)) => CashierError::Short {
+                    asked: sum(choose::split(units)),
+                    buyable,
+                },
+            };
+            give(reply, Err(why));
+        }
     }
 
     /// Notes that `request` got no answer, for those who wait for it.

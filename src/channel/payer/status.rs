@@ -38,6 +38,8 @@ pub enum FreeReason {
     Wallet(NoReserve),
     /// Our wallet could not spend the holding.
     NoSpend,
+    /// Our coins are of an earlier run, and the broker's spent list too old to read them by.
+    ListOld,
     /// Our wallet did not answer.
     NoWallet,
     /// It refused.
@@ -62,7 +64,7 @@ impl FreeReason {
                 | NoReserve::NoFunds
                 | NoReserve::TooSmall,
             ) => Some(10_000),
-            FreeReason::NoSpend => Some(5_000),
+            FreeReason::NoSpend | FreeReason::ListOld => Some(5_000),
             FreeReason::NoWallet => Some(30_000),
             FreeReason::NoAnswer | FreeReason::NoService => Some(60_000),
             FreeReason::Refused(reason) => match reason {
@@ -101,6 +103,9 @@ impl fmt::Display for FreeReason {
             FreeReason::Broker => f.write_str("it does not take coins of our broker"),
             FreeReason::Wallet(why) => write!(f, "{why}"),
             FreeReason::NoSpend => f.write_str("the wallet could not spend the coin"),
+            FreeReason::ListOld => f.write_str(
+                "coins of an earlier run wait for the broker: its spent list is more than a minute old",
+            ),
             FreeReason::NoWallet => f.write_str("the wallet did not answer"),
             FreeReason::Refused(RefuseReason::Undecided) => f.write_str(
                 "it refused payment as undecided: fewer than 8 nodes of the DHT answer near the coin's place, or \

@@ -41,6 +41,7 @@ pub(super) async fn account_by_node(balance: &mut Balance, global: &WalletGlobal
     balance.broker_withdrawable = view.withdrawable;
     balance.broker_outstanding = view.outstanding;
     balance.broker_error = view.broker_error;
+    balance.waits_for_broker = view.waits_for_broker;
     if balance.broker_balance.is_none() && balance.broker_error.is_none() {
         bail!("the node has not heard from the broker yet; ask again in a moment");
     }

@@ -28,9 +28,12 @@ fn amount(units: Units) -> Cell {
 }
 
 /// A new wallet; `words` only where they are new.
-pub(super) fn made(home: &Path, account: &PublicKey, words: Option<&str>) {
+pub(super) fn made(home: &Path, account: &PublicKey, words: Option<&str>, at_hand: Units) {
     println!("made a wallet in {}", home.display());
     println!("account at the broker, for deposits: {account}");
+    if let Some(kept) = kept_at_hand(at_hand) {
+        println!("{kept}");
+    }
     let Some(words) = words else {
         return;
     };
@@ -47,6 +50,16 @@ pub(super) fn made(home: &Path, account: &PublicKey, words: Option<&str>) {
             .collect();
         println!("  {}", numbered.join(""));
     }
+}
+
+/// What a node does with the first deposit, unless it is told not to.
+pub(crate) fn kept_at_hand(at_hand: Units) -> Option<String> {
+    (!at_hand.is_zero()).then(|| {
+        format!(
+            "Of the first deposit a running node makes the broker's bond and buys {at_hand} units to be kept at \
+             hand; `dpay config set rules.at_hand 0` before that, and it buys nothing by itself."
+        )
+    })
 }
 
 /// What a wallet holds.
@@ -118,6 +131,13 @@ pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
     if balance.buys_nothing {
         println!(
             "nothing is bought by itself, as the bond was asked for: `dpay wallet buy` ends that"
+        );
+    }
+    if !balance.waits_for_broker.is_zero() {
+        println!(
+            "{} units of an earlier run are not paid with before the broker answers: its spent list is more \
+             than a minute old",
+            balance.waits_for_broker
         );
     }
     if let Some(error) = &balance.broker_error {

@@ -93,6 +93,10 @@ pub enum Advice {
     GivePeerAddress,
     #[error("give a path that begins at the root")]
     GiveRootPath,
+    #[error(
+        "say yes on its page, or with `dpay add --yes` and its info hash; `dpay rm` takes it off the list"
+    )]
+    SayYes,
     #[error("remove the torrent and add it anew")]
     AddAnew,
     #[error("make one, restore one, or try it first")]
@@ -188,7 +192,7 @@ pub enum Advice {
     #[error("give 1 or more, no limit at all, or let it take from free peers only")]
     GiveBudget,
     #[error(
-        "change price and budget on its page, the files with `dpay files`, or remove the torrent and add it anew"
+        "change price and budget with `dpay limit` or on its page, the files with `dpay files`, or remove the torrent and add it anew"
     )]
     ChangeThere,
     #[error(

@@ -70,11 +70,13 @@ pub enum NoticeCode {
     TorrentFailed,
     /// A budget is used up; for a torrent once. `which`: torrent, day or total; `limit`.
     BudgetReached,
+    /// What is left of a torrent's budget is too little to be paid. `name`, `limit`, `paid`, `left`.
+    BudgetRest,
     /// A torrent waits for a yes. `name`, `units`.
     Asks,
-    /// A seeder asks more than may be paid. `peer`, `asked`, `limit`.
+    /// Seeders of a torrent ask more than may be paid: once for each price. `name`, `asked`, `limit`.
     PriceAboveLimit,
-    /// A seeder is used without being paid. `peer`, `why` in English, `code` and its values.
+    /// A seeder is not paid. `peer`, `why` in English, `code` and its values.
     GoesFree,
     /// A double spend was caught. `peer`.
     DoubleSpend,
@@ -86,12 +88,18 @@ pub enum NoticeCode {
     LowBalance,
     /// Coins were bought by the rule. `units`.
     AutoBought,
+    /// The wallet's first coins were bought, to be kept at hand. `bond`, `units`, `kept`.
+    KeptAtHand,
+    /// The broker refuses what is signed at the time of this machine's clock. `error`.
+    ClockWrong,
     /// Units were redeemed by the rule. `units`.
     AutoRedeemed,
     /// A rule could not be carried out. `error`.
     RuleFailed,
     /// The watch folder brought a torrent. `name`.
     WatchAdded,
+    /// The watch folder named a torrent that is there. `name`, `file`.
+    WatchThere,
     /// A file in the watch folder is no torrent. `file`, `error`.
     WatchFailed,
     /// The disk is nearly full. `folder`, `free_bytes`.

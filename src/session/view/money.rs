@@ -29,6 +29,10 @@ pub struct WalletView {
     pub change: Units,
     /// Ticked to us in channels that are not closed yet.
     pub earning: Units,
+    /// Coins and shares of an earlier run, where the broker has been out of reach for more than a minute: not
+    /// paid with before it answers. The rest is.
+    #[serde(default)]
+    pub waits_for_broker: Units,
     /// Redeemed within the broker's hold.
     pub pending: Units,
     /// When the last of it turns into balance.
@@ -131,7 +135,7 @@ pub struct Bought {
     pub coins: u32,
     /// Ordered and not answered: comes by itself, and is not to be bought again.
     pub ordered: Units,
-    /// Why it did not come yet, or why part of it was refused.
+    /// Why it did not come yet.
     pub error: Option<String>,
 }
 

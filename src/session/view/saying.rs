@@ -60,6 +60,7 @@ pub fn free_reason(why: FreeReason) -> (&'static str, Vec<(&'static str, String)
         FreeReason::Wallet(NoReserve::PriceAboveLimit) => "price_limit",
         FreeReason::Wallet(NoReserve::WalletLimit) => "wallet_limit",
         FreeReason::NoSpend => "no_spend",
+        FreeReason::ListOld => "list_old",
         FreeReason::NoWallet => "no_wallet",
         FreeReason::Avoided => "avoided",
         FreeReason::NoAnswer => "no_answer",

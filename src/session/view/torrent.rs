@@ -197,6 +197,10 @@ pub struct Added {
     /// It was there, waited for a yes to what it may cost, and was given it.
     #[serde(default)]
     pub confirmed: bool,
+    /// It waits for a yes, or will once its size is known and that may cost too much: nothing of it is fetched
+    /// before.
+    #[serde(default)]
+    pub asking: bool,
     /// Trackers that a torrent that was there did not have.
     #[serde(default)]
     pub new_trackers: u32,

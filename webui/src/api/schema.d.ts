@@ -764,6 +764,11 @@ export interface components {
              *     the no to paying that was sent along; anything else is refused.
              */
             already: boolean;
+            /**
+             * @description It waits for a yes, or will once its size is known and that may cost too much: nothing of it is fetched
+             *     before.
+             */
+            asking?: boolean;
             /** @description It was there, waited for a yes to what it may cost, and was given it. */
             confirmed?: boolean;
             /** @description Which. */
@@ -785,7 +790,7 @@ export interface components {
          * @description What to do next: a closed list, so that a page can say it in its own language.
          * @enum {string}
          */
-        Advice: "see_api" | "send_less" | "send_json" | "give_info_hash" | "open_or_password" | "open_anew" | "open" | "wait_or_open" | "try_again_or_open" | "let_write" | "other_password" | "longer_password" | "try_again" | "password_first" | "name_fewer" | "wait_for_metadata" | "see_files" | "other_folder" | "make_room" | "give_peer_address" | "give_root_path" | "add_anew" | "make_wallet_first" | "give_passphrase" | "ask_again" | "start_again" | "mend_or_start_again" | "use_it_or_other_home" | "go_on" | "leave_play_first" | "nothing_to_leave" | "other_dates" | "see_history" | "other_folder_or_let_write" | "other_value" | "resume_first" | "put_back_or_resume" | "check_words" | "name_broker" | "see_account" | "see_broker" | "see_wallet" | "make_room_try_again" | "choose_one_or_none" | "make_one_first" | "let_read_write" | "give_amount" | "check_broker_address" | "other_home" | "give_torrent_file" | "give_magnet" | "send_base64" | "give_one_source" | "give_torrent_address" | "check_address_or_add_file" | "wait_for_check" | "see_list" | "other_torrent" | "make_room_and_resume" | "see_log" | "make_room_or_let_write" | "use_token_or_browser" | "ask_by_address" | "choose_files" | "open_own_page" | "give_tracker" | "add_tracker_instead" | "give_budget" | "change_there" | "holds_until_stop";
+        Advice: "see_api" | "send_less" | "send_json" | "give_info_hash" | "open_or_password" | "open_anew" | "open" | "wait_or_open" | "try_again_or_open" | "let_write" | "other_password" | "longer_password" | "try_again" | "password_first" | "name_fewer" | "wait_for_metadata" | "see_files" | "other_folder" | "make_room" | "give_peer_address" | "give_root_path" | "say_yes" | "add_anew" | "make_wallet_first" | "give_passphrase" | "ask_again" | "start_again" | "mend_or_start_again" | "use_it_or_other_home" | "go_on" | "leave_play_first" | "nothing_to_leave" | "other_dates" | "see_history" | "other_folder_or_let_write" | "other_value" | "resume_first" | "put_back_or_resume" | "check_words" | "name_broker" | "see_account" | "see_broker" | "see_wallet" | "make_room_try_again" | "choose_one_or_none" | "make_one_first" | "let_read_write" | "give_amount" | "check_broker_address" | "other_home" | "give_torrent_file" | "give_magnet" | "send_base64" | "give_one_source" | "give_torrent_address" | "check_address_or_add_file" | "wait_for_check" | "see_list" | "other_torrent" | "make_room_and_resume" | "see_log" | "make_room_or_let_write" | "use_token_or_browser" | "ask_by_address" | "choose_files" | "open_own_page" | "give_tracker" | "add_tracker_instead" | "give_budget" | "change_there" | "holds_until_stop";
         /** @description What was bought. */
         Bought: {
             /**
@@ -793,7 +798,7 @@ export interface components {
              * @description Number of coins.
              */
             coins: number;
-            /** @description Why it did not come yet, or why part of it was refused. */
+            /** @description Why it did not come yet. */
             error?: string | null;
             /** @description Ordered and not answered: comes by itself, and is not to be bought again. */
             ordered: components["schemas"]["Units"];
@@ -1258,7 +1263,7 @@ export interface components {
          * @description What a notice tells; the page has the words for each in every language.
          * @enum {string}
          */
-        NoticeCode: "finished" | "torrent_failed" | "budget_reached" | "asks" | "price_above_limit" | "goes_free" | "double_spend" | "garbage" | "expiring" | "low_balance" | "auto_bought" | "auto_redeemed" | "rule_failed" | "watch_added" | "watch_failed" | "disk_low";
+        NoticeCode: "finished" | "torrent_failed" | "budget_reached" | "budget_rest" | "asks" | "price_above_limit" | "goes_free" | "double_spend" | "garbage" | "expiring" | "low_balance" | "auto_bought" | "kept_at_hand" | "clock_wrong" | "auto_redeemed" | "rule_failed" | "watch_added" | "watch_there" | "watch_failed" | "disk_low";
         /** @description Notices of this run. */
         Notices: {
             /** @description Oldest first, at most 200. */
@@ -1953,6 +1958,11 @@ export interface components {
             total_paid: components["schemas"]["Units"];
             /** @description Redeemed since the wallet began. */
             total_redeemed: components["schemas"]["Units"];
+            /**
+             * @description Coins and shares of an earlier run, where the broker has been out of reach for more than a minute: not
+             *     paid with before it answers. The rest is.
+             */
+            waits_for_broker?: components["schemas"]["Units"];
             withdrawable?: null | components["schemas"]["Units"];
             /** @description Asked of the broker to be withdrawn, and not answered yet; asked for again by itself. */
             withdrawing: components["schemas"]["Units"];

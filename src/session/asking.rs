@@ -1,0 +1,119 @@
+//! A torrent that waits for a yes: nothing of it is fetched, paid or written before. Peers are met all the
+//! same, as they tell their prices only to who wants something.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::entry::Entry;
+use super::run::Running;
+use super::view::{Advice, Problem, ProblemCode};
+use super::{Session, lock};
+use crate::engine::TorrentState;
+use crate::gateway::Limits;
+use crate::units::InfoHash;
+
+/// How fast a torrent may be: nothing of one that asks is fetched, nor before the engine may write it.
+pub(super) fn limits_of(entry: &Entry) -> Limits {
+    let terms = &entry.saved.terms;
+    let looks_only = entry
+        .handle
+        .as_ref()
+        .is_some_and(|handle| handle.looks_only());
+    Limits {
+        down_bytes_per_s: match entry.saved.asking || looks_only {
+            true => Some(0),
+            false => terms.download_bytes_per_s,
+        },
+        up_bytes_per_s: terms.upload_bytes_per_s,
+    }
+}
+
+/// What a torrent that waits for a yes says to who wants something of it.
+pub(super) fn asks_first(hash: InfoHash) -> Problem {
+    let error = format!("{hash} waits for a yes to what it may cost; nothing is fetched before");
+    Problem::new(ProblemCode::Conflict, error, Advice::SayYes).about(hash)
+}
+
+/// Makes a folder; of one that asks only sees that it can be made, and leaves nothing behind.
+pub(super) fn make_folder(folder: &Path, asks: bool) -> std::io::Result<()> {
+    let missing = folder.ancestors().take_while(|folder| !folder.exists());
+    let missing: Vec<_> = missing.collect();
+    let made = std::fs::create_dir_all(folder);
+    if asks {
+        for folder in missing {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+    made
+}
+
+impl Session {
+    /// A torrent that was asking goes on, paid for as its terms say.
+    pub(super) fn start_wanted<'a>(
+        &'a self,
+        run: &'a Arc<Running>,
+        hash: InfoHash,
+    ) -> BoxFuture<'a, Result<(), Problem>> {
+        // Boxed, as putting a torrent into the engine may come here again.
+        Box::pin(async move {
+            let looks_only = (run.entry(hash)?.handle).is_some_and(|handle| handle.looks_only());
+            if looks_only {
+                // The engine has it anew, to be written.
+                self.renew(run, hash);
+                return Ok(());
+            }
+            let applied = run.apply_terms(hash).await;
+            run.reconnect(hash).await?;
+            applied
+        })
+    }
+
+    /// What asks and is whole on the disk costs nothing: it seeds.
+    pub(super) async fn begin_whole(&self, run: &Arc<Running>) {
+        let is_whole = |entry: &&Entry| {
+            let handle = entry.handle.as_ref().filter(|_| !entry.saved.paused);
+            entry.saved.asking
+                && handle.is_some_and(|handle| handle.brief().state == TorrentState::Seeding)
+        };
+        let whole: Vec<InfoHash> = {
+            let torrents = lock(&run.torrents);
+            let whole = torrents.values().filter(is_whole);
+            whole.map(|entry| entry.saved.info_hash).collect()
+        };
+        for hash in whole {
+            let _one = run.sourcing.lock().await;
+            let begun = run.change(hash, |entry| {
+                entry.saved.asking = false;
+                entry.saved.asks_above = false;
+            });
+            let begun = match begun {
+                Ok(()) => self.start_wanted(run, hash).await,
+                Err(problem) => Err(problem),
+            };
+            if let Err(problem) = begun {
+                tracing::warn!(info_hash = %hash, "whole, but it does not seed: {problem}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_only_tried_is_gone_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (tried, there) = (dir.path().join("a/b"), dir.path().join("c"));
+        std::fs::create_dir(&there).expect("made");
+        make_folder(&tried, true).expect("can be made");
+        make_folder(&there, true).expect("is there");
+        assert!(!dir.path().join("a").exists() && there.exists());
+        make_folder(&tried, false).expect("can be made");
+        assert!(tried.exists());
+        std::fs::write(there.join("file"), "").expect("written");
+        assert!(make_folder(&there.join("file/x"), true).is_err());
+    }
+}

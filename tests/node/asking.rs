@@ -1,0 +1,97 @@
+//! A torrent that waits for a yes: nothing of it comes before, whoever would give it for nothing.
+
+use std::path::Path;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::support::{LONG, get, node_world, post, refused, row, send, wait};
+
+const FILES: [(&str, usize); 2] = [("a.bin", 1 << 20), ("b.bin", 1 << 20)];
+
+fn state<'a>(list: &'a Value, hash: &str) -> &'a Value {
+    &row(list, hash)["state"]
+}
+
+fn is_empty(folder: &Path) -> bool {
+    !folder.exists() || std::fs::read_dir(folder).expect("lists").next().is_none()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn free_peers_give_nothing_before_the_yes() {
+    let world = node_world(1 << 20).await;
+    let (seeder, link) = world.another_that("many", &FILES, "on").await;
+    let (other, marker) = world.another_that("marker", &FILES, "on").await;
+    let (mut proc, node) = world.rich_node().await;
+    let folder = world.dir.path().join("elsewhere/deep");
+    let add = json!({ "source": { "magnet": link }, "ask": true, "folder": folder });
+    let added = post(&node, "/torrents", add.clone()).await;
+    let hash = added["info_hash"].as_str().expect("a hash").to_owned();
+    let estimate = format!("/torrents/{hash}/estimate");
+    let has_price = |seen: &Value| seen["prices"].as_array().is_some_and(|all| !all.is_empty());
+    wait(&node, &estimate, has_price).await;
+    // As long as another one takes to come whole, from a seeder like this one.
+    let pays = json!({ "pays": false });
+    let free = json!({ "source": { "magnet": marker }, "terms": pays });
+    let added = post(&node, "/torrents", free).await;
+    let marker = added["info_hash"].as_str().expect("a hash").to_owned();
+    wait(&node, "/torrents", |list| state(list, &marker) == "seeding").await;
+    let list = get(&node, "/torrents").await;
+    assert_eq!(row(&list, &hash)["state"], "asking");
+    assert_eq!(row(&list, &hash)["downloaded_bytes"], 0);
+    let elsewhere = world.dir.path().join("elsewhere");
+    assert!(is_empty(&elsewhere), "nothing is made before the yes");
+
+    // A stream waits for the yes as well, and so does resuming.
+    let stream = format!("/torrents/{hash}/files/0/stream");
+    let (code, text) = refused(&node, Method::GET, &stream, Value::Null).await;
+    assert!(
+        code == "conflict" && text.contains("waits for a yes"),
+        "{text}"
+    );
+    let resume = json!({ "action": "resume", "info_hashes": [hash] });
+    let done = post(&node, "/torrents/actions", resume).await;
+    let why = done["failed"][0]["problem"].to_string();
+    assert!(why.contains("waits for a yes"), "{done}");
+
+    // Cancelled, it leaves nothing; asked anew, files are chosen in time.
+    let remove = json!({ "action": "remove", "info_hashes": [hash] });
+    post(&node, "/torrents/actions", remove).await;
+    assert!(is_empty(&elsewhere), "nothing is left behind");
+    post(&node, "/torrents", add).await;
+    wait(&node, &estimate, has_price).await;
+    let wanted = json!({ "wanted": [0] });
+    send(
+        &node,
+        Method::PUT,
+        &format!("/torrents/{hash}/files"),
+        wanted,
+    )
+    .await;
+    let yes = json!({ "action": "free_only", "info_hashes": [hash] });
+    post(&node, "/torrents/actions", yes).await;
+    wait(&node, "/torrents", |list| state(list, &hash) == "seeding").await;
+    let files = get(&node, &format!("/torrents/{hash}/files")).await;
+    let have = |index: usize| files[index]["have_bytes"].as_u64().expect("a number");
+    assert_eq!((have(0), have(1)), (1 << 20, 0), "{files}");
+    let came = std::fs::metadata(folder.join("many/a.bin")).expect("is there");
+    assert_eq!(came.len(), 1 << 20);
+    assert_eq!(get(&node, "/wallet").await["total_paid"], 0);
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop((seeder, other, world.seeder));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_on_the_disk_already_seeds_without_a_yes() {
+    let world = node_world(1 << 20).await;
+    let (mut proc, node) = world.rich_node().await;
+    let there = world.dir.path().join("payload");
+    let add = json!({ "source": { "magnet": world.magnet }, "ask": true, "folder": there });
+    let added = post(&node, "/torrents", add).await;
+    let hash = added["info_hash"].as_str().expect("a hash").to_owned();
+    let list = wait(&node, "/torrents", |list| state(list, &hash) == "seeding").await;
+    assert_eq!(row(&list, &hash)["progress"], 1.0, "{list}");
+    assert_eq!(row(&list, &hash)["downloaded_bytes"], 0, "{list}");
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop(world.seeder);
+}
