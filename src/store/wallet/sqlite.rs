@@ -50,6 +50,9 @@ impl SqliteStore {
             .create_if_missing(false)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
+        if options.read_only {
+            update(home, &connect).await?;
+        }
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .after_connect(move |connection, _| {
@@ -67,9 +70,8 @@ impl SqliteStore {
             })
             .connect_with(connect)
             .await?;
-        match options.read_only {
-            true => update(home, &pool).await?,
-            false => migrator().run(&pool).await?,
+        if !options.read_only {
+            migrator().run(&pool).await?;
         }
         Ok(SqliteStore { pool })
     }
@@ -136,10 +138,13 @@ fn create_private(path: &PathBuf) -> Result<(), StoreError> {
 }
 
 /// Brings what an earlier version wrote last up to date, for who only reads.
-async fn update(home: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
+async fn update(home: &Path, connect: &SqliteConnectOptions) -> Result<(), StoreError> {
+    // A connection of its own: one keeps in mind which columns there were.
+    let mut connection = SqliteConnection::connect_with(connect).await?;
     let last: i64 = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
-        .fetch_one(pool)
+        .fetch_one(&mut connection)
         .await?;
+    connection.close().await?;
     if forms().iter().all(|form| form.version <= last) {
         return Ok(());
     }
