@@ -178,8 +178,8 @@ impl Desk {
             is_reading: false,
             unreachable: self.door.is_none()
                 || self.changed.is_some()
-                || self.error.is_some()
-                || self.put_off.holds_a_purchase(rows),
+                || self.error.is_some(),
+            held: self.put_off.held(),
         }
     }
 

@@ -152,10 +152,9 @@ impl PutOff {
         }
     }
 
-    /// Whether the broker does not answer a purchase, though it is there.
-    pub(super) fn holds_a_purchase(&self, rows: &Rows) -> bool {
-        let mut requests = self.requests.keys();
-        requests.any(|id| rows.purchases.contains_key(id))
+    /// What the broker does not answer, though it is there.
+    pub(super) fn held(&self) -> BTreeSet<RequestId> {
+        self.requests.keys().copied().collect()
     }
 
     /// The same answer, a refusal where it is one that counts by now: of what was `fixed` then.
