@@ -54,6 +54,16 @@ pub(super) struct Seen {
     pub(super) standing: Result<Standing, DoorError>,
 }
 
+/// When a slot is looked at again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Again {
+    at: UnixMs,
+    /// How long after the last time that is.
+    pause_ms: u64,
+    /// How often it was looked at in vain.
+    tries: u32,
+}
+
 pub(super) type CloseReply = oneshot::Sender<Result<ClosePart, CashierError>>;
 
 /// What is read, what is to be read, and who waits for it.
@@ -69,8 +79,7 @@ pub(super) struct Reader {
     pub(super) urgent: BTreeSet<Job>,
     pub(super) busy: BTreeSet<Job>,
     pub(super) read_at: BTreeMap<HoldingId, UnixMs>,
-    /// When to look again, and how often it was looked at in vain.
-    pub(super) again: BTreeMap<Job, (UnixMs, u32)>,
+    pub(super) again: BTreeMap<Job, Again>,
     /// Readings in a row that decided nothing.
     pub(super) failures: u32,
     pub(super) closes: BTreeMap<Commitment, (u32, ChainValue, Vec<CloseReply>)>,
@@ -129,7 +138,7 @@ impl Reader {
         let is_spend = |job: &Job| matches!(job, Job::Spend(_));
         let is_asked = || self.urgent.iter().any(is_spend);
         let mut again = self.again.iter();
-        let is_due = again.any(|(job, (at, _))| is_spend(job) && now >= *at);
+        let is_due = again.any(|(job, again)| is_spend(job) && now.is_due(again.at, again.pause_ms));
         let is_needed = is_ahead || is_asked() || is_due;
         self.slots.is_some() && now.since_ms(at) >= GOOD_MS && is_needed
     }
@@ -164,7 +173,7 @@ impl Reader {
         let may = |job: &Job| {
             (has_list || matches!(job, Job::Close(_)))
                 && !self.busy.contains(job)
-                && self.again.get(job).is_none_or(|(at, _)| now >= *at)
+                && !self.is_held_off(job, now)
         };
         let urgent = self.urgent.iter().find(|job| may(job)).copied();
         if let Some(job) = urgent {
@@ -172,7 +181,7 @@ impl Reader {
             return Some(job);
         }
         let again = self.again.keys().find(|job| may(job)).copied();
-        if again.is_some() || !has_list || self.read_at.len() >= STOCK || !self.is_time(now) {
+        if again.is_some() || !has_list || self.read_at.len() >= STOCK || !now.is_due(self.ahead_at, AHEAD_EVERY_MS) {
             return again;
         }
         let next = self.queue.pop_front()?;
@@ -180,9 +189,10 @@ impl Reader {
         Some(Job::Spend(next))
     }
 
-    /// Whether one more may be read ahead. A clock that was set back does not hold it up.
-    fn is_time(&self, now: UnixMs) -> bool {
-        now >= self.ahead_at || now.plus_ms(AHEAD_EVERY_MS) < self.ahead_at
+    /// Whether it was looked at in vain and is not to be looked at again yet.
+    pub(super) fn is_held_off(&self, job: &Job, now: UnixMs) -> bool {
+        let again = self.again.get(job);
+        again.is_some_and(|again| !now.is_due(again.at, again.pause_ms))
     }
 
     /// Notes that `job` decided nothing, or that it is to be looked at again.
@@ -190,12 +200,18 @@ impl Reader {
         let tries = self
             .again
             .get(&job)
-            .map_or(0, |(_, tries)| *tries)
+            .map_or(0, |again| again.tries)
             .saturating_add(1);
-        let wait = first_ms
+        let pause_ms = first_ms
             .saturating_mul(1 << tries.saturating_sub(1).min(20))
             .min(most_ms);
-        self.again.insert(job, (now.plus_ms(wait), tries));
+        let at = now.plus_ms(pause_ms);
+        let again = Again {
+            at,
+            pause_ms,
+            tries,
+        };
+        self.again.insert(job, again);
         tries
     }
 }
