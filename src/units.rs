@@ -189,6 +189,13 @@ impl UnixMs {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// Whether a pause of `pause_ms` at most that ends `at` that moment is over. One that would last longer
+    /// began by a clock that was set back meanwhile.
+    #[must_use]
+    pub const fn is_due(self, at: UnixMs, pause_ms: u64) -> bool {
+        self.0 >= at.0 || at.since_ms(self) > pause_ms
+    }
+
     /// The day this moment lies in.
     #[must_use]
     pub const fn day(self) -> Day {

@@ -8,6 +8,7 @@ pub mod rounds;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -80,6 +81,7 @@ enum Said {
 pub struct BrokerCashier {
     broker: Arc<Broker>,
     jobs: mpsc::Sender<Job>,
+    is_later: Arc<AtomicBool>,
 }
 
 impl BrokerCashier {
@@ -91,11 +93,14 @@ impl BrokerCashier {
         clock: Clock,
     ) -> (Self, JoinHandle<()>) {
         let (sender, jobs) = mpsc::channel(QUEUE);
+        let is_later = Arc::new(AtomicBool::new(false));
         let cashier = BrokerCashier {
             broker: broker.clone(),
             jobs: sender,
+            is_later: is_later.clone(),
         };
         let till = Till {
+            is_later,
             broker,
             store,
             clock,
@@ -120,9 +125,11 @@ impl BrokerCashier {
         Ok(self.broker.seal(draft))
     }
 
-    /// Waits until the loop has ended by itself: its store has a form that only a later version knows.
-    pub async fn ended(&self) {
+    /// Waits until the loop has ended by itself. Says whether that is because its store has a form that only a
+    /// later version knows; else it failed.
+    pub async fn ended(&self) -> bool {
         self.jobs.closed().await;
+        self.is_later.load(Ordering::Acquire)
     }
 
     /// One operation by the operator.
@@ -139,6 +146,7 @@ impl BrokerCashier {
 
 /// The loop's own side.
 struct Till {
+    is_later: Arc<AtomicBool>,
     broker: Arc<Broker>,
     store: Arc<dyn BrokerStore>,
     clock: Clock,
@@ -170,6 +178,7 @@ impl Till {
                     let later = matches!(settled, Err(BrokerStoreError::Later));
                     answer(batch, settled);
                     if later {
+                        self.is_later.store(true, Ordering::Release);
                         return;
                     }
                 }

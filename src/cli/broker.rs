@@ -176,9 +176,9 @@ pub async fn serve(
     )
     .await?;
     announce(&server, &broker, global, has_dht)?;
-    let later = tokio::select! {
-        () = stop => false,
-        () = server.cashier().ended() => true,
+    let ended = tokio::select! {
+        () = stop => None,
+        later = server.cashier().ended() => Some(later),
     };
     let requests = server.stop().await;
     store.close().await;
@@ -186,10 +186,14 @@ pub async fn serve(
     super::say(global.json, &line, || {
         format!("stopped after {requests} requests")
     });
-    if later {
-        bail!(BrokerStoreError::Later);
+    match ended {
+        None => Ok(()),
+        Some(true) => bail!(BrokerStoreError::Later),
+        Some(false) => bail!(
+            "the part that keeps the books failed; the log says why. Nothing that was answered is lost: start \
+             the broker again"
+        ),
     }
-    Ok(())
 }
 
 /// Where contested slots are read; none without a DHT to start from.

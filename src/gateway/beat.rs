@@ -63,10 +63,7 @@ impl Link {
         self.update_choke(now);
         self.pay_tick(now);
         self.settle(now);
-        let payer = self.pay.as_ref().and_then(|pay| pay.payer.as_ref());
-        if payer.is_some_and(|payer| payer.is_stuck(now)) && self.lingering.is_none() {
-            return Err(Close::Stuck);
-        }
+        self.give_up_if_stuck(now);
         self.give_up_if_unserved(now);
         self.linger(now);
         self.show();
@@ -76,6 +73,21 @@ impl Link {
             IDLE_LOOK_MS
         };
         Ok(now.plus_ms(look_ms))
+    }
+
+    /// Gives the connection up where the peer has kept requests of ours back for so long that neither side
+    /// will move again. What it delivered may verify yet, and is paid.
+    fn give_up_if_stuck(&mut self, now: UnixMs) {
+        let is_asked = self.asked.is_waiting();
+        let payer = self.pay.as_mut().and_then(|pay| pay.payer.as_mut());
+        let Some(payer) = payer.filter(|_| self.lingering.is_none()) else {
+            return;
+        };
+        if !is_asked {
+            payer.handle_unasked(now);
+        } else if payer.is_stuck(now) {
+            self.given_up = Some(Close::Stuck);
+        }
     }
 
     /// When to be called next at the latest, where payment wants it sooner than `look`.

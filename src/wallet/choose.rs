@@ -1,8 +1,11 @@
 //! Which holding goes into a channel, and which coins to buy (`docs/protocol.md` section 5).
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
-use super::rows::{HoldingRow, HoldingState, Origin, PurchaseState, Rows, SpendRow};
+use super::rows::{
+    HoldingRow, HoldingState, Origin, PurchaseRow, PurchaseState, RequestId, Rows, SpendRow,
+};
 use crate::coin::ids::HoldingId;
 use crate::units::{AT_HAND, InfoHash, Units, UnixMs};
 
@@ -51,7 +54,7 @@ pub struct Wish {
 }
 
 /// What the broker would sell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Funds {
     /// Units that the balance and the bond allow to buy; `None` while that is unknown.
     pub buyable: Option<Units>,
@@ -61,6 +64,8 @@ pub struct Funds {
     pub unreachable: bool,
     /// Whether slots of earlier runs' holdings are being read: then those count as at hand.
     pub is_reading: bool,
+    /// Purchases that the broker does not answer, though it answers others: nobody waits for their coins.
+    pub held: BTreeSet<RequestId>,
 }
 
 /// Why no holding is given.
@@ -237,12 +242,18 @@ impl Room {
         SIZES.iter().any(|size| self.fits(Units(*size)))
     }
 
-    /// Whether a coin that fits is on its way, or can be bought.
+    /// Whether a coin that fits is on its way, or can be bought. One like a coin that the broker does not
+    /// answer for is not bought ([`orders`]).
     fn comes_soon(&self, rows: &Rows, funds: &Funds) -> bool {
-        let comes = || coming(rows).any(|value| self.fits(value));
-        let affordable = |size: Units| funds.buyable.is_none_or(|most| size <= most);
-        let mut sizes = SIZES.iter().map(|size| Units(*size));
-        !funds.unreachable && (comes() || sizes.any(|size| self.fits(size) && affordable(size)))
+        let (held, comes): (Vec<_>, Vec<_>) =
+            pending(rows).partition(|row| funds.held.contains(&row.request));
+        let affordable = |size: &Units| funds.buyable.is_none_or(|most| *size <= most);
+        let sizes = SIZES.iter().rev().map(|size| Units(*size));
+        let bought = sizes.filter(|size| self.fits(*size)).find(affordable);
+        let is_held = |size: Units| coins(held.iter().copied()).any(|value| value == size);
+        !funds.unreachable
+            && (coins(comes.into_iter()).any(|value| self.fits(value))
+                || bought.is_some_and(|size| !is_held(size)))
     }
 
     /// The smallest of those that are worth more than what suits, as far as budget and limits go: what
@@ -398,11 +409,17 @@ pub fn size_ahead(
     funds.buyable.is_some_and(is_small).then_some(size)
 }
 
+fn pending(rows: &Rows) -> impl Iterator<Item = &PurchaseRow> {
+    let rows = rows.purchases.values();
+    rows.filter(|row| row.state == PurchaseState::Pending)
+}
+
+fn coins<'a>(rows: impl Iterator<Item = &'a PurchaseRow>) -> impl Iterator<Item = Units> {
+    rows.flat_map(|row| row.coins.iter().map(|(value, _)| *value))
+}
+
 fn coming(rows: &Rows) -> impl Iterator<Item = Units> {
-    rows.purchases
-        .values()
-        .filter(|row| row.state == PurchaseState::Pending)
-        .flat_map(|row| row.coins.iter().map(|(value, _)| *value))
+    coins(pending(rows))
 }
 
 /// Coins to order: one of each size in `wanted` that is neither at hand nor on its way (or the next

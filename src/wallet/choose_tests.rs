@@ -256,3 +256,29 @@ fn what_the_next_channel_wants_is_bought_ahead_where_it_is_a_small_part_of_what_
     );
     assert_eq!(ahead(&[16], 10_000, Some(100)), Some(64));
 }
+
+#[test]
+fn nobody_waits_for_a_purchase_that_is_not_answered_and_other_coins_are_bought_meanwhile() {
+    let mut side = Side::new(1);
+    let held = side.begin_purchase(&[64], NOW);
+    let limits = Limits {
+        at_hand: 0,
+        ..Limits::default()
+    };
+    let mut funds = Funds {
+        buyable: Some(Units(1000)),
+        ..Funds::default()
+    };
+    let why = |side: &Side, funds: &Funds, most: u64| {
+        choose(&side.rows, &limits, funds, &wish(1, most), NOW).map(|_| ())
+    };
+    assert_eq!(why(&side, &funds, 64), Err(NoCoin::NotYet), "it comes");
+    funds.held = [held].into();
+    assert_eq!(why(&side, &funds, 64), Err(NoCoin::NoFunds));
+    assert_eq!(why(&side, &funds, 256), Err(NoCoin::NotYet), "it is bought");
+    let wanted = [Units(256), Units(64)];
+    let ordered = orders(&side.rows, &limits, &funds, &wanted, NOW);
+    assert_eq!(ordered, [Units(256)]);
+    side.begin_purchase(&[16], NOW);
+    assert_eq!(why(&side, &funds, 64), Err(NoCoin::NotYet), "another comes");
+}

@@ -19,6 +19,7 @@ pub(crate) const RICH: Funds = Funds {
     balance: Units(100_000),
     unreachable: false,
     is_reading: false,
+    held: std::collections::BTreeSet::new(),
 };
 
 pub(crate) fn broker() -> SecretKey {

@@ -30,6 +30,22 @@ pub fn ahead(rows: &Rows, next: UnixMs, now: UnixMs) -> Option<Change> {
     Some(change)
 }
 
+/// What a run resumes with where an earlier one, by a clock that was far ahead, left a time that is further
+/// ahead than any refusal is doubted for.
+#[must_use]
+pub fn resumed(rows: &Rows, now: UnixMs) -> Option<Change> {
+    let most = now.plus_ms(DOUBT_MS);
+    if rows.meta.signed_until <= most {
+        return None;
+    }
+    let mut change = Change::on(rows);
+    change.meta = Some(Meta {
+        signed_until: most,
+        ..rows.meta.clone()
+    });
+    Some(change)
+}
+
 /// When a refusal counts of a request that is `since` then on its way, though an earlier try of it may have
 /// been signed under a time up to `until`. What was signed has run out by then.
 #[must_use]
@@ -72,6 +88,22 @@ mod tests {
         }
         let ahead_ms = side.rows.meta.signed_until.since_ms(NOW);
         assert!(ahead_ms < 5 * 60_000, "{ahead_ms} ms");
+    }
+
+    #[test]
+    fn a_clock_that_was_a_year_ahead_is_forgotten_a_day_after_the_next_start() {
+        const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+        let mut side = Side::new(1);
+        let wrong = NOW.plus_ms(YEAR_MS);
+        let change = ahead(&side.rows, wrong, wrong).expect("it is new");
+        side.write(change);
+        side.write(resumed(&side.rows, NOW).expect("far ahead"));
+        side.crash();
+        assert_eq!(side.rows.meta.signed_until, NOW.plus_ms(DOUBT_MS));
+        assert!(
+            resumed(&side.rows, NOW.plus_ms(1)).is_none(),
+            "a later start does not set it anew"
+        );
     }
 
     #[test]

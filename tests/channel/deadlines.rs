@@ -177,8 +177,11 @@ fn a_payee_that_waits_for_ticks_while_nothing_moves_is_left_in_the_end() {
     hear(&mut payer, at(410), WaitReason::Coin);
     assert!(!payer.is_stuck(at(600)), "that is not for ticks");
     hear(&mut payer, at(600), WaitReason::Ticks);
+    payer.handle_unasked(at(700));
+    assert!(!payer.is_stuck(at(819)), "nothing was kept back");
+    assert!(payer.is_stuck(at(820)), "what was asked for then is");
     payer.handle_wanted(at(600), 0);
-    assert!(!payer.is_stuck(at(800)), "nothing is wanted");
+    assert!(!payer.is_stuck(at(900)), "nothing is wanted");
 }
 
 #[test]

@@ -35,10 +35,8 @@ pub(super) type Ahead = BTreeMap<HoldingId, Option<Waiting>>;
 impl Purse {
     /// Whether `row` may be promised now, and is read at once if it has to be.
     pub(super) fn may_promise(&self, row: &HoldingRow, now: UnixMs) -> bool {
-        let is_held_off = |(at, _): &(UnixMs, u32)| now < *at;
-        let again = self.reader.again.get(&Job::Spend(row.holding.id));
-        self.reader.may_sign(row, GOOD_TO_SPEND_MS, now)
-            || self.reader.can_read() && !again.is_some_and(is_held_off)
+        let is_held_off = self.reader.is_held_off(&Job::Spend(row.holding.id), now);
+        self.reader.may_sign(row, GOOD_TO_SPEND_MS, now) || self.reader.can_read() && !is_held_off
     }
 
     /// Has what was promised read, unless it was or is being read.
@@ -123,7 +121,7 @@ impl Purse {
     /// Breaks the promises whose time is over.
     pub(super) fn break_old_promises(&mut self, now: UnixMs) {
         let is_over = |(id, waiting): &(&HoldingId, &Option<Waiting>)| match waiting {
-            Some(waiting) => now >= waiting.until,
+            Some(waiting) => now.is_due(waiting.until, WAIT_MS),
             None => (self.rows.holdings.get(*id)).is_none_or(|row| row.is_idle(now)),
         };
         let over: Vec<HoldingId> = (self.ahead.iter().filter(is_over))

@@ -10,7 +10,7 @@ use super::CashierError;
 use super::checks::SpentCopy;
 use super::chores::PresentReport;
 use super::door::{Account, BrokerDoor, DoorError, Queued, RedeemAnswer, Shown};
-use super::hope::Hope;
+use super::hope::{Hope, PENDING_MS};
 use super::purse::{Purse, give};
 use super::reader::{Job, Seen};
 use super::recovery::Recovered;
@@ -178,10 +178,8 @@ impl Desk {
             buyable: self.account.map(|a| a.buyable.saturating_sub(ordered)),
             balance: self.account.map_or(Units::ZERO, |a| a.balance),
             is_reading: false,
-            unreachable: self.door.is_none()
-                || self.changed.is_some()
-                || self.error.is_some()
-                || self.put_off.holds_a_purchase(rows),
+            unreachable: self.door.is_none() || self.changed.is_some() || self.error.is_some(),
+            held: self.put_off.held(),
         }
     }
 
@@ -348,7 +346,8 @@ impl Purse {
     /// Starts what is due.
     pub(super) async fn send_errands(&mut self) {
         let now = clock::now();
-        if self.desk.door.is_none() || self.desk.changed.is_some() || now < self.desk.retry_at {
+        let is_due = now.is_due(self.desk.retry_at, RETRY_MOST_MS);
+        if self.desk.door.is_none() || self.desk.changed.is_some() || !is_due {
             return;
         }
         if !self.desk.is_met {
@@ -375,13 +374,13 @@ impl Purse {
         self.send_certify(now).await;
         // A payee looks holdings up in it, a payer the payee's key.
         let is_node = self.config.payee_keys > 0 || self.config.limits.at_hand > 0;
-        let is_due = is_node && now >= self.desk.spent_due;
+        let is_due = is_node && now.is_due(self.desk.spent_due, SPENT_EVERY_MS);
         if is_due || self.reader.wants_list(self.desk.spent_at, now) {
             self.desk.start(Errand::Spent, |door| async move {
                 News::Spent(door.spent_list().await)
             });
         }
-        if self.desk.account_due.is_some_and(|due| now >= due) {
+        if (self.desk.account_due).is_some_and(|due| now.is_due(due, PENDING_MS)) {
             self.desk.start(Errand::Account, |door| async move {
                 News::Account(door.account().await)
             });

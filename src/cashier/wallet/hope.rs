@@ -9,7 +9,7 @@ use crate::units::UnixMs;
 const FIRST_MS: u64 = 10_000;
 const MOST_MS: u64 = 60_000;
 /// An account with pending units is looked at this often: they turn into balance one day.
-const PENDING_MS: u64 = 600_000;
+pub(super) const PENDING_MS: u64 = 600_000;
 
 /// When to look at the account next, and how long after that.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ impl Hope {
     fn looked(&mut self, has_come: bool, now: UnixMs) {
         if has_come {
             *self = Hope::default();
-        } else if self.due.is_some_and(|due| now >= due) {
+        } else if self.due.is_some_and(|due| now.is_due(due, MOST_MS)) {
             self.due = None;
             self.pause_ms = self.pause_ms.saturating_mul(2).min(MOST_MS);
         }

@@ -37,7 +37,7 @@ use crate::wallet::deals::{self, TorrentSums};
 use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::{
     Balance, Change, Effect, JournalEntry, PinnedBroker, ReceivedState, Rows, Step, WalletError,
-    earning, keys, paying, sign,
+    earning, keys, paying, sign, signing,
 };
 use crate::wire::message::RefuseReason;
 
@@ -114,9 +114,6 @@ impl Purse {
         config: &WalletConfig,
         lock: WriterLock,
     ) -> Purse {
-        if let Some(door) = &door {
-            door.times().resume(rows.meta.signed_until);
-        }
         let mut desk = Desk::new(door);
         desk.put_off = PutOff::of(&rows);
         Purse {
@@ -143,6 +140,7 @@ impl Purse {
     pub(super) async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
         let (post, mut news) = mpsc::unbounded_channel::<News>();
         self.desk.post = Some(post);
+        self.resume_signing().await;
         self.finish_closes().await;
         let mut flush = tokio::time::interval(FLUSH);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -174,6 +172,18 @@ impl Purse {
             tracing::error!("the last ticks could not be written: {error}");
         }
         self.store.close().await;
+    }
+
+    /// Goes on after what earlier runs signed under, before anything is signed.
+    async fn resume_signing(&mut self) {
+        if let Some(change) = signing::resumed(&self.rows, clock::now())
+            && let Err(error) = self.apply(change).await
+        {
+            tracing::error!("refusals of the broker are doubted for longer: {error}");
+        }
+        if let Some(door) = &self.desk.door {
+            door.times().resume(self.rows.meta.signed_until);
+        }
     }
 
     /// Makes a change durable, then applies it to the rows in memory, and gives its effects.

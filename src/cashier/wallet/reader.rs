@@ -54,6 +54,16 @@ pub(super) struct Seen {
     pub(super) standing: Result<Standing, DoorError>,
 }
 
+/// When a slot is looked at again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Again {
+    at: UnixMs,
+    /// How long after the last time that is.
+    pause_ms: u64,
+    /// How often it was looked at in vain.
+    tries: u32,
+}
+
 pub(super) type CloseReply = oneshot::Sender<Result<ClosePart, CashierError>>;
 
 /// What is read, what is to be read, and who waits for it.
@@ -66,11 +76,12 @@ pub(super) struct Reader {
     pub(super) queue: VecDeque<HoldingId>,
     /// When the next of them is read, if nobody waits for it.
     ahead_at: UnixMs,
+    /// What a channel or a payee's close waits for: read before what is only redeemed.
+    pub(super) first: BTreeSet<Job>,
     pub(super) urgent: BTreeSet<Job>,
     pub(super) busy: BTreeSet<Job>,
     pub(super) read_at: BTreeMap<HoldingId, UnixMs>,
-    /// When to look again, and how often it was looked at in vain.
-    pub(super) again: BTreeMap<Job, (UnixMs, u32)>,
+    pub(super) again: BTreeMap<Job, Again>,
     /// Readings in a row that decided nothing.
     pub(super) failures: u32,
     pub(super) closes: BTreeMap<Commitment, (u32, ChainValue, Vec<CloseReply>)>,
@@ -127,16 +138,17 @@ impl Reader {
     pub(super) fn wants_list(&self, at: UnixMs, now: UnixMs) -> bool {
         let is_ahead = !self.queue.is_empty() && self.read_at.len() < STOCK;
         let is_spend = |job: &Job| matches!(job, Job::Spend(_));
-        let is_asked = || self.urgent.iter().any(is_spend);
+        let is_asked = || self.asked().any(is_spend);
         let mut again = self.again.iter();
-        let is_due = again.any(|(job, (at, _))| is_spend(job) && now >= *at);
+        let is_due =
+            again.any(|(job, again)| is_spend(job) && now.is_due(again.at, again.pause_ms));
         let is_needed = is_ahead || is_asked() || is_due;
         self.slots.is_some() && now.since_ms(at) >= GOOD_MS && is_needed
     }
 
     /// There is no spent list, without which no spend slot is read: nobody waits for what was to be read.
     pub(super) fn read_nothing(&self, rows: &mut Rows) {
-        let wanted = self.urgent.iter().filter_map(|job| match job {
+        let wanted = self.asked().filter_map(|job| match job {
             Job::Spend(id) => Some(*id),
             Job::Close(_) => None,
         });
@@ -151,7 +163,12 @@ impl Reader {
 
     /// Reads this one next.
     pub(super) fn hurry(&mut self, id: HoldingId) {
-        self.urgent.insert(Job::Spend(id));
+        self.first.insert(Job::Spend(id));
+    }
+
+    /// What somebody waits for, in the order in which it is read.
+    fn asked(&self) -> impl Iterator<Item = &Job> {
+        self.first.iter().chain(&self.urgent)
     }
 
     pub(super) fn born(&mut self) -> &mut Born {
@@ -164,15 +181,20 @@ impl Reader {
         let may = |job: &Job| {
             (has_list || matches!(job, Job::Close(_)))
                 && !self.busy.contains(job)
-                && self.again.get(job).is_none_or(|(at, _)| now >= *at)
+                && !self.is_held_off(job, now)
         };
-        let urgent = self.urgent.iter().find(|job| may(job)).copied();
-        if let Some(job) = urgent {
+        let asked = self.asked().find(|job| may(job)).copied();
+        if let Some(job) = asked {
+            self.first.remove(&job);
             self.urgent.remove(&job);
             return Some(job);
         }
         let again = self.again.keys().find(|job| may(job)).copied();
-        if again.is_some() || !has_list || self.read_at.len() >= STOCK || !self.is_time(now) {
+        if again.is_some()
+            || !has_list
+            || self.read_at.len() >= STOCK
+            || !now.is_due(self.ahead_at, AHEAD_EVERY_MS)
+        {
             return again;
         }
         let next = self.queue.pop_front()?;
@@ -180,9 +202,10 @@ impl Reader {
         Some(Job::Spend(next))
     }
 
-    /// Whether one more may be read ahead. A clock that was set back does not hold it up.
-    fn is_time(&self, now: UnixMs) -> bool {
-        now >= self.ahead_at || now.plus_ms(AHEAD_EVERY_MS) < self.ahead_at
+    /// Whether it was looked at in vain and is not to be looked at again yet.
+    pub(super) fn is_held_off(&self, job: &Job, now: UnixMs) -> bool {
+        let again = self.again.get(job);
+        again.is_some_and(|again| !now.is_due(again.at, again.pause_ms))
     }
 
     /// Notes that `job` decided nothing, or that it is to be looked at again.
@@ -190,12 +213,18 @@ impl Reader {
         let tries = self
             .again
             .get(&job)
-            .map_or(0, |(_, tries)| *tries)
+            .map_or(0, |again| again.tries)
             .saturating_add(1);
-        let wait = first_ms
+        let pause_ms = first_ms
             .saturating_mul(1 << tries.saturating_sub(1).min(20))
             .min(most_ms);
-        self.again.insert(job, (now.plus_ms(wait), tries));
+        let at = now.plus_ms(pause_ms);
+        let again = Again {
+            at,
+            pause_ms,
+            tries,
+        };
+        self.again.insert(job, again);
         tries
     }
 }
@@ -206,4 +235,36 @@ pub(super) fn waits(row: &HoldingRow) -> bool {
         row.state,
         HoldingState::Unread | HoldingState::Frozen { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_channel_or_a_close_waits_for_is_read_before_what_is_redeemed() {
+        let mut reader = Reader::default();
+        let now = UnixMs(1_000_000);
+        let spend = |n: u8| Job::Spend(HoldingId([n; 32]));
+        reader.urgent.extend((1..100).map(spend));
+        reader.hurry(HoldingId([200; 32]));
+        reader.hurry(HoldingId([7; 32]));
+        let close = Job::Close(Commitment([1; 32]));
+        reader.first.insert(close);
+        let mut next = || reader.next(true, now);
+        let wanted = [spend(7), spend(200), close, spend(1)];
+        assert_eq!([(); 4].map(|()| next()), wanted.map(Some));
+        let left = 99 - 2;
+        assert_eq!((0..200).filter_map(|_| next()).count(), left, "none twice");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_prolongs_no_pause() {
+        let mut reader = Reader::default();
+        let (job, now) = (Job::Spend(HoldingId([1; 32])), UnixMs(100_000_000));
+        reader.later(job, (RETRY_FIRST_MS, RETRY_MOST_MS), now);
+        assert_eq!(reader.next(true, now), None);
+        let back = UnixMs(now.0 - 3 * 3_600_000);
+        assert_eq!(reader.next(true, back), Some(job));
+    }
 }

@@ -291,7 +291,7 @@ impl Purse {
             (waits.0, waits.1) = (k, wk);
         }
         waits.2.push(reply);
-        self.reader.urgent.insert(Job::Close(spend));
+        self.reader.first.insert(Job::Close(spend));
     }
 
     async fn seen_close(

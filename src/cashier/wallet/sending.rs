@@ -1,7 +1,7 @@
 //! What is asked of the broker: purchases, redemptions, keys to certify, each once it is on disk.
 
 use super::door::DoorError;
-use super::errands::{Errand, News, RETRY_MOST_MS};
+use super::errands::{CERTIFY_AGAIN_MS, Errand, News, RETRY_MOST_MS};
 use super::purse::Purse;
 use crate::clock;
 use crate::coin::keys::PublicKey;
@@ -109,7 +109,8 @@ impl Purse {
     pub(super) async fn send_certify(&mut self, now: UnixMs) {
         let stock = u32::try_from(keys::stock(&self.rows, now).count()).unwrap_or(u32::MAX);
         let wanted = self.config.payee_keys.min(choose::MAX_BATCH as u32);
-        let waits = self.desk.is_busy(Errand::Certify) || now < self.desk.certify_at;
+        let is_due = now.is_due(self.desk.certify_at, CERTIFY_AGAIN_MS);
+        let waits = self.desk.is_busy(Errand::Certify) || !is_due;
         if stock > wanted / 2 || wanted == 0 || waits {
             return;
         }

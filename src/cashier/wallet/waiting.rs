@@ -145,7 +145,7 @@ impl PutOff {
 
     /// Whether `request` is not to be sent now.
     pub(super) fn holds(&self, request: &RequestId, now: UnixMs) -> bool {
-        (self.requests.get(request)).is_some_and(|again| now < again.at)
+        (self.requests.get(request)).is_some_and(|again| !now.is_due(again.at, again.pause_ms))
     }
 
     /// Somebody asks for it: it is sent at once.
@@ -155,10 +155,9 @@ impl PutOff {
         }
     }
 
-    /// Whether the broker does not answer a purchase, though it is there.
-    pub(super) fn holds_a_purchase(&self, rows: &Rows) -> bool {
-        let mut requests = self.requests.keys();
-        requests.any(|id| rows.purchases.contains_key(id))
+    /// What the broker does not answer, though it is there.
+    pub(super) fn held(&self) -> BTreeSet<RequestId> {
+        self.requests.keys().copied().collect()
     }
 
     /// The same answer, a refusal where it is one that counts by now: of what was `fixed` then.
@@ -445,6 +444,19 @@ mod tests {
     use super::*;
     use crate::wallet::fixture::{NOW, Side};
     use crate::wallet::trade;
+
+    #[test]
+    fn a_clock_that_is_set_back_prolongs_no_pause() {
+        let (mut put_off, request) = (PutOff::default(), RequestId([1; 16]));
+        let error = DoorError::Answer("none".to_owned());
+        put_off.unanswered(request, &error, NOW);
+        assert!(put_off.holds(&request, NOW));
+        assert!(!put_off.holds(&request, NOW.plus_ms(RETRY_FIRST_MS)));
+        let back = UnixMs(NOW.0 - 3 * 3_600_000);
+        assert!(!put_off.holds(&request, back));
+        put_off.unanswered(request, &error, back);
+        assert!(put_off.holds(&request, back), "a pause of its own");
+    }
 
     #[test]
     fn what_is_left_of_an_order_is_known_as_that_order_after_a_crash() {

@@ -101,13 +101,13 @@ fn is_contradicted(row: &ReceivedRow, path: &Path, list: &dyn SpentCopy) -> bool
 impl Purse {
     /// Starts what the watching asks of the broker.
     pub(super) fn send_watching(&mut self, now: UnixMs) {
-        if now >= self.watcher.notices_due {
+        if now.is_due(self.watcher.notices_due, NOTICES_EVERY_MS) {
             let after = self.rows.meta.last_notice;
             self.desk.start(Errand::Notices, move |door| async move {
                 News::Notices(all_notices(door, after).await)
             });
         }
-        if now < self.watcher.retry_at {
+        if !now.is_due(self.watcher.retry_at, RETRY_MS) {
             return;
         }
         if !self.watcher.to_contest.is_empty() {

@@ -20,7 +20,13 @@ struct Inner {
     greatest: UnixMs,
     /// Requests that take money are signed under none after this.
     until: UnixMs,
+    /// The latest that a broker's clock is known to have shown.
+    learned: UnixMs,
 }
+
+/// How far ahead of the clock requests are signed. The broker's clock may be behind, and it allows
+/// [`MAX_SKEW_MS`].
+const AHEAD_MOST_MS: u64 = MAX_SKEW_MS / 2;
 
 /// A time to sign under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,20 +40,28 @@ pub(super) struct Signing {
 impl Default for Times {
     fn default() -> Times {
         let (greatest, until) = (UnixMs(0), UnixMs(u64::MAX));
+        let inner = Inner {
+            greatest,
+            until,
+            learned: UnixMs(0),
+        };
         Times {
-            inner: Mutex::new(Inner { greatest, until }),
+            inner: Mutex::new(inner),
         }
     }
 }
 
 impl Inner {
     fn next(&self, now: UnixMs) -> Signing {
+        // A clock of ours that is behind says less of the broker's than its answers did.
+        let is_behind = self.learned.since_ms(now) < MAX_SKEW_MS;
+        let now = now.max(if is_behind { self.learned } else { now });
         let ahead_ms = self.greatest.since_ms(now);
         if now > self.greatest {
             let before = None;
             return Signing { at: now, before };
         }
-        match ahead_ms < MAX_SKEW_MS {
+        match ahead_ms < AHEAD_MOST_MS {
             true => Signing {
                 at: self.greatest.plus_ms(1),
                 before: None,
@@ -97,6 +111,7 @@ impl Times {
         if at.since_ms(now) < MAX_SKEW_MS {
             let mut inner = self.inner.lock();
             inner.greatest = inner.greatest.max(at);
+            inner.learned = inner.learned.max(at);
         }
     }
 }
@@ -116,7 +131,7 @@ mod tests {
         let times = Times::default();
         assert_eq!(at(&times, NOW), NOW);
         assert_eq!(at(&times, NOW), NOW.plus_ms(1));
-        let back = UnixMs(NOW.0 - MAX_SKEW_MS + 10);
+        let back = UnixMs(NOW.0 - AHEAD_MOST_MS + 10);
         assert_eq!(at(&times, back), NOW.plus_ms(2));
         times.learn(NOW.plus_ms(500), NOW);
         assert_eq!(at(&times, NOW), NOW.plus_ms(501));
@@ -128,13 +143,27 @@ mod tests {
     #[test]
     fn a_clock_that_was_far_ahead_is_remembered_by_what_is_signed_before_that_time() {
         let times = Times::default();
-        times.resume(NOW.plus_ms(MAX_SKEW_MS + 5));
+        times.resume(NOW.plus_ms(AHEAD_MOST_MS + 5));
         let signing = times.sign(true, NOW).expect("allowed");
-        let before = Some(NOW.plus_ms(MAX_SKEW_MS + 5));
+        let before = Some(NOW.plus_ms(AHEAD_MOST_MS + 5));
         assert_eq!(signing, Signing { at: NOW, before });
         let later = NOW.plus_ms(10);
-        assert_eq!(times.next(later), NOW.plus_ms(MAX_SKEW_MS + 6));
+        assert_eq!(times.next(later), NOW.plus_ms(AHEAD_MOST_MS + 6));
         assert_eq!(times.sign(true, later), None, "that is not allowed yet");
+    }
+
+    #[test]
+    fn nothing_is_signed_so_far_ahead_that_a_broker_a_little_behind_refuses_it() {
+        let times = Times::default();
+        let greatest = NOW.plus_ms(MAX_SKEW_MS - 1);
+        times.sign(false, greatest).expect("allowed");
+        assert_eq!(at(&times, NOW), NOW);
+        // Where the broker itself is so far ahead, what is signed follows it.
+        let times = Times::default();
+        times.learn(greatest, NOW);
+        let signing = times.sign(true, NOW).expect("allowed");
+        let (at, before) = (greatest.plus_ms(1), None);
+        assert_eq!(signing, Signing { at, before });
     }
 
     #[test]

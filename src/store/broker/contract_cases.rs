@@ -187,31 +187,54 @@ async fn execute(path: &std::path::Path, sql: &'static str) {
     pool.close().await;
 }
 
+/// A coin as a file of before has it. A `whole` one is for the holder key of this number plus 10.
+fn old_coin(n: u8, expires: u32, whole: bool) -> Row {
+    let Row::Coin(mut row) = coin(n, ME, expires, false) else {
+        unreachable!("it is a coin");
+    };
+    if whole {
+        row.certificate = vec![n; 158];
+        row.certificate[38..70].copy_from_slice(&[n + 10; 32]);
+    }
+    Row::Coin(row)
+}
+
+/// Writes a file of an earlier form: two coins and two holder keys.
+async fn old_file(dir: &std::path::Path, forms: usize, whole: bool) {
+    let url = format!("sqlite://{}?mode=rwc", dir.join("broker.sqlite").display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let steps = forms::steps().into_iter().take(forms).collect();
+    let migrator = sqlx::migrate::Migrator::with_migrations(steps);
+    migrator.run(&pool).await.unwrap();
+    for (n, expires) in [(2u8, 10), (1, 20)] {
+        let Row::Coin(row) = old_coin(n, expires, whole) else {
+            unreachable!("it is a coin");
+        };
+        let coin = sqlx::query(
+            "INSERT INTO coin (id, version, account, value, credited, contests, settled, expires_day, \
+             certificate) VALUES ($1, 1, $2, 64, 0, 0, 0, $3, $4)",
+        );
+        let coin = coin.bind(vec![n; 32]).bind(ME.0.to_vec());
+        let coin = coin.bind(expires).bind(row.certificate);
+        coin.execute(&pool).await.unwrap();
+        let holder = sqlx::query(
+            "INSERT INTO holder (holder_key, version, account, expires_day) VALUES ($1, 1, $2, 20000)",
+        );
+        let holder = holder.bind(vec![n + 10; 32]).bind(ME.0.to_vec());
+        holder.execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+}
+
 #[tokio::test]
 async fn a_file_of_each_form_before_is_opened_with_all_its_rows() {
-    for forms in [1, 2, 3, 4] {
+    // Rows of the last of them come after those that its index has.
+    for (forms, whole) in [1, 2, 3, 4]
+        .into_iter()
+        .flat_map(|n| [(n, false), (n, true)])
+    {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("broker.sqlite");
-        let url = format!("sqlite://{}?mode=rwc", path.display());
-        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-        let steps = forms::steps().into_iter().take(forms).collect();
-        let migrator = sqlx::migrate::Migrator::with_migrations(steps);
-        migrator.run(&pool).await.unwrap();
-        for (n, expires) in [(2u8, 10), (1, 20)] {
-            let coin = sqlx::query(
-                "INSERT INTO coin (id, version, account, value, credited, contests, settled, expires_day, \
-                 certificate) VALUES ($1, 1, $2, 64, 0, 0, 0, $3, $4)",
-            );
-            let coin = coin.bind(vec![n; 32]).bind(ME.0.to_vec());
-            let coin = coin.bind(expires).bind(vec![n; 100]);
-            coin.execute(&pool).await.unwrap();
-            let holder = sqlx::query(
-                "INSERT INTO holder (holder_key, version, account, expires_day) VALUES ($1, 1, $2, 20000)",
-            );
-            let holder = holder.bind(vec![n + 10; 32]).bind(ME.0.to_vec());
-            holder.execute(&pool).await.unwrap();
-        }
-        pool.close().await;
+        old_file(dir.path(), forms, whole).await;
         let store = sqlite(dir.path()).await;
         let found = store.unsettled_coins(Day(21), None, 9).await.unwrap();
         let (first, second) = (HoldingId([2; 32]), HoldingId([1; 32]));
@@ -219,7 +242,7 @@ async fn a_file_of_each_form_before_is_opened_with_all_its_rows() {
         let after = Some((Day(10), first));
         let found = store.unsettled_coins(Day(21), after, 9).await.unwrap();
         assert_eq!(found, [(Day(20), second)]);
-        let before = [coin(1, ME, 20, false), coin(2, ME, 10, false)];
+        let before = [old_coin(1, 20, whole), old_coin(2, 10, whole)];
         for row in before
             .into_iter()
             .chain([11, 12].map(|key| holder(key, ME)))
@@ -232,12 +255,17 @@ async fn a_file_of_each_form_before_is_opened_with_all_its_rows() {
             let rows = store.load(&[row.key()]).await.unwrap();
             let stored = rows.get(&row.key()).unwrap();
             assert_eq!((stored.version, stored.row.as_deref()), (1, Some(&row)));
-            store.apply(&[write(1, row)]).await.unwrap();
+            store.apply(&[write(1, row.clone())]).await.unwrap();
+            let rows = store.load(&[row.key()]).await.unwrap();
+            assert_eq!(rows.get(&row.key()).unwrap().version, 2, "{forms} {whole}");
         }
         put(&store, vec![coin(3, ME, 5, false), holder(13, ME)]).await;
         let holders = store.holders_of(&ME, None, 9).await.unwrap();
-        let keys: Vec<u8> = holders.iter().map(|row| row.key.0[0]).collect();
-        assert_eq!(keys, [11, 12, 13]);
+        let keys: Vec<_> = holders
+            .iter()
+            .map(|row| (row.key.0[0], row.expires))
+            .collect();
+        assert_eq!(keys, [11, 12, 13].map(|key| (key, Day(20_000))));
         let found = store.unsettled_coins(Day(21), None, 9).await.unwrap();
         assert_eq!(found.first(), Some(&(Day(5), HoldingId([3; 32]))));
     }
