@@ -90,9 +90,12 @@ impl Session {
     }
 
     async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        let limit = self.settings().seeding.ratio_limit_percent;
         let (was_asking, handle) = run.change(hash, |entry| {
             let was_paused = std::mem::replace(&mut entry.saved.paused, false);
-            entry.saved.past_ratio |= std::mem::take(&mut entry.saved.ratio_reached);
+            // Unless it has another limit by now.
+            let reached = std::mem::take(&mut entry.saved.ratio_reached);
+            entry.saved.past_ratio |= reached && entry.saved.has_shared_enough(limit);
             let has_failed = entry.error.take().is_some() || entry.row.state == State::Failed;
             (
                 entry.saved.asking && !was_paused && !has_failed,

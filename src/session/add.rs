@@ -267,6 +267,30 @@ impl Session {
         } else {
             run.apply_terms(hash).await?;
         }
+        self.follow(run, hash, &entry.saved).await
+    }
+
+    /// A pause, a yes and a choice of files that came while the engine was being given the torrent hold.
+    async fn follow(
+        &self,
+        run: &Arc<Running>,
+        hash: InfoHash,
+        given: &Saved,
+    ) -> Result<(), Problem> {
+        let now = run.entry(hash)?;
+        let Some(handle) = &now.handle else {
+            return Ok(());
+        };
+        if now.saved.paused {
+            return self.pause(run, hash).await;
+        }
+        if handle.looks_only() && !now.saved.asking {
+            self.renew(run, hash);
+        } else if now.saved.only_files != given.only_files
+            && let Some(metainfo) = run.metainfo(hash)
+        {
+            choose(handle, &metainfo, now.saved.only_files.as_deref()).await?;
+        }
         Ok(())
     }
 
@@ -336,6 +360,11 @@ impl Session {
                 .collect()
         };
         for hash in hashes {
+            // Others may have come to it meanwhile.
+            let is_due = |entry: Entry| !entry.saved.paused && entry.handle.is_none();
+            if !run.entry(hash).is_ok_and(is_due) {
+                continue;
+            }
             if let Err(problem) = self.wake(run, hash).await {
                 tracing::warn!(info_hash = %hash, "not started: {problem}");
             }

@@ -58,8 +58,9 @@ impl Session {
     ) -> BoxFuture<'a, Result<(), Problem>> {
         // Boxed, as putting a torrent into the engine may come here again.
         Box::pin(async move {
-            let looks_only = (run.entry(hash)?.handle).is_some_and(|handle| handle.looks_only());
-            if looks_only {
+            let entry = run.entry(hash)?;
+            let looks_only = entry.handle.is_some_and(|handle| handle.looks_only());
+            if looks_only || entry.renewing.is_some() {
                 // The engine has it anew, to be written.
                 self.renew(run, hash);
                 return Ok(());
@@ -74,7 +75,10 @@ impl Session {
     pub(super) async fn begin_whole(&self, run: &Arc<Running>) {
         let is_whole = |entry: &&Entry| {
             let handle = entry.handle.as_ref().filter(|_| !entry.saved.paused);
+            // A part that is there is whole only as long as nobody wants the rest.
+            let wants_all = entry.saved.only_files.is_none() && entry.missing_bytes() == 0;
             entry.saved.asking
+                && wants_all
                 && handle.is_some_and(|handle| handle.brief().state == TorrentState::Seeding)
         };
         let whole: Vec<InfoHash> = {

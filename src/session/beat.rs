@@ -393,16 +393,10 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
     row
 }
 
-/// What a torrent does that is being given trackers and peers.
+/// What a torrent does that the engine is being given anew: with trackers and peers, or after a yes.
 fn renewed(entry: &Entry) -> Option<Saying> {
     let is_renewed = entry.renewing.is_some() && !entry.saved.paused;
-    is_renewed.then(|| {
-        Saying::new(
-            "renewing",
-            "its new trackers and peers are being added",
-            &[],
-        )
-    })
+    is_renewed.then(|| Saying::new("renewing", "it is being started anew", &[]))
 }
 
 /// Whether a torrent waits for what the wallet cannot do without its broker.

@@ -285,7 +285,7 @@ impl Session {
         tokio::spawn(async move {
             while let Some(run) = run.upgrade() {
                 if let Err(problem) = session.exchange(&run, hash).await {
-                    tracing::warn!(info_hash = %hash, "its new trackers and peers wait for a restart: {problem}");
+                    tracing::warn!(info_hash = %hash, "not started anew: {problem}");
                 }
                 if !run.has_more(hash) {
                     return session.look(&run).await;

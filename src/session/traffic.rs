@@ -101,8 +101,10 @@ impl Traffic {
         };
         let recent = std::fs::read(home.join(NEW_FILE)).unwrap_or_default();
         let recent: Recent = serde_json::from_slice(&recent).unwrap_or_default();
-        if recent.turn == traffic.turn {
-            traffic.take_in(recent);
+        match recent.turn == traffic.turn {
+            true => traffic.take_in(recent),
+            // It is in what was written; what comes now is written beside that.
+            false => traffic.recent.turn = traffic.turn,
         }
         traffic
     }
@@ -118,8 +120,10 @@ impl Traffic {
                 }
             }
         }
-        let covered = self.covered.get_or_insert_default();
-        covered.extend(recent.covered.iter().map(|(key, of)| (key.clone(), *of)));
+        // Of a file that says nothing of units, all bytes are taken to be there ([`Traffic::begin`]).
+        if let Some(covered) = &mut self.covered {
+            covered.extend(recent.covered.iter().map(|(key, of)| (key.clone(), *of)));
+        }
         self.recent = recent;
         self.unsaved = true;
     }
@@ -323,6 +327,41 @@ fn sums(days: &Days, kind: Kind, by: By, range: Range) -> BTreeMap<String, u64> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_earlier_version_left_has_the_bytes_of_all_that_was_paid() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let hash = InfoHash([1; 20]);
+        let file = format!(r#"{{"days":{{"1":{{"{hash}":{{"down":70,"up":0}}}}}}}}"#);
+        std::fs::write(dir.path().join(FILE), file).expect("written");
+        let mut traffic = Traffic::read(dir.path());
+        let paid = TorrentSums {
+            paid: Units(9),
+            earned: Units(3),
+        };
+        traffic.begin(&[(hash, paid)].into());
+        let price = PricePerGib::new(1000).expect("a price");
+        let prices = (price, price);
+        for _ in 0..3 {
+            assert_eq!(traffic.make_up(Day(2), hash, paid, prices), (0, 0));
+        }
+        assert_eq!(traffic.of(hash), (70, 0));
+    }
+
+    #[test]
+    fn what_comes_right_after_a_start_is_there_after_a_kill() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let hash = InfoHash([1; 20]);
+        for round in 1..4 {
+            let mut traffic = Traffic::read(dir.path());
+            traffic.add(Day(1), hash, None, 10, 1);
+            traffic.write_recent(dir.path()).expect("written");
+            drop(traffic);
+            let mut traffic = Traffic::read(dir.path());
+            assert_eq!(traffic.of(hash), (10 * round, round));
+            traffic.write(dir.path()).expect("written");
+        }
+    }
 
     #[test]
     fn bytes_by_torrent_and_by_peer_have_their_own_sums() {
