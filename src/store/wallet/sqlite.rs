@@ -67,9 +67,12 @@ impl SqliteStore {
             })
             .connect_with(connect)
             .await?;
-        match options.read_only {
-            true => update(home, &pool).await?,
-            false => migrator().run(&pool).await?,
+        if !options.read_only {
+            migrator().run(&pool).await?;
+        } else if update(home, &pool).await? {
+            // These connections know the tables as they were.
+            pool.close().await;
+            return Box::pin(SqliteStore::open(home, options)).await;
         }
         Ok(SqliteStore { pool })
     }
@@ -135,18 +138,18 @@ fn create_private(path: &PathBuf) -> Result<(), StoreError> {
     }
 }
 
-/// Brings what an earlier version wrote last up to date, for who only reads.
-async fn update(home: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
+/// Brings what an earlier version wrote last up to date, for who only reads. Says whether it was such.
+async fn update(home: &Path, pool: &SqlitePool) -> Result<bool, StoreError> {
     let last: i64 = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
         .fetch_one(pool)
         .await?;
     if forms().iter().all(|form| form.version <= last) {
-        return Ok(());
+        return Ok(false);
     }
     let _lock = WriterLock::take(home)?;
     let writer = Box::pin(SqliteStore::open(home, SqliteOptions::default())).await?;
     writer.close().await;
-    Ok(())
+    Ok(true)
 }
 
 fn migrator() -> Migrator {
