@@ -171,12 +171,6 @@ impl Payer {
         self.plan(now);
     }
 
-    /// Nothing is asked of the payee, so that it keeps nothing back for ticks, though it does not say so
-    /// where requests were taken back: what it is asked for next it may keep back from now on.
-    pub fn handle_unasked(&mut self, now: UnixMs) {
-        self.owing_since = self.owing_since.map(|_| now);
-    }
-
     /// What the torrent still needs at most from this payee: bytes of pieces that it has and that
     /// are not verified.
     pub fn handle_wanted(&mut self, now: UnixMs, bytes: u64) {

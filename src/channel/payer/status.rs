@@ -194,6 +194,12 @@ impl Payer {
         self.wanted_bytes > 0 && self.owing_since.is_some_and(is_long)
     }
 
+    /// Nothing is asked of the payee, so that it keeps nothing back for ticks, though it does not say so
+    /// where requests were taken back: what it is asked for next it may keep back from now on.
+    pub fn handle_unasked(&mut self, now: UnixMs) {
+        self.owing_since = self.owing_since.map(|_| now);
+    }
+
     /// The spends that no close has come for, and the units ticked on each: what stays open if the
     /// connection ends now.
     pub fn open_spends(&self) -> impl Iterator<Item = (crate::coin::Commitment, u32)> + '_ {
