@@ -149,41 +149,29 @@ impl Session {
             return;
         }
         let name = entry.saved.name;
-        let gone = entry.units_paid.checked_add(run.promised(hash));
-        let gone = gone.unwrap_or(limit).min(limit);
-        let left = limit.saturating_sub(gone);
+        // What is promised to channels counts at the wallet at once, and is seen here a moment later.
+        let is_all = entry.units_paid >= limit;
         let shown = crate::torrent::printable(&name);
-        let text = match left.is_zero() {
-            true => format!("{shown}: its budget of {limit} units is used up"),
-            false => format!(
-                "{shown}: {gone} of its budget of {limit} units are paid or promised, and the {left} left are \
-                 too few for another coin"
+        let (code, text) = match is_all {
+            true => (
+                NoticeCode::BudgetReached,
+                format!(
+                    "{shown}: its budget of {limit} units is used up: it goes on with free peers"
+                ),
+            ),
+            false => (
+                NoticeCode::BudgetRest,
+                format!(
+                    "{shown}: less than another coin is left of its budget of {limit} units beside what is \
+                     paid or promised: it goes on with free peers"
+                ),
             ),
         };
-        let text = format!("{text}: it goes on with free peers");
         let values = [
             ("which", "torrent".to_owned()),
             ("limit", limit.to_string()),
-            ("paid", gone.to_string()),
-            ("left", left.to_string()),
             ("name", name),
         ];
-        let code = match left.is_zero() {
-            true => NoticeCode::BudgetReached,
-            false => NoticeCode::BudgetRest,
-        };
         self.notice(Level::Warning, code, text, &values, Some(hash));
-    }
-}
-
-impl Running {
-    /// What open channels of a torrent may yet be paid.
-    fn promised(&self, hash: InfoHash) -> Units {
-        let balance = lock(&self.balance);
-        let open = balance.locked_in.iter();
-        let left = open
-            .filter(|line| line.info_hash == hash)
-            .map(|line| line.units);
-        Units::checked_sum(left).unwrap_or(Units::ZERO)
     }
 }

@@ -55,7 +55,7 @@ export async function showcase(page) {
   await api('/torrents', { source: magnet(sold[2]), peers, confirmed: true });
   await until('the kernel', async () => (await row(sold[2]))?.state === 'seeding');
   await api('/torrents', { source: magnet(sold[1]), peers, confirmed: true, terms: { budget: 96 } });
-  await until('a budget that is reached', async () => (await api('/notices')).notices.some((notice) => notice.code === 'budget_reached'));
+  await until('a budget that is reached', async () => (await api('/notices')).notices.some((notice) => ['budget_reached', 'budget_rest'].includes(notice.code)));
   await api('/torrents', { source: { file: await world.torrentBase64(await world.payload('lecture-01.mp4', 2 * MiB)) }, paused: true, confirmed: true });
   return { world, own, sold, peers, magnet, ...user };
 }
