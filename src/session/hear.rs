@@ -5,7 +5,7 @@ use super::view::event::{Level, NoticeCode};
 use super::view::saying::free_reason;
 use super::{Session, lock};
 use crate::gateway::GatewayEvent;
-use crate::units::{InfoHash, PricePerGib, Units};
+use crate::units::{InfoHash, PricePerGib};
 
 /// Prices of a torrent's seeders that are told, at most.
 const MOST_PRICES: usize = 20;
