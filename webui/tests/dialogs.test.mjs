@@ -419,7 +419,7 @@ test('the account at the broker is looked at once for all who show it, and ever 
 test('a deposit is seen where one buys, and what limits the purchase is named', { timeout: 90_000 }, async () => {
   await page.goto(`${node.url}/#/wallet?do=buy`);
   const dialog = page.getByRole('dialog', { name: 'Buy coins' });
-  await dialog.getByText('takes a bond of 100,000 units, which comes back. Your balance at the broker is 64 units').waitFor();
+  await dialog.getByText('takes a bond of 100,000 units, which comes back. Your balance is 64 units').waitFor();
   await accessible(page, 'buying without the bond');
   await world.deposit((await api('/wallet')).account, 149_936);
   // The node keeps a few small coins at hand, and has bought those, and with them the bond.
@@ -428,7 +428,7 @@ test('a deposit is seen where one buys, and what limits the purchase is named', 
   const limited = async () => {
     const { outstanding } = await api('/wallet');
     const [n, out] = [100_000 - outstanding, outstanding].map((units) => units.toLocaleString('en-GB'));
-    return dialog.getByText(`You can buy up to ${n} units now: coins for no more than your bond of 100,000 units may be out, and ${out} are.`);
+    return dialog.getByText(`You can buy up to ${n} units now: of your bond of 100,000 units, ${out} are bound by coins.`);
   };
   await (await limited()).waitFor({ timeout: 15_000 });
   const before = (await api('/wallet')).outstanding;
