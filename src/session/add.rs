@@ -281,7 +281,8 @@ impl Session {
         let Some(handle) = &now.handle else {
             return Ok(());
         };
-        if now.saved.paused {
+        // One that was paused before is being checked, and stays so by itself.
+        if now.saved.paused && !given.paused {
             return self.pause(run, hash).await;
         }
         if handle.looks_only() && !now.saved.asking {
