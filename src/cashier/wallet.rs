@@ -117,7 +117,9 @@ pub enum CashierError {
     )]
     ListOld(crate::coin::HoldingId),
     /// More is to be bought than can be.
-    #[error("{asked} units cannot be bought: {buyable} can be bought now")]
+    #[error(
+        "{asked} units cannot be bought: the balance at the broker buys {buyable} now; deposit there first"
+    )]
     Short {
         /// What the coins are worth that were asked for.
         asked: crate::units::Units,

@@ -87,7 +87,7 @@ impl Session {
         if let Some(below) = rules.buy_below
             && at_hand < below.0
         {
-            let bought = run.node.wallet.buy(rules.buy_units).await;
+            let bought = run.node.wallet.order(rules.buy_units).await;
             let bought = bought.map_err(|error| super::money::problem(&error))?;
             if bought.coins.is_empty() {
                 // Ordered: counted as at hand from now on.

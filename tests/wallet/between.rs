@@ -194,7 +194,7 @@ async fn what_is_refused_after_the_clock_was_far_ahead_is_over_when_that_time_ha
     person.start().await;
     let wallet = person.wallet();
     // More than the bond allows.
-    let bought = wallet.buy(Units(24_576)).await.expect("not over yet");
+    let bought = wallet.order(Units(24_576)).await.expect("not over yet");
     assert_eq!(bought.ordered, Units(24_576));
     let error = bought.error.expect("said");
     assert!(error.contains("may not be for good yet"), "{error}");
@@ -212,7 +212,7 @@ async fn a_refusal_of_a_broker_of_before_is_believed_once_what_was_signed_has_ru
     let between = Between::before(&house).await;
     let person = frugal(&house, &between).await;
     between.spoil(PURCHASE, Spoils::Nameless);
-    let bought = person.wallet().buy(Units(24_576)).await;
+    let bought = person.wallet().order(Units(24_576)).await;
     assert_eq!(bought.expect("not over yet").ordered, Units(24_576));
     // Asked again and again, it is no more than doubtful for twenty minutes.
     let asked = || between.times.lock().expect("whole").len();

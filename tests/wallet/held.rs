@@ -193,7 +193,7 @@ async fn what_the_money_does_not_cover_of_an_order_is_refused_and_the_rest_is_so
     let (payer, way, url) = behind_a_way(&house, 200_000 + 5_000).await;
     let wallet = open(&payer.config, &url, &way).await;
     // 32 coins and one: both requests are on their way at once, and either may come first.
-    let bought = wallet.buy(Units(33 * 4_096)).await.expect("a part");
+    let bought = wallet.order(Units(33 * 4_096)).await.expect("a part");
     assert_eq!(
         (bought.coins.as_slice(), bought.ordered),
         (&[Units(4_096)][..], Units(0))

@@ -95,7 +95,7 @@ pub(super) enum Errand {
 /// Asked for while the broker was not met yet.
 pub(super) enum Parked {
     Broker(oneshot::Sender<Result<PinnedBroker, CashierError>>),
-    Buy(Units, BuyReply),
+    Buy(Units, bool, BuyReply),
     Redeem(
         Redeemable,
         oneshot::Sender<Result<RedeemReport, CashierError>>,
@@ -260,7 +260,7 @@ impl Purse {
                 _ => self.park_or_refuse(Parked::Broker(reply)),
             };
         }
-        if let Parked::Buy(units, _) = &parked {
+        if let Parked::Buy(units, ..) = &parked {
             // Who buys has paid something in, or is about to.
             self.desk.hope = Hope::default();
             if let Some(requests) = self.ordered_before(*units) {
@@ -295,7 +295,8 @@ impl Purse {
                 let pinned = self.rows.meta.broker.clone();
                 give(reply, pinned.ok_or(CashierError::NoBroker));
             }
-            Parked::Buy(units, reply) => self.buy_or_look(units, reply).await,
+            Parked::Buy(units, true, reply) => self.buy_or_look(units, reply).await,
+            Parked::Buy(units, false, reply) => self.buy_now(units, reply).await,
             Parked::Redeem(which, reply) => self.redeem_when_read(which, reply).await,
             Parked::Withdraw(ask, reply) => self.unpark_withdrawal(ask, reply),
             keeping => self.unpark_keeping(keeping).await,
@@ -305,7 +306,7 @@ impl Purse {
 
     /// What was ordered before is asked for at once, and waited for if it can be.
     fn wait_for_order(&mut self, requests: BTreeSet<RequestId>, parked: Parked) {
-        if let Parked::Buy(units, reply) = parked {
+        if let Parked::Buy(units, _, reply) = parked {
             self.desk.retry_at = UnixMs(0);
             for request in &requests {
                 self.desk.put_off.hurry(request);
@@ -392,7 +393,7 @@ impl Parked {
     pub(super) fn refuse(self, error: CashierError) {
         match self {
             Parked::Broker(reply) => give(reply, Err(error)),
-            Parked::Buy(_, reply) => give(reply, Err(error)),
+            Parked::Buy(_, _, reply) => give(reply, Err(error)),
             Parked::Redeem(_, reply) | Parked::RedeemDue(_, reply) => give(reply, Err(error)),
             Parked::Withdraw(_, reply) => give(reply, Err(error)),
             Parked::Meet(reply) => give(reply, Err(error)),

@@ -344,7 +344,15 @@ impl WalletHandle {
     /// # Errors
     /// The broker's refusal, or that it cannot be reached before anything was fixed.
     pub async fn buy(&self, units: Units) -> Result<Bought, CashierError> {
-        self.ask(|reply| Ask::Buy(units, reply)).await?
+        self.ask(|reply| Ask::Buy(units, true, reply)).await?
+    }
+
+    /// As [`WalletHandle::buy`], as far as the broker sells: where the money does not cover all of it, a part.
+    ///
+    /// # Errors
+    /// As [`WalletHandle::buy`].
+    pub async fn order(&self, units: Units) -> Result<Bought, CashierError> {
+        self.ask(|reply| Ask::Buy(units, false, reply)).await?
     }
 
     /// Redeems shares and change.

@@ -74,7 +74,8 @@ pub(super) enum Ask {
     OfTorrents(Reply<BTreeMap<InfoHash, TorrentSums>>),
     LookAtAccount,
     History(u32, Reply<Outcome<Vec<JournalEntry>>>),
-    Buy(Units, Reply<Outcome<Bought>>),
+    /// Units, and whether all of them or none.
+    Buy(Units, bool, Reply<Outcome<Bought>>),
     Redeem(Redeemable, Reply<Outcome<RedeemReport>>),
     Slots(std::sync::Arc<dyn SlotReader>),
     Conflict(Box<(Item, Item)>),
@@ -299,7 +300,7 @@ impl Purse {
             }
             Ask::Kept(ask) => self.serve_kept(ask, now).await,
             Ask::Broker(reply) => self.park(Parked::Broker(reply)).await,
-            Ask::Buy(units, reply) => self.park(Parked::Buy(units, reply)).await,
+            Ask::Buy(units, whole, reply) => self.park(Parked::Buy(units, whole, reply)).await,
             Ask::Redeem(which, reply) => self.park(Parked::Redeem(which, reply)).await,
             Ask::Conflict(items) => self.conflict_found(&items.0, &items.1, now).await,
             Ask::Slots(slots) => self.reader.set_slots(slots),

@@ -256,7 +256,7 @@ impl Purse {
         (buyable < sum(choose::split(units))).then_some(buyable)
     }
 
-    async fn buy_now(&mut self, units: Units, reply: BuyReply) {
+    pub(super) async fn buy_now(&mut self, units: Units, reply: BuyReply) {
         match self.order(&choose::split(units)).await {
             Ok(requests) => {
                 let reply = WaiterReply::Buy(units, reply);
