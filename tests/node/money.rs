@@ -94,7 +94,7 @@ async fn more_than_can_be_bought_is_refused_whole_and_says_how_much_can_be() {
     let much = json!({ "units": 150_000 });
     let (code, said) = refused(&node, Method::POST, "/wallet/buy", much).await;
     assert_eq!(code, "money", "{said}");
-    assert!(said.contains("100000 can be bought"), "{said}");
+    assert!(said.contains("buys 100000 now"), "{said}");
     let wallet = wait(&node, "/wallet", |wallet| wallet["buyable"] == 100_000).await;
     assert_eq!(
         (&wallet["total_bought"], &wallet["in_flight"]),
