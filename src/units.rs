@@ -196,6 +196,13 @@ impl UnixMs {
         self.0 >= at.0 || at.since_ms(self) > pause_ms
     }
 
+    /// Whether `earlier` is less than `ms` ago. A later moment is not: a clock that was set back meanwhile
+    /// does not say how long ago it was.
+    #[must_use]
+    pub const fn is_within(self, ms: u64, earlier: UnixMs) -> bool {
+        self.0 >= earlier.0 && self.since_ms(earlier) < ms
+    }
+
     /// The day this moment lies in.
     #[must_use]
     pub const fn day(self) -> Day {
@@ -379,6 +386,15 @@ mod tests {
             let ours = hex_bytes::<1>(text).map(|bytes| bytes.to_vec());
             assert_eq!(ours, hex::decode(text).ok(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_later_than_now_is_not_new() {
+        let (now, ms) = (UnixMs(100_000_000), 10_000);
+        let is_within = |at: u64| now.is_within(ms, UnixMs(at));
+        assert!(is_within(now.0) && is_within(now.0 - ms + 1));
+        assert!(!is_within(now.0 - ms) && !is_within(0));
+        assert!(!is_within(now.0 + 1) && !is_within(now.0 + 3 * 3_600_000));
     }
 
     #[test]

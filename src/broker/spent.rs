@@ -260,10 +260,11 @@ impl SpentList {
         self.as_of_unix_s
     }
 
-    /// Whether the copy is at most an hour old, so that it may decide a payment.
+    /// Whether the copy is at most an hour old, so that it may decide a payment. One from later than in an
+    /// hour is not known to be: the clock was set back.
     #[must_use]
     pub fn is_fresh(&self, now: UnixMs) -> bool {
-        now.unix_s() <= self.as_of_unix_s.saturating_add(MAX_AGE_S)
+        now.unix_s().abs_diff(self.as_of_unix_s) <= MAX_AGE_S
     }
 
     /// Number of entries.
@@ -432,6 +433,8 @@ mod tests {
         assert_eq!(list.lookup(&Slot([5; 32])), Listed::No);
         assert!(list.is_fresh(now.plus_ms(3_600_000)));
         assert!(!list.is_fresh(now.plus_ms(3_601_000)));
+        let back = |ms: u64| UnixMs(now.0 - ms);
+        assert!(list.is_fresh(back(3_600_000)) && !list.is_fresh(back(3_601_000)));
     }
 
     #[test]

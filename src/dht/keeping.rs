@@ -24,7 +24,7 @@ impl DhtNode {
     /// they do; who asks meanwhile waits for the same answer.
     pub(super) async fn nodes_keep_first(&self) -> bool {
         let mut seen = self.seen_keeping.lock().await;
-        if seen.is_some_and(|seen| clock::now().since_ms(seen) < GOOD_FOR_MS) {
+        if seen.is_some_and(|seen| clock::now().is_within(GOOD_FOR_MS, seen)) {
             return true;
         }
         let keep = self.try_overwriting().await;

@@ -150,7 +150,7 @@ fn read_back(rows: &Rows, row: &SpendRow, diary: &Diary, now: UnixMs, all: bool)
     let wait_ms = READ_BACK_MS
         .get(usize::try_from(tries).unwrap_or(usize::MAX))
         .or(READ_BACK_MS.last())?;
-    (all || now.since_ms(last) >= *wait_ms).then_some(Task::ReadBack { spend: row.spend })
+    (all || !now.is_within(*wait_ms, last)).then_some(Task::ReadBack { spend: row.spend })
 }
 
 fn put_close(
@@ -162,7 +162,7 @@ fn put_close(
 ) -> Option<Task> {
     // Whoever closed it in this run puts it at once; this is for when that did not do.
     let last = diary.put.get(&row.spend).copied().unwrap_or(closed);
-    let is_due = all || closed < diary.started || now.since_ms(last) >= 5 * MINUTE_MS;
+    let is_due = all || closed < diary.started || !now.is_within(5 * MINUTE_MS, last);
     is_due.then_some(Task::PutClose { spend: row.spend })
 }
 
@@ -251,7 +251,7 @@ pub fn to_present(rows: &Rows, now: UnixMs, all: bool) -> Vec<Showing> {
 /// All of them, once one has waited long enough.
 fn batch<T>(waiting: impl Iterator<Item = (UnixMs, T)>, now: UnixMs, all: bool) -> Vec<T> {
     let waiting: Vec<_> = waiting.collect();
-    let is_due = |(since, _): &(UnixMs, T)| all || now.since_ms(*since) >= BATCH_MS;
+    let is_due = |(since, _): &(UnixMs, T)| all || !now.is_within(BATCH_MS, *since);
     if !waiting.iter().any(is_due) {
         return Vec::new();
     }

@@ -244,6 +244,12 @@ fn what_was_passed_on_and_shares_that_are_kept_are_presented_in_one_batch_a_day(
     let batch = to_present(&b.rows, when, false);
     assert_eq!(batch, [Showing::PassedOn(onward)]);
     assert_eq!(to_present(&c.rows, when, false), [Showing::Share(onward)]);
+    let back = UnixMs(NOW.0 - 1);
+    assert_eq!(
+        to_present(&b.rows, back, false),
+        batch,
+        "the clock was set back"
+    );
     b.write(presented(&b.rows, &batch, when));
     assert_eq!(
         b.rows.received[&first].presented,

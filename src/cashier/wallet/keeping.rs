@@ -249,7 +249,7 @@ impl Purse {
         let due: Vec<HoldingId> = settled::unsettled(&self.rows, now).collect();
         for id in due {
             let asked = self.keeping.asked.get(&id);
-            if asked.is_none_or(|at| now.since_ms(*at) >= ASK_AGAIN_MS) {
+            if asked.is_none_or(|at| !now.is_within(ASK_AGAIN_MS, *at)) {
                 self.keeping.asked.insert(id, now);
                 self.ask_about(id);
             }
@@ -307,7 +307,7 @@ impl Purse {
         let Some(rules) = self.config.keep else {
             return;
         };
-        if now.since_ms(self.keeping.looked) < LOOK_MS && now >= self.keeping.looked {
+        if now.is_within(LOOK_MS, self.keeping.looked) {
             return;
         }
         self.keeping.looked = now;

@@ -143,7 +143,7 @@ impl Reader {
         let is_due =
             again.any(|(job, again)| is_spend(job) && now.is_due(again.at, again.pause_ms));
         let is_needed = is_ahead || is_asked() || is_due;
-        self.slots.is_some() && now.since_ms(at) >= GOOD_MS && is_needed
+        self.slots.is_some() && !now.is_within(GOOD_MS, at) && is_needed
     }
 
     /// There is no spent list, without which no spend slot is read: nobody waits for what was to be read.
@@ -157,7 +157,7 @@ impl Reader {
 
     /// Whether `row` may be signed for now: made in this run, or read within `good_ms`.
     pub(super) fn may_sign(&self, row: &HoldingRow, good_ms: u64, now: UnixMs) -> bool {
-        let is_fresh = |at: &UnixMs| now.since_ms(*at) < good_ms;
+        let is_fresh = |at: &UnixMs| now.is_within(good_ms, *at);
         self.born.has(row.key_index) || self.read_at.get(&row.holding.id).is_some_and(is_fresh)
     }
 
@@ -240,6 +240,18 @@ pub(super) fn waits(row: &HoldingRow) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coin::PublicKey;
+    use crate::record::Slot;
+    use crate::wallet::fixture::{NOW, Side};
+
+    struct NoSlots;
+
+    #[async_trait::async_trait]
+    impl SlotReader for NoSlots {
+        async fn read(&self, _: &PublicKey, _: &Slot) -> Reading {
+            Reading::default()
+        }
+    }
 
     #[test]
     fn what_a_channel_or_a_close_waits_for_is_read_before_what_is_redeemed() {
@@ -256,6 +268,25 @@ mod tests {
         assert_eq!([(); 4].map(|()| next()), wanted.map(Some));
         let left = 99 - 2;
         assert_eq!((0..200).filter_map(|_| next()).count(), left, "none twice");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_reading_good_for_longer() {
+        let mut side = Side::new(1);
+        side.buy(&[64], NOW);
+        let row = side.rows.holdings.values().next().cloned().expect("bought");
+        let mut reader = Reader::new(&mut side.rows, true);
+        reader.set_slots(Arc::new(NoSlots));
+        reader.read_at.insert(row.holding.id, NOW);
+        let back = UnixMs(NOW.0 - 3 * 3_600_000);
+        for good_ms in [GOOD_TO_SPEND_MS, GOOD_MS] {
+            let may_sign = |now| reader.may_sign(&row, good_ms, now);
+            assert!(may_sign(NOW) && may_sign(NOW.plus_ms(good_ms - 1)));
+            assert!(!may_sign(NOW.plus_ms(good_ms)) && !may_sign(back));
+        }
+        reader.hurry(row.holding.id);
+        assert!(!reader.wants_list(NOW, NOW.plus_ms(GOOD_MS - 1)));
+        assert!(reader.wants_list(NOW, NOW.plus_ms(GOOD_MS)) && reader.wants_list(NOW, back));
     }
 
     #[test]

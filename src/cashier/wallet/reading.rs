@@ -77,7 +77,7 @@ type Place = (PublicKey, Slot, Option<HoldingId>);
 impl Purse {
     /// Whether the copy of the spent list is new enough to read slots by.
     pub(super) fn is_list_new(&self, now: UnixMs) -> bool {
-        let is_new = now.since_ms(self.desk.spent_at) < GOOD_MS;
+        let is_new = now.is_within(GOOD_MS, self.desk.spent_at);
         let list = self.desk.spent.as_ref();
         is_new && list.is_some_and(|list| list.is_fresh(now))
     }

@@ -32,8 +32,7 @@ struct Kept {
 pub(super) async fn index(shared: &Shared) -> Result<Bytes, ApiError> {
     let now = (shared.clock)();
     if let Some((made, bytes)) = &shared.spent.0.lock().index
-        && now.since_ms(*made) < INDEX_MS
-        && *made <= now
+        && now.is_within(INDEX_MS, *made)
     {
         return Ok(bytes.clone());
     }
