@@ -62,17 +62,22 @@ impl Session {
 
     pub(super) async fn pause(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         let kept = run.insist(hash, |entry| entry.saved.paused = true)?;
+        self.stand_still(run, hash).await?;
+        kept
+    }
+
+    /// Has the engine pause a torrent.
+    pub(super) async fn stand_still(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
         let Some(handle) = run.entry(hash)?.handle else {
-            return kept;
+            return Ok(());
         };
         match handle.pause().await {
             // Nothing that could be paused: let go of until it is resumed.
             Err(EngineError::NotYet(_) | EngineError::Stopped { .. } | EngineError::Gone(_)) => {
-                self.let_go(run, hash).await?;
+                self.let_go(run, hash).await
             }
-            paused => paused.map_err(engine_problem)?,
+            paused => paused.map_err(engine_problem),
         }
-        kept
     }
 
     /// Takes a torrent out of the engine, not out of the list.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+use super::Session;
 use super::entry::Entry;
 use super::run::Running;
 use super::view::{Advice, Problem, ProblemCode};
-use super::{Session, lock};
 use crate::engine::TorrentState;
 use crate::gateway::Limits;
 use crate::units::InfoHash;
@@ -72,35 +72,33 @@ impl Session {
     }
 
     /// What asks and is whole on the disk costs nothing: it seeds.
-    pub(super) async fn begin_whole(&self, run: &Arc<Running>) {
-        let is_whole = |entry: &&Entry| {
-            let handle = entry.handle.as_ref().filter(|_| !entry.saved.paused);
-            // A part that is there is whole only as long as nobody wants the rest.
-            let wants_all = entry.saved.only_files.is_none() && entry.missing_bytes() == 0;
-            entry.saved.asking
-                && wants_all
-                && handle.is_some_and(|handle| handle.brief().state == TorrentState::Seeding)
+    pub(super) async fn begin_whole(&self, run: &Arc<Running>, hash: InfoHash) {
+        let _one = run.sourcing.lock().await;
+        if !run.entry(hash).is_ok_and(|entry| asks_though_whole(&entry)) {
+            return;
+        }
+        let begun = run.change(hash, |entry| {
+            entry.saved.asking = false;
+            entry.saved.asks_above = false;
+        });
+        let begun = match begun {
+            Ok(()) => self.start_wanted(run, hash).await,
+            Err(problem) => Err(problem),
         };
-        let whole: Vec<InfoHash> = {
-            let torrents = lock(&run.torrents);
-            let whole = torrents.values().filter(is_whole);
-            whole.map(|entry| entry.saved.info_hash).collect()
-        };
-        for hash in whole {
-            let _one = run.sourcing.lock().await;
-            let begun = run.change(hash, |entry| {
-                entry.saved.asking = false;
-                entry.saved.asks_above = false;
-            });
-            let begun = match begun {
-                Ok(()) => self.start_wanted(run, hash).await,
-                Err(problem) => Err(problem),
-            };
-            if let Err(problem) = begun {
-                tracing::warn!(info_hash = %hash, "whole, but it does not seed: {problem}");
-            }
+        if let Err(problem) = begun {
+            tracing::warn!(info_hash = %hash, "whole, but it does not seed: {problem}");
         }
     }
+}
+
+/// Whether a torrent waits for a yes, and is whole on the disk.
+pub(super) fn asks_though_whole(entry: &Entry) -> bool {
+    let handle = entry.handle.as_ref().filter(|_| !entry.saved.paused);
+    // A part that is there is whole only as long as nobody wants the rest.
+    let wants_all = entry.saved.only_files.is_none() && entry.missing_bytes() == 0;
+    entry.saved.asking
+        && wants_all
+        && handle.is_some_and(|handle| handle.brief().state == TorrentState::Seeding)
 }
 
 #[cfg(test)]

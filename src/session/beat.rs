@@ -76,8 +76,8 @@ impl Session {
         if looks {
             run.make_up();
             let enough = self.look_at_torrents(run);
-            self.pause_what_shared_enough(run, enough).await;
-            self.begin_whole(run).await;
+            self.pause_what_shared_enough(run, enough);
+            self.begin_all_whole(run);
         }
         {
             let _alone = self.inner.setting.lock().await;
@@ -92,11 +92,11 @@ impl Session {
             units_earned_per_s: moved.earned,
             ..pulse
         });
-        run.save_recent();
-        if beats.is_multiple_of(SAVE_EVERY) {
-            run.save();
+        let is_due = beats.is_multiple_of(SAVE_EVERY);
+        run.save_beside(is_due);
+        if is_due {
             self.save_settings().await;
-            run.apply_late().await;
+            run.apply_late_beside();
         }
     }
 
@@ -198,17 +198,6 @@ impl Session {
             );
         }
         enough
-    }
-
-    async fn pause_what_shared_enough(&self, run: &Arc<Running>, enough: Vec<InfoHash>) {
-        for hash in enough {
-            // Whether it could be written down or not: the pause says so once more.
-            let _ = run.hold(hash, |entry| entry.saved.ratio_reached = true);
-            tracing::info!(info_hash = %hash, "it has shared as much as its ratio limit says, and is paused");
-            if let Err(problem) = self.pause(run, hash).await {
-                tracing::warn!(info_hash = %hash, "{problem}");
-            }
-        }
     }
 
     async fn look_at_wallet(&self, run: &Running) {

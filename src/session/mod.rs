@@ -14,6 +14,7 @@
 //! | `folder` | whether the folder for downloads can be written, and how much room there is |
 //! | `sources` | trackers and peers for torrents that are there |
 //! | `beat`, `hear` | once a second: what moved, rows, pulses, budgets; what the gateway tells |
+//! | `beside` | what the beat begins and does not wait for: the engine, the disk |
 //! | `budget` | what may be spent in a day and in all |
 //! | `traffic` | bytes by day and torrent, for reports |
 //! | `money`, `withdraw`, `books` | the wallet; money out of it; history and reports |
@@ -24,6 +25,7 @@ mod act;
 mod add;
 mod asking;
 mod beat;
+mod beside;
 mod books;
 mod budget;
 mod details;

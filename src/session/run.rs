@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::asking::limits_of;
 use super::beat::Moved;
+use super::beside::Beside;
 use super::budget::SpentBook;
 use super::entry::{Entry, Shelf, node_terms};
 use super::listed::Listed;
@@ -53,6 +54,8 @@ pub(super) struct Running {
     pub many: Many,
     /// Held while a torrent is given trackers and peers.
     pub sourcing: tokio::sync::Mutex<()>,
+    /// What a beat began and does not wait for.
+    pub beside: Beside,
     /// What moved since the last pulse.
     pub moved: Mutex<Moved>,
     /// Ends the tasks.
@@ -102,6 +105,7 @@ impl Running {
             listed: Mutex::default(),
             many: Many::open(&home),
             sourcing: tokio::sync::Mutex::new(()),
+            beside: Beside::default(),
             moved: Mutex::default(),
             over: CancellationToken::new(),
             node,
@@ -250,16 +254,8 @@ impl Running {
             }
         }
         drop(torrents);
-        if let Err(error) = lock(&self.traffic).write(&self.home) {
-            tracing::error!("what was transferred is not saved: {error}");
-        }
-    }
-
-    /// Writes what was transferred since all of that was written.
-    pub fn save_recent(&self) {
-        if let Err(error) = lock(&self.traffic).write_recent(&self.home) {
-            tracing::error!("what was transferred is not saved: {error}");
-        }
+        let _one = lock(&self.beside.writing);
+        self.write_traffic(Traffic::copy_all);
     }
 
     /// A torrent's description, where it is known.
@@ -347,11 +343,7 @@ impl Running {
     }
 
     /// Has what a full disk kept from being noted take effect after all.
-    pub async fn apply_late(&self) {
-        let late: Vec<InfoHash> = (lock(&self.torrents).iter())
-            .filter(|(_, entry)| entry.unapplied)
-            .map(|(hash, _)| *hash)
-            .collect();
+    pub async fn apply_late(&self, late: Vec<InfoHash>) {
         for hash in late {
             let mut done = self.apply_terms(hash).await;
             if done.is_ok() {

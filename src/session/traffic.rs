@@ -3,13 +3,16 @@
 //! loses of it all the same is made up for by the units of the wallet, which loses none: what they paid for
 //! came.
 
+mod copied;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::write_private;
+pub(super) use copied::{Copied, write};
+
 use crate::report::{self, By, Kind, Range};
 use crate::units::{Day, InfoHash, PricePerGib, Units};
 use crate::wallet::deals::TorrentSums;
@@ -52,6 +55,14 @@ fn add_to(days: &mut Days, day: u32, key: &str, bytes: Bytes) {
     let sums = days.entry(day).or_default();
     let sum = sums.entry(key.to_owned()).or_default();
     sum.add(bytes.down, bytes.up);
+}
+
+fn add_all(days: &mut Days, more: &Days) {
+    for (day, parts) in more {
+        for (key, bytes) in parts {
+            add_to(days, *day, key, *bytes);
+        }
+    }
 }
 
 /// What came since all was written.
@@ -110,16 +121,8 @@ impl Traffic {
     }
 
     fn take_in(&mut self, recent: Recent) {
-        for (from, to) in [
-            (&recent.days, &mut self.days),
-            (&recent.peers, &mut self.peers),
-        ] {
-            for (day, parts) in from {
-                for (key, bytes) in parts {
-                    add_to(to, *day, key, *bytes);
-                }
-            }
-        }
+        add_all(&mut self.days, &recent.days);
+        add_all(&mut self.peers, &recent.peers);
         // Of a file that says nothing of units, all bytes are taken to be there ([`Traffic::begin`]).
         if let Some(covered) = &mut self.covered {
             covered.extend(recent.covered.iter().map(|(key, of)| (key.clone(), *of)));
@@ -132,35 +135,6 @@ impl Traffic {
     pub fn left_in(home: &Path) -> Option<Traffic> {
         let is_there = |file: &str| home.join(file).exists();
         (is_there(FILE) || is_there(NEW_FILE)).then(|| Traffic::read(home))
-    }
-
-    /// Writes it, where it has changed.
-    pub fn write(&mut self, home: &Path) -> std::io::Result<()> {
-        if self.unsaved {
-            self.turn += 1;
-            let written = serde_json::to_vec(self).map_err(std::io::Error::other);
-            let written = written.and_then(|bytes| write_private(&home.join(FILE), &bytes));
-            if written.is_err() {
-                // What came since the last that was written still counts from there.
-                self.turn -= 1;
-                return written;
-            }
-            self.recent = Recent {
-                turn: self.turn,
-                ..Recent::default()
-            };
-            self.unsaved = false;
-        }
-        Ok(())
-    }
-
-    /// Writes what came since all was written, where that has changed: little, so that it can be often.
-    pub fn write_recent(&mut self, home: &Path) -> std::io::Result<()> {
-        if self.recent.unsaved {
-            write_private(&home.join(NEW_FILE), &serde_json::to_vec(&self.recent)?)?;
-            self.recent.unsaved = false;
-        }
-        Ok(())
     }
 
     fn has_changed(&mut self) {
@@ -327,6 +301,18 @@ fn sums(days: &Days, kind: Kind, by: By, range: Range) -> BTreeMap<String, u64> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Traffic {
+        fn write(&mut self, home: &Path) -> std::io::Result<()> {
+            let copy = self.copy_all()?;
+            copy.map_or(Ok(()), |copy| copy.write(home))
+        }
+
+        fn write_recent(&mut self, home: &Path) -> std::io::Result<()> {
+            let copy = self.copy_recent()?;
+            copy.map_or(Ok(()), |copy| copy.write(home))
+        }
+    }
 
     #[test]
     fn what_an_earlier_version_left_has_the_bytes_of_all_that_was_paid() {

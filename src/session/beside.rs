@@ -1,0 +1,145 @@
+//! What a beat finds to do that takes as long as the engine or the disk takes: done beside it, so that the next
+//! beat comes in time.
+
+use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
+
+use super::asking::asks_though_whole;
+use super::entry::Entry;
+use super::run::Running;
+use super::traffic::{self, Copied, Traffic};
+use super::{Session, lock};
+use crate::units::InfoHash;
+
+/// What is done beside the beats, each kind once at a time.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    beginning: Arc<tokio::sync::Mutex<()>>,
+    applying: Arc<tokio::sync::Mutex<()>>,
+    /// Held from when a copy of the traffic is taken until it is written: the last one taken is the last one
+    /// written.
+    pub writing: Mutex<()>,
+}
+
+/// Does `work` until `over`, unless the last of its kind is not done yet: the next beat finds it again.
+fn once(
+    kind: &Arc<tokio::sync::Mutex<()>>,
+    over: CancellationToken,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    if let Ok(one) = Arc::clone(kind).try_lock_owned() {
+        tokio::spawn(async move {
+            let _one = one;
+            over.run_until_cancelled(work).await;
+        });
+    }
+}
+
+impl Session {
+    /// What has shared enough is paused: at once for whoever looks, and in the engine when that comes to it.
+    pub(super) fn pause_what_shared_enough(&self, run: &Arc<Running>, enough: Vec<InfoHash>) {
+        for hash in enough {
+            tracing::info!(info_hash = %hash, "it has shared as much as its ratio limit says, and is paused");
+            let kept = run.insist(hash, |entry| {
+                entry.saved.ratio_reached = true;
+                entry.saved.paused = true;
+            });
+            if let Err(problem) = kept.and_then(|kept| kept) {
+                tracing::warn!(info_hash = %hash, "{problem}");
+            }
+            let (session, run) = (self.clone(), Arc::clone(run));
+            let over = run.over.clone();
+            let work = async move {
+                // Whoever resumed it meanwhile wants it to go on.
+                let is_paused = run.entry(hash).is_ok_and(|entry| entry.saved.paused);
+                if is_paused && let Err(problem) = session.stand_still(&run, hash).await {
+                    tracing::warn!(info_hash = %hash, "{problem}");
+                }
+            };
+            tokio::spawn(async move { over.run_until_cancelled(work).await });
+        }
+    }
+
+    /// What asks and is whole on the disk seeds.
+    pub(super) fn begin_all_whole(&self, run: &Arc<Running>) {
+        let whole = run.those_that(asks_though_whole);
+        if whole.is_empty() {
+            return;
+        }
+        let (session, of) = (self.clone(), Arc::clone(run));
+        once(&run.beside.beginning, run.over.clone(), async move {
+            for hash in whole {
+                session.begin_whole(&of, hash).await;
+            }
+        });
+    }
+}
+
+impl Running {
+    fn those_that(&self, are: impl Fn(&Entry) -> bool) -> Vec<InfoHash> {
+        let torrents = lock(&self.torrents);
+        let found = torrents.iter().filter(|(_, entry)| are(entry));
+        found.map(|(hash, _)| *hash).collect()
+    }
+
+    /// Has what a full disk kept from being noted take effect after all.
+    pub fn apply_late_beside(self: &Arc<Self>) {
+        let late = self.those_that(|entry| entry.unapplied);
+        if late.is_empty() {
+            return;
+        }
+        let run = Arc::clone(self);
+        once(&self.beside.applying, self.over.clone(), async move {
+            run.apply_late(late).await;
+        });
+    }
+
+    /// Writes what was transferred since all of that was written, or `all` that has changed.
+    pub fn save_beside(self: &Arc<Self>, all: bool) {
+        let run = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            if all {
+                run.save();
+            } else if let Ok(_one) = run.beside.writing.try_lock() {
+                // Else a slow disk has the last one still.
+                run.write_traffic(Traffic::copy_recent);
+            }
+        });
+    }
+
+    /// Writes a copy of what was transferred. Hold [`Beside::writing`].
+    pub fn write_traffic(&self, take: fn(&mut Traffic) -> std::io::Result<Option<Copied>>) {
+        if let Err(error) = traffic::write(&self.traffic, take, &self.home) {
+            tracing::error!("what was transferred is not saved: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_takes_long_keeps_neither_its_beat_nor_work_of_another_kind_and_is_not_begun_twice()
+     {
+        let (beside, over) = (Beside::default(), CancellationToken::new());
+        let (done, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let begin = |kind, name: &'static str| {
+            let done = done.clone();
+            once(kind, over.clone(), async move {
+                done.send(name).expect("heard");
+                std::future::pending::<()>().await;
+            });
+        };
+        begin(&beside.beginning, "first");
+        begin(&beside.beginning, "the same again");
+        begin(&beside.applying, "another");
+        assert_eq!(begun.recv().await, Some("first"));
+        assert_eq!(begun.recv().await, Some("another"));
+        // It ends with the node, and then the next may begin.
+        over.cancel();
+        let _ended = beside.beginning.lock().await;
+        assert!(begun.try_recv().is_err());
+    }
+}
