@@ -1,8 +1,9 @@
 //! Notes of verified pieces, so that a start does not hash what is on the disk: a file of bits a torrent, as
 //! librqbit reads it. It writes them only now and then; what it has not written when the engine stops is
-//! written here, and after a run that did not get to that, notes of what is not whole are not believed:
-//! pieces that lie on the disk would be fetched, and paid for, once more. Nor are notes of what is whole, unless
-//! its files had been synced: after a power cut they may say more than the disk holds.
+//! written here, and after a run that had a torrent and did not get to that, its notes are not believed where
+//! they are not of all of it: pieces that lie on the disk would be fetched, and paid for, once more. Nor are
+//! notes of what is whole, unless its files had been synced: after a power cut they may say more than the disk
+//! holds. What a run did not have, it leaves as it was, however it ends.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -16,8 +17,11 @@ use super::handle::Ready;
 use crate::torrent::{Metainfo, PieceSet};
 use crate::units::InfoHash;
 
-/// Says that all notes were written when the last run ended, after the content that they are of.
-const WHOLE: &str = "whole";
+/// The end of the name of a file that says that the notes of a torrent were written when it was last let go
+/// of, after the content that they are of. It is taken away when the torrent comes again.
+const NOTED: &str = "noted";
+/// What an earlier version said of all torrents at once.
+const ALL_NOTED: &str = "whole";
 /// The end of the name of a file that says that all of a torrent was there and synced.
 const SYNCED: &str = "synced";
 /// Torrents whose files are synced at a time.
@@ -25,34 +29,64 @@ const AT_A_TIME: usize = 2;
 
 pub(super) struct Notes {
     folder: PathBuf,
-    /// Torrents whose notes may be believed in this run.
-    believed: Mutex<HashSet<InfoHash>>,
+    /// Torrents that came in this run, and whether their notes were believed then.
+    believed: Mutex<HashMap<InfoHash, bool>>,
     /// Torrents that are whole and synced, each with its file.
     settled: Mutex<HashSet<InfoHash>>,
     /// Torrents that were set aside before their files were synced.
     aside: Mutex<HashMap<InfoHash, Arc<Ready>>>,
+    /// Torrents whose notes are written, after their content was synced.
+    written: Mutex<HashSet<InfoHash>>,
     syncing: Semaphore,
-    is_whole: bool,
 }
 
 impl Notes {
     /// Those of earlier runs, in this folder.
     pub(super) fn open(folder: PathBuf) -> Notes {
-        let is_whole = std::fs::remove_file(folder.join(WHOLE)).is_ok();
-        if is_whole {
-            // It must not come back by a power cut in this run.
-            let _ = sync_folder(&folder);
-        }
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         let settled = entries.filter_map(|entry| hash_of(&entry.path(), SYNCED));
-        Notes {
+        let notes = Notes {
             settled: Mutex::new(settled.collect()),
             folder,
             believed: Mutex::default(),
             aside: Mutex::default(),
+            written: Mutex::default(),
             syncing: Semaphore::new(AT_A_TIME),
-            is_whole,
+        };
+        notes.take_over();
+        notes
+    }
+
+    /// What an earlier version said of all torrents is said of each.
+    fn take_over(&self) {
+        let all = self.folder.join(ALL_NOTED);
+        if !all.exists() {
+            return;
         }
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten();
+        let noted = entries
+            .flatten()
+            .filter_map(|entry| hash_of(&entry.path(), "bitv"));
+        let done = self
+            .note_all(noted)
+            .and_then(|()| std::fs::remove_file(&all));
+        if let Err(error) = done.and_then(|()| sync_folder(&self.folder)) {
+            tracing::warn!("{}: {error}", all.display());
+        }
+    }
+
+    /// Notes that the notes of these torrents are written; settled ones need no such word.
+    fn note_all(&self, torrents: impl Iterator<Item = InfoHash>) -> std::io::Result<()> {
+        let unsettled: Vec<_> = torrents.filter(|hash| !self.is_settled(*hash)).collect();
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        // The notes before the word that they are written.
+        sync_folder(&self.folder)?;
+        for info_hash in unsettled {
+            std::fs::write(self.file(info_hash, NOTED), b"")?;
+        }
+        sync_folder(&self.folder)
     }
 
     /// Whether all of a torrent is known to be on the disk.
@@ -69,7 +103,7 @@ impl Notes {
             return;
         }
         self.aside.lock().remove(&info_hash);
-        let path = self.mark(info_hash);
+        let path = self.file(info_hash, SYNCED);
         match write_whole(&path, &[])
             .await
             .and_then(|()| sync_folder(&self.folder))
@@ -84,18 +118,18 @@ impl Notes {
     /// A torrent is not whole (any more): what is written to it from now on is not synced.
     pub(super) fn unsettle(&self, info_hash: InfoHash) {
         if self.settled.lock().remove(&info_hash) {
-            let _ = std::fs::remove_file(self.mark(info_hash));
+            let _ = std::fs::remove_file(self.file(info_hash, SYNCED));
             let _ = sync_folder(&self.folder);
         }
     }
 
-    fn mark(&self, info_hash: InfoHash) -> PathBuf {
-        self.folder.join(format!("{info_hash}.{SYNCED}"))
+    fn file(&self, info_hash: InfoHash, end: &str) -> PathBuf {
+        self.folder.join(format!("{info_hash}.{end}"))
     }
 
     /// As librqbit names them.
     fn path(&self, info_hash: InfoHash) -> PathBuf {
-        self.folder.join(format!("{info_hash}.bitv"))
+        self.file(info_hash, "bitv")
     }
 
     /// Before librqbit reads the notes of a torrent: takes away those that may lack pieces, or have some that
@@ -105,10 +139,26 @@ impl Notes {
         if !self.is_full(metainfo) {
             self.unsettle(info_hash);
         }
-        let is_first = self.believed.lock().insert(info_hash);
-        if is_first && !self.is_whole && !self.is_settled(info_hash) {
-            self.take_away(info_hash);
+        let is_noted = std::fs::remove_file(self.file(info_hash, NOTED)).is_ok();
+        if is_noted {
+            // It must not come back by a power cut in this run.
+            let _ = sync_folder(&self.folder);
         }
+        self.written.lock().remove(&info_hash);
+        let is_first = !self.believed.lock().contains_key(&info_hash);
+        if is_first {
+            let is_believed = is_noted || self.is_settled(info_hash);
+            self.believed.lock().insert(info_hash, is_believed);
+            if !is_believed {
+                self.take_away(info_hash);
+            }
+        }
+    }
+
+    /// Whether content of a torrent may not be on the disk, written in this run or in one that did not end.
+    fn may_lack(&self, info_hash: InfoHash, ready: &Ready) -> bool {
+        let is_believed = self.believed.lock().get(&info_hash).copied();
+        ready.is_dirty() || (is_believed != Some(true) && !self.is_settled(info_hash))
     }
 
     /// Takes away the notes of a torrent unless they say that all of it is there: of one that stopped with an
@@ -127,6 +177,7 @@ impl Notes {
     }
 
     fn take_away(&self, info_hash: InfoHash) {
+        self.written.lock().remove(&info_hash);
         if std::fs::remove_file(self.path(info_hash)).is_ok() {
             tracing::info!("{info_hash}: its notes may be wrong: its files are hashed anew");
         }
@@ -148,57 +199,39 @@ impl Notes {
     /// A torrent is set aside with these notes; what was written to its files is synced in time.
     pub(super) async fn set_aside(&self, info_hash: InfoHash, ready: Arc<Ready>, have: &PieceSet) {
         self.write(info_hash, have).await;
-        if ready.is_dirty() {
-            self.aside.lock().insert(info_hash, ready);
+        match self.may_lack(info_hash, &ready) {
+            true => drop(self.aside.lock().insert(info_hash, ready)),
+            false => drop(self.written.lock().insert(info_hash)),
         }
     }
 
     /// At the end of the run: which pieces a torrent has, noted once they are on the disk.
     pub(super) async fn finish(&self, ready: &Ready, have: Option<&PieceSet>) {
         let info_hash = ready.metainfo.info_hash();
-        let is_doubtful = ready.is_dirty() || (!self.is_whole && !self.is_settled(info_hash));
-        if is_doubtful && !ready.sync().await {
+        if self.may_lack(info_hash, ready) && !ready.sync().await {
             return self.take_away(info_hash);
         }
+        self.written.lock().insert(info_hash);
         match have {
             Some(have) => self.write(info_hash, have).await,
             None => self.distrust(&ready.metainfo),
         }
     }
 
-    /// All are written. What an earlier crash left in doubt and nobody asked for since stays in doubt: it is
-    /// taken away.
+    /// All are written. What an earlier crash left in doubt and nobody asked for since stays in doubt.
     pub(super) async fn close(&self) {
         let aside: Vec<_> = self.aside.lock().drain().collect();
         for (info_hash, ready) in aside {
-            if !ready.sync().await {
-                self.take_away(info_hash);
+            match ready.sync().await {
+                true => drop(self.written.lock().insert(info_hash)),
+                false => self.take_away(info_hash),
             }
         }
-        if !self.is_whole {
-            self.forget_doubtful();
+        let written = std::mem::take(&mut *self.written.lock());
+        if let Err(error) = self.note_all(written.into_iter()) {
+            let folder = self.folder.display();
+            tracing::warn!("{folder}: {error}: files are hashed anew");
         }
-        let path = self.folder.join(WHOLE);
-        let written = match sync_folder(&self.folder) {
-            Ok(()) => write_whole(&path, &[]).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            tracing::warn!("{}: {error}: files are hashed anew", path.display());
-        }
-    }
-
-    fn forget_doubtful(&self) {
-        let believed = self.believed.lock();
-        let entries = std::fs::read_dir(&self.folder)
-            .into_iter()
-            .flatten()
-            .flatten();
-        let noted = entries.filter_map(|entry| hash_of(&entry.path(), "bitv"));
-        let is_doubtful = |hash: &InfoHash| !believed.contains(hash) && !self.is_settled(*hash);
-        noted
-            .filter(is_doubtful)
-            .for_each(|hash| self.take_away(hash));
     }
 }
 
@@ -260,7 +293,7 @@ mod tests {
         notes().doubt(&metainfo);
         assert!(!path.exists(), "all of it, but perhaps not on the disk");
         note();
-        std::fs::write(notes().mark(hash), b"").expect("written");
+        std::fs::write(notes().file(hash, SYNCED), b"").expect("written");
         notes().doubt(&metainfo);
         assert!(path.exists(), "all of it, and synced");
         // Without notes it is hashed; what it lacks is fetched, and is not synced then.
@@ -270,11 +303,30 @@ mod tests {
         notes().doubt(&metainfo);
         assert!(!path.exists(), "it was synced before it was fetched anew");
 
-        // After a run that ended in order all are believed, and once only.
-        note();
-        std::fs::write(dir.path().join(WHOLE), b"").expect("written");
-        let orderly = notes();
-        orderly.doubt(&metainfo);
-        assert!(path.exists() && !dir.path().join(WHOLE).exists());
+        // What was noted in order is believed, after any number of runs without it, and once only; so too
+        // where an earlier version said that all is.
+        let all = dir.path().join(ALL_NOTED);
+        let noted = notes().file(hash, NOTED);
+        for said in [&noted, &all] {
+            note();
+            std::fs::write(said, b"").expect("written");
+            drop((notes(), notes()));
+            assert!(noted.exists() && !all.exists());
+            notes().doubt(&metainfo);
+            assert!(path.exists() && !noted.exists());
+            notes().doubt(&metainfo);
+            assert!(!path.exists(), "a run that had it did not end");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_away_is_not_said_to_be_written() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let notes = Notes::open(dir.path().to_owned());
+        let (kept, gone) = (InfoHash([1; 20]), InfoHash([2; 20]));
+        notes.written.lock().extend([kept, gone]);
+        notes.take_away(gone);
+        notes.close().await;
+        assert!(notes.file(kept, NOTED).exists() && !notes.file(gone, NOTED).exists());
     }
 }
