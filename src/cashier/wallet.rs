@@ -42,6 +42,7 @@ pub mod keeper;
 mod keeping;
 mod kept;
 pub mod open;
+mod presenting;
 mod proofs;
 mod purse;
 mod reader;

@@ -316,9 +316,12 @@ async fn keys_that_are_not_certified_are_asked_for_again_and_hold_nothing_up() {
     let wallet = open(&payee.config, &url, &way).await;
     let asks = || way.key_asks.load(Ordering::SeqCst);
     wallet.meet().await.expect("there");
+    // Nor is that the broker is away: everything else goes on.
     while asks() < 3 {
-        wallet.balance().await.expect("answers");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        let bought = wallet.buy(Units(16)).await.expect("sold");
+        assert_eq!(bought.coins, [Units(16)]);
+        let balance = wallet.balance().await.expect("answers");
+        assert_eq!(balance.broker_error, None, "it answers everything else");
     }
     way.refuses_keys.store(true, Ordering::SeqCst);
     way.loses_keys.store(false, Ordering::SeqCst);
@@ -343,6 +346,34 @@ async fn keys_that_are_not_certified_are_asked_for_again_and_hold_nothing_up() {
         assert_eq!(bought.coins, [Units(16)]);
     }
     wallet.shutdown().await.expect("written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_presented_and_not_answered_waits_by_itself_and_holds_nothing_up() {
+    let house = House::open().await;
+    let url = house.server.url();
+    let mut payee = Person::new(&url).await;
+    house.deposit(payee.wallet().account(), 30_000).await;
+    payee.until_key().await;
+    let payer = rich(&house).await;
+    earn(&payer, &payee, 30).await;
+    payee.stop().await;
+    let way = Arc::<Way>::default();
+    way.loses_shown.store(true, Ordering::SeqCst);
+    let wallet = open(&payee.config, &url, &way).await;
+    for _ in 0..3 {
+        let why = wallet.present().await.expect_err("it is lost").to_string();
+        assert!(why.contains("lost on the way"), "{why}");
+        let balance = wallet.balance().await.expect("answers");
+        assert_eq!(balance.broker_error, None, "it answers everything else");
+        let bought = wallet.buy(Units(16)).await.expect("sold");
+        assert_eq!(bought.coins, [Units(16)]);
+    }
+    way.loses_shown.store(false, Ordering::SeqCst);
+    let shown = wallet.present().await.expect("answered");
+    assert_eq!((shown.taken, shown.refused.len()), (1, 0), "{shown:?}");
+    wallet.shutdown().await.expect("written");
+    house.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,8 @@ pub struct Way {
     /// Whether the broker refuses to certify keys, or is not reached where it is to.
     pub refuses_keys: AtomicBool,
     pub loses_keys: AtomicBool,
+    /// Whether what is presented is lost.
+    pub loses_shown: AtomicBool,
     /// Requests to certify keys, and the keys in them.
     pub key_asks: AtomicU32,
     pub keys: Mutex<BTreeSet<[u8; 32]>>,
@@ -130,6 +132,9 @@ impl BrokerDoor for Lossy {
         &self,
         items: Vec<(Path, Option<OpenSpend>)>,
     ) -> Result<Vec<Shown>, DoorError> {
+        if self.way.loses_shown.load(Ordering::SeqCst) {
+            return Err(DoorError::Unreachable("lost on the way".to_owned()));
+        }
         self.inner.present(items).await
     }
     async fn holding(&self, holding: HoldingId) -> Result<KnownHolding, DoorError> {

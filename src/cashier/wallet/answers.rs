@@ -34,7 +34,9 @@ impl Purse {
             News::Purchased(request, answer, account) => {
                 self.purchased(request, answer, account, now).await;
             }
-            News::Certified(asked, answer) => self.certified(&asked, answer, now).await,
+            News::Certified(asked, answer, account) => {
+                self.certified(&asked, answer, account, now).await;
+            }
             News::Redeemed(request, answer, account) => {
                 self.redeemed(request, answer, account, now).await;
             }
@@ -44,12 +46,16 @@ impl Purse {
             News::Contested(answers) => self.contested(answers, now).await,
             News::ProofTold(proof, taken) => self.proof_told(&proof, taken, now),
             News::Seen(job, seen) => self.seen(job, *seen, now).await,
-            News::Presented(due, answer) => self.heard_presented(due, answer, now).await,
+            News::Presented(due, answer, account) => {
+                self.heard_presented(due, answer, account, now).await;
+            }
             News::Standing(account) => self.standing_told(account, now).await,
             News::Withdrawn(request, answer, account) => {
                 self.withdrawn(request, answer, account, now).await;
             }
-            News::Holding(id, answer) => self.heard_holding(id, *answer, now).await,
+            News::Holding(id, answer, account) => {
+                self.heard_holding(id, *answer, account, now).await;
+            }
         }
         self.answer_waiters();
     }
@@ -60,9 +66,12 @@ impl Purse {
         &mut self,
         asked: &[(u32, PublicKey)],
         answer: Result<Vec<PseudonymCertificate>, DoorError>,
+        account: Option<Account>,
         now: UnixMs,
     ) {
-        self.desk.heard(Errand::Certify, answer.as_ref().err(), now);
+        let error = answer.as_ref().err();
+        self.desk
+            .heard_request(Errand::Certify, error, account, now);
         match answer {
             Ok(certificates) => {
                 let change = keys::certified(&self.rows, asked, certificates, now);
@@ -171,10 +180,11 @@ impl Purse {
         account: Option<Account>,
         now: UnixMs,
     ) {
+        let errand = Errand::Purchase(request);
         let fixed = self.rows.purchases.get(&request).map(|row| row.at);
-        let answer = self.desk.put_off.believe(&request, answer, fixed, now);
-        let (asked, error) = ((Errand::Purchase(request), request), answer.as_ref().err());
-        self.desk.heard_request(asked, error, account, now);
+        let answer = self.desk.put_off.believe(errand, answer, fixed, now);
+        let error = answer.as_ref().err();
+        self.desk.heard_request(errand, error, account, now);
         let seed = self.seed.clone();
         let holder = move |index| seed.holder_key(index).public();
         match answer {
@@ -204,8 +214,9 @@ impl Purse {
         account: Option<Account>,
         now: UnixMs,
     ) {
-        let (asked, error) = ((Errand::Redeem(request), request), answer.as_ref().err());
-        self.desk.heard_request(asked, error, account, now);
+        let error = answer.as_ref().err();
+        self.desk
+            .heard_request(Errand::Redeem(request), error, account, now);
         let row = self.rows.redemptions.get(&request);
         let holdings = row.map(|row| row.holdings.clone()).unwrap_or_default();
         match answer {

@@ -53,9 +53,11 @@ pub(super) enum News {
         Result<Vec<CoinCertificate>, DoorError>,
         Option<Account>,
     ),
+    /// With the account, where there was no answer and that could be asked.
     Certified(
         Vec<(u32, PublicKey)>,
         Result<Vec<PseudonymCertificate>, DoorError>,
+        Option<Account>,
     ),
     /// With the account, where there was no answer and that could be asked.
     Redeemed(RequestId, Result<RedeemAnswer, DoorError>, Option<Account>),
@@ -66,8 +68,14 @@ pub(super) enum News {
     ProofTold(Box<FraudProof>, Result<(), DoorError>),
     /// What lies in a slot of ours.
     Seen(Job, Box<Seen>),
-    Presented(Vec<Showing>, Result<Vec<Shown>, DoorError>),
-    Holding(HoldingId, Box<Result<KnownHolding, DoorError>>),
+    /// With the account, where there was no answer and that could be asked.
+    Presented(Vec<Showing>, Result<Vec<Shown>, DoorError>, Option<Account>),
+    /// With the account, where there was no answer and that could be asked.
+    Holding(
+        HoldingId,
+        Box<Result<KnownHolding, DoorError>>,
+        Option<Account>,
+    ),
     /// The account, for whoever wants to withdraw.
     Standing(Result<Account, DoorError>),
     /// With the account afterwards, where that could be asked.
@@ -309,7 +317,7 @@ impl Purse {
         if let Parked::Buy(units, _, reply) = parked {
             self.desk.retry_at = UnixMs(0);
             for request in &requests {
-                self.desk.put_off.hurry(request);
+                self.desk.put_off.hurry(Errand::Purchase(*request));
             }
             let reply = WaiterReply::Buy(units, reply);
             self.desk.waiters.push(Waiter::new(requests, reply));

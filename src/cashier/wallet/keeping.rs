@@ -6,16 +6,17 @@ use tokio::sync::oneshot;
 
 use super::CashierError;
 use super::chores::{Chore, Done, Keep, PresentReport};
-use super::door::{DoorError, Shown};
+use super::door::{Account, DoorError};
 use super::errands::{Errand, News, Parked};
 use super::purse::{Purse, give};
 use super::reader::GOOD_MS;
+use super::sending::unless_answered;
 use super::told::RedeemReport;
 use super::waiting::{Waiter, WaiterReply};
 use crate::broker::answer::CreditState;
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::http::client::KnownHolding;
-use crate::record::{ClosePart, Link, MAX_LINKS_REDEEM, OpenSpend, Path, Role};
+use crate::record::{ClosePart, MAX_LINKS_REDEEM, Path};
 use crate::units::UnixMs;
 use crate::wallet::keeping::{self, Diary, Rules, Showing, Task};
 use crate::wallet::receipt::Receipt;
@@ -45,10 +46,10 @@ pub(super) struct Keeping {
     pub(super) diary: Diary,
     looked: UnixMs,
     /// What the broker did not take in this run, and when it may be shown again.
-    not_before: BTreeMap<Showing, UnixMs>,
+    pub(super) not_before: BTreeMap<Showing, UnixMs>,
     /// Who asked for what is due, by which rules, and until when they wait for readings.
     pub(super) due: Vec<(Rules, UnixMs, RedeemReply)>,
-    presenting: Vec<oneshot::Sender<Result<PresentReport, CashierError>>>,
+    pub(super) presenting: Vec<oneshot::Sender<Result<PresentReport, CashierError>>>,
     asking: Vec<(HoldingId, oneshot::Sender<Result<bool, CashierError>>)>,
     /// When the broker was asked what became of a holding whose coin's time is over.
     asked: BTreeMap<HoldingId, UnixMs>,
@@ -207,7 +208,10 @@ impl Purse {
         }
     }
 
-    async fn write(&mut self, change: Result<Change, WalletError>) -> Result<(), CashierError> {
+    pub(super) async fn write(
+        &mut self,
+        change: Result<Change, WalletError>,
+    ) -> Result<(), CashierError> {
         self.apply(change?).await?;
         Ok(())
     }
@@ -240,7 +244,9 @@ impl Purse {
     fn ask_about(&mut self, id: HoldingId) {
         self.desk
             .start(Errand::Holding(id), move |door| async move {
-                News::Holding(id, Box::new(door.holding(id).await))
+                let answer = door.holding(id).await;
+                let account = unless_answered(&*door, &answer).await;
+                News::Holding(id, Box::new(answer), account)
             });
     }
 
@@ -260,10 +266,12 @@ impl Purse {
         &mut self,
         id: HoldingId,
         answer: Result<KnownHolding, DoorError>,
+        account: Option<Account>,
         now: UnixMs,
     ) {
+        let error = answer.as_ref().err();
         self.desk
-            .heard(Errand::Holding(id), answer.as_ref().err(), now);
+            .heard_request(Errand::Holding(id), error, account, now);
         let told = match answer {
             Ok(known) => self.take_known(&id, &known, now).await,
             // A refusal says that the broker knows nothing of it, or not of us as its holder.
@@ -376,97 +384,6 @@ impl Purse {
         }
     }
 
-    /// Sends what is to be presented; says whether there is anything.
-    fn begin_presenting(&mut self, all: bool) -> bool {
-        let now = clock::now();
-        let mut due = keeping::to_present(&self.rows, now, all);
-        let waits = |what: &Showing| {
-            let not_before = self.keeping.not_before.get(what);
-            not_before.is_some_and(|at| now < *at)
-        };
-        due.retain(|what| !waits(what));
-        let items: Vec<_> = due
-            .into_iter()
-            .filter_map(|what| Some((what, self.shown(what)?)))
-            .collect();
-        if items.is_empty() {
-            return false;
-        }
-        let (due, items): (Vec<_>, Vec<_>) = items.into_iter().unzip();
-        self.desk.start(Errand::Present, move |door| async move {
-            News::Presented(due, door.present(items).await)
-        });
-        true
-    }
-
-    /// The path to present, and the open that follows it.
-    fn shown(&self, what: Showing) -> Option<(Path, Option<OpenSpend>)> {
-        match what {
-            Showing::Share(spend) => {
-                let row = self.rows.received.get(&spend)?;
-                let share = self.rows.holdings.get(&row.holding.id.payee_share())?;
-                Some((decode(&share.path, &share.holding.id)?, None))
-            }
-            Showing::PassedOn(spend) => {
-                let row = self.rows.spends.get(&spend)?;
-                let parent = self.rows.holdings.get(&row.holding)?;
-                let path = decode(&parent.path, &row.holding)?;
-                let open = self.open_again(&spend).ok()?.0;
-                let Some(close) = row.close else {
-                    return Some((path, Some(open)));
-                };
-                let role = match close.k {
-                    0 => Role::Change,
-                    _ => Role::PayeeShare,
-                };
-                let link = Link {
-                    role,
-                    spend: open,
-                    close,
-                };
-                Some((path.extend(link), None))
-            }
-        }
-    }
-
-    pub(super) async fn heard_presented(
-        &mut self,
-        due: Vec<Showing>,
-        answer: Result<Vec<Shown>, DoorError>,
-        now: UnixMs,
-    ) {
-        self.desk.heard(Errand::Present, answer.as_ref().err(), now);
-        let told = match answer {
-            Ok(answers) => {
-                let mut report = PresentReport::default();
-                let mut taken = Vec::new();
-                for (what, answer) in due.into_iter().zip(answers) {
-                    match answer {
-                        Shown::Known => taken.push(what),
-                        Shown::Contested { decide_after, .. } => {
-                            self.keeping.not_before.insert(what, decide_after);
-                            report.contested = report.contested.max(Some(decide_after));
-                        }
-                        Shown::Refused { why, .. } => {
-                            tracing::warn!("the broker does not take what was presented: {why}");
-                            self.keeping.not_before.insert(what, UnixMs(u64::MAX));
-                            report.refused.push(why);
-                        }
-                    }
-                }
-                report.taken = taken.len();
-                let change = keeping::presented(&self.rows, &taken, now);
-                self.write(Ok(change)).await.map(|()| report)
-            }
-            Err(error) => Err(error.into()),
-        };
-        let mut told = Some(told);
-        for reply in std::mem::take(&mut self.keeping.presenting) {
-            let first = told.take();
-            give(reply, first.unwrap_or_else(|| Ok(PresentReport::default())));
-        }
-    }
-
     /// What was asked for while the broker was not met.
     pub(super) async fn unpark_keeping(&mut self, parked: Parked) {
         let now = clock::now();
@@ -490,7 +407,7 @@ impl Purse {
     }
 }
 
-fn decode(path: &[u8], holding: &HoldingId) -> Option<Path> {
+pub(super) fn decode(path: &[u8], holding: &HoldingId) -> Option<Path> {
     let path = Path::decode(path, MAX_LINKS_REDEEM).ok();
     if path.is_none() {
         tracing::error!("the path of holding {holding} is damaged");

@@ -1,6 +1,6 @@
 //! What is asked of the broker: purchases, redemptions, keys to certify, each once it is on disk.
 
-use super::door::DoorError;
+use super::door::{Account, BrokerDoor, DoorError};
 use super::errands::{CERTIFY_AGAIN_MS, Errand, News, RETRY_MOST_MS};
 use super::purse::Purse;
 use crate::clock;
@@ -8,6 +8,17 @@ use crate::coin::keys::PublicKey;
 use crate::record::{MAX_LINKS_REDEEM, Path};
 use crate::units::{AT_HAND, Units, UnixMs};
 use crate::wallet::{RequestId, choose, keys, sign, signing};
+
+/// The account, where there is no `answer`: a broker that tells it is there, and only this was not answered.
+pub(super) async fn unless_answered<T>(
+    door: &dyn BrokerDoor,
+    answer: &Result<T, DoorError>,
+) -> Option<Account> {
+    match answer {
+        Ok(_) | Err(DoorError::Refused(_)) => None,
+        Err(_) => door.account().await.ok(),
+    }
+}
 
 impl Purse {
     pub(super) async fn order_wanted(&mut self, now: UnixMs) {
@@ -37,7 +48,7 @@ impl Purse {
         request: &RequestId,
         now: UnixMs,
     ) -> bool {
-        let waits = self.desk.is_busy(errand) || self.desk.put_off.holds(request, now);
+        let waits = self.desk.is_busy(errand) || self.desk.put_off.holds(errand, now);
         let Some(door) = self.desk.door.clone().filter(|_| !waits) else {
             return false;
         };
@@ -98,10 +109,7 @@ impl Purse {
         self.desk
             .start(Errand::Redeem(request), move |door| async move {
                 let answer = door.redeem(request, parts).await;
-                let account = match answer {
-                    Ok(_) | Err(DoorError::Refused(_)) => None,
-                    Err(_) => door.account().await.ok(),
-                };
+                let account = unless_answered(&*door, &answer).await;
                 News::Redeemed(request, answer, account)
             });
     }
@@ -110,7 +118,8 @@ impl Purse {
         let stock = u32::try_from(keys::stock(&self.rows, now).count()).unwrap_or(u32::MAX);
         let wanted = self.config.payee_keys.min(choose::MAX_BATCH as u32);
         let is_due = now.is_due(self.desk.certify_at, CERTIFY_AGAIN_MS);
-        let waits = self.desk.is_busy(Errand::Certify) || !is_due;
+        let is_held = self.desk.put_off.holds(Errand::Certify, now);
+        let waits = self.desk.is_busy(Errand::Certify) || !is_due || is_held;
         if stock > wanted / 2 || wanted == 0 || waits {
             return;
         }
@@ -131,7 +140,9 @@ impl Purse {
         let asked: Vec<(u32, PublicKey)> = self.desk.uncertified.iter().map(key).collect();
         let public = asked.iter().map(|(_, key)| *key).collect();
         self.desk.start(Errand::Certify, |door| async move {
-            News::Certified(asked, door.certify(public).await)
+            let answer = door.certify(public).await;
+            let account = unless_answered(&*door, &answer).await;
+            News::Certified(asked, answer, account)
         });
     }
 }

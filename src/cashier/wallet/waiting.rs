@@ -66,11 +66,11 @@ pub(super) struct PutOff {
     holdings: BTreeMap<HoldingId, (UnixMs, String)>,
     /// Orders that nobody waits for: their worth, and their purchases.
     ordered: Vec<(Units, BTreeSet<RequestId>)>,
-    /// Requests that the broker did not answer though it answers others.
-    requests: BTreeMap<RequestId, Again>,
+    /// Errands that the broker did not answer though it answers others.
+    errands: BTreeMap<Errand, Again>,
 }
 
-/// When a request is sent again that the broker does not answer.
+/// When an errand is sent again that the broker does not answer.
 #[derive(Clone, Copy, Debug)]
 struct Again {
     at: UnixMs,
@@ -125,12 +125,12 @@ impl PutOff {
     /// Whether nothing in `row` is to be asked for now.
     pub(super) fn waits(&self, row: &RedemptionRow, now: UnixMs) -> bool {
         let waits = |id| self.holdings.get(id).is_some_and(|(until, _)| now < *until);
-        self.holds(&row.request, now) || row.holdings.iter().all(waits)
+        self.holds(Errand::Redeem(row.request), now) || row.holdings.iter().all(waits)
     }
 
-    /// `request` was not answered, and everything else is: it waits by itself, longer each time.
-    fn unanswered(&mut self, request: RequestId, error: &DoorError, now: UnixMs) {
-        let again = self.requests.entry(request).or_insert(Again {
+    /// `errand` was not answered, and everything else is: it waits by itself, longer each time.
+    fn unanswered(&mut self, errand: Errand, error: &DoorError, now: UnixMs) {
+        let again = self.errands.entry(errand).or_insert(Again {
             at: now,
             pause_ms: 0,
             since: now,
@@ -143,27 +143,31 @@ impl PutOff {
         again.at = now.plus_ms(again.pause_ms);
     }
 
-    /// Whether `request` is not to be sent now.
-    pub(super) fn holds(&self, request: &RequestId, now: UnixMs) -> bool {
-        (self.requests.get(request)).is_some_and(|again| !now.is_due(again.at, again.pause_ms))
+    /// Whether `errand` is not to be sent now.
+    pub(super) fn holds(&self, errand: Errand, now: UnixMs) -> bool {
+        (self.errands.get(&errand)).is_some_and(|again| !now.is_due(again.at, again.pause_ms))
     }
 
     /// Somebody asks for it: it is sent at once.
-    pub(super) fn hurry(&mut self, request: &RequestId) {
-        if let Some(again) = self.requests.get_mut(request) {
+    pub(super) fn hurry(&mut self, errand: Errand) {
+        if let Some(again) = self.errands.get_mut(&errand) {
             (again.at, again.pause_ms) = (UnixMs(0), 0);
         }
     }
 
     /// What the broker does not answer, though it is there.
     pub(super) fn held(&self) -> BTreeSet<RequestId> {
-        self.requests.keys().copied().collect()
+        let purchase = |errand: &Errand| match errand {
+            Errand::Purchase(request) => Some(*request),
+            _ => None,
+        };
+        self.errands.keys().filter_map(purchase).collect()
     }
 
     /// The same answer, a refusal where it is one that counts by now: of what was `fixed` then.
     pub(super) fn believe<T>(
         &self,
-        request: &RequestId,
+        errand: Errand,
         answer: Result<T, DoorError>,
         fixed: Option<UnixMs>,
         now: UnixMs,
@@ -171,7 +175,7 @@ impl PutOff {
         let Err(DoorError::Doubtful { why, until }) = answer else {
             return answer;
         };
-        let since = self.requests.get(request).map_or(now, |again| again.since);
+        let since = self.errands.get(&errand).map_or(now, |again| again.since);
         // What was fixed by a clock that was ahead was not fixed later than it is now.
         let since = fixed.map_or(since, |at| at.min(since));
         match now >= signing::doubted_until(since, until) {
@@ -187,11 +191,11 @@ impl PutOff {
 }
 
 impl Desk {
-    /// What became of a request. Where it was not answered and the account is told right after, that is no
+    /// What became of an errand. Where it was not answered and the account is told right after, that is no
     /// outage: this one waits, and everything else goes on.
     pub(super) fn heard_request(
         &mut self,
-        (errand, request): (Errand, RequestId),
+        errand: Errand,
         error: Option<&DoorError>,
         account: Option<Account>,
         now: UnixMs,
@@ -199,12 +203,12 @@ impl Desk {
         match error {
             None | Some(DoorError::Refused(_)) => {
                 self.heard(errand, None, now);
-                self.put_off.requests.remove(&request);
+                self.put_off.errands.remove(&errand);
             }
             Some(error) if account.is_some() => {
                 self.heard(errand, None, now);
                 tracing::warn!("one request to the broker waits, everything else goes on: {error}");
-                self.put_off.unanswered(request, error, now);
+                self.put_off.unanswered(errand, error, now);
             }
             Some(error) => self.heard(errand, Some(error), now),
         }
@@ -329,8 +333,9 @@ impl Purse {
         let is_out = self.desk.is_out();
         if let Some(row) = self.rows.purchases.get(request) {
             let is_open = row.state == PurchaseState::Pending;
-            let goes_soon = !is_out && !self.desk.put_off.holds(request, now);
-            return is_open && (self.desk.is_busy(Errand::Purchase(*request)) || goes_soon);
+            let errand = Errand::Purchase(*request);
+            let goes_soon = !is_out && !self.desk.put_off.holds(errand, now);
+            return is_open && (self.desk.is_busy(errand) || goes_soon);
         }
         let Some(row) = self.rows.redemptions.get(request) else {
             return false;
@@ -447,15 +452,15 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_prolongs_no_pause() {
-        let (mut put_off, request) = (PutOff::default(), RequestId([1; 16]));
+        let (mut put_off, errand) = (PutOff::default(), Errand::Certify);
         let error = DoorError::Answer("none".to_owned());
-        put_off.unanswered(request, &error, NOW);
-        assert!(put_off.holds(&request, NOW));
-        assert!(!put_off.holds(&request, NOW.plus_ms(RETRY_FIRST_MS)));
+        put_off.unanswered(errand, &error, NOW);
+        assert!(put_off.holds(errand, NOW));
+        assert!(!put_off.holds(errand, NOW.plus_ms(RETRY_FIRST_MS)));
         let back = UnixMs(NOW.0 - 3 * 3_600_000);
-        assert!(!put_off.holds(&request, back));
-        put_off.unanswered(request, &error, back);
-        assert!(put_off.holds(&request, back), "a pause of its own");
+        assert!(!put_off.holds(errand, back));
+        put_off.unanswered(errand, &error, back);
+        assert!(put_off.holds(errand, back), "a pause of its own");
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Purse {
         match withdraw::begun(&self.rows, &ask) {
             Ok(Some(request)) => {
                 self.withdrawing.waiting.push((request, reply));
-                self.desk.put_off.hurry(&request);
+                self.desk.put_off.hurry(Errand::Withdraw(request));
             }
             Ok(None) => {
                 self.withdrawing.asked.push((ask, reply));
@@ -187,11 +187,11 @@ impl Purse {
         account: Option<Account>,
         now: UnixMs,
     ) {
+        let errand = Errand::Withdraw(request);
         let fixed = self.rows.withdrawals.get(&request).map(|row| row.at);
-        let answer = self.desk.put_off.believe(&request, answer, fixed, now);
-        let asked = (Errand::Withdraw(request), request);
+        let answer = self.desk.put_off.believe(errand, answer, fixed, now);
         let error = answer.as_ref().err();
-        self.desk.heard_request(asked, error, account, now);
+        self.desk.heard_request(errand, error, account, now);
         let (change, error) = match answer {
             Ok(Queued {
                 withdrawal,
