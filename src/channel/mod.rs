@@ -145,6 +145,9 @@ pub enum NoReserve {
     /// There is money, but no single holding is large enough, and no larger coin can be bought.
     #[error("no coin of the wallet is large enough for a channel with it, and none can be bought")]
     TooSmall,
+    /// A coin is ordered, and the broker has not answered for it, so that it is not ordered once more.
+    #[error("a coin is ordered, and the broker has not answered yet; it is asked again")]
+    Unanswered,
     /// A coin is being bought.
     #[error("a coin is being bought")]
     NotYet,

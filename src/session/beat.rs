@@ -390,7 +390,10 @@ fn renewed(entry: &Entry) -> Option<Saying> {
 
 /// Whether a torrent waits for what the wallet cannot do without its broker.
 fn is_of_wallet(code: &str) -> bool {
-    matches!(code, "list_old" | "no_spend" | "no_funds" | "buying")
+    matches!(
+        code,
+        "list_old" | "no_spend" | "no_funds" | "ordered" | "buying"
+    )
 }
 
 /// What a person mends when the system refused something.

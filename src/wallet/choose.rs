@@ -64,8 +64,17 @@ pub struct Funds {
     pub unreachable: bool,
     /// Whether slots of earlier runs' holdings are being read: then those count as at hand.
     pub is_reading: bool,
-    /// Purchases that the broker does not answer, though it answers others: nobody waits for their coins.
+    /// Purchases that the broker does not answer, though it answers others: nobody waits for their coins, and
+    /// none of their sizes is bought once more meanwhile, but coins of other sizes are.
     pub held: BTreeSet<RequestId>,
+}
+
+impl Funds {
+    /// Whether a coin of this size is in a purchase that the broker does not answer.
+    fn is_held(&self, rows: &Rows, size: Units) -> bool {
+        let held = pending(rows).filter(|row| self.held.contains(&row.request));
+        coins(held).any(|value| value == size)
+    }
 }
 
 /// Why no holding is given.
@@ -81,6 +90,8 @@ pub enum NoCoin {
     TooSmall,
     /// Nothing that fits yet: [`orders`] says what to buy.
     NotYet,
+    /// What fits is ordered, the broker does not answer for it, and nothing else that fits can be bought.
+    Unanswered,
     /// Too much is locked with payees that have not shown good faith.
     WalletLimit,
 }
@@ -242,18 +253,14 @@ impl Room {
         SIZES.iter().any(|size| self.fits(Units(*size)))
     }
 
-    /// Whether a coin that fits is on its way, or can be bought. One like a coin that the broker does not
-    /// answer for is not bought ([`orders`]).
+    /// Whether a coin that fits is on its way, or can be bought.
     fn comes_soon(&self, rows: &Rows, funds: &Funds) -> bool {
-        let (held, comes): (Vec<_>, Vec<_>) =
-            pending(rows).partition(|row| funds.held.contains(&row.request));
         let affordable = |size: &Units| funds.buyable.is_none_or(|most| *size <= most);
-        let sizes = SIZES.iter().rev().map(|size| Units(*size));
-        let bought = sizes.filter(|size| self.fits(*size)).find(affordable);
-        let is_held = |size: Units| coins(held.iter().copied()).any(|value| value == size);
+        let mut sizes = SIZES.iter().map(|size| Units(*size)).filter(affordable);
+        let comes = pending(rows).filter(|row| !funds.held.contains(&row.request));
         !funds.unreachable
-            && (coins(comes.into_iter()).any(|value| self.fits(value))
-                || bought.is_some_and(|size| !is_held(size)))
+            && (coins(comes).any(|value| self.fits(value))
+                || sizes.any(|size| self.fits(size) && !funds.is_held(rows, size)))
     }
 
     /// The smallest of those that are worth more than what suits, as far as budget and limits go: what
@@ -366,6 +373,9 @@ pub fn choose<'a>(
     if funds.is_reading && rows.holdings.values().any(is_of_use) {
         return Err(NoCoin::NotYet);
     }
+    if coming(rows).any(|value| room.fits(value)) {
+        return Err(NoCoin::Unanswered);
+    }
     let at_hand = || free(rows, now).map(|row| row.holding.value);
     let all = Units::checked_sum(at_hand()).unwrap_or(Units(u64::MAX));
     match all >= room.least && at_hand().all(|value| value < room.least) {
@@ -387,7 +397,8 @@ pub fn missed_size(
 ) -> Option<Units> {
     let Room { least, most, .. } = room(rows, limits, funds, wish, now).ok()?;
     let mut sizes = SIZES.iter().rev().map(|size| Units(*size));
-    let best = sizes.find(|size| *size >= least && *size <= most)?;
+    let fits = |size: &Units| *size >= least && *size <= most;
+    let best = sizes.find(|size| fits(size) && !funds.is_held(rows, *size))?;
     let is_missed = given.is_none_or(|row| row.holding.value < best && !goes_first(row, most));
     is_missed.then_some(best)
 }
@@ -423,7 +434,7 @@ fn coming(rows: &Rows) -> impl Iterator<Item = Units> {
 }
 
 /// Coins to order: one of each size in `wanted` that is neither at hand nor on its way (or the next
-/// smaller one that there is money for), then coins of 64 units up to [`Limits::at_hand`]. Shares and
+/// smaller one that there is money for and that the broker answers for), then coins of 64 units up to [`Limits::at_hand`]. Shares and
 /// change that could stand for such a coin are counted.
 #[must_use]
 pub fn orders(
@@ -464,7 +475,8 @@ pub fn orders(
     };
     for size in wanted {
         let mut sizes = SIZES.iter().rev().map(|value| Units(*value));
-        let affordable = sizes.find(|value| value <= size && *value <= rest);
+        let affordable =
+            sizes.find(|value| value <= size && *value <= rest && !funds.is_held(rows, *value));
         if let Some(value) = affordable.filter(|value| !have.contains(value)) {
             order(value, &mut rest, &mut orders);
             have.push(value);
@@ -476,20 +488,4 @@ pub fn orders(
         order(AT_HAND, &mut rest, &mut orders);
     }
     orders
-}
-
-/// Coins that make up at least `units` together: greatest first, the rest rounded up to the
-/// smallest coin.
-#[must_use]
-pub fn split(units: Units) -> Vec<Units> {
-    let smallest = SIZES[0];
-    let mut rest = units.0.div_ceil(smallest).saturating_mul(smallest);
-    let mut coins = Vec::new();
-    for size in SIZES.iter().rev() {
-        while rest >= *size && coins.len() < 4096 {
-            coins.push(Units(*size));
-            rest = rest.saturating_sub(*size);
-        }
-    }
-    coins
 }

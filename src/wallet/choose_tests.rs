@@ -1,6 +1,6 @@
 //! Which holding is given, and why none is.
 
-use super::choose::{choose, orders, size_ahead};
+use super::choose::{choose, missed_size, orders, size_ahead};
 use super::fixture::{NOW, Side, TORRENT, wish};
 use super::{Change, Funds, HoldingState, Limits, NoCoin, Wish, paying};
 use crate::units::{InfoHash, Units};
@@ -266,19 +266,55 @@ fn nobody_waits_for_a_purchase_that_is_not_answered_and_other_coins_are_bought_m
         ..Limits::default()
     };
     let mut funds = Funds {
-        buyable: Some(Units(1000)),
+        buyable: Some(Units(2000)),
         ..Funds::default()
     };
-    let why = |side: &Side, funds: &Funds, most: u64| {
-        choose(&side.rows, &limits, funds, &wish(1, most), NOW).map(|_| ())
+    let why = |side: &Side, funds: &Funds, (least, most): (u64, u64)| {
+        choose(&side.rows, &limits, funds, &wish(least, most), NOW).map(|_| ())
     };
-    assert_eq!(why(&side, &funds, 64), Err(NoCoin::NotYet), "it comes");
+    let missed = |side: &Side, funds: &Funds, (least, most): (u64, u64)| {
+        missed_size(&side.rows, &limits, funds, &wish(least, most), None, NOW)
+    };
+    assert_eq!(why(&side, &funds, (1, 64)), Err(NoCoin::NotYet), "it comes");
     funds.held = [held].into();
-    assert_eq!(why(&side, &funds, 64), Err(NoCoin::NoFunds));
-    assert_eq!(why(&side, &funds, 256), Err(NoCoin::NotYet), "it is bought");
-    let wanted = [Units(256), Units(64)];
-    let ordered = orders(&side.rows, &limits, &funds, &wanted, NOW);
-    assert_eq!(ordered, [Units(256)]);
+    // Another size that suits, smaller or larger, is bought in its place.
+    for (wish, size) in [((1, 64), 16), ((33, 256), 256), ((1, 1024), 1024)] {
+        assert_eq!(why(&side, &funds, wish), Err(NoCoin::NotYet), "{wish:?}");
+        let size = Some(Units(size));
+        assert_eq!(missed(&side, &funds, wish), size, "{wish:?}");
+        let wanted = size.as_slice();
+        assert_eq!(orders(&side.rows, &limits, &funds, wanted, NOW), wanted);
+    }
+    // None else suits: that is not to have no money, and a larger coin at hand is used.
+    assert_eq!(why(&side, &funds, (33, 64)), Err(NoCoin::Unanswered));
+    assert_eq!(missed(&side, &funds, (33, 64)), None);
+    let ordered = |wanted: u64, buyable: u64| {
+        let funds = Funds {
+            buyable: Some(Units(buyable)),
+            ..funds.clone()
+        };
+        orders(&side.rows, &limits, &funds, &[Units(wanted)], NOW)
+    };
+    assert_eq!(ordered(64, 1000), [Units(16)], "not the same again");
+    assert_eq!(
+        ordered(256, 100),
+        [Units(16)],
+        "as much as there is money for"
+    );
+    assert_eq!(ordered(16, 15), []);
+    let poor = Funds {
+        buyable: Some(Units(15)),
+        ..funds.clone()
+    };
+    assert_eq!(why(&side, &poor, (1, 64)), Err(NoCoin::Unanswered));
+    assert_eq!(why(&side, &poor, (65, 256)), Err(NoCoin::NoFunds));
     side.begin_purchase(&[16], NOW);
-    assert_eq!(why(&side, &funds, 64), Err(NoCoin::NotYet), "another comes");
+    assert_eq!(
+        why(&side, &poor, (1, 64)),
+        Err(NoCoin::NotYet),
+        "another comes"
+    );
+    side.buy(&[256], NOW);
+    let given = choose(&side.rows, &limits, &poor, &wish(33, 64), NOW);
+    assert_eq!(given.map(|row| row.holding.value), Ok(Units(256)));
 }

@@ -26,6 +26,22 @@ impl RequestId {
     }
 }
 
+/// Coins that make up at least `units` together: greatest first, the rest rounded up to the
+/// smallest coin.
+#[must_use]
+pub fn split(units: Units) -> Vec<Units> {
+    let smallest = SIZES[0];
+    let mut rest = units.0.div_ceil(smallest).saturating_mul(smallest);
+    let mut coins = Vec::new();
+    for size in SIZES.iter().rev() {
+        while rest >= *size && coins.len() < 4096 {
+            coins.push(Units(*size));
+            rest = rest.saturating_sub(*size);
+        }
+    }
+    coins
+}
+
 /// Fixes an order of coins, all of it or nothing: purchases of at most [`MAX_BATCH`] coins each, whose
 /// requests name the order. Each coin gets a holder key of its own.
 ///

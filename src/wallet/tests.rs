@@ -480,8 +480,8 @@ fn orders_keep_eight_of_64_at_hand_as_far_as_the_money_goes() {
     side.buy(&[64; 6], NOW);
     side.begin_purchase(&[64], NOW);
     assert_eq!(order(&side, 10_000, &[64]), [64], "one is on its way");
-    assert_eq!(choose::split(Units(100)), [64, 16, 16, 16].map(Units));
-    assert_eq!(choose::split(Units(0)), []);
+    assert_eq!(order::split(Units(100)), [64, 16, 16, 16].map(Units));
+    assert_eq!(order::split(Units(0)), []);
 }
 
 #[test]

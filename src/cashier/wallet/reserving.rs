@@ -40,6 +40,7 @@ impl Purse {
         let (change, row) = match chosen {
             Ok(chosen) => chosen,
             Err(NoCoin::NotYet) => unread().ok_or(NoReserve::NotYet)?,
+            Err(NoCoin::Unanswered) => return Err(NoReserve::Unanswered),
             Err(NoCoin::OverBudget) => return Err(NoReserve::OverBudget),
             Err(NoCoin::OverBudgetOfAll) => return Err(NoReserve::OverBudgetOfAll),
             Err(why @ (NoCoin::NoFunds | NoCoin::TooSmall)) => {

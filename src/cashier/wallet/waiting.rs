@@ -15,7 +15,7 @@ use crate::coin::ids::HoldingId;
 use crate::units::{Units, UnixMs};
 use crate::wallet::trade::{Redeemable, Redeemed};
 use crate::wallet::{
-    HoldingState, Origin, PurchaseRow, PurchaseState, RedemptionRow, RequestId, Rows, choose,
+    HoldingState, Origin, PurchaseRow, PurchaseState, RedemptionRow, RequestId, Rows, order,
     signing,
 };
 
@@ -155,7 +155,7 @@ impl PutOff {
         }
     }
 
-    /// What the broker does not answer, though it is there.
+    /// Purchases that the broker does not answer, though it is there.
     pub(super) fn held(&self) -> BTreeSet<RequestId> {
         let purchase = |errand: &Errand| match errand {
             Errand::Purchase(request) => Some(*request),
@@ -227,7 +227,7 @@ impl Purse {
     /// The purchases of an open order for as much that nobody waits for: its buyer was told that it comes,
     /// went away, or the wallet was closed. Who asks for the same again gets that and buys no more.
     pub(super) fn ordered_before(&mut self, units: Units) -> Option<BTreeSet<RequestId>> {
-        let worth = sum(choose::split(units));
+        let worth = sum(order::split(units));
         let purchases = &self.rows.purchases;
         let is_open = |id: &RequestId| {
             (purchases.get(id)).is_some_and(|row| row.state == PurchaseState::Pending)
@@ -257,11 +257,11 @@ impl Purse {
     /// What there is for coins, where that is less than these cost.
     fn lacks(&self, units: Units) -> Option<Units> {
         let buyable = self.desk.funds(&self.rows).buyable?;
-        (buyable < sum(choose::split(units))).then_some(buyable)
+        (buyable < sum(order::split(units))).then_some(buyable)
     }
 
     pub(super) async fn buy_now(&mut self, units: Units, reply: BuyReply) {
-        match self.order(&choose::split(units)).await {
+        match self.order(&order::split(units)).await {
             Ok(requests) => {
                 let reply = WaiterReply::Buy(units, reply);
                 self.desk.waiters.push(Waiter::new(requests, reply));
@@ -281,7 +281,7 @@ impl Purse {
                     continue;
                 }
                 (None, Some(buyable)) => CashierError::Short {
-                    asked: sum(choose::split(units)),
+                    asked: sum(order::split(units)),
                     buyable,
                 },
             };
@@ -351,7 +351,7 @@ impl Purse {
             WaiterReply::Buy(units, reply) => {
                 let bought = self.bought(&waiter.requests, error);
                 if bought.as_ref().is_ok_and(|told| !told.ordered.is_zero()) {
-                    let worth = sum(choose::split(units));
+                    let worth = sum(order::split(units));
                     self.desk.put_off.ordered.push((worth, waiter.requests));
                 }
                 give(reply, bought);

@@ -62,6 +62,7 @@ impl FreeReason {
                 | NoReserve::OverBudget
                 | NoReserve::OverBudgetOfAll
                 | NoReserve::NoFunds
+                | NoReserve::Unanswered
                 | NoReserve::TooSmall,
             ) => Some(10_000),
             FreeReason::NoSpend | FreeReason::ListOld => Some(5_000),

@@ -55,6 +55,7 @@ pub fn free_reason(why: FreeReason) -> (&'static str, Vec<(&'static str, String)
         FreeReason::Wallet(NoReserve::OverBudget) => "budget",
         FreeReason::Wallet(NoReserve::OverBudgetOfAll) => "budget_of_all",
         FreeReason::Wallet(NoReserve::NoFunds) => "no_funds",
+        FreeReason::Wallet(NoReserve::Unanswered) => "ordered",
         FreeReason::Wallet(NoReserve::TooSmall) => "coins_small",
         FreeReason::Wallet(NoReserve::NotYet) => "buying",
         FreeReason::Wallet(NoReserve::PriceAboveLimit) => "price_limit",
