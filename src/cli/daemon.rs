@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -15,6 +16,9 @@ use crate::config::{Global, prepare_folder};
 use crate::http::node::NodeServer;
 use crate::session::log::LogBook;
 use crate::session::{Options, Session};
+
+/// The link to the page is told after this, though the node still starts.
+const STARTING: Duration = Duration::from_secs(3);
 
 /// Options of `dpay node`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -99,8 +103,22 @@ pub async fn serve(
         session.play()?;
     }
     let kept = kept_at_hand(&session, home).await.filter(|_| !play);
-    tell_ready(global, &server, kept.as_deref());
+    let tell = async {
+        let mut started = std::pin::pin!(session.started());
+        let early = tokio::time::timeout(STARTING, &mut started).await;
+        let is_early = early.is_ok();
+        let failed = early.ok().flatten();
+        let tell_failure = |error: String| tell_failed(global, &error);
+        let runs = failed.is_none();
+        failed.into_iter().for_each(tell_failure);
+        tell_ready(global, &server, runs, kept.as_deref());
+        if !is_early {
+            started.await.into_iter().for_each(tell_failure);
+        }
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
+        () = tell => {}
         () = stop.wait() => {}
         () = session.asked_to_stop() => {}
     }
@@ -122,7 +140,17 @@ async fn kept_at_hand(session: &Session, home: &Path) -> Option<String> {
     kept.filter(|_| balance.books.bought.is_zero())
 }
 
-fn tell_ready(global: &Global, server: &NodeServer, kept: Option<&str>) {
+/// What keeps the node from working, and what to do.
+fn tell_failed(global: &Global, error: &str) {
+    let line = json!({ "event": "failed", "error": error });
+    super::say(global.json, &line, || {
+        format!(
+            "the node does not work: {error}\n\nNothing is downloaded, paid or earned until that is mended.\n"
+        )
+    });
+}
+
+fn tell_ready(global: &Global, server: &NodeServer, runs: bool, kept: Option<&str>) {
     let line = json!({
         "event": "ready",
         "url": server.url(),
@@ -130,8 +158,13 @@ fn tell_ready(global: &Global, server: &NodeServer, kept: Option<&str>) {
     });
     super::say(global.json, &line, || {
         format!(
-            "the node runs; open its page, once within ten minutes, with\n\n  {}\n\nand later with \
+            "{}; open its page, once within ten minutes, with\n\n  {}\n\nand later with \
              `dpay open`. Ctrl-C closes channels and stops.{}{}",
+            if runs {
+                "the node runs"
+            } else {
+                "settings can be changed"
+            },
             server.login_url(),
             if kept.is_some() { "\n" } else { "" },
             kept.unwrap_or_default(),

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::play::PlayWorld;
+use super::problems::not_started;
 use super::run::Running;
 use super::view::{
     Advice, Event, ForwardingView, Money, NodeView, PassphraseGiven, PlayStage, PlayView, Problem,
@@ -23,6 +24,8 @@ use crate::wallet::keeping::Rules;
 
 /// Certified payee keys at hand.
 const PAYEE_KEYS: u32 = 16;
+/// Between looks at a node that starts.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long the last requests to a node that stops may take.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
 
@@ -227,8 +230,20 @@ impl Session {
                 Err(error) => self.set_life(Life::Failed(error)),
             },
             Err(error) => {
+                let error = not_started(&error, self.inner.options.listen.is_some());
                 tracing::error!("the node did not start: {error}");
-                self.set_life(Life::Failed(error.to_string()));
+                self.set_life(Life::Failed(error));
+            }
+        }
+    }
+
+    /// Waits until the node runs, or waits for a wallet; or why it does not run.
+    pub async fn started(&self) -> Option<String> {
+        loop {
+            match self.life() {
+                Life::Starting => tokio::time::sleep(LOOK).await,
+                Life::Failed(error) => return Some(error),
+                _ => return None,
             }
         }
     }

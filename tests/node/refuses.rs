@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::support::{LONG, args, client, exe, get, lone, private_dir, refused};
+use super::support::{
+    LONG, args, client, exe, get, lone, node_words, post, private_dir, refused, send, wait_stage,
+};
 use dpay::cli::world::Proc;
 use reqwest::Method;
 
@@ -202,4 +204,55 @@ async fn a_second_node_with_one_home_is_refused_and_leaves_the_first_alone() {
     let said = second.stderr().await;
     assert!(said.contains(&home) && said.contains("dpay open"), "{said}");
     assert_eq!(get(&client(&first.home).await, "/node").await["home"], home);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_port_is_taken_says_so_in_the_terminal_and_where_to_give_another() {
+    let mut lone = lone().await;
+    let node = client(&lone.home).await;
+    post(&node, "/wallet", json!({})).await;
+    wait_stage(&node, "running").await;
+    assert_eq!(lone.proc.stop(LONG).await.expect("stops"), 0);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+
+    let mut words = node_words(&lone.home, lone.dir.path(), &[]);
+    let listen = words
+        .iter()
+        .position(|word| word == "--listen")
+        .expect("given");
+    words[listen + 1].clone_from(&address);
+    let mut proc = Proc::start("node", &exe(), &words).expect("starts");
+    proc.wait_for("ready", LONG)
+        .await
+        .expect("its page is there");
+    let said = proc.last("failed").expect("said before")["error"].to_string();
+    assert!(
+        said.contains(&address) && said.contains("--listen 127.0.0.1:PORT"),
+        "{said}"
+    );
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+
+    // Where the setting says it, that is what to change; then it works.
+    let home = lone.home.display().to_string();
+    let set = args(&["config", "set", "--home", &home, "node.listen", &address]);
+    let done = tokio::process::Command::new(exe())
+        .args(&set)
+        .status()
+        .await;
+    assert!(done.expect("runs").success());
+    words.drain(listen..listen + 2);
+    let mut proc = Proc::start("node", &exe(), &words).expect("starts");
+    proc.wait_for("ready", LONG)
+        .await
+        .expect("its page is there");
+    let said = proc.last("failed").expect("said before")["error"].to_string();
+    let wanted = "`dpay config set node.listen 127.0.0.1:PORT`";
+    assert!(said.contains(&address) && said.contains(wanted), "{said}");
+    let node = client(&lone.home).await;
+    wait_stage(&node, "failed").await;
+    let free = json!({ "node.listen": "127.0.0.1:0" });
+    send(&node, Method::PATCH, "/settings", free).await;
+    wait_stage(&node, "running").await;
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
 }
