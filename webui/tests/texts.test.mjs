@@ -108,3 +108,13 @@ test('a day, week or month without a row has its place in the chart', async () =
   assert.deepEqual(days.upTo('2026-02-01', '2025-11-01', 'month', 60), ['2025-11-01', '2025-12-01', '2026-01-01', '2026-02-01']);
   assert.deepEqual(days.upTo('2026-03-02', '2020-01-01', 'day', 2), ['2026-03-01', '2026-03-02']);
 });
+
+test('the coins of one purchase are one line of the history, with their sum', async () => {
+  const { module: acts } = await runnerImport(new URL('src/wallet/gathered.ts', here).pathname);
+  const line = (reference, kind, units) => ({ reference, kind, units, at: 1 });
+  const lines = [line('b', 'bought', 512), line('b', 'bought', 64), line('b', 'bought', 16), line('s', 'change', 3), line('s', 'paid', 61), line('a', 'bought', 64), line('a', 'bought', 64)];
+  const said = (more) => acts.gathered(lines, more).map(({ reference, kind, units, count }) => `${reference} ${kind} ${units} ${count}`);
+  assert.deepEqual(said(false), ['b bought 592 3', 's change 3 1', 's paid 61 1', 'a bought 128 2']);
+  // A sum is shown once all of it is there.
+  assert.deepEqual(said(true), ['b bought 592 3', 's change 3 1', 's paid 61 1']);
+});
