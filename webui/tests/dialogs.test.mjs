@@ -521,3 +521,21 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
 test('the page prints no error', () => {
   assert.deepEqual(page.context().problems, []);
 });
+
+test('why a torrent waits is whole in the list where its row has room, and units have their word beside the graph', { timeout: 60_000 }, async () => {
+  await page.route('**/api/v1/torrents', async (route) => {
+    const answer = await route.fetch();
+    const list = await answer.json();
+    for (const row of list.torrents) if (row.info_hash === still[0].info_hash) Object.assign(row, { state: 'downloading', size_bytes: 1 << 20, have_bytes: 300_000, peers: 1, waits: { code: 'price', values: { asked: '16384', limit: '8000' }, text: '' } });
+    await route.fulfill({ response: answer, json: list });
+  });
+  await page.reload();
+  await page.getByText('0 units/s').first().waitFor();
+  await page.goto(`${node.url}/#/torrents`);
+  const row = page.getByRole('row').filter({ hasText: still[0].name });
+  const why = row.getByText('Asks 16,384 per GiB, more than your limit of 8,000');
+  await why.waitFor();
+  assert.ok(await why.evaluate((text) => text.scrollWidth <= text.clientWidth), 'it is not cut');
+  assert.equal(await row.getByRole('gridcell').count(), await page.getByRole('row').filter({ hasText: still[1].name }).getByRole('gridcell').count());
+  await accessible(page, 'a row with room for its reason');
+});
