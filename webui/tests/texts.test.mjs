@@ -99,6 +99,12 @@ test('the list is searched, filtered and ordered without jumping', async () => {
   assert.deepEqual(ask('B 1', 'all', 'name', false), ['b 10']);
   assert.deepEqual(ask('', 'active', 'down', false), ['C', 'a', 'b 2']);
   assert.equal(list.counts(rows).error, 1);
+  rows[0].label = 'films';
+  rows[1].label = 'books';
+  rows[2].label = 'films';
+  const labelled = (label) => list.choose(rows, '', 'all', { by: 'name', descending: false }, label).map((one) => one.name);
+  assert.deepEqual([labelled('films'), labelled(null), labelled(undefined).length], [['b 2', 'b 10'], ['C'], 4]);
+  assert.deepEqual([...list.labelCounts(rows)], [['books', 1], ['films', 2]]);
 });
 
 test('a day, week or month without a row has its place in the chart', async () => {
