@@ -44,7 +44,7 @@ export function rates(element: HTMLElement, width: number, height: number, label
       axes: [
         axis({ incrs: moments, values: (_, splits) => clock(splits), space: 90, size: 28, grid: { show: false } }),
         axis({ size: 78, incrs: doublings, values: (_, splits) => splits.map((value) => (value === 0 ? '' : `${size(value)}/s`)) }),
-        axis({ scale: 'units', side: 1, size: narrow ? 30 : 40, label: labels.units, labelSize: 18, labelFont: font, grid: { show: false }, values: (_, splits) => splits.map((value) => (value === 0 || value % 1 !== 0 ? '' : count(value, language()))) }),
+        axis({ scale: 'units', side: 1, size: narrow ? 36 : 40, label: labels.units, labelSize: 18, labelFont: font, grid: { show: false }, values: (_, splits) => splits.map((value) => (value === 0 || value % 1 !== 0 ? '' : count(value, language()))) }),
       ],
       series: [
         {},
