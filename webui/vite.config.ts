@@ -34,10 +34,10 @@ function texts(): Plugin {
       return language === undefined ? null : `${virtual}${language}.js`;
     },
     load: (id) => {
-      if (id === `${virtual}keys.js`) return `const kept = ${JSON.stringify(kept)};\nexport default (texts) => Object.fromEntries(texts.map((text, i) => [kept[i] ?? i.toString(36), text]));`;
       if (!id.startsWith(virtual)) return null;
       const language = table(id.slice(virtual.length, -3));
-      return `import table from './keys.json';\nexport default table(${JSON.stringify([...kept, ...numbered].map((key) => (unsaidHere(id, key, language[key]) ? '' : language[key])))});`;
+      const said = [...kept, ...numbered].map((key) => (unsaidHere(id, key, language[key]) ? '' : language[key]));
+      return `const kept = ${JSON.stringify(kept)};\nexport default Object.fromEntries(${JSON.stringify(said)}.map((text, i) => [kept[i] ?? i.toString(36), text]));`;
     },
     transform: (code, id) => (/\/src\/[^?]*\.(svelte|ts)$/.test(id) ? code.replace(/'([a-z_]+\.[\w.]+)'/g, (whole, key: string) => (numbers.has(key) ? `'${numbers.get(key)}'` : whole)) : null),
   };
@@ -60,7 +60,7 @@ export default defineConfig({
     rolldownOptions: {
       output: {
         entryFileNames: 'assets/[name].js',
-        chunkFileNames: 'assets/[name].js',
+        chunkFileNames: ({ name }) => `assets/${name.replace(/^.*texts-/, '')}.js`,
         assetFileNames: 'assets/[name][extname]',
       },
     },

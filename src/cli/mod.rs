@@ -41,6 +41,7 @@ pub mod dht_net;
 pub mod dht_node;
 pub mod double_spend;
 pub mod download;
+pub mod label;
 pub mod node;
 pub(crate) mod output;
 pub mod play;
@@ -132,6 +133,8 @@ enum RemoteCommand {
     Files(remote::FilesArgs),
     /// Show and set how fast the running node may be
     Limit(remote::LimitArgs),
+    /// Show and set labels of the running node's torrents
+    Label(label::LabelArgs),
     /// Open the running node's page in a browser, logged in
     Open,
     /// Show and change the node's settings
@@ -219,6 +222,7 @@ async fn run_remote(command: RemoteCommand, global: &Global) -> Result<u8> {
         }
         RemoteCommand::Files(args) => remote::files(args, global).await,
         RemoteCommand::Limit(args) => remote::limit(args, global).await,
+        RemoteCommand::Label(args) => label::label(args, global).await,
         RemoteCommand::Open => remote::open(global).await,
         RemoteCommand::Config(command) => settings::run(command, global).await,
         RemoteCommand::Report(args) => report::run(args, global).await,

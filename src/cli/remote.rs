@@ -59,10 +59,10 @@ pub struct LimitArgs {
     /// Info hashes, their beginnings, or names; none: the limit for all torrents together
     #[arg(value_name = "TORRENT")]
     pub torrents: Vec<String>,
-    /// Most payload coming in, in bytes a second, or "none"
+    /// Most payload coming in, in bytes a second; 0 or "none" lifts it
     #[arg(long, value_name = "BYTES_PER_S|none")]
     pub down: Option<String>,
-    /// Most payload going out, in bytes a second, or "none"
+    /// Most payload going out, in bytes a second; 0 or "none" lifts it
     #[arg(long, value_name = "BYTES_PER_S|none")]
     pub up: Option<String>,
     /// Pause a seed that has sent so many times what it received, as in 1.5, or "none"
@@ -121,13 +121,14 @@ pub async fn list(global: &Global) -> Result<u8> {
         return Ok(super::EXIT_DONE);
     }
     let mut table = table(&[
-        "hash", "name", "state", "done", "down/s", "up/s", "peers", "paid", "earned",
+        "hash", "name", "label", "state", "done", "down/s", "up/s", "peers", "paid", "earned",
     ]);
     for row in &rows {
         let state = serde_json::to_value(row.state)?;
         table.add_row([
             Cell::new(&row.info_hash.to_string()[..8]),
             Cell::new(printable(&row.name).chars().take(50).collect::<String>()),
+            Cell::new(row.label.as_deref().map(printable).unwrap_or_default()),
             Cell::new(state.as_str().unwrap_or("").replace('_', " ")),
             right(format!("{:.1} %", row.progress * 100.0)),
             right(row.down_bytes_per_s),
@@ -170,7 +171,7 @@ pub(super) fn right(value: impl ToString) -> Cell {
 }
 
 /// The torrents that words name.
-async fn which(node: &NodeClient, words: &[String]) -> Result<Vec<InfoHash>> {
+pub(super) async fn which(node: &NodeClient, words: &[String]) -> Result<Vec<InfoHash>> {
     let rows = rows(node).await?;
     let mut found = Vec::new();
     for word in words {
@@ -215,15 +216,21 @@ pub async fn act(action: Action, which_args: &WhichArgs, global: &Global) -> Res
     super::say(global.json, &serde_json::to_value(&result)?, || {
         format!("done with {}", result.done.len())
     });
-    if let Some(failed) = result.failed.first() {
-        bail!(
-            "not done with {}: {}: {}",
-            result.failed.len(),
-            failed.info_hash,
-            failed.problem
-        );
-    }
+    all_done(&result)?;
     Ok(super::EXIT_DONE)
+}
+
+/// Says what was not done.
+pub(super) fn all_done(result: &ActionResult) -> Result<()> {
+    let Some(failed) = result.failed.first() else {
+        return Ok(());
+    };
+    bail!(
+        "not done with {}: {}: {}",
+        result.failed.len(),
+        failed.info_hash,
+        failed.problem
+    );
 }
 
 /// `dpay files`.
@@ -285,7 +292,7 @@ pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
         ("limits.upload_bytes_per_s", &args.up),
     ] {
         if let Some(text) = text {
-            change.insert(key.to_owned(), crate::config::keys::parse(key, text)?);
+            change.insert(key.to_owned(), speed_limit(key, text)?);
         }
     }
     if let Some(text) = &args.ratio {
@@ -318,6 +325,12 @@ pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
     Ok(super::EXIT_DONE)
 }
 
+/// A limit on speed as it is given: 0 is none, as elsewhere.
+fn speed_limit(key: &str, text: &str) -> Result<Value> {
+    let value = crate::config::keys::parse(key, text)?;
+    Ok(if value == 0 { Value::Null } else { value })
+}
+
 fn speed(value: &Value) -> String {
     match value.as_u64() {
         Some(speed) => format!("{speed} bytes/s"),
@@ -348,7 +361,7 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
         let Some(text) = text else {
             return Ok(None);
         };
-        let value = crate::config::keys::parse(key, text)?;
+        let value = speed_limit(key, text)?;
         if value.is_null() {
             return Ok(Some(None));
         }

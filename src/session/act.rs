@@ -20,6 +20,19 @@ use crate::units::{InfoHash, Units};
 /// Most torrents in one request.
 const MOST: usize = 10_000;
 
+/// Refuses more torrents than one request may have.
+pub(super) fn check_count(number: usize) -> Result<(), Problem> {
+    if number <= MOST {
+        return Ok(());
+    }
+    let error = format!("{number} torrents at once, and {MOST} at most");
+    Err(Problem::new(
+        ProblemCode::BadRequest,
+        error,
+        Advice::NameFewer,
+    ))
+}
+
 impl Session {
     /// Does something with some torrents; each for itself.
     ///
@@ -27,16 +40,7 @@ impl Session {
     /// No running node, or too many at once.
     pub async fn act(&self, request: ActionRequest) -> Result<ActionResult, Problem> {
         let run = self.running()?;
-        if request.info_hashes.len() > MOST {
-            return Err(Problem::new(
-                ProblemCode::BadRequest,
-                format!(
-                    "{} torrents at once, and {MOST} at most",
-                    request.info_hashes.len()
-                ),
-                Advice::NameFewer,
-            ));
-        }
+        check_count(request.info_hashes.len())?;
         let mut result = ActionResult::default();
         for hash in request.info_hashes {
             let done = match request.action {

@@ -176,6 +176,7 @@ impl Session {
             down_bytes: 0,
             up_bytes: 0,
             private: false,
+            label: None,
             ratio_reached: false,
             past_ratio: false,
         };

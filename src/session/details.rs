@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +22,10 @@ use crate::wallet::trade::SETTLE_DAYS;
 
 /// Lines of a torrent's log.
 const LOG_LINES: usize = 500;
+/// How long a stream waits for a torrent that the engine is being given anew.
+const SETTLES_WITHIN: Duration = Duration::from_secs(20);
+/// How often it looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Kinds of files that browsers play or show without running anything in them.
 const SHOWN: [&str; 3] = ["video/", "audio/", "image/"];
 
@@ -42,6 +47,26 @@ fn media_type(name: &str) -> Option<String> {
     // Pictures in SVG can hold scripts.
     let safe = SHOWN.iter().any(|shown| kind.starts_with(shown)) && !kind.contains("svg");
     safe.then_some(kind)
+}
+
+/// A torrent, once the engine has it as it is to have it: between a yes and that a stream would break off.
+///
+/// # Errors
+/// Unknown torrent; one that takes longer.
+async fn settled(run: &Running, hash: InfoHash) -> Result<Entry, Problem> {
+    let late = Instant::now() + SETTLES_WITHIN;
+    loop {
+        let entry = run.entry(hash)?;
+        if !entry.is_changing() {
+            return Ok(entry);
+        }
+        if Instant::now() >= late {
+            let error = "the torrent is being started anew";
+            let problem = Problem::new(ProblemCode::Busy, error, Advice::AskAgain);
+            return Err(problem.about(hash));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 impl Session {
@@ -272,7 +297,7 @@ impl Session {
     /// No such file, metadata not known, a torrent that is paused and has not all of the file.
     pub async fn content(&self, hash: InfoHash, index: u32) -> Result<Content, Problem> {
         let run = self.running()?;
-        let entry = run.entry(hash)?;
+        let entry = settled(&run, hash).await?;
         let metainfo = known(&run, hash)?;
         let file = metainfo
             .files()

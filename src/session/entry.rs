@@ -1,9 +1,10 @@
 //! A torrent of the node, and its file: `torrents/INFO_HASH.json` in the home, beside it the
 //! `.torrent` once it is known. So a restart finds everything as it was.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,9 @@ pub(super) struct Saved {
     pub up_bytes: u64,
     /// Whether it is private.
     pub private: bool,
+    /// Its label.
+    #[serde(default)]
+    pub label: Option<String>,
     /// It is paused because it has sent as much as its limit says.
     #[serde(default)]
     pub ratio_reached: bool,
@@ -130,8 +134,8 @@ pub(super) struct Entry {
     pub renewing: Option<bool>,
     /// The budget that was told to be used up: once for each.
     pub told_budget: Option<Units>,
-    /// Prices above the limit that were told, each with the limit it was above.
-    pub told_prices: HashSet<(PricePerGib, PricePerGib)>,
+    /// Prices above the limit that were told last and when, each with the limit it was above.
+    pub told_prices: VecDeque<(Instant, (PricePerGib, PricePerGib))>,
     /// Payload ever received when its files were last asked to be checked.
     pub down_at_check: u64,
     /// Prices that peers have offered, by address.
@@ -161,6 +165,13 @@ impl Entry {
         }
     }
 
+    /// Whether the engine is about to be given it anew: with trackers and peers, or after a yes.
+    pub fn is_changing(&self) -> bool {
+        let looks_only = self.handle.as_ref().is_some_and(Handle::looks_only);
+        let goes_on = !self.saved.paused && !self.saved.asking;
+        goes_on && (self.renewing.is_some() || looks_only)
+    }
+
     /// An entry that stands still.
     pub fn new(saved: Saved) -> Entry {
         let row = Arc::new(row_of(&saved));
@@ -176,7 +187,7 @@ impl Entry {
             unapplied: false,
             renewing: None,
             told_budget: None,
-            told_prices: HashSet::new(),
+            told_prices: VecDeque::new(),
             down_at_check: 0,
             prices: Vec::new(),
         }
@@ -246,6 +257,7 @@ pub(super) fn row_of(saved: &Saved) -> TorrentRow {
         added: saved.added,
         completed: saved.completed,
         private: saved.private,
+        label: saved.label.clone(),
     }
 }
 
@@ -362,6 +374,7 @@ pub(super) mod tests {
             down_bytes: 0,
             up_bytes: 0,
             private: false,
+            label: None,
             ratio_reached: false,
             past_ratio: false,
         }

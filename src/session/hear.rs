@@ -1,5 +1,8 @@
 //! What the gateway's events tell: into the log, and as notices.
 
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
 use super::run::Running;
 use super::view::event::{Level, NoticeCode};
 use super::view::saying::free_reason;
@@ -7,8 +10,30 @@ use super::{Session, lock};
 use crate::gateway::GatewayEvent;
 use crate::units::{InfoHash, PricePerGib};
 
-/// Prices of a torrent's seeders that are told, at most.
+/// Prices of a torrent's seeders that are told within [`PRICES_WITHIN`], at most: who asks another one each time
+/// does not fill the notices. So many of the newest are remembered, and not told again.
 const MOST_PRICES: usize = 20;
+/// See [`MOST_PRICES`].
+const PRICES_WITHIN: Duration = Duration::from_secs(3600);
+
+/// A price and the limit that it is above.
+type Above = (PricePerGib, PricePerGib);
+
+/// Whether a price is to be told, and notes it then.
+fn is_news(told: &mut VecDeque<(Instant, Above)>, at: Above, now: Instant) -> bool {
+    if told.iter().any(|(_, known)| *known == at) {
+        return false;
+    }
+    if told.len() >= MOST_PRICES {
+        let oldest = told.front().map(|(then, _)| *then);
+        if oldest.is_some_and(|then| now.duration_since(then) < PRICES_WITHIN) {
+            return false;
+        }
+        told.pop_front();
+    }
+    told.push_back((now, at));
+    true
+}
 
 impl Session {
     /// Notes what an event tells.
@@ -64,13 +89,13 @@ impl Session {
     }
 
     /// Once for each price that seeders of a torrent ask, at each limit.
-    fn price_above_limit(&self, run: &Running, hash: InfoHash, at: (PricePerGib, PricePerGib)) {
+    fn price_above_limit(&self, run: &Running, hash: InfoHash, at: Above) {
         let name = {
             let mut torrents = lock(&run.torrents);
             let Some(entry) = torrents.get_mut(&hash) else {
                 return;
             };
-            if entry.told_prices.len() >= MOST_PRICES || !entry.told_prices.insert(at) {
+            if !is_news(&mut entry.told_prices, at, Instant::now()) {
                 return;
             }
             entry.saved.name.clone()
@@ -173,5 +198,28 @@ impl Session {
             ("name", name),
         ];
         self.notice(Level::Warning, code, text, &values, Some(hash));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_prices_are_remembered_and_no_more_than_twenty_are_told_in_an_hour() {
+        let (mut told, begin) = (VecDeque::new(), Instant::now());
+        let price = |units: u64| PricePerGib::try_from(units).expect("a price");
+        let above = |units| (price(units), price(16));
+        let mut tell = |price, seconds| {
+            let now = begin + Duration::from_secs(seconds);
+            is_news(&mut told, above(price), now)
+        };
+        let at_once = (100..140).filter(|price| tell(*price, *price));
+        assert!(at_once.eq(100..120), "twenty, and then it is quiet");
+        assert!(!tell(119, 4000), "told before");
+        assert!(tell(140, 4000), "after an hour another one is news");
+        assert!(!tell(140, 4001));
+        assert!(tell(100, 4002), "of the oldest nobody knows any more");
+        assert!(!tell(119, 4003), "of the newest one does");
     }
 }

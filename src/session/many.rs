@@ -78,6 +78,9 @@ impl Many {
         let mut state = State::default();
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
+            if is_half_written(&name) {
+                let _ = std::fs::remove_file(entry.path());
+            }
             let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
             let Some(id) = id.and_then(|id| id.parse().ok()) else {
                 continue;
@@ -86,7 +89,7 @@ impl Many {
             match read(&entry.path()) {
                 Ok(Task { refused: None, .. }) => _ = state.waiting.insert(id),
                 Ok(task) => state.refuse(id, &task),
-                Err(error) => tracing::error!("{}: {error}", entry.path().display()),
+                Err(error) => state.refuse_unread(id, &entry.path(), &error),
             }
         }
         state.total = count(state.waiting.len() + state.refused.len());
@@ -193,12 +196,28 @@ impl Many {
 }
 
 impl State {
+    /// One that cannot be read: whoever looks sees it, and may try again or forget it.
+    fn refuse_unread(&mut self, id: u64, path: &Path, error: &std::io::Error) {
+        let error = format!("{}: {error}", path.display());
+        tracing::error!("{error}");
+        let label = path.file_name().unwrap_or_default().to_string_lossy();
+        let label = printable(&label);
+        let problem = Problem::new(ProblemCode::Disk, error, Advice::LetReadWrite);
+        let problem = problem.about(path.display());
+        self.refused.insert(id, ManyRefused { label, problem });
+    }
+
     fn refuse(&mut self, id: u64, task: &Task) {
         if let Some(problem) = task.refused.clone() {
             let label = task.label();
             self.refused.insert(id, ManyRefused { label, problem });
         }
     }
+}
+
+/// What a run that was killed left of a file that it was writing.
+fn is_half_written(name: &std::ffi::OsStr) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == "new")
 }
 
 fn read(path: &Path) -> std::io::Result<Task> {
@@ -435,6 +454,25 @@ mod tests {
         assert_eq!((many.view().total, many.view().done), (1, 0));
         let files = std::fs::read_dir(home.path().join(FOLDER)).expect("a folder");
         assert_eq!(files.count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_and_half_a_file_is_gone() {
+        let home = tempfile::tempdir().expect("a folder");
+        let many = Many::open(home.path());
+        many.keep(&[task("a"), task("b")]).expect("kept");
+        let folder = home.path().join(FOLDER);
+        std::fs::write(many.path(2), "{\"source\":").expect("written");
+        std::fs::write(folder.join("00000003.json.0a.new"), "{").expect("written");
+        let many = Many::open(home.path());
+        let view = many.view();
+        assert_eq!((view.total, view.refused), (2, 1), "{view:?}");
+        assert_eq!(view.problems[0].label, "00000002.json");
+        assert_eq!(view.problems[0].problem.code, ProblemCode::Disk);
+        many.forget().expect("forgotten");
+        let left = std::fs::read_dir(folder).expect("a folder");
+        let left: Vec<_> = left.map(|entry| entry.expect("reads").path()).collect();
+        assert_eq!(left, [many.path(1)]);
     }
 
     #[test]

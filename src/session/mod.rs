@@ -34,6 +34,7 @@ mod estimate;
 mod fetch;
 mod folder;
 mod hear;
+mod label;
 mod life;
 mod listed;
 pub mod log;

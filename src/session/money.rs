@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::view::{
     Advice, Bought, BrokerChange, BrokerView, BuyRequest, CoinCount, Expiry, Locked,
     PassphraseGiven, Problem, ProblemCode, RedeemRequest, Redeemed, SettingsChange, WalletView,
-    Words, WordsTried, WordsTry,
+    Withdrawing, Words, WordsTried, WordsTry,
 };
 use super::{Session, lock};
 use crate::cashier::wallet::door::DoorError;
@@ -13,7 +13,7 @@ use crate::cashier::wallet::{CashierError, HomeError, Passphrase, home};
 use crate::coin::Seed;
 use crate::http::client::BrokerClient;
 use crate::units::Units;
-use crate::wallet::{Balance, WalletError};
+use crate::wallet::{Balance, WalletError, WithdrawingLine};
 
 /// How long the broker may take to say who it is.
 const ASK_BROKER: Duration = Duration::from_secs(5);
@@ -66,6 +66,16 @@ pub(super) fn account_of(words: &str) -> Result<String, Problem> {
     Ok(seed.account_key().public().to_string())
 }
 
+fn withdrawing(line: &WithdrawingLine) -> Withdrawing {
+    Withdrawing {
+        reference: line.request.clone(),
+        units: line.units,
+        destination: line.destination.clone(),
+        since: line.since,
+        is_queued: line.is_queued,
+    }
+}
+
 fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
     let sum =
         |amounts: &[Units]| Units::checked_sum(amounts.iter().copied()).unwrap_or(Units(u64::MAX));
@@ -104,6 +114,7 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
         buyable: balance.broker_buyable,
         withdrawable: balance.broker_withdrawable,
         withdrawing: balance.withdrawing,
+        withdrawals: balance.withdrawing_in.iter().map(withdrawing).collect(),
         outstanding: balance.broker_outstanding,
         bond_until: balance.bond_until,
         buys_nothing: balance.buys_nothing,

@@ -69,5 +69,5 @@ pub use rows::{
     PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows, SpendRow,
 };
 pub use step::Step;
-pub use view::{Balance, FrozenLine, LockReason, LockedLine, PendingLine};
+pub use view::{Balance, FrozenLine, LockReason, LockedLine, PendingLine, WithdrawingLine};
 pub use withdraw::{WithdrawalRow, WithdrawalState};

@@ -95,6 +95,21 @@ pub struct PendingLine {
     pub until: UnixMs,
 }
 
+/// Units that were asked of the broker to be withdrawn, and that may still have to be paid out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithdrawingLine {
+    /// The request, which is the receipt.
+    pub request: String,
+    /// How much.
+    pub units: Units,
+    /// Where to.
+    pub destination: String,
+    /// Since when.
+    pub since: UnixMs,
+    /// Whether the broker has taken it into its queue. It does not tell when it pays it out.
+    pub is_queued: bool,
+}
+
 /// A wallet's money at one moment. All amounts but `broker_*` are what the wallet itself holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
@@ -150,6 +165,9 @@ pub struct Balance {
     pub ordered: Units,
     /// Asked of the broker to be withdrawn, and not answered yet.
     pub withdrawing: Units,
+    /// Each of these, and those that the broker took into its queue in the last weeks; the newest first.
+    #[serde(default)]
+    pub withdrawing_in: Vec<WithdrawingLine>,
     /// Nothing is bought by itself, as the bond was asked for; buying ends that.
     pub buys_nothing: bool,
     /// The day by which the last coin that may still be outstanding is settled: the bond is free a hold
@@ -225,6 +243,10 @@ impl Balance {
         for row in withdraw::open(rows) {
             add(&mut balance.withdrawing, row.units);
         }
+        balance.withdrawing_in = withdraw::waiting(rows, now).collect();
+        balance
+            .withdrawing_in
+            .sort_by_key(|line| std::cmp::Reverse(line.since));
         balance.add_holdings(rows, now);
         balance.add_channels(rows);
         balance.coins.sort_unstable();

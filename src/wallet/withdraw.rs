@@ -11,10 +11,14 @@ use super::change::{Change, Effect, JournalKind, JournalLine};
 use super::error::WalletError;
 use super::rows::{HoldingState, Meta, Origin, RequestId, Rows};
 use super::trade::SETTLE_DAYS;
+use super::view::WithdrawingLine;
 use crate::units::{Day, Units, UnixMs};
 
 /// Most bytes that a destination may have.
 pub const MAX_DESTINATION: usize = 200;
+
+/// How long a withdrawal in the broker's queue is shown as one that waits: nobody tells when it is paid out.
+const SHOWN_MS: u64 = 30 * 86_400_000;
 
 /// How far a withdrawal has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +127,24 @@ impl WithdrawAsk {
 pub fn open(rows: &Rows) -> impl Iterator<Item = &WithdrawalRow> {
     let rows = rows.withdrawals.values();
     rows.filter(|row| row.state == WithdrawalState::Pending)
+}
+
+/// Withdrawals that may still have to be paid out: those that are not answered, and those of the last weeks
+/// that are in the broker's queue.
+pub fn waiting(rows: &Rows, now: UnixMs) -> impl Iterator<Item = WithdrawingLine> {
+    let shown = move |row: &&WithdrawalRow| match row.state {
+        WithdrawalState::Pending => true,
+        WithdrawalState::Done { .. } => row.at.plus_ms(SHOWN_MS) > now,
+        WithdrawalState::Refused { .. } => false,
+    };
+    let rows = rows.withdrawals.values().filter(shown);
+    rows.map(|row| WithdrawingLine {
+        request: row.request.to_string(),
+        units: row.units,
+        destination: row.destination.clone(),
+        since: row.at,
+        is_queued: row.state != WithdrawalState::Pending,
+    })
 }
 
 /// The withdrawal that is not answered yet, where `ask` is the same once more.
@@ -358,6 +380,9 @@ mod tests {
         side.write(change.expect("there"));
         side.crash();
         assert_eq!(open(&side.rows).count(), 1, "it is on disk");
+        let line = waiting(&side.rows, NOW.plus_ms(SHOWN_MS)).next();
+        let line = line.expect("waits however long it takes");
+        assert_eq!((line.since, line.is_queued), (NOW, false));
         assert_eq!(begun(&side.rows, &ask(Some(500), false)), Ok(Some(first)));
         assert_eq!(begun(&side.rows, &ask(None, false)), Ok(Some(first)));
         for other in [ask(Some(5), false), ask(None, true)] {
@@ -371,6 +396,9 @@ mod tests {
         let late = refused(&side.rows, &first, "late", NOW).expect("known");
         assert!(late.is_empty(), "what is answered stays so");
         assert_eq!(begun(&side.rows, &ask(None, false)), Ok(None));
+        let shown = |now| waiting(&side.rows, now).map(|line| (line.units, line.is_queued));
+        assert!(shown(NOW).eq([(Units(500), true)]), "it is to be paid out");
+        assert_eq!(shown(NOW.plus_ms(SHOWN_MS)).count(), 0);
         let line = side.journal.last().expect("a line");
         assert_eq!(
             (line.kind, line.units),

@@ -70,6 +70,20 @@ async fn free_peers_give_nothing_before_the_yes() {
     .await;
     let yes = json!({ "action": "free_only", "info_hashes": [hash] });
     post(&node, "/torrents/actions", yes).await;
+    // Whoever begins to look while the engine is being given it anew gets all of it, once it comes.
+    let token = std::fs::read_to_string(world.home().join("api.token")).expect("a token");
+    let answer = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(LONG)
+        .build()
+        .expect("a client")
+        .get(format!("{}/api/v1{stream}", node.url()))
+        .bearer_auth(&token)
+        .send();
+    let answer = answer.await.expect("answers");
+    assert_eq!(answer.status(), 200);
+    let bytes = answer.bytes().await.expect("does not break off");
+    assert_eq!(bytes.len(), 1 << 20);
     wait(&node, "/torrents", |list| state(list, &hash) == "seeding").await;
     let files = get(&node, &format!("/torrents/{hash}/files")).await;
     let have = |index: usize| files[index]["have_bytes"].as_u64().expect("a number");

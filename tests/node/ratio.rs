@@ -3,7 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{LONG, args, get, node_world, post, refused, row, send, wait, wait_stage};
+use super::support::{
+    LONG, args, exe, get, node_world, post, refused, row, send, wait, wait_stage,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_seed_that_has_shared_enough_is_paused_says_so_and_goes_on_where_it_is_told_to() {
@@ -51,6 +53,20 @@ async fn a_seed_that_has_shared_enough_is_paused_says_so_and_goes_on_where_it_is
         "{}",
         output.stderr
     );
+    // 0 is no limit, and the answer says so: of one torrent, and of all.
+    let say = |words: &[&str]| {
+        let all = [&["limit", "--home", &home], words].concat();
+        let output = std::process::Command::new(exe()).args(args(&all)).output();
+        let output = output.expect("runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    for to in [&[hash.as_str()][..], &[]] {
+        let set = say(&[to, &["--down", "20000"]].concat());
+        assert!(set.contains("down: 20000 bytes/s"), "{set}");
+        let lifted = say(&[to, &["--down", "0"]].concat());
+        assert!(lifted.contains("down: no limit"), "{lifted}");
+    }
     let list = wait(&node, "/torrents", |list| is(list, "paused")).await;
     assert_eq!(
         row(&list, &hash)["waits"]["code"],

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{LONG, get, node_world, post, wait};
+use super::support::{LONG, args, exe, get, node_world, post, wait};
 use dpay::http::node::client::NodeClientError;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,6 +40,25 @@ async fn a_node_lets_money_out_and_then_buys_nothing_by_itself() {
     assert!(done["withdrawal"].is_string(), "{done}");
     let wallet = get(&node, "/wallet").await;
     assert_eq!(wallet["withdrawable"], 99_478, "{wallet}");
+    let waits = &wallet["withdrawals"][0];
+    let said = (&waits["units"], &waits["destination"], &waits["is_queued"]);
+    assert_eq!(
+        said,
+        (&json!(10), &json!("IBAN 1"), &json!(true)),
+        "{wallet}"
+    );
+    assert!(waits["since"].as_u64().is_some_and(|at| at > 0), "{wallet}");
+    let balance = world.world.must("leecher", &["wallet", "balance"]).await;
+    let balance = balance.expect("reads");
+    assert_eq!(balance["withdrawing_in"][0]["units"], 10, "{balance}");
+    let home = world.home().display().to_string();
+    let words = args(&["wallet", "--home", &home, "balance"]);
+    let text = std::process::Command::new(exe()).args(words).output();
+    let text = String::from_utf8(text.expect("runs").stdout).expect("text");
+    assert!(
+        text.contains("in the broker's queue") && text.contains("10 to IBAN 1, asked "),
+        "{text}"
+    );
     assert_eq!(wallet["buys_nothing"], false, "{wallet}");
     assert_eq!(wallet["outstanding"], 512, "{wallet}");
 

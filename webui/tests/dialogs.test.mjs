@@ -521,3 +521,66 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
 test('the page prints no error', () => {
   assert.deepEqual(page.context().problems, []);
 });
+
+test('why a torrent waits is whole in the list where its row has room, and units have their word beside the graph', { timeout: 60_000 }, async () => {
+  await page.route('**/api/v1/torrents', async (route) => {
+    const answer = await route.fetch();
+    const list = await answer.json();
+    for (const row of list.torrents) if (row.info_hash === still[0].info_hash) Object.assign(row, { state: 'downloading', size_bytes: 1 << 20, have_bytes: 300_000, peers: 1, waits: { code: 'price', values: { asked: '16384', limit: '8000' }, text: '' } });
+    await route.fulfill({ response: answer, json: list });
+  });
+  await page.reload();
+  await page.getByText('0 units/s').first().waitFor();
+  await page.goto(`${node.url}/#/torrents`);
+  const row = page.getByRole('row').filter({ hasText: still[0].name });
+  const why = row.getByText('Asks 16,384 per GiB, more than your limit of 8,000');
+  await why.waitFor();
+  assert.ok(await why.evaluate((text) => text.scrollWidth <= text.clientWidth), 'it is not cut');
+  assert.equal(await row.getByRole('gridcell').count(), await page.getByRole('row').filter({ hasText: still[1].name }).getByRole('gridcell').count());
+  await accessible(page, 'a row with room for its reason');
+});
+
+test('labels: given to several at once, shown, looked for, and taken away', { timeout: 60_000 }, async () => {
+  const [alpha, beta, gamma] = still;
+  const labels = async () => Object.fromEntries((await api('/torrents')).torrents.map((one) => [one.name, one.label]));
+  await page.goto(`${node.url}/#/torrents`);
+  const choose = async (...all) => {
+    for (const { name } of all) await page.getByRole('checkbox', { name: `Select ${name}` }).check();
+    await page.getByRole('toolbar').getByRole('button', { name: 'Label' }).click();
+  };
+  await choose(alpha, beta);
+  let dialog = page.getByRole('dialog', { name: 'Label of 2 torrents' });
+  await dialog.getByRole('combobox').fill('  films ');
+  await accessible(page, 'the label of torrents');
+  await close(dialog, 'Save');
+  const had = await labels();
+  assert.deepEqual([had[alpha.name], had[beta.name], had[gamma.name]], ['films', 'films', null]);
+  await page.getByRole('toolbar').getByRole('button', { name: 'Clear' }).click();
+  const rows = page.getByRole('grid').getByRole('row');
+  await rows.filter({ hasText: alpha.name }).getByText('films').waitFor();
+  const filter = page.getByRole('combobox', { name: 'Label' });
+  await filter.selectOption('films (2)');
+  await until('only those', async () => (await rows.filter({ hasText: '.bin' }).count()) === 2);
+  await filter.selectOption('No label');
+  await rows.filter({ hasText: gamma.name }).waitFor();
+  assert.equal(await rows.filter({ hasText: alpha.name }).count(), 0);
+  await filter.selectOption('All labels');
+  await accessible(page, 'the list with labels');
+  // Where they differ, nothing is changed unasked.
+  await choose(alpha, gamma);
+  dialog = page.getByRole('dialog', { name: 'Label of 2 torrents' });
+  assert.equal(await dialog.getByRole('combobox').getAttribute('placeholder'), 'They differ');
+  await close(dialog, 'Save');
+  assert.deepEqual(await labels(), had);
+  await page.getByRole('toolbar').getByRole('button', { name: 'Label' }).click();
+  await dialog.getByRole('button', { name: 'No label' }).click();
+  await close(dialog, 'Save');
+  assert.equal((await labels())[alpha.name], null);
+  // A refusal is said where one looks.
+  await page.getByRole('toolbar').getByRole('button', { name: 'Label' }).click();
+  dialog = page.getByRole('dialog', { name: 'Label of 2 torrents' });
+  await page.route('**/api/v1/torrents/label', (route) => route.fulfill({ status: 400, json: { code: 'bad_request', error: 'there are 100 labels already, which is the most', what_to_do: 'give another value: nothing was changed', advice: 'other_value' } }));
+  await dialog.getByRole('combobox').fill('one more');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.getByText('There are 100 labels already').waitFor();
+});

@@ -102,7 +102,18 @@ test('first run: from nothing to a paid download and its receipt', { timeout: 30
   const paid = (await row(sample.info_hash)).units_paid;
   assert.ok(paid > 0 && paid <= 68, `${paid} units for 4 MiB at ${price} units per GiB`);
   await tab('Wallet').click();
-  await page.getByRole('region', { name: 'History' }).getByRole('link', { name: /Paid/ }).first().click();
+  // One purchase is one line, which opens to its coins.
+  const history = page.getByRole('region', { name: 'History' });
+  const bought = history.getByRole('link', { name: /^Bought \d+ coins.*10,000 units/ });
+  const coins = number((await bought.innerText()).match(/\d+ coins/)[0]);
+  assert.ok(coins > 5, `${coins} coins`);
+  await bought.click();
+  const rows = page.getByRole('dialog', { name: 'Receipt' }).getByRole('row', { name: /Bought/ });
+  await rows.first().waitFor();
+  assert.equal(await rows.count(), coins);
+  await accessible(page, 'the receipt of a purchase');
+  await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click();
+  await history.getByRole('link', { name: /Paid/ }).first().click();
   await page.getByRole('dialog', { name: 'Receipt' }).getByText('sample.bin').first().waitFor();
   await accessible(page, 'a receipt');
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).last().click();
@@ -258,15 +269,19 @@ test('what was earned is the same on the page, in the CSV, in the wallet and in 
   // Under what was earned stands what came of it.
   const receipts = page.getByRole('dialog');
   await receipts.getByText(`${total_earned} units in all`).first().waitFor();
-  await receipts.getByRole('heading', { name: 'Redeemed' }).waitFor();
+  await receipts.getByRole('heading', { name: 'Earnings redeemed' }).waitFor();
   await receipts.getByRole('link', { name: /^Redeemed/ }).first().waitFor();
   await accessible(page, 'the receipts of a day');
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
-  await page.getByRole('region', { name: 'Sums' }).getByRole('button', { name: 'Redeemed' }).click();
+  await page.getByRole('region', { name: 'Sums' }).getByRole('button', { name: 'Earnings redeemed' }).click();
   await page.getByRole('dialog', { name: 'Sums' }).getByRole('link', { name: /^Redeemed/ }).first().waitFor();
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+  await page.getByText('without change and coins, which the wallet counts too').waitFor();
   await api('/settings', { 'rules.low_balance': 1_000_000 }, 'PATCH');
   await tab('Wallet').click();
+  // The wallet's sum, with the change, has a name of its own.
+  const totals = page.getByRole('region', { name: 'Since the wallet began' });
+  assert.match(await totals.innerText(), new RegExp(`Redeemed in all\\s+${credited.toLocaleString("en")}`, "i"));
   await page.reload();
   await page.getByRole('main').getByText(/units are left to pay with/).waitFor();
   await api('/settings', { 'rules.low_balance': null }, 'PATCH');

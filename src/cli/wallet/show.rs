@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::cashier::wallet::RedeemReport;
 use crate::coin::keys::PublicKey;
 use crate::report::{date, moment};
+use crate::torrent::printable;
 use crate::units::Units;
 use crate::wallet::{Balance, JournalEntry};
 
@@ -149,6 +150,21 @@ pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
     Ok(())
 }
 
+/// Since when withdrawals wait, and where to: the broker says no more of those in its queue.
+fn withdrawn_since(balance: &Balance, is_queued: bool) -> String {
+    let lines = balance.withdrawing_in.iter();
+    let lines = lines.filter(|line| line.is_queued == is_queued);
+    let said = lines.map(|line| {
+        let (units, to) = (line.units, printable(&line.destination));
+        let since = moment(line.since);
+        match is_queued {
+            true => format!("{units} to {to}, asked {since} UTC"),
+            false => format!("{units} to {to}, asked {since} UTC, not answered yet"),
+        }
+    });
+    said.collect::<Vec<_>>().join("; ")
+}
+
 fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
     let coins: Vec<String> = balance
         .coins
@@ -194,10 +210,16 @@ fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
         (
             balance.withdrawing,
             "asked to withdraw",
-            "not answered yet".to_owned(),
+            withdrawn_since(balance, false),
         ),
     ];
     lines.extend(maybe.into_iter().filter(|(units, _, _)| !units.is_zero()));
+    let queued = balance.withdrawing_in.iter().filter(|line| line.is_queued);
+    if let Some(units) = Units::checked_sum(queued.map(|line| line.units)).filter(|u| !u.is_zero())
+    {
+        let since = withdrawn_since(balance, true);
+        lines.push((units, "in the broker's queue to be paid out", since));
+    }
     if let Some(units) = balance.broker_balance {
         lines.push((units, "balance at the broker", String::new()));
     }

@@ -2,12 +2,15 @@
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::session::view::{Advice, Problem, ProblemCode};
 use crate::units::InfoHash;
+
+/// When to ask again what cannot be done in this moment.
+const RETRY_AFTER_S: &str = "5";
 
 /// A problem on its way out.
 #[derive(Debug)]
@@ -35,6 +38,7 @@ const fn status(code: ProblemCode) -> StatusCode {
         | ProblemCode::Conflict
         | ProblemCode::Money => StatusCode::CONFLICT,
         ProblemCode::Broker => StatusCode::BAD_GATEWAY,
+        ProblemCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
         ProblemCode::Disk => StatusCode::INSUFFICIENT_STORAGE,
         ProblemCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -42,7 +46,13 @@ const fn status(code: ProblemCode) -> StatusCode {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        (status(self.0.code), Json(self.0)).into_response()
+        let status = status(self.0.code);
+        let mut response = (status, Json(self.0)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let soon = HeaderValue::from_static(RETRY_AFTER_S);
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        }
+        response
     }
 }
 

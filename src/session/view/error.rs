@@ -40,6 +40,8 @@ pub enum ProblemCode {
     BadSetting,
     /// The state does not allow it now.
     Conflict,
+    /// It cannot be done in this moment, and soon can: ask again.
+    Busy,
     /// The disk is full or a file cannot be written.
     Disk,
     /// Something broke inside; the log has more.

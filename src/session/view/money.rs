@@ -58,6 +58,8 @@ pub struct WalletView {
     pub withdrawable: Option<Units>,
     /// Asked of the broker to be withdrawn, and not answered yet; asked for again by itself.
     pub withdrawing: Units,
+    /// Each of these, and those that the broker took into its queue in the last 30 days; the newest first.
+    pub withdrawals: Vec<Withdrawing>,
     /// Coins that were bought and that nobody has redeemed: while there are some the bond is bound.
     pub outstanding: Option<Units>,
     /// The day by which the last of them is settled; the bond is free a hold after that at the latest.
@@ -76,6 +78,21 @@ pub struct WalletView {
     pub total_paid: Units,
     /// Redeemed since the wallet began.
     pub total_redeemed: Units,
+}
+
+/// A withdrawal that may still have to be paid out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Withdrawing {
+    /// The receipt: `GET /api/v1/wallet/receipts/{reference}`.
+    pub reference: String,
+    /// How much.
+    pub units: Units,
+    /// Where to.
+    pub destination: String,
+    /// Since when.
+    pub since: UnixMs,
+    /// Whether it is in the broker's queue. The broker does not tell when it is paid out.
+    pub is_queued: bool,
 }
 
 /// Coins that expire on one day.

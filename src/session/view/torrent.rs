@@ -84,6 +84,8 @@ pub struct TorrentRow {
     pub completed: Option<UnixMs>,
     /// Whether it is private (BEP 27).
     pub private: bool,
+    /// The label that it was given.
+    pub label: Option<String>,
 }
 
 /// All torrents.
@@ -284,6 +286,17 @@ pub struct ActionRequest {
     /// What.
     pub action: Action,
     /// With which.
+    pub info_hashes: Vec<InfoHash>,
+}
+
+/// A label for some torrents, in place of the one that each has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelRequest {
+    /// 1 to 40 characters without control characters; `null` takes it away.
+    #[schema(min_length = 1, max_length = 40)]
+    pub label: Option<String>,
+    /// Which.
     pub info_hashes: Vec<InfoHash>,
 }
 

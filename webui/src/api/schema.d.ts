@@ -319,6 +319,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/torrents/label": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Give torrents a label, or take it away: one or many. There may be 100 labels. */
+        put: operations["label"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/torrents/many": {
         parameters: {
             query?: never;
@@ -1062,6 +1079,13 @@ export interface components {
          * @enum {string}
          */
         Kind: "earnings" | "spending";
+        /** @description A label for some torrents, in place of the one that each has. */
+        LabelRequest: {
+            /** @description Which. */
+            info_hashes: components["schemas"]["InfoHash"][];
+            /** @description 1 to 40 characters without control characters; `null` takes it away. */
+            label?: string | null;
+        };
         /**
          * @description How much a notice matters.
          * @enum {string}
@@ -1425,7 +1449,7 @@ export interface components {
          * @description What kind of refusal it is; the text for people is in the problem itself.
          * @enum {string}
          */
-        ProblemCode: "login_needed" | "login_wrong" | "locked_out" | "forbidden" | "not_found" | "bad_request" | "not_json" | "bad_torrent" | "no_wallet" | "wallet_exists" | "wrong_passphrase" | "bad_words" | "broker" | "money" | "bad_setting" | "conflict" | "disk" | "internal";
+        ProblemCode: "login_needed" | "login_wrong" | "locked_out" | "forbidden" | "not_found" | "bad_request" | "not_json" | "bad_torrent" | "no_wallet" | "wallet_exists" | "wrong_passphrase" | "bad_words" | "broker" | "money" | "bad_setting" | "conflict" | "busy" | "disk" | "internal";
         /** @description Speeds of one second. */
         Pulse: {
             /** @description When. */
@@ -1799,6 +1823,8 @@ export interface components {
             have_bytes: number;
             /** @description Which. */
             info_hash: components["schemas"]["InfoHash"];
+            /** @description The label that it was given. */
+            label?: string | null;
             /** @description Its name; the info hash until the metadata is known. From strangers. */
             name: string;
             paying_price?: null | components["schemas"]["PricePerGib"];
@@ -1964,6 +1990,8 @@ export interface components {
              */
             waits_for_broker?: components["schemas"]["Units"];
             withdrawable?: null | components["schemas"]["Units"];
+            /** @description Each of these, and those that the broker took into its queue in the last 30 days; the newest first. */
+            withdrawals: components["schemas"]["Withdrawing"][];
             /** @description Asked of the broker to be withdrawn, and not answered yet; asked for again by itself. */
             withdrawing: components["schemas"]["Units"];
         };
@@ -1981,6 +2009,19 @@ export interface components {
              * @description Units; none: all that can be had now.
              */
             units?: number | null;
+        };
+        /** @description A withdrawal that may still have to be paid out. */
+        Withdrawing: {
+            /** @description Where to. */
+            destination: string;
+            /** @description Whether it is in the broker's queue. The broker does not tell when it is paid out. */
+            is_queued: boolean;
+            /** @description The receipt: `GET /api/v1/wallet/receipts/{reference}`. */
+            reference: string;
+            /** @description Since when. */
+            since: components["schemas"]["UnixMs"];
+            /** @description How much. */
+            units: components["schemas"]["Units"];
         };
         /** @description What a withdrawal came to. */
         Withdrawn: {
@@ -2714,6 +2755,37 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["ActionRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActionResult"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    label: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LabelRequest"];
             };
         };
         responses: {

@@ -29,7 +29,7 @@ const clock = (values: number[]): string[] => {
 };
 
 /** Rates over time: bytes a second on the left, units a second on the right. */
-export function rates(element: HTMLElement, width: number, height: number, labels: { down: string; up: string; paid: string; earned: string }): uPlot {
+export function rates(element: HTMLElement, width: number, height: number, labels: { down: string; up: string; paid: string; earned: string; units: string }): uPlot {
   const [down, up, money] = [colour('--down'), colour('--up'), colour('--money')];
   const fill = (value: string): string => value.replace('rgb(', 'rgba(').replace(')', ', 0.12)');
   const narrow = width < 480;
@@ -44,7 +44,7 @@ export function rates(element: HTMLElement, width: number, height: number, label
       axes: [
         axis({ incrs: moments, values: (_, splits) => clock(splits), space: 90, size: 28, grid: { show: false } }),
         axis({ size: 78, incrs: doublings, values: (_, splits) => splits.map((value) => (value === 0 ? '' : `${size(value)}/s`)) }),
-        axis({ scale: 'units', side: 1, size: narrow ? 46 : 56, grid: { show: false }, values: (_, splits) => splits.map((value) => (value === 0 || value % 1 !== 0 ? '' : `${count(value, language())}/s`)) }),
+        axis({ scale: 'units', side: 1, size: narrow ? 36 : 40, label: labels.units, labelSize: 18, labelFont: font, grid: { show: false }, values: (_, splits) => splits.map((value) => (value === 0 || value % 1 !== 0 ? '' : count(value, language()))) }),
       ],
       series: [
         {},

@@ -1,27 +1,38 @@
 // One JSON file a language; English names the keys. `{name}` is filled in, `{n|one|many}` chooses by number.
-import en from './en.json';
-import ko from './ko.json';
+// A browser loads the one that it shows.
+import type en from './en.json';
 import type { TimeWords } from '../lib/format';
 
 export type Key = keyof typeof en;
 export type Language = 'en' | 'ko';
 type Values = Record<string, string | number>;
 
-const tables: Record<Language, Record<Key, string>> = { en, ko };
+type Table = Record<Key, string>;
+
+const tables: Record<Language, () => Promise<{ default: Table }>> = { en: () => import('./en.json'), ko: () => import('./ko.json') };
 export const languages: readonly { code: Language; name: string }[] = [
   { code: 'en', name: 'English' },
   { code: 'ko', name: '한국어' },
 ];
 
-const chosen = document.documentElement.lang === 'ko' ? 'ko' : 'en';
-const state = $state<{ language: Language }>({ language: chosen });
+let state = $state.raw<{ language: Language; table: Table }>({ language: 'en', table: {} as Table });
 
 export function language(): Language {
   return state.language;
 }
 
-export function setLanguage(code: Language): void {
-  state.language = code;
+async function load(code: Language): Promise<void> {
+  state = { language: code, table: (await tables[code]()).default };
+}
+
+/** Before anything is shown: the language that the page was opened in. */
+export function ready(): Promise<void> {
+  return load(document.documentElement.lang === 'ko' ? 'ko' : 'en');
+}
+
+/** The page stays as it is if the node does not give the language. */
+export async function setLanguage(code: Language): Promise<void> {
+  await load(code);
   document.documentElement.lang = code;
   try {
     localStorage.setItem('dpay.language', code);
@@ -32,7 +43,7 @@ export function setLanguage(code: Language): void {
 
 /** The text of `key` in the chosen language. */
 export function t(key: Key, values: Values = {}): string {
-  return tables[state.language][key].replace(/\{(\w+)(?:\|([^|}]*)\|([^}]*))?\}/g, (whole, name: string, one?: string, many?: string) => {
+  return state.table[key].replace(/\{(\w+)(?:\|([^|}]*)\|([^}]*))?\}/g, (whole, name: string, one?: string, many?: string) => {
     const value = values[name];
     if (value === undefined) return whole;
     if (many === undefined) return String(value);
@@ -41,7 +52,7 @@ export function t(key: Key, values: Values = {}): string {
 }
 
 export function has(key: string): key is Key {
-  return key in en;
+  return key in state.table;
 }
 
 /** The text of `prefix` + `.` + `code` where there is one, else `code` itself: for words that the node chooses. */

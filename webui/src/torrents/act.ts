@@ -3,8 +3,18 @@ import { api, ApiError } from '../api/client';
 import type { Action, ActionResult } from '../api/types';
 
 /** How many it was done with, and why the first of the others was refused. */
-export async function actOn(action: Action, info_hashes: string[]): Promise<{ done: number; refused: ApiError | undefined }> {
-  const { done, failed } = await api.post<ActionResult>('/torrents/actions', { action, info_hashes });
+interface Outcome { done: number; refused: ApiError | undefined }
+
+export async function actOn(action: Action, info_hashes: string[]): Promise<Outcome> {
+  return outcome(await api.post<ActionResult>('/torrents/actions', { action, info_hashes }));
+}
+
+/** The same of a label, or of none. */
+export async function labelAll(label: string | null, info_hashes: string[]): Promise<Outcome> {
+  return outcome(await api.put<ActionResult>('/torrents/label', { label, info_hashes }));
+}
+
+function outcome({ done, failed }: ActionResult): Outcome {
   const first = failed[0]?.problem;
   return { done: done.length, refused: first && new ApiError(409, first.code, first.error, first.what_to_do, first) };
 }

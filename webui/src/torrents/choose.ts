@@ -83,12 +83,19 @@ export function ratio(row: TorrentRow): number {
 }
 const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' });
 
-/** Rows that pass, in order; equal rows by name, then hash, so that nothing jumps. */
-export function choose(rows: Iterable<TorrentRow>, text: string, filter: Filter, sort: Sort): TorrentRow[] {
+/** How many torrents have each label, by name. */
+export function labelCounts(rows: Iterable<TorrentRow>): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const { label } of rows) if (label) found.set(label, (found.get(label) ?? 0) + 1);
+  return new Map([...found].sort(([a], [b]) => collator.compare(a, b)));
+}
+
+/** Rows that pass, in order; equal rows by name, then hash, so that nothing jumps. Of a label, or of none where it is null. */
+export function choose(rows: Iterable<TorrentRow>, text: string, filter: Filter, sort: Sort, label?: string | null): TorrentRow[] {
   const words = text.toLocaleLowerCase().split(/\s+/).filter(Boolean);
   const found: TorrentRow[] = [];
   for (const row of rows) {
-    if (!passes(row, filter)) continue;
+    if (!passes(row, filter) || (label !== undefined && (row.label ?? null) !== label)) continue;
     if (words.length > 0) {
       const name = row.name.toLocaleLowerCase();
       if (!words.every((word) => name.includes(word) || row.info_hash.startsWith(word))) continue;

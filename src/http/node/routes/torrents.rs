@@ -14,8 +14,8 @@ use crate::http::node::error::{Hash, Refused, hash};
 use crate::session::view::event::Log;
 use crate::session::view::{
     ActionRequest, ActionResult, AddRequest, Added, ChannelRow, DONE, Done, Estimate, FileChoice,
-    FileRow, ManyRequest, ManyView, MorePeers, MoreTrackers, NewCount, PeerRow, PieceMap, Problem,
-    Terms, TermsChange, TorrentDetail, TorrentList, TrackerRow,
+    FileRow, LabelRequest, ManyRequest, ManyView, MorePeers, MoreTrackers, NewCount, PeerRow,
+    PieceMap, Problem, Terms, TermsChange, TorrentDetail, TorrentList, TrackerRow,
 };
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -24,6 +24,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(add_many, many, forget_many))
         .routes(routes!(many_again))
         .routes(routes!(act))
+        .routes(routes!(label))
         .routes(routes!(one))
         .routes(routes!(change_terms))
         .routes(routes!(estimate))
@@ -78,6 +79,12 @@ async fn many_again(State(app): State<App>) -> Answer<ManyView> {
 #[utoipa::path(post, path = "/torrents/actions", tag = "torrents", request_body = ActionRequest, responses((status = 200, body = ActionResult), (status = "default", body = Problem)))]
 async fn act(State(app): State<App>, Body(request): Body<ActionRequest>) -> Answer<ActionResult> {
     Ok(Json(app.session.act(request).await?))
+}
+
+/// Give torrents a label, or take it away: one or many. There may be 100 labels.
+#[utoipa::path(put, path = "/torrents/label", tag = "torrents", request_body = LabelRequest, responses((status = 200, body = ActionResult), (status = "default", body = Problem)))]
+async fn label(State(app): State<App>, Body(request): Body<LabelRequest>) -> Answer<ActionResult> {
+    Ok(Json(app.session.label(request).await?))
 }
 
 /// One torrent in full.

@@ -1,0 +1,94 @@
+//! Labels of torrents, by API and command, kept over a restart.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::support::{
+    LONG, args, client, exe, get, lone, post, refused, row, send, start, wait_stage,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_is_given_to_many_at_once_kept_over_a_restart_and_bounded() {
+    let mut lone = lone().await;
+    let node = client(&lone.home).await;
+    post(&node, "/wallet", json!({})).await;
+    wait_stage(&node, "running").await;
+    let hashes: Vec<String> = (0..101).map(|n| format!("{n:040x}")).collect();
+    for hash in &hashes {
+        let paused = json!({ "source": { "magnet": hash }, "paused": true });
+        post(&node, "/torrents", paused).await;
+    }
+    let give = |label: Value, to: &[String]| json!({ "label": label, "info_hashes": to });
+    for none in ["", " ", "two\nlines", &"x".repeat(41)] {
+        let body = give(json!(none), &hashes[..1]);
+        let (code, text) = refused(&node, Method::PUT, "/torrents/label", body).await;
+        assert_eq!(code, "bad_request", "{none:?}: {text}");
+        assert!(text.contains("1 to 40 characters"), "{text}");
+    }
+    let stranger = "ff".repeat(20);
+    let some = [hashes[0].clone(), stranger.clone(), hashes[1].clone()];
+    let done = send(
+        &node,
+        Method::PUT,
+        "/torrents/label",
+        give(json!(" films "), &some),
+    )
+    .await;
+    assert_eq!(done["done"], json!([hashes[0], hashes[1]]), "{done}");
+    assert_eq!(done["failed"][0]["info_hash"], json!(stranger), "{done}");
+
+    // A hundred of them and no more; one that is there can still be given.
+    for (n, hash) in hashes.iter().enumerate().skip(2).take(99) {
+        let body = give(json!(format!("label {n}")), std::slice::from_ref(hash));
+        send(&node, Method::PUT, "/torrents/label", body).await;
+    }
+    let body = give(json!("one more"), &hashes[..1]);
+    let (code, text) = refused(&node, Method::PUT, "/torrents/label", body).await;
+    assert_eq!(code, "bad_request", "{text}");
+    assert!(text.contains("100 labels already"), "{text}");
+    let body = give(json!("films"), &hashes[2..3]);
+    send(&node, Method::PUT, "/torrents/label", body).await;
+    let body = give(Value::Null, &hashes[1..2]);
+    send(&node, Method::PUT, "/torrents/label", body).await;
+    assert_eq!(lone.proc.stop(LONG).await.expect("stops"), 0);
+
+    let (mut proc, _, _) = start(&lone.home, lone.dir.path(), &[]).await;
+    let node = client(&lone.home).await;
+    wait_stage(&node, "running").await;
+    let list = get(&node, "/torrents").await;
+    let label = |n: usize| row(&list, &hashes[n])["label"].clone();
+    assert_eq!(
+        [label(0), label(1), label(2), label(3)],
+        [
+            json!("films"),
+            Value::Null,
+            json!("films"),
+            json!("label 3")
+        ]
+    );
+
+    // The same by command.
+    let home = lone.home.display().to_string();
+    let say = |words: &[&str]| {
+        let mut all = vec!["label", "--json", "--home", &home];
+        all.extend(words);
+        std::process::Command::new(exe()).args(args(&all)).output()
+    };
+    let lines = |output: std::io::Result<std::process::Output>| -> Vec<Value> {
+        let output = output.expect("runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{output:?}");
+        said.lines()
+            .map(|line| serde_json::from_str(line).expect("json"))
+            .collect()
+    };
+    let set = lines(say(&[&hashes[100], "--set", "films"]));
+    assert_eq!((set.len(), &set[0]["label"]), (1, &json!("films")));
+    let taken = lines(say(&[&hashes[0], "--none"]));
+    assert_eq!(taken[0]["label"], Value::Null);
+    let all = lines(say(&[]));
+    assert_eq!(all.len(), 99, "those that have one");
+    let refused = say(&[&hashes[0], "--set", " "]).expect("runs");
+    assert!(!refused.status.success());
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+}
