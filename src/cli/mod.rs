@@ -130,7 +130,7 @@ enum RemoteCommand {
     Remove(remote::RemoveArgs),
     /// Show a torrent's files, and choose those to download
     Files(remote::FilesArgs),
-    /// Show and set how fast the running node may be
+    /// Show and set limits: on speed, on what a seed sends, on what a torrent may cost
     Limit(remote::LimitArgs),
     /// Open the running node's page in a browser, logged in
     Open,
