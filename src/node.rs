@@ -75,6 +75,8 @@ pub struct NodeConfig {
     pub bootstrap: Vec<String>,
     /// Answers that a place of the DHT needs: 8; less only in tests.
     pub min_answers: u32,
+    /// Milliseconds after which a spend to us is undecided: 60 000. Less only in tests.
+    pub accept_deadline_ms: u64,
     /// Certified payee keys at hand; 0 for a node that only pays.
     pub payee_keys: u32,
     /// Units that the wallet keeps at hand in small coins, bought without being asked for.
@@ -137,6 +139,7 @@ async fn start_dht(config: &NodeConfig, port: u16) -> Result<DhtNode, DhtError> 
     let mut dht = DhtConfig {
         bind: SocketAddrV4::new(ip, port),
         min_answers: config.min_answers,
+        accept_deadline_ms: config.accept_deadline_ms,
         clients: if config.payee_keys > 0 { 4 } else { 2 },
         ..DhtConfig::default()
     };

@@ -60,6 +60,8 @@ const VERDICT_MS: u64 = 60_000;
 const VERDICT_GRACE_MS: u64 = 30_000;
 /// A channel without ticks and service is closed after this, with or without a connection.
 pub const IDLE_MS: u64 = 15 * 60_000;
+/// A payee that waits for ticks so long, while nothing moves, is left.
+pub const STUCK_MS: u64 = 120_000;
 /// A payer that resumed with an old tick must send a new one within this.
 const PROOF_MS: u64 = 60_000;
 /// Requests held this long with nothing verified make the payer pay delivered blocks.

@@ -131,7 +131,7 @@ enum RemoteCommand {
     Remove(remote::RemoveArgs),
     /// Show a torrent's files, and choose those to download
     Files(remote::FilesArgs),
-    /// Show and set how fast the running node may be
+    /// Show and set limits: on speed, on what a seed sends, on what a torrent may cost
     Limit(remote::LimitArgs),
     /// Show and set labels of the running node's torrents
     Label(label::LabelArgs),

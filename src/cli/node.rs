@@ -54,6 +54,7 @@ pub async fn start(global: &Global, earns: bool, keep: u64, cheat: Option<Cheat>
         listen,
         bootstrap: global.dht_bootstrap.clone(),
         min_answers: global.dht_min_answers,
+        accept_deadline_ms: global.dht_deadline_s.saturating_mul(1000),
         payee_keys: if earns { PAYEE_KEYS } else { 0 },
         at_hand: settings.rules.at_hand,
         keep: Rules { keep: Units(keep) },

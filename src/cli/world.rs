@@ -275,24 +275,28 @@ impl World {
             .await?;
         let account = text(&made, "account")?;
         if units > 0 {
-            let units = units.to_string();
-            let reference = format!("deposit for {name}");
-            self.must(
-                "broker",
-                &[
-                    "broker",
-                    "deposit",
-                    "--account",
-                    &account,
-                    "--units",
-                    &units,
-                    "--reference",
-                    &reference,
-                ],
-            )
-            .await?;
+            self.deposit(&account, units).await?;
         }
         Ok(account)
+    }
+
+    /// Puts units into an account; the same amount once.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn deposit(&self, account: &str, units: u64) -> Result<()> {
+        let units = units.to_string();
+        let reference = format!("{units} for {account}");
+        let of = [
+            "--account",
+            account,
+            "--units",
+            &units,
+            "--reference",
+            &reference,
+        ];
+        let args = [&["broker", "deposit"][..], &of].concat();
+        self.must("broker", &args).await.map(drop)
     }
 
     /// Starts a long-running command of `name`.

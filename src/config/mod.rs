@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::dht::ACCEPT_DEADLINE_MS;
+
 pub use settings::{Settings, SettingsError};
 
 /// What is wrong with the settings.
@@ -73,6 +75,16 @@ pub struct Global {
         default_value_t = 8
     )]
     pub dht_min_answers: u32,
+    /// For tests on nets where nothing is decided: seconds after which a spend is undecided (60 on a real one)
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "S",
+        default_value_t = ACCEPT_DEADLINE_MS / 1000,
+        value_parser = clap::value_parser!(u64).range(1..=ACCEPT_DEADLINE_MS / 1000)
+    )]
+    pub dht_deadline_s: u64,
 }
 
 impl Global {

@@ -56,7 +56,7 @@ mod watch;
 pub use accept::{Acceptance, Recheck, RecordReading};
 pub use counters::Counters;
 pub use net::{Net, NetPlan, run_nodes};
-pub use node::{DhtConfig, DhtNode};
+pub use node::{ACCEPT_DEADLINE_MS, DhtConfig, DhtNode};
 pub use place::{PlaceItems, SlotReading};
 pub use schedule::{DueRecheck, Places, next_recheck, next_recheck_closed};
 pub use watch::{Watch, WatchConflict};

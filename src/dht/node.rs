@@ -10,6 +10,8 @@ use super::keeping::SeenKeeping;
 use super::pool::{ClientSettings, Pool, guarded};
 use super::{DhtError, neighbours};
 
+/// A spend that is not accepted by then is undecided (`docs/protocol.md` section 6).
+pub const ACCEPT_DEADLINE_MS: u64 = 60_000;
 /// How long a start waits for the bootstrap hosts to be looked up.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(3);
 /// Between tries to look up the bootstrap hosts when none could be found.
@@ -45,7 +47,7 @@ pub struct DhtConfig {
     pub min_answers: u32,
     /// Clients that share the work, 1 to 4. A payee with many peers takes 4.
     pub clients: usize,
-    /// When an acceptance gives up: 60 000 ms.
+    /// When an acceptance gives up: [`ACCEPT_DEADLINE_MS`]. Sooner only in tests.
     pub accept_deadline_ms: u64,
     /// How many times as fast as the clock the schedule of a [`super::Watch`] runs: 1. More, up to
     /// 3600, only in tests.
@@ -65,7 +67,7 @@ impl Default for DhtConfig {
             request_timeout_ms: 500,
             min_answers: 8,
             clients: 2,
-            accept_deadline_ms: 60_000,
+            accept_deadline_ms: ACCEPT_DEADLINE_MS,
             watch_tempo: 1,
         }
     }

@@ -85,7 +85,7 @@ impl Link {
         };
         if !is_asked {
             payer.handle_unasked(now);
-        } else if payer.is_stuck(now) {
+        } else if payer.is_stuck(now, self.shared.stuck_ms) {
             self.given_up = Some(Close::Stuck);
         }
     }

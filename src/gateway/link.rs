@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::asked::{Arrival, Asked};
 use super::attribution::ConnectionId;
@@ -14,7 +15,6 @@ use super::output::Output;
 use super::pay::Pay;
 use super::report::{Close, GatewayEvent, PeerSnapshot};
 use super::shared::{Command, OpenedBy, Shared};
-use super::wants::Bits;
 use crate::units::{InfoHash, UnixMs};
 use crate::wire::extended::{self, DP_PAY, ExtendedHandshake};
 use crate::wire::frame::{self, Block, FrameReader, Handshake, Kind, Part, Raw};
@@ -79,8 +79,6 @@ pub struct Link {
     pub(super) early: Vec<Message>,
     /// Reaches this connection's own task.
     pub(super) commands: mpsc::UnboundedSender<Command>,
-    /// Pieces that the peer has.
-    pub(super) peer_has: Bits,
     /// Our engine's requests that wait for the payer to make up its mind.
     pub(super) asking: VecDeque<Block>,
     /// Pieces that the peer was asked for; verified ones are taken out when there are many.
@@ -148,7 +146,6 @@ impl Link {
             pay: None,
             early: Vec::new(),
             commands,
-            peer_has: Bits::default(),
             asking: VecDeque::new(),
             begun: BTreeSet::new(),
             used_up_since: None,
@@ -308,13 +305,11 @@ impl Link {
             Kind::Interested => self.peer_wants = true,
             Kind::NotInterested => self.peer_wants = false,
             Kind::Have(piece) => {
-                self.peer_has.add(piece);
-                self.snapshot.borrow_mut().pieces_have = self.peer_has.count();
+                Arc::make_mut(&mut self.snapshot.borrow_mut().has).add(piece);
             }
             Kind::Bitfield => {
-                self.peer_has
-                    .add_all(raw.bytes.get(5..).unwrap_or_default());
-                self.snapshot.borrow_mut().pieces_have = self.peer_has.count();
+                let pieces = raw.bytes.get(5..).unwrap_or_default();
+                Arc::make_mut(&mut self.snapshot.borrow_mut().has).add_all(pieces);
                 self.pay_verified(now, 0);
             }
             Kind::KeepAlive | Kind::Extended(_) => {}

@@ -60,6 +60,7 @@ pub use report::{Close, GatewayEvent, OpenSpendLeft, PeerSnapshot, Why};
 pub use shared::ContentReader;
 pub use terms::{FreePolicy, GatewayConfig, TorrentTerms};
 pub use throttle::Limits;
+pub use wants::Bits;
 
 use crate::cashier::wallet::CashierError;
 use crate::engine::{PieceSink, Waker};

@@ -5,6 +5,7 @@
 //! not; that takes one question to our own wallet.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::link::Link;
 use super::purse::{Answer, Worker};
@@ -417,7 +418,7 @@ impl Link {
             return;
         };
         let piece = u64::from(terms.piece_length_bytes);
-        let has = &self.peer_has;
+        let has = Arc::clone(&self.snapshot.borrow().has);
         let wanted = has.bytes_beyond(&torrent.have, piece, terms.length_bytes);
         payer.handle_wanted(now, wanted);
     }

@@ -2,9 +2,11 @@
 
 use std::cmp::Ordering;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::wants::Bits;
 use crate::channel::FreeReason;
 use crate::coin::Commitment;
 use crate::record::{Item, PLACES};
@@ -122,7 +124,7 @@ pub struct PeerSnapshot {
     /// Whether the peer speaks `dp_pay`.
     pub dp_pay: bool,
     /// Pieces that the peer has, as it says.
-    pub pieces_have: u32,
+    pub has: Arc<Bits>,
     /// Payload received of blocks that were asked for.
     pub down_bytes: u64,
     /// Payload sent.

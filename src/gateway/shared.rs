@@ -167,6 +167,8 @@ pub struct Shared {
     pub shunned: RefCell<Shunned>,
     /// Where each open spend is.
     pub shelf: RefCell<Shelf>,
+    /// Milliseconds for which a payee may wait for ticks while nothing moves.
+    pub stuck_ms: u64,
     /// Our spends that are on no connection and without a close.
     pub open_spends: RefCell<HashMap<Commitment, OpenSpendLeft>>,
     /// Connections that have ended.

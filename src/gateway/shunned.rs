@@ -101,7 +101,7 @@ impl Link {
                 && other.peer.is_some_and(|(of, _)| of == info_hash)
                 && !other.lingers.get()
                 && !other.is_unserved.get()
-                && other.snapshot.borrow().pieces_have > 0
+                && other.snapshot.borrow().has.count() > 0
         })
     }
 }

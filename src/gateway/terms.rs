@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 pub use crate::wire::codes::FreePolicy;
 
-use crate::channel::IDLE_MS;
+use crate::channel::{IDLE_MS, STUCK_MS};
 use crate::units::PricePerGib;
 
 /// Where a gateway stands and what it starts with.
@@ -21,6 +21,8 @@ pub struct GatewayConfig {
     pub default_free: FreePolicy,
     /// Milliseconds for which a channel is kept open for a payer that went away.
     pub keep_ms: u64,
+    /// Milliseconds for which a payee may wait for ticks while nothing moves, before it is left.
+    pub stuck_ms: u64,
     /// Where it is written down who left owing, for the next run; none: nowhere.
     pub debts_file: Option<PathBuf>,
     /// Where it is written down which payees are not paid for a while; none: nowhere.
@@ -37,6 +39,7 @@ impl GatewayConfig {
             engine_listen: None,
             default_free: FreePolicy::Leftover,
             keep_ms: IDLE_MS,
+            stuck_ms: STUCK_MS,
             debts_file: None,
             avoided_file: None,
         }

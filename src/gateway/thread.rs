@@ -106,6 +106,7 @@ async fn run(start: Start, mut inbox: mpsc::UnboundedReceiver<Order>) -> io::Res
         avoided: RefCell::new(Avoided::load(config.avoided_file)),
         shunned: RefCell::default(),
         shelf: RefCell::new(Shelf::new(config.keep_ms)),
+        stuck_ms: config.stuck_ms,
         open_spends: RefCell::default(),
         departed: RefCell::default(),
         stopping: Cell::new(false),

@@ -301,8 +301,8 @@ fn note_price(entry: &mut Entry, snapshot: &PeerSnapshot) {
         return;
     };
     let peer = address.to_string();
-    if snapshot.pieces_have == 0 {
-        // It sells nothing yet.
+    if !entry.wants_of(&snapshot.has) {
+        // It sells nothing of it, or not yet.
         entry.prices.retain(|seen| seen.peer != peer);
     } else if let Some(seen) = entry.prices.iter_mut().find(|seen| seen.peer == peer) {
         seen.price = price;
@@ -333,7 +333,7 @@ fn gather(peers: &HashMap<u64, SeenPeer>) -> HashMap<InfoHash, OfPeers> {
             (Some(why), Some(other)) => Some(why.weightier(other)),
             (why, other) => why.or(other),
         };
-        of.pieces_have.push(peer.pieces_have);
+        of.pieces_have.push(peer.has.count());
     }
     all
 }
@@ -477,7 +477,7 @@ mod tests {
         };
         note_price(&mut entry, &seller);
         assert!(entry.prices.is_empty());
-        seller.pieces_have = 1;
+        Arc::make_mut(&mut seller.has).add(0);
         note_price(&mut entry, &seller);
         assert_eq!(entry.prices.len(), 1);
     }

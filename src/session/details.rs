@@ -392,7 +392,7 @@ fn peer_row(seen: &SeenPeer, pieces: u32) -> PeerRow {
         inbound: peer.inbound,
         progress: match pieces {
             0 => 0.0,
-            pieces => (f64::from(peer.pieces_have) / f64::from(pieces)).min(1.0),
+            pieces => (f64::from(peer.has.count()) / f64::from(pieces)).min(1.0),
         },
         dp_pay: peer.dp_pay,
         down_bytes_per_s: seen.down_bytes_per_s,

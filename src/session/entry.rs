@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::view::{FreeService, Saying, State, Terms, TorrentRow};
 use crate::config::write_private;
 use crate::engine::Handle;
+use crate::gateway::Bits;
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, PricePerGib, Units, UnixMs};
 
@@ -155,6 +156,15 @@ impl Entry {
         }
     }
 
+    /// Whether a wanted file has a piece that is among these.
+    pub fn wants_of(&self, pieces: &Bits) -> bool {
+        let metainfo = (self.handle.as_ref()).and_then(|handle| handle.metainfo());
+        match (&self.saved.only_files, metainfo) {
+            (Some(only), Some(metainfo)) => is_of(&metainfo, only, pieces),
+            _ => pieces.count() > 0,
+        }
+    }
+
     /// Bytes that are fetched and paid for until all that is wanted is there, at most: pieces at the
     /// edges of the files are fetched whole.
     pub fn missing_bytes(&self) -> u64 {
@@ -192,6 +202,20 @@ impl Entry {
             prices: Vec::new(),
         }
     }
+}
+
+/// Whether one of these files has a piece that is among these.
+fn is_of(metainfo: &Metainfo, files: &[u32], pieces: &Bits) -> bool {
+    let piece_bytes = u64::from(metainfo.piece_length_bytes()).max(1);
+    let files = files
+        .iter()
+        .filter_map(|index| metainfo.files().get(*index as usize));
+    let mut files = files.filter(|file| file.length_bytes > 0);
+    files.any(|file| {
+        let first = file.offset_bytes / piece_bytes;
+        let last = file.offset_bytes.saturating_add(file.length_bytes - 1) / piece_bytes;
+        (first..=last).any(|piece| u32::try_from(piece).is_ok_and(|piece| pieces.contains(piece)))
+    })
 }
 
 /// Terms as the node takes them: nothing is paid before a yes. (What the budgets for all leave, the wallet
@@ -377,6 +401,29 @@ pub(super) mod tests {
             label: None,
             ratio_reached: false,
             past_ratio: false,
+        }
+    }
+
+    #[test]
+    fn a_peer_has_something_of_the_files_whose_pieces_it_has() {
+        use crate::torrent::{Layout, MetainfoBuilder, PieceLength};
+        let files = [("a", 40 << 10), ("none", 0), ("b", 40 << 10)];
+        let files = files.map(|(name, bytes)| (vec![name.to_owned()], bytes));
+        let length = PieceLength::from_kib(32).expect("a power of two");
+        let made = MetainfoBuilder::new("many", Layout::Folder(files.to_vec()), length);
+        let mut made = made.expect("usable");
+        made.update(&vec![0; 80 << 10]).expect("fits");
+        let metainfo = made.finish().expect("complete");
+        // Pieces of 32 KiB: the first is of a, the second of both, the third of b.
+        for (piece, of) in [
+            (0, [true, false, false]),
+            (1, [true, false, true]),
+            (2, [false, false, true]),
+        ] {
+            let mut pieces = Bits::default();
+            pieces.add(piece);
+            assert_eq!([0, 1, 2].map(|file| is_of(&metainfo, &[file], &pieces)), of);
+            assert!(is_of(&metainfo, &[0, 2], &pieces));
         }
     }
 

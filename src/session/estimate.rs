@@ -1,5 +1,6 @@
 //! What a torrent may cost.
 
+use super::entry::Entry;
 use super::run::{Running, SeenPeer};
 use super::view::{Estimate, Problem};
 use super::{Session, lock};
@@ -51,7 +52,7 @@ impl Session {
                 .get(within.len() / 2)
                 .map(|seen| seen.price.due(missing)),
             prices,
-            free_peers: run.free_peers(hash),
+            free_peers: run.free_peers(&entry),
             most_units: most,
             max_price: terms.max_price,
             available_units: balance.at_hand(),
@@ -65,12 +66,13 @@ impl Session {
 }
 
 impl Running {
-    /// Peers of a torrent that have some of it and name no price.
-    fn free_peers(&self, hash: InfoHash) -> u32 {
+    /// Peers of a torrent that have something of its wanted files and name no price.
+    fn free_peers(&self, entry: &Entry) -> u32 {
+        let hash = entry.saved.info_hash;
         let peers = lock(&self.peers);
         let is_free = |seen: &&SeenPeer| {
             let peer = &seen.snapshot;
-            let has_some = peer.peer_id.is_some() && peer.pieces_have > 0;
+            let has_some = peer.peer_id.is_some() && entry.wants_of(&peer.has);
             !seen.is_gone && peer.info_hash == Some(hash) && peer.price.is_none() && has_some
         };
         u32::try_from(peers.values().filter(is_free).count()).unwrap_or(u32::MAX)

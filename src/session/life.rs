@@ -18,6 +18,7 @@ use super::view::{
 };
 use super::{Session, lock};
 use crate::cashier::wallet::{Passphrase, Wallet, home};
+use crate::dht::ACCEPT_DEADLINE_MS;
 use crate::engine::EngineConfig;
 use crate::node::{Node, NodeConfig};
 use crate::wallet::keeping::Rules;
@@ -205,6 +206,7 @@ impl Session {
                 false => options.bootstrap.clone(),
             },
             min_answers: options.min_answers,
+            accept_deadline_ms: ACCEPT_DEADLINE_MS,
             payee_keys: PAYEE_KEYS,
             at_hand: settings.rules.at_hand,
             keep: redeem_rules(&settings),
@@ -436,6 +438,7 @@ impl Session {
             forward_port: false,
             bootstrap: world.bootstrap(),
             min_answers: self.inner.options.min_answers,
+            accept_deadline_ms: ACCEPT_DEADLINE_MS,
             payee_keys: PAYEE_KEYS,
             at_hand: self.settings().rules.at_hand,
             keep: Rules::default(),

@@ -8,7 +8,7 @@
 //! | `entry` | a torrent and its file |
 //! | `add`, `act`, `details` | adding torrents, doing things with them, looking at one |
 //! | `listed` | the list of torrents, written out |
-//! | `many` | one answer for many torrents, worked off one after another |
+//! | `many` | one answer for many torrents, worked off four at a time |
 //! | `terms`, `estimate` | what a torrent may cost, and will |
 //! | `outcome` | a change that could not be written down: what holds of it |
 //! | `folder` | whether the folder for downloads can be written, and how much room there is |

@@ -228,6 +228,13 @@ async fn strangers_at_one_address_have_so_many_keys_certified_a_day_and_who_has_
         (from..from + count).map(|n| secret(n).public()).collect()
     };
     let [payee, other, rich] = [1, 2, 3].map(|n| house.person(n));
+    // What is no key is refused, and takes nobody's room.
+    let points = (0..=255).map(|n| PublicKey([n; 32]));
+    let none: Vec<PublicKey> = points.filter(|key| key.check().is_err()).take(64).collect();
+    assert_eq!(none.len(), 64);
+    let refused = payee.client.certify(none).await.unwrap_err();
+    let refusal = refused.refusal().expect("a signed refusal");
+    assert_eq!(refusal.code, RefusalCode::HolderKey);
     // An honest payee begins without money.
     payee.client.certify(keys(0, 4_000)).await.unwrap();
     other.client.certify(keys(5_000, 96)).await.unwrap();

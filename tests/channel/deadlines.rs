@@ -1,7 +1,7 @@
 //! Every state has a deadline: whoever does not answer is not waited for, and what was set aside
 //! for it comes back.
 
-use dpay::channel::{FreeReason, NoReserve, Payer, PayerAction, PayerTerms};
+use dpay::channel::{FreeReason, NoReserve, Payer, PayerAction, PayerTerms, STUCK_MS};
 use dpay::coin::{Commitment, HoldingId};
 use dpay::units::{PricePerGib, Units};
 use dpay::wire::message::{Due, FreePolicy, Message, Offer, RefuseReason, WaitReason};
@@ -167,21 +167,24 @@ fn a_payee_that_waits_for_ticks_while_nothing_moves_is_left_in_the_end() {
     hear(&mut payer, start, WaitReason::Ticks);
     let at = |s: u64| start.plus_ms(s * 1_000);
     hear(&mut payer, at(60), WaitReason::Ticks);
-    assert!(!payer.is_stuck(at(119)));
-    assert!(payer.is_stuck(at(120)), "nothing moved since");
+    assert!(!payer.is_stuck(at(119), STUCK_MS));
+    assert!(payer.is_stuck(at(120), STUCK_MS), "nothing moved since");
     payer.handle_verified(at(120), 1);
-    assert!(!payer.is_stuck(at(239)));
+    assert!(!payer.is_stuck(at(239), STUCK_MS));
     payer.handle_delivered(at(240), 1);
-    assert!(!payer.is_stuck(at(400)), "it serves again");
+    assert!(!payer.is_stuck(at(400), STUCK_MS), "it serves again");
     hear(&mut payer, at(400), WaitReason::Ticks);
     hear(&mut payer, at(410), WaitReason::Coin);
-    assert!(!payer.is_stuck(at(600)), "that is not for ticks");
+    assert!(!payer.is_stuck(at(600), STUCK_MS), "that is not for ticks");
     hear(&mut payer, at(600), WaitReason::Ticks);
     payer.handle_unasked(at(700));
-    assert!(!payer.is_stuck(at(819)), "nothing was kept back");
-    assert!(payer.is_stuck(at(820)), "what was asked for then is");
+    assert!(!payer.is_stuck(at(819), STUCK_MS), "nothing was kept back");
+    assert!(
+        payer.is_stuck(at(820), STUCK_MS),
+        "what was asked for then is"
+    );
     payer.handle_wanted(at(600), 0);
-    assert!(!payer.is_stuck(at(900)), "nothing is wanted");
+    assert!(!payer.is_stuck(at(900), STUCK_MS), "nothing is wanted");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dpay::channel::Windows;
+use dpay::cli::world::Proc;
 use dpay::coin::{
     Chain, ChainValue, CoinCertificate, PseudonymCertificate, PublicKey, RecordKey, SecretKey,
 };
@@ -16,7 +17,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::raw::{BLOCK_BYTES, Event, RawPeer};
-use crate::support::{LONG, SHORT, TestWorld, Torrent, audit, same, torrent, world};
+use crate::support::{LONG, SHORT, TestWorld, Torrent, audit, finish, torrent, world};
 
 const MIB: usize = 1 << 20;
 const PRICE: u64 = 1024;
@@ -82,21 +83,13 @@ fn path(coin: CoinCertificate) -> Vec<u8> {
     Path { coin, links }.encode()
 }
 
-pub async fn seeder(
-    world: &TestWorld,
-    name: &str,
-    t: &Torrent,
-) -> (dpay::cli::world::Proc, String) {
+pub async fn seeder(world: &TestWorld, name: &str, t: &Torrent) -> (Proc, String) {
     world.wallet(name, 0).await.expect("a wallet");
     seed_again(world, name, t).await
 }
 
 /// One whose wallet is there already.
-async fn seed_again(
-    world: &TestWorld,
-    name: &str,
-    t: &Torrent,
-) -> (dpay::cli::world::Proc, String) {
+async fn seed_again(world: &TestWorld, name: &str, t: &Torrent) -> (Proc, String) {
     let price = PRICE.to_string();
     let extra = ["--free", "off", "--price", &price];
     let started = world.seeder(name, &t.file, &t.data, &extra).await;
@@ -315,18 +308,24 @@ async fn paths_that_prove_nothing_are_refused_with_the_reason() {
     }
 }
 
+/// Two seeders of whom the first has accepted a coin: both, the second one's address, and what it says to the same coin.
+async fn spent_twice(world: &TestWorld, t: &Torrent) -> (Proc, Proc, String, Message) {
+    let (a, first) = seeder(world, "seeder-a", t).await;
+    let (b, second) = seeder(world, "seeder-b", t).await;
+    let money = money(world, 5);
+    let mut to_first = connect(&first, t, b'a').await;
+    let verdict = open(&mut to_first, &money, 0).await;
+    assert!(is_accepted(&verdict), "{verdict:?}");
+    let mut to_second = connect(&second, t, b'b').await;
+    let verdict = open(&mut to_second, &money, 0).await;
+    (a, b, second, verdict)
+}
+
 #[tokio::test]
 async fn one_coin_is_not_accepted_by_a_second_payee_afterwards() {
     let world = world().await;
     let t = torrent(&world, 2 * MIB, 256).await;
-    let (_a, first) = seeder(&world, "seeder-a", &t).await;
-    let (mut b, second) = seeder(&world, "seeder-b", &t).await;
-    let money = money(&world, 5);
-    let mut to_first = connect(&first, &t, b'a').await;
-    let verdict = open(&mut to_first, &money, 0).await;
-    assert!(is_accepted(&verdict), "{verdict:?}");
-    let mut to_second = connect(&second, &t, b'b').await;
-    let verdict = open(&mut to_second, &money, 0).await;
+    let (_a, mut b, _, verdict) = spent_twice(&world, &t).await;
     match verdict {
         Message::Refused { reason, .. } => assert_eq!(reason, RefuseReason::Conflict),
         other => panic!("the second payee says {other:?}"),
@@ -344,14 +343,7 @@ async fn one_coin_is_not_accepted_by_a_second_payee_afterwards() {
 async fn who_spent_a_coin_twice_gets_nothing_on_credit_for_a_day_and_over_restarts() {
     let mut world = world().await;
     let t = torrent(&world, 8 * MIB, 256).await;
-    let (_a, first) = seeder(&world, "seeder-a", &t).await;
-    let (mut b, second) = seeder(&world, "seeder-b", &t).await;
-    let money = money(&world, 5);
-    let mut to_first = connect(&first, &t, b'a').await;
-    let verdict = open(&mut to_first, &money, 0).await;
-    assert!(is_accepted(&verdict), "{verdict:?}");
-    let mut to_second = connect(&second, &t, b'b').await;
-    let verdict = open(&mut to_second, &money, 0).await;
+    let (_a, mut b, second, verdict) = spent_twice(&world, &t).await;
     assert!(matches!(verdict, Message::Refused { .. }), "{verdict:?}");
     assert_eq!(
         on_credit(&world, &second, &t, 6).await,
@@ -466,17 +458,7 @@ async fn a_seeder_that_sends_garbage_earns_nothing_and_is_dropped() {
         served
     });
     world.wallet("leecher", 200_000).await.expect("a wallet");
-    let out = world.dir.path().join("out");
-    let mut leecher = world
-        .download(
-            "leecher",
-            t.file.to_str().expect("UTF-8"),
-            &out,
-            &["--peer", &bad, "--peer", &good],
-        )
-        .expect("starts");
-    let done = leecher.wait_for("done", LONG).await.expect("finishes");
-    same(&t.payload, &out.join(&t.name));
+    let (done, _leecher) = finish(&world, &t, &["--peer", &bad, "--peer", &good]).await;
     let paid: BTreeMap<&str, u64> = done["seeders"]
         .as_array()
         .expect("a list")

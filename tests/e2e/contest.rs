@@ -1,11 +1,21 @@
-//! A coin that was redeemed behind the back of the seeder that accepted it: the seeder finds it on the
-//! broker's spent list, presents its own, and the broker decides by what the DHT holds.
+//! A coin that was redeemed before a seeder is asked, which refuses it, and one that was redeemed behind the back of
+//! the seeder that accepted it: that finds it on the broker's spent list, presents its own, and the broker decides
+//! by what the DHT holds.
 
 use serde_json::Value;
 
+use dpay::broker::RequestId;
+use dpay::broker::answer::ItemAnswer;
 use dpay::cli::world::WorldOptions;
+use dpay::coin::{RecordKey, SecretKey};
+use dpay::http::client::BrokerClient;
+use dpay::record::{Path, RedeemPart};
+use dpay::units::Units;
+use dpay::wire::codes::RefuseReason;
+use dpay::wire::message::Message;
 
-use crate::support::{LONG, SHORT, TestWorld, audit, same, torrent, world_with};
+use crate::cheats::{connect, seeder};
+use crate::support::{LONG, SHORT, TestWorld, audit, same, torrent, world, world_with};
 
 const MIB: usize = 1 << 20;
 const HOLD_S: u64 = 3_600;
@@ -106,4 +116,48 @@ async fn a_seeder_contests_what_the_spent_list_says_against_it_and_is_paid() {
         paid
     );
     audit(&world).await;
+}
+
+/// The coin is one that the broker sold, so that the broker takes it back.
+#[tokio::test]
+async fn a_coin_that_was_redeemed_is_refused_by_a_seeder_that_has_the_spent_list() {
+    let world = world().await;
+    let t = torrent(&world, 2 * MIB, 256).await;
+    let [account, holder] = [31, 32].map(|n| SecretKey::from_bytes([n; 32]));
+    let name = account.public().to_string();
+    world.deposit(&name, 200_000).await.expect("booked");
+    let client = BrokerClient::new(&world.broker_url, None, account).expect("a URL");
+    client.info().await.expect("answers");
+    let order = vec![(Units(64), holder.public())];
+    let sold = client.purchase(RequestId([1; 16]), order).await;
+    let path = Path {
+        coin: sold.expect("sold")[0],
+        links: Vec::new(),
+    };
+    let id = path.holding().expect("a coin").id;
+    let redeem = RedeemPart::sign(&holder, &id, client.account_id(), RecordKey([9; 32]));
+    let items = vec![(path.clone(), redeem)];
+    let done = client.redeem(RequestId([2; 16]), items).await;
+    let done = done.expect("answered").value.remove(0);
+    assert!(matches!(done, ItemAnswer::Redeemed { .. }), "{done:?}");
+
+    let (_seeder, address) = seeder(&world, "seeder", &t).await;
+    // Until its copy of the list has come, it may say which key it would be paid on.
+    let start = std::time::Instant::now();
+    for id in b'a'.. {
+        let mut peer = connect(&address, &t, id).await;
+        let path = path.encode();
+        let propose = Message::Propose { channel: 0, path };
+        peer.pay(&propose).await.expect("sends");
+        let said = peer.until_pay("an answer", SHORT, |said| {
+            matches!(said, Message::Refused { .. } | Message::Key { .. })
+        });
+        match said.await.expect("answers") {
+            Message::Refused { reason, .. } => {
+                assert_eq!(reason, RefuseReason::Spent);
+                return;
+            }
+            said => assert!(start.elapsed() < LONG, "{said:?}"),
+        }
+    }
 }

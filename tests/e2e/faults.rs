@@ -2,12 +2,10 @@
 
 use std::process::Command;
 
-use serde_json::Value;
-
 use dpay::cli::world::{Proc, WorldOptions};
 
 use crate::support::{
-    LONG, SHORT, TestWorld, Torrent, audit, exe, same, sample, torrent, world, world_with,
+    LONG, SHORT, TestWorld, Torrent, audit, exe, finish, same, sample, torrent, world, world_with,
 };
 
 const MIB: usize = 1 << 20;
@@ -23,16 +21,6 @@ async fn seeder(world: &TestWorld, t: &Torrent, price: &str, free: &str) -> (Pro
         )
         .await
         .expect("seeds")
-}
-
-async fn finish(world: &TestWorld, t: &Torrent, extra: &[&str]) -> (Value, Proc) {
-    let out = world.dir.path().join("out");
-    let mut leecher = world
-        .download("leecher", t.file.to_str().expect("UTF-8"), &out, extra)
-        .expect("starts");
-    let done = leecher.wait_for("done", LONG).await.expect("finishes");
-    same(&t.payload, &out.join(&t.name));
-    (done, leecher)
 }
 
 fn free_reason(leecher: &Proc) -> Vec<String> {

@@ -27,7 +27,7 @@ async fn with_too_few_nodes_what_is_served_free_comes_and_what_is_not_is_said() 
     let torrent = t.file.to_str().expect("UTF-8");
     let mut seeders = Vec::new();
     for free in ["leftover", "off"] {
-        let extra = ["--free", free, "--price", "4000"];
+        let extra = ["--free", free, "--price", "4000", "--dht-deadline-s", "3"];
         let seeder = world.seeder(free, &t.file, &t.data, &extra).await;
         seeders.push(seeder.expect("seeds"));
     }

@@ -5,7 +5,9 @@ use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
-use crate::support::{LONG, SHORT, TestWorld, Torrent, audit, foreign, same, torrent, world};
+use crate::support::{
+    LONG, SHORT, TestWorld, Torrent, audit, finish, foreign, same, torrent, world,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -117,18 +119,8 @@ async fn a_download_takes_from_aria2_for_nothing() {
 
 async fn download_free(world: &TestWorld, t: &Torrent, address: &str) {
     world.wallet("leecher", 200_000).await.expect("a wallet");
-    let out = world.dir.path().join("out");
-    let mut leecher = world
-        .download(
-            "leecher",
-            t.file.to_str().expect("UTF-8"),
-            &out,
-            &["--peer", address],
-        )
-        .expect("starts");
-    let done = leecher.wait_for("done", LONG).await.expect("finishes");
+    let (done, _) = finish(world, t, &["--peer", address]).await;
     assert_eq!(done["units_paid"], 0, "{done}");
-    same(&t.payload, &out.join(&t.name));
     audit(world).await;
 }
 

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use dpay::cli::world::Proc;
+use dpay::wallet::Step;
 
 use crate::support::{LONG, TestWorld, Torrent, audit, exe, same, torrent, world};
 
@@ -61,6 +62,16 @@ async fn redeem(world: &TestWorld, home: &str) {
         done.stderr
     );
     books_agree(world, home).await;
+}
+
+/// What is frozen, told or found again is read anew at the next start, so that it has no test of its own.
+#[test]
+fn every_durable_step_of_a_wallet_is_one_of_those_below() {
+    let tests = concat!(include_str!("killed.rs"), include_str!("withdraw.rs"));
+    for step in Step::ALL.into_iter().filter(|step| *step != Step::Other) {
+        let name = format!("\"{}\"", step.name());
+        assert!(tests.contains(&name), "nobody is killed at {name}");
+    }
 }
 
 #[tokio::test]

@@ -143,13 +143,30 @@ async fn settle(world: &TestWorld, home: &str) {
     balance(world, home).await;
 }
 
-async fn seed(world: &TestWorld, name: &str, t: &Torrent, price: &str) -> (Proc, String) {
+/// A torrent of so many MiB, and who seeds it.
+async fn seed(world: &TestWorld, name: &str, mib: usize) -> (Torrent, Proc, String) {
+    let t = torrent(world, mib * MIB, 256).await;
     world.wallet(name, 0).await.expect("a wallet");
-    let extra = ["--free", "off", "--price", price];
-    world
-        .seeder(name, &t.file, &t.data, &extra)
-        .await
-        .expect("seeds")
+    let extra = ["--free", "off", "--price", "16000"];
+    let seeder = world.seeder(name, &t.file, &t.data, &extra).await;
+    let (seeder, address) = seeder.expect("seeds");
+    (t, seeder, address)
+}
+
+/// The seeders stop and show the broker what they were paid.
+async fn seeders_end(world: &TestWorld, seeders: [&mut Proc; 2]) {
+    for (seeder, name) in seeders.into_iter().zip(["seeder-1", "seeder-2"]) {
+        assert_eq!(seeder.stop(LONG).await.expect("ends"), 0);
+        redeem_all(world, name).await;
+    }
+}
+
+/// So the rest comes back by itself.
+async fn settled(world: &TestWorld) {
+    settle(world, "again").await;
+    let homes = ["leecher", "again", "seeder-1", "seeder-2"];
+    no_proof_is_possible(world, &homes).await;
+    all_is_back(world, "again", &homes[2..]).await;
 }
 
 fn start(world: &TestWorld, home: &str, t: &Torrent, from: &str) -> Proc {
@@ -220,12 +237,8 @@ async fn backup(world: &TestWorld, home: &str, name: &str) -> String {
 #[tokio::test]
 async fn a_backup_from_the_middle_of_a_download_is_restored_and_signs_nothing_twice() {
     let world = world().await;
-    let (first, second) = (
-        torrent(&world, 48 * MIB, 256).await,
-        torrent(&world, 9 * MIB, 256).await,
-    );
-    let (mut one, at_one) = seed(&world, "seeder-1", &first, "16000").await;
-    let (mut two, at_two) = seed(&world, "seeder-2", &second, "16000").await;
+    let (first, mut one, at_one) = seed(&world, "seeder-1", 48).await;
+    let (second, mut two, at_two) = seed(&world, "seeder-2", 9).await;
     world.wallet("leecher", DEPOSIT).await.expect("a wallet");
     let mut leecher = start(&world, "leecher", &first, &at_one);
     leecher.wait_for("accepted", LONG).await.expect("pays");
@@ -252,24 +265,15 @@ async fn a_backup_from_the_middle_of_a_download_is_restored_and_signs_nothing_tw
     no_proof_is_possible(&world, &["leecher", "again", "seeder-1", "seeder-2"]).await;
 
     // Once the payees have shown the broker what they were paid, the rest comes back by itself.
-    for (seeder, name) in [(&mut one, "seeder-1"), (&mut two, "seeder-2")] {
-        assert_eq!(seeder.stop(LONG).await.expect("ends"), 0);
-        redeem_all(&world, name).await;
-    }
-    settle(&world, "again").await;
-    no_proof_is_possible(&world, &["leecher", "again", "seeder-1", "seeder-2"]).await;
-    all_is_back(&world, "again", &["seeder-1", "seeder-2"]).await;
+    seeders_end(&world, [&mut one, &mut two]).await;
+    settled(&world).await;
 }
 
 #[tokio::test]
 async fn an_old_backup_finds_what_was_done_after_it() {
     let world = world().await;
-    let (first, second) = (
-        torrent(&world, 9 * MIB, 256).await,
-        torrent(&world, 10 * MIB, 256).await,
-    );
-    let (mut one, at_one) = seed(&world, "seeder-1", &first, "16000").await;
-    let (mut two, at_two) = seed(&world, "seeder-2", &second, "16000").await;
+    let (first, mut one, at_one) = seed(&world, "seeder-1", 9).await;
+    let (second, mut two, at_two) = seed(&world, "seeder-2", 10).await;
     world.wallet("leecher", DEPOSIT).await.expect("a wallet");
     download(&world, "leecher", &first, &at_one).await;
     let file = backup(&world, "leecher", "old.dpay-backup").await;
@@ -295,24 +299,15 @@ async fn an_old_backup_finds_what_was_done_after_it() {
     redeem_all(&world, "again").await;
     let paid = download(&world, "again", &second, &at_two).await;
     assert!(paid > 0);
-    for (seeder, name) in [(&mut one, "seeder-1"), (&mut two, "seeder-2")] {
-        assert_eq!(seeder.stop(LONG).await.expect("ends"), 0);
-        redeem_all(&world, name).await;
-    }
-    settle(&world, "again").await;
-    no_proof_is_possible(&world, &["leecher", "again", "seeder-1", "seeder-2"]).await;
-    all_is_back(&world, "again", &["seeder-1", "seeder-2"]).await;
+    seeders_end(&world, [&mut one, &mut two]).await;
+    settled(&world).await;
 }
 
 #[tokio::test]
 async fn a_clone_that_runs_at_the_same_time_signs_nothing_that_the_other_signed() {
     let world = world().await;
-    let (first, second) = (
-        torrent(&world, 40 * MIB, 256).await,
-        torrent(&world, 9 * MIB, 256).await,
-    );
-    let (mut one, at_one) = seed(&world, "seeder-1", &first, "16000").await;
-    let (mut two, at_two) = seed(&world, "seeder-2", &second, "16000").await;
+    let (first, mut one, at_one) = seed(&world, "seeder-1", 40).await;
+    let (second, mut two, at_two) = seed(&world, "seeder-2", 9).await;
     world.wallet("leecher", DEPOSIT).await.expect("a wallet");
     world
         .must("leecher", &["wallet", "buy", "1600"])
@@ -330,10 +325,7 @@ async fn a_clone_that_runs_at_the_same_time_signs_nothing_that_the_other_signed(
     redeem_all(&world, "clone").await;
     redeem_all(&world, "leecher").await;
     no_proof_is_possible(&world, &homes).await;
-    for (seeder, name) in [(&mut one, "seeder-1"), (&mut two, "seeder-2")] {
-        assert_eq!(seeder.stop(LONG).await.expect("ends"), 0);
-        redeem_all(&world, name).await;
-    }
+    seeders_end(&world, [&mut one, &mut two]).await;
     for home in ["clone", "leecher", "clone", "leecher"] {
         settle(&world, home).await;
     }
@@ -350,19 +342,16 @@ async fn a_clone_that_runs_at_the_same_time_signs_nothing_that_the_other_signed(
 #[tokio::test]
 async fn words_alone_bring_back_what_the_broker_honours() {
     let world = world().await;
-    let (first, second) = (
-        torrent(&world, 9 * MIB, 256).await,
-        torrent(&world, 10 * MIB, 256).await,
-    );
-    let (mut one, at_one) = seed(&world, "seeder-1", &first, "16000").await;
-    let (mut two, at_two) = seed(&world, "seeder-2", &second, "16000").await;
+    let (first, mut one, at_one) = seed(&world, "seeder-1", 9).await;
+    let (second, mut two, at_two) = seed(&world, "seeder-2", 10).await;
     let made = world
         .must("leecher", &["wallet", "init", "--no-passphrase"])
         .await;
     let made = made.expect("a wallet");
     let words = world.dir.path().join("words");
     std::fs::write(&words, made["words"].as_str().expect("new words")).expect("can write");
-    deposit(&world, made["account"].as_str().expect("an account")).await;
+    let account = made["account"].as_str().expect("an account");
+    world.deposit(account, DEPOSIT).await.expect("booked");
     let paid = download(&world, "leecher", &first, &at_one).await;
     assert!(paid > 0);
     let before = balance(&world, "leecher").await;
@@ -386,24 +375,7 @@ async fn words_alone_bring_back_what_the_broker_honours() {
     assert!(paid > 0);
     assert_eq!(two.stop(LONG).await.expect("ends"), 0);
     redeem_all(&world, "seeder-2").await;
-    settle(&world, "again").await;
-    no_proof_is_possible(&world, &["leecher", "again", "seeder-1", "seeder-2"]).await;
-    all_is_back(&world, "again", &["seeder-1", "seeder-2"]).await;
-}
-
-async fn deposit(world: &TestWorld, account: &str) {
-    let units = DEPOSIT.to_string();
-    let args = [
-        "broker",
-        "deposit",
-        "--account",
-        account,
-        "--units",
-        &units,
-        "--reference",
-        "cash",
-    ];
-    world.must("broker", &args).await.expect("booked");
+    settled(&world).await;
 }
 
 #[tokio::test]

@@ -142,3 +142,14 @@ pub async fn audit(world: &TestWorld) {
         .expect("the books balance");
     assert_eq!(report["balanced"], true, "{report}");
 }
+
+/// What a download of `leecher` says at its end, and its process.
+pub async fn finish(world: &TestWorld, t: &Torrent, extra: &[&str]) -> (serde_json::Value, Proc) {
+    let out = world.dir.path().join("out");
+    let mut leecher = world
+        .download("leecher", t.file.to_str().expect("UTF-8"), &out, extra)
+        .expect("starts");
+    let done = leecher.wait_for("done", LONG).await.expect("finishes");
+    same(&t.payload, &out.join(&t.name));
+    (done, leecher)
+}

@@ -1,6 +1,7 @@
 //! Gateways over real sockets, with real engines behind them.
 
 mod pay;
+mod played;
 mod plumbing;
 mod raw;
 mod rest;

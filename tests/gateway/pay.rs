@@ -14,9 +14,8 @@ use crate::support::{World, make, same, socks, terms, within};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leecher_pays_its_seeder_to_the_unit() {
     let world = World::new().await;
-    let (seeder, leecher) = (world.node(0).await, world.node(200_000).await);
-    let wallet = leecher.wallet.clone().expect("a wallet");
-    wallet.buy(Units(1024)).await.expect("buys");
+    let seeder = world.node(0).await;
+    let (leecher, wallet) = world.payer(1024).await;
     let length = 40_000_001;
     let metainfo = make(seeder.dir.path(), "file.bin", 256, length);
     seeder.add(&metainfo, &[], FreePolicy::Off).await;
@@ -60,9 +59,7 @@ fn closed(events: &mut tokio::sync::broadcast::Receiver<GatewayEvent>) -> Vec<Pe
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_seeders_are_each_paid_for_exactly_what_they_delivered() {
     let world = World::new().await;
-    let leecher = world.node(200_000).await;
-    let wallet = leecher.wallet.clone().expect("a wallet");
-    wallet.buy(Units(1024)).await.expect("buys");
+    let (leecher, wallet) = world.payer(1024).await;
     let mut seeders = Vec::new();
     let mut peers = Vec::new();
     let mut metainfo = None;
@@ -135,9 +132,8 @@ async fn a_price_above_the_limit_is_not_paid_and_the_torrent_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_budget_is_used_up_the_torrent_goes_on_for_nothing_and_says_so() {
     let world = World::new().await;
-    let (seeder, leecher) = (world.node(0).await, world.node(200_000).await);
-    let wallet = leecher.wallet.clone().expect("a wallet");
-    wallet.buy(Units(256)).await.expect("buys");
+    let seeder = world.node(0).await;
+    let (leecher, wallet) = world.payer(256).await;
     let metainfo = make(seeder.dir.path(), "file.bin", 256, 60_000_000);
     let budget = Some(Units(20));
     wallet

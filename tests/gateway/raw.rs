@@ -14,29 +14,33 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::{LOOPBACK, socks, within};
 
 const TORRENT: InfoHash = InfoHash([0x77; 20]);
-const ENGINE: PeerId = PeerId([b'e'; 20]);
+pub const ENGINE: PeerId = PeerId([b'e'; 20]);
 const REQUEST: u8 = 6;
 const PIECE: u8 = 7;
 const EXTENDED: u8 = 20;
 
 /// One end of a connection.
-struct End(TcpStream);
+pub struct End(pub TcpStream);
 
 impl End {
-    async fn send(&mut self, bytes: &[u8]) {
+    pub async fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.expect("writes");
     }
 
     async fn shake(&mut self, peer_id: PeerId) {
+        self.shake_for(TORRENT, peer_id).await;
+    }
+
+    pub async fn shake_for(&mut self, info_hash: InfoHash, peer_id: PeerId) {
         let handshake = Handshake {
             reserved: [0, 0, 0, 0, 0, 0x10, 0, 0],
-            info_hash: TORRENT,
+            info_hash,
             peer_id,
         };
         self.send(&handshake.encode()).await;
     }
 
-    async fn shaken(&mut self) -> PeerId {
+    pub async fn shaken(&mut self) -> PeerId {
         let mut bytes = [0; 68];
         let read = self.0.read_exact(&mut bytes);
         within(5, read).await.expect("a handshake");
@@ -44,7 +48,7 @@ impl End {
     }
 
     /// The next frame, its prefix included.
-    async fn any_frame(&mut self) -> Option<Vec<u8>> {
+    pub async fn any_frame(&mut self) -> Option<Vec<u8>> {
         let mut frame = vec![0; 4];
         within(8, self.0.read_exact(&mut frame)).await.ok()?;
         let length = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]);
@@ -54,7 +58,7 @@ impl End {
     }
 
     /// The next frame that is no keep-alive.
-    async fn frame(&mut self) -> Vec<u8> {
+    pub async fn frame(&mut self) -> Vec<u8> {
         loop {
             let frame = self.any_frame().await.expect("a frame");
             if frame != KEEP_ALIVE {
@@ -63,7 +67,17 @@ impl End {
         }
     }
 
-    async fn is_closed(&mut self) -> bool {
+    /// Reads on until a frame of this kind.
+    pub async fn frame_of(&mut self, id: u8) -> Vec<u8> {
+        loop {
+            let frame = self.frame().await;
+            if frame[4] == id {
+                return frame;
+            }
+        }
+    }
+
+    pub async fn is_closed(&mut self) -> bool {
         while let Some(frame) = self.any_frame().await {
             assert_eq!(frame, KEEP_ALIVE);
         }

@@ -15,9 +15,7 @@ async fn paying(world: &World, keep_ms: u64) -> (Node, Node) {
     let mut config = GatewayConfig::new(LOOPBACK);
     config.keep_ms = keep_ms;
     let seeder = world.node_with(0, config).await;
-    let leecher = world.node(200_000).await;
-    let wallet = leecher.wallet.clone().expect("a wallet");
-    wallet.buy(Units(1024)).await.expect("buys");
+    let (leecher, _) = world.payer(1024).await;
     let metainfo = make(seeder.dir.path(), "file.bin", 256, 200_000_000);
     seeder.add(&metainfo, &[], FreePolicy::Off).await;
     let peers = [seeder.gateway.listen_addr()];
@@ -75,9 +73,7 @@ async fn a_channel_without_its_payer_is_kept_and_closed_when_its_payee_stops() {
 async fn a_peer_that_is_dialled_again_while_its_channel_is_settled_is_there_at_once() {
     let world = World::new().await;
     let seeder = world.node(0).await;
-    let leecher = world.node(200_000).await;
-    let wallet = leecher.wallet.clone().expect("a wallet");
-    wallet.buy(Units(1024)).await.expect("buys");
+    let (leecher, _) = world.payer(1024).await;
     let metainfo = make(seeder.dir.path(), "file.bin", 256, 100_000_000);
     seeder.add(&metainfo, &[], FreePolicy::Off).await;
     // So slow that it does not finish while it is interrupted.

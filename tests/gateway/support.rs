@@ -136,6 +136,11 @@ pub fn same(a: &Node, b: &Node, name: &str) {
     assert!(read(a) == read(b), "{name} differs");
 }
 
+/// The key of the world's broker.
+pub fn broker_key() -> SecretKey {
+    SecretKey::from_bytes([0xb0; 32])
+}
+
 /// A broker and a DHT.
 pub struct World {
     pub broker: BrokerServer,
@@ -148,13 +153,12 @@ impl World {
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
-        let key = SecretKey::from_bytes([0xb0; 32]);
         let terms = Terms {
             hold_ms: 0,
             bond: Units(50_000),
             ..Terms::default()
         };
-        let broker = Arc::new(Broker::new(key, terms));
+        let broker = Arc::new(Broker::new(broker_key(), terms));
         let limit = RateLimit {
             per_second: 0,
             burst: 0,
@@ -171,6 +175,14 @@ impl World {
     /// A node with `units` in its account.
     pub async fn node(&self, units: u64) -> Node {
         self.node_with(units, GatewayConfig::new(LOOPBACK)).await
+    }
+
+    /// A node with 200 000 units and so many more in coins, and its wallet.
+    pub async fn payer(&self, coins: u64) -> (Node, WalletHandle) {
+        let node = self.node(200_000).await;
+        let wallet = node.wallet.clone().expect("a wallet");
+        wallet.buy(Units(coins)).await.expect("buys");
+        (node, wallet)
     }
 
     /// A node with `units` in its account, and a gateway of its own kind.

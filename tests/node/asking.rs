@@ -109,3 +109,60 @@ async fn what_lies_on_the_disk_already_seeds_without_a_yes() {
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_say_what_waits_for_a_yes_and_how_to_give_it() {
+    let world = node_world(1 << 20).await;
+    let (mut proc, node) = world.rich_node().await;
+    let settings = json!({ "spending.max_price": 20_000, "spending.ask_above": 1 });
+    send(&node, Method::PATCH, "/settings", settings).await;
+    let good = |(code, out, err): (i32, String, String)| {
+        assert_eq!((code, err.as_str()), (0, ""), "{out}");
+        out
+    };
+    let file = world.dir.path().join("film.torrent").display().to_string();
+    let hash = world.magnet["magnet:?xt=urn:btih:".len()..][..40].to_owned();
+    let yes = format!("Say yes with: dpay add --yes {hash}; or take from free peers only");
+    let peer = world.seeder_address();
+    let said = good(world.says(&["add", &file, "--peer", &peer]).await);
+    // 1 MiB at 20,000 units per GiB, rounded up once.
+    let known = [
+        &format!("added: film.mp4 ({hash})"),
+        "it waits for a yes",
+        "20 at your highest price",
+        &yes,
+    ];
+    assert!(known.iter().all(|part| said.contains(*part)), "{said}");
+    let unknown = "ab".repeat(20);
+    let said = good(world.says(&["add", &unknown]).await);
+    let known = [
+        "it asks once its size is known, and nothing of it is fetched before",
+        &unknown,
+    ];
+    assert!(known.iter().all(|part| said.contains(part)), "{said}");
+
+    let waits = format!(
+        "film.mp4: waits for a yes to what it may cost; nothing is fetched before: dpay add --yes {hash}"
+    );
+    let said = good(world.says(&["list"]).await);
+    assert!(said.contains(&waits) && said.contains("asking"), "{said}");
+    let (code, _, said) = world.says(&["resume", "film.mp4"]).await;
+    assert_eq!(code, 1, "{said}");
+    let known = [
+        "not done with 1",
+        &hash,
+        "waits for a yes to what it may cost",
+        "dpay add --yes",
+    ];
+    assert!(known.iter().all(|part| said.contains(part)), "{said}");
+
+    let said = good(world.says(&["add", "--yes", &hash]).await);
+    let goes_on = "is there already, goes on and is paid for as its terms say: film.mp4";
+    assert!(said.contains(goes_on), "{said}");
+    wait(&node, "/torrents", |list| state(list, &hash) == "seeding").await;
+    let said = good(world.says(&["list"]).await);
+    assert!(!said.contains("film.mp4: waits"), "{said}");
+    assert_eq!(get(&node, "/wallet").await["total_paid"], 16);
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop(world.seeder);
+}

@@ -3,7 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{LONG, args, get, node_world, post, row, send, wait, wait_stage};
+use super::support::{
+    LONG, args, client, file, get, node_world, post, row, send, start, wait, wait_stage,
+};
 use dpay::cli::world::Proc;
 use dpay::http::node::client::NodeClient;
 
@@ -224,5 +226,55 @@ async fn an_estimate_counts_wanted_files_and_what_can_be_bought_beside_the_bond(
     let most = number(&get(&node, &path).await, "most_units");
     assert_eq!(most, 257, "4 MiB at 65536 units per GiB");
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop((seeder, world.seeder));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_estimate_counts_who_sells_something_of_the_wanted_files() {
+    let world = node_world(65_536).await;
+    let files = [("first.bin", 1 << 20), ("second.bin", 1 << 20)];
+    let (seeder, link) = world.another("many", &files).await;
+    // Somebody who has the first one only, and asks half of the other's price.
+    let part = world.dir.path().join("part-data");
+    std::fs::create_dir_all(part.join("many")).expect("made");
+    let first = "many/first.bin";
+    let from = world.dir.path().join("many-data").join(first);
+    std::fs::copy(from, part.join(first)).expect("copied");
+    let home = world.world.home("part");
+    let (mut other, _, _) = start(&home, world.dir.path(), &world.around()).await;
+    let partial = client(&home).await;
+    wait_stage(&partial, "setup").await;
+    post(&partial, "/wallet", json!({})).await;
+    wait_stage(&partial, "running").await;
+    let add = json!({
+        "source": file(&world.dir.path().join("many.torrent")),
+        "folder": part,
+        "only_files": [0],
+        "terms": { "pays": false, "price": 8192, "free": "off" },
+    });
+    post(&partial, "/torrents", add).await;
+    let whole = |list: &Value| row(list, &hash_of(&link))["state"] == "seeding";
+    wait(&partial, "/torrents", whole).await;
+    let address = get(&partial, "/node").await["listen"].clone();
+    let address = address.as_str().expect("an address");
+    let (mut proc, node) = world.rich_node().await;
+    let link = format!("{link}&x.pe={address}");
+    let add = json!({ "source": { "magnet": link }, "ask": true });
+    post(&node, "/torrents", add).await;
+    let path = format!("/torrents/{}", hash_of(&link));
+    let estimate = format!("{path}/estimate");
+    let asked = |estimate: &Value| -> Vec<u64> {
+        let prices = estimate["prices"].as_array().into_iter().flatten();
+        prices.filter_map(|seen| seen["price"].as_u64()).collect()
+    };
+    wait(&node, &estimate, |seen| asked(seen) == [8192, 16_384]).await;
+    for (wanted, prices, cheapest) in [(1, &[16_384][..], 16), (0, &[8192, 16_384], 8)] {
+        let wanted = json!({ "wanted": [wanted] });
+        send(&node, Method::PUT, &format!("{path}/files"), wanted).await;
+        let seen = wait(&node, &estimate, |seen| asked(seen) == prices).await;
+        assert_eq!(seen["cheapest_units"], cheapest, "{seen}");
+    }
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    assert_eq!(other.stop(LONG).await.expect("stops"), 0);
     drop((seeder, world.seeder));
 }

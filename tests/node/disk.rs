@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use dpay::cli::world::Proc;
+use dpay::http::node::client::NodeClient;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -56,11 +57,9 @@ async fn noted(home: &Path, hash: &str, wanted: impl Fn(&Value) -> bool) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_home_keeps_nobody_from_lowering_what_all_torrents_may_cost() {
-    let world = node_world(16 << 20).await;
-    let (mut proc, home) = on_a_small_disk(&world).await;
-    let node = client(&home).await;
+/// The node of that home, with a slow torrent that has paid something.
+async fn paying(world: &NodeWorld, home: &Path) -> (NodeClient, String) {
+    let node = client(home).await;
     world.enrich(&node).await;
     let add = json!({
         "source": { "magnet": world.magnet },
@@ -73,6 +72,14 @@ async fn a_full_home_keeps_nobody_from_lowering_what_all_torrents_may_cost() {
         row(list, &hash)["units_paid"].as_u64() > Some(4)
     })
     .await;
+    (node, hash)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_home_keeps_nobody_from_lowering_what_all_torrents_may_cost() {
+    let world = node_world(16 << 20).await;
+    let (mut proc, home) = on_a_small_disk(&world).await;
+    let (node, hash) = paying(&world, &home).await;
     let value = async |key: &str| {
         let list = get(&node, "/settings").await;
         let all = list["settings"].as_array().cloned().expect("a list");
@@ -130,17 +137,8 @@ async fn a_full_home_keeps_nobody_from_lowering_what_all_torrents_may_cost() {
 async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
     let world = node_world(16 << 20).await;
     let (mut proc, home) = on_a_small_disk(&world).await;
-    let node = client(&home).await;
-    world.enrich(&node).await;
-    let add = json!({
-        "source": { "magnet": world.magnet },
-        "confirmed": true,
-        "terms": { "max_price": 20_000, "download_bytes_per_s": 300_000 },
-    });
-    let hash = post(&node, "/torrents", add).await["info_hash"].clone();
-    let hash = hash.as_str().expect("a hash").to_owned();
+    let (node, hash) = paying(&world, &home).await;
     let paid_more = |list: &Value, than: u64| row(list, &hash)["units_paid"].as_u64() > Some(than);
-    wait(&node, "/torrents", |list| paid_more(list, 4)).await;
 
     fill(&home);
     let act = async |action: &str| {

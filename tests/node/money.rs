@@ -1,9 +1,11 @@
 //! What the API says about the wallet's money.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::support::{client, node_world, post, refused, send, start, wait, wait_stage};
+use super::support::{
+    LONG, client, get, node_world, post, refused, row, send, start, wait, wait_stage,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redemption_says_what_could_not_be_read() {
@@ -77,7 +79,7 @@ async fn the_balance_at_the_broker_needs_no_passphrase_where_a_node_has_the_wall
     for name in ["broker_balance", "broker_bond", "broker_error"] {
         assert_eq!(told[name], known[name], "{name}: {told}");
     }
-    proc.stop(super::support::LONG).await.expect("stops");
+    proc.stop(LONG).await.expect("stops");
     let told = w.world.must("leecher", &balance).await.expect("told");
     let why = told["broker_error"].as_str().expect("why not");
     assert!(why.contains("give the passphrase"), "{why}");
@@ -103,4 +105,75 @@ async fn more_than_can_be_bought_is_refused_whole_and_says_how_much_can_be() {
     // What can be bought is.
     let bought = post(&node, "/wallet/buy", json!({ "units": 512 })).await;
     assert_eq!(bought["units"], 512, "{bought}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deposit_of_a_moment_ago_counts_when_one_buys() {
+    let w = node_world(65_536).await;
+    let (_node, node) = w.start().await;
+    send(
+        &node,
+        Method::PATCH,
+        "/settings",
+        json!({ "rules.at_hand": 0 }),
+    )
+    .await;
+    wait_stage(&node, "setup").await;
+    let made = post(&node, "/wallet", json!({})).await;
+    wait_stage(&node, "running").await;
+    let account = made["account"].as_str().expect("an account");
+    // The bond is 100,000 units.
+    w.deposit(account, 100_100).await;
+    let much = json!({ "units": 2048 });
+    let (code, said) = refused(&node, Method::POST, "/wallet/buy", much.clone()).await;
+    assert_eq!(code, "money", "{said}");
+    assert!(said.contains("buys 100 now"), "{said}");
+    w.deposit(account, 5_000).await;
+    let bought = post(&node, "/wallet/buy", much).await;
+    assert_eq!(bought["units"], 2048, "{bought}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_bond_and_a_clock_that_is_wrong_are_told() {
+    let w = node_world(4 << 20).await;
+    let (mut proc, node) = w.rich_node().await;
+    let notice = |told: &Value, code: &str| {
+        let all = told["notices"].as_array().cloned().unwrap_or_default();
+        let mut of = all.into_iter().filter(|notice| notice["code"] == code);
+        of.next().unwrap_or_default()
+    };
+    let told = wait(&node, "/notices", |told| {
+        !notice(told, "kept_at_hand").is_null()
+    });
+    let kept = notice(&told.await, "kept_at_hand");
+    let wallet = get(&node, "/wallet").await;
+    let number = |value: &Value| value.as_u64().expect("a number").to_string();
+    assert_eq!(kept["values"]["bond"], number(&wallet["broker_bond"]));
+    assert_eq!(kept["values"]["units"], number(&wallet["total_bought"]));
+    assert_eq!(
+        notice(&get(&node, "/notices").await, "clock_wrong"),
+        Value::Null
+    );
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+
+    let mut more = w.around();
+    more.extend(["--clock-offset-s", "86400"]);
+    let (mut proc, _, _) = start(&w.home(), w.dir.path(), &more).await;
+    let node = client(&w.home()).await;
+    wait_stage(&node, "running").await;
+    let terms = json!({ "max_price": 20_000 });
+    let add = json!({ "source": { "magnet": w.magnet }, "confirmed": true, "terms": terms });
+    let added = post(&node, "/torrents", add).await;
+    let hash = added["info_hash"].as_str().expect("a hash").to_owned();
+    let told = wait(&node, "/notices", |told| {
+        !notice(told, "clock_wrong").is_null()
+    });
+    let text = notice(&told.await, "clock_wrong")["text"].to_string();
+    assert!(text.contains("too far apart: set it"), "{text}");
+    // And, where a person looks, why no more comes than a stranger gets.
+    wait(&node, "/torrents", |list| {
+        row(list, &hash)["waits"]["code"] == "clock_wrong"
+    })
+    .await;
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
 }

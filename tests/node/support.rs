@@ -226,6 +226,19 @@ impl NodeWorld {
         (output.code, output.json, output.stderr)
     }
 
+    /// What a command says to people at the node of the world: its exit code, output and errors.
+    pub async fn says(&self, words: &[&str]) -> (i32, String, String) {
+        let output = tokio::process::Command::new(exe())
+            .args(words)
+            .arg("--home")
+            .arg(self.home())
+            .output();
+        let output = output.await.expect("runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().expect("ends by itself");
+        (code, text(&output.stdout), text(&output.stderr))
+    }
+
     /// Another torrent, and a seeder of its own that asks the same price: it and a link.
     pub async fn another(&self, name: &str, files: &[(&str, usize)]) -> (Proc, String) {
         self.another_that(name, files, "off").await
@@ -292,21 +305,8 @@ impl NodeWorld {
 
     /// Puts units into the account of the node's wallet.
     pub async fn deposit(&self, account: &str, units: u64) {
-        let units = units.to_string();
-        let deposit = [
-            "broker",
-            "deposit",
-            "--account",
-            account,
-            "--units",
-            &units,
-            "--reference",
-            "test",
-        ];
-        self.world
-            .must("broker", &deposit)
-            .await
-            .expect("deposited");
+        let done = self.world.deposit(account, units).await;
+        done.expect("deposited");
     }
 
     /// A node with a new wallet and money.

@@ -323,7 +323,18 @@ test('a torrent has limits on its speed: set in the dialog, and held', { timeout
   assert.deepEqual([terms.upload_bytes_per_s, terms.download_bytes_per_s ?? null], [6 << 20, null]);
   await page.getByText('∞ down, 6.00 MiB/s up').waitFor();
   await world.wallet('slow-buyer', 300_000);
-  const done = await world.download('slow-buyer', play.torrent, (await api('/node')).listen);
+  const bought = world.download('slow-buyer', play.torrent, (await api('/node')).listen);
+  // What went out rises before one's eyes, not when the details are asked for again (every 5 s).
+  const traffic = page.locator('dt', { hasText: 'Traffic' }).locator('xpath=following-sibling::dd[1]');
+  const sent = new Set();
+  let done;
+  bought.then((all) => (done = all), () => (done = {}));
+  await until('the end of the download', async () => {
+    sent.add((await traffic.innerText()).split('↑')[1]);
+    return done;
+  });
+  assert.ok(sent.size >= 3, `the details showed ${[...sent]} of 24 MiB in ${done.wall_seconds} s`);
+  await bought;
   // 24 MiB at 6 MiB/s, less the burst.
   assert.ok(done.wall_seconds >= 3.5 && done.wall_seconds < 30, `24 MiB took ${done.wall_seconds} s`);
   await api(`/torrents/${play.info_hash}/terms`, { upload_bytes_per_s: 0 }, 'PATCH');
@@ -575,6 +586,26 @@ test('who signs out in one window is out in the others', { timeout: 60_000 }, as
   await asker(first)('/login', {}, 'DELETE');
   await second.getByLabel('Broker’s address').press('Enter', { timeout: 3000 }).catch(() => 'it is out already');
   await second.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await made.close();
+  await fresh.part.stop();
+});
+
+test('a wrong password says so where it was typed, and too many of them that one has to wait', { timeout: 60_000 }, async () => {
+  const made = await context(browser);
+  const visitor = await made.newPage();
+  const fresh = await world.node('guarded');
+  await world.ask('guarded', fresh.url, '/login/password', { password: 'correct horse' }, 'PUT');
+  await visitor.goto(fresh.url);
+  const attempt = async (password, told) => {
+    await visitor.getByLabel('Or with the password').fill(password);
+    await visitor.getByRole('button', { name: 'Sign in' }).click();
+    await visitor.getByRole('alert').getByText(told).waitFor();
+  };
+  await attempt('wrong password', 'The password is wrong.');
+  await accessible(visitor, 'a wrong password');
+  const wrong = () => world.ask('guarded', fresh.url, '/login', { password: 'wrong again' }).catch(() => 'refused');
+  for (let tries = 1; tries < 5; tries += 1) assert.equal(await wrong(), 'refused');
+  await attempt('correct horse', /too many wrong passwords/i);
   await made.close();
   await fresh.part.stop();
 });

@@ -14,9 +14,6 @@ const LEAST_PIECES: usize = 3;
 const NOT_YET_FIRST_MS: u64 = 25;
 /// And at the latest after this.
 const NOT_YET_MOST_MS: u64 = 250;
-/// A payee that waits for ticks so long is left.
-const STUCK_MS: u64 = 120_000;
-
 /// Why a peer is used without being paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreeReason {
@@ -186,12 +183,12 @@ impl Payer {
         usize::try_from(pieces).unwrap_or(usize::MAX).max(least)
     }
 
-    /// Whether the payee has waited for ticks so long, while nothing came or verified, that neither it nor
+    /// Whether the payee has waited for ticks for `after_ms`, while nothing came or verified, that neither it nor
     /// this side will move again: each of two payees has part of what the other one's pieces lack, and no
     /// more is paid at risk. Another connection begins with an empty window.
     #[must_use]
-    pub fn is_stuck(&self, now: UnixMs) -> bool {
-        let is_long = |since: UnixMs| now.since_ms(since) >= STUCK_MS;
+    pub fn is_stuck(&self, now: UnixMs, after_ms: u64) -> bool {
+        let is_long = |since: UnixMs| now.since_ms(since) >= after_ms;
         self.wanted_bytes > 0 && self.owing_since.is_some_and(is_long)
     }
 

@@ -348,7 +348,7 @@ export interface paths {
         put?: never;
         /**
          * Give many torrents one answer: new ones, and some that wait for a yes. They are kept when this answers, and worked
-         *     off one after another; events of type `many` tell how far it is.
+         *     off four at a time; events of type `many` tell how far it is.
          */
         post: operations["add_many"];
         /** Forget those of them that were refused. */

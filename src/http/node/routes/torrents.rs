@@ -51,7 +51,7 @@ async fn add(State(app): State<App>, Body(request): Body<AddRequest>) -> Answer<
 }
 
 /// Give many torrents one answer: new ones, and some that wait for a yes. They are kept when this answers, and worked
-/// off one after another; events of type `many` tell how far it is.
+/// off four at a time; events of type `many` tell how far it is.
 #[utoipa::path(post, path = "/torrents/many", tag = "torrents", request_body = ManyRequest, responses((status = 200, body = ManyView), (status = "default", body = Problem)))]
 async fn add_many(State(app): State<App>, Body(request): Body<ManyRequest>) -> Answer<ManyView> {
     Ok(Json(app.session.add_many(request).await?))
