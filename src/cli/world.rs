@@ -157,8 +157,8 @@ impl World {
             let node = match self.options.dht_yields {
                 true => {
                     let exe = self.exe.display().to_string();
-                    args.splice(0..0, ["-n".into(), "19".into(), exe]);
-                    Proc::start(&name, Path::new("nice"), &args)?
+                    args.splice(0..0, ["--idle".into(), "0".into(), exe]);
+                    Proc::start(&name, Path::new("chrt"), &args)?
                 }
                 false => Proc::start(&name, &self.exe, &args)?,
             };

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
 use super::super::demo::TempDir;
-use super::client::{Client, Sent, thread_cpu};
+use super::client::{Client, Sent, process_cpu, thread_cpu};
 use super::compared::{Compared, Part, Rate};
 use crate::broker::answer::{Answer, Envelope, ItemAnswer, Outcome};
 use crate::broker::ask::{self, AskCoin, AskPurchase, AskRedeem, AskRedeemItem};
@@ -299,6 +299,7 @@ impl Bench {
             broker: Rate::of(items, sent.time),
             together: None,
             client: sent.client,
+            cpu: sent.cpu,
         });
         Ok(answers)
     }
@@ -439,7 +440,7 @@ impl Bench {
         for _ in 0..self.clients {
             connections.push(Client::connect(self.server.address()).await?);
         }
-        let (started, used) = (Instant::now(), thread_cpu());
+        let (started, used, all) = (Instant::now(), thread_cpu(), process_cpu());
         let clients = connections.into_iter().map(|mut client| {
             let next = &next;
             async move {
@@ -456,6 +457,7 @@ impl Bench {
         let sent = Sent {
             time: started.elapsed(),
             client: thread_cpu().saturating_sub(used),
+            cpu: process_cpu().saturating_sub(all),
         };
         let mut answers = Vec::with_capacity(requests.len());
         for (latency, body) in done.into_iter().flatten() {

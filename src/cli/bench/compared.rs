@@ -51,6 +51,8 @@ pub(super) struct Part {
     pub(super) together: Option<Rate>,
     /// CPU time of the client while it asked the broker.
     pub(super) client: Duration,
+    /// CPU time of both meanwhile.
+    pub(super) cpu: Duration,
 }
 
 /// Both sides for one kind of request.
@@ -79,9 +81,18 @@ impl Compared {
 
     /// The share of all cores that the client took while it asked the broker.
     pub(super) fn client_share(&self) -> f64 {
+        self.share(|part| part.client)
+    }
+
+    /// The share of all cores that both had meanwhile: the rest they waited, or something else ran.
+    pub(super) fn busy_share(&self) -> f64 {
+        self.share(|part| part.cpu)
+    }
+
+    fn share(&self, of: impl Fn(&Part) -> Duration) -> f64 {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let client: Duration = self.parts.iter().map(|part| part.client).sum();
-        client.as_secs_f64() / (self.broker().seconds * cores as f64)
+        let cpu: Duration = self.parts.iter().map(of).sum();
+        cpu.as_secs_f64() / (self.broker().seconds * cores as f64)
     }
 
     /// The ratio if the client ran on another machine: on the cores that it leaves.
@@ -113,7 +124,8 @@ impl Compared {
             "event": "bench_broker", "kind": kind, "signatures_of_a_request": signatures,
             "bare_per_s": self.bare().per_s(), "broker_per_s": self.broker().per_s(),
             "ratio": self.ratio(), "ratio_of_parts": self.of_parts(), "items": self.broker().items,
-            "client_share": self.client_share(), "ratio_beside_client": self.ratio_beside_client(),
+            "client_share": self.client_share(),
+            "busy_share": self.busy_share(), "ratio_beside_client": self.ratio_beside_client(),
             "bare_together_per_s": self.together().map(Rate::per_s),
             "request_p50_ms": self.percentile_ms(50), "request_p95_ms": self.percentile_ms(95),
             "request_p99_ms": self.percentile_ms(99),
@@ -135,10 +147,11 @@ impl fmt::Display for Compared {
         }
         write!(
             f,
-            "; of {} parts each {}; the client takes {:.1} % of the cores, ratio on the rest {:.3}; \
+            "; of {} parts each {}; the cores are busy {:.1} %, with the client {:.1} %, ratio on the rest {:.3}; \
              a request takes {:.0} ms (p50), {:.0} (p95), {:.0} (p99)",
             self.parts.len(),
             words(self.of_parts()),
+            self.busy_share() * 100.0,
             self.client_share() * 100.0,
             self.ratio_beside_client(),
             self.percentile_ms(50),
