@@ -123,6 +123,17 @@ impl Notes {
         }
     }
 
+    /// A torrent is taken out: whoever adds it again has other files, or none.
+    pub(super) fn forget(&self, info_hash: InfoHash) {
+        self.aside.lock().remove(&info_hash);
+        self.unsettle(info_hash);
+        let noted = std::fs::remove_file(self.file(info_hash, NOTED));
+        self.take_away(info_hash);
+        if noted.is_ok() {
+            let _ = sync_folder(&self.folder);
+        }
+    }
+
     fn file(&self, info_hash: InfoHash, end: &str) -> PathBuf {
         self.folder.join(format!("{info_hash}.{end}"))
     }

@@ -213,17 +213,19 @@ impl Engine {
         self.inner.torrents.lock().values().cloned().collect()
     }
 
-    /// Takes a torrent out, and deletes its files if asked to.
+    /// Takes a torrent out with the notes of its verified pieces, which go also where only they are there, and
+    /// deletes its files if asked to.
     ///
     /// # Errors
     /// [`EngineError::Gone`] if it is not there, [`EngineError::Delete`] if a file resists.
     pub async fn remove(&self, info_hash: InfoHash, delete: bool) -> Result<(), EngineError> {
-        let Some((ready, _)) = self.take_out(info_hash).await? else {
+        let taken = self.take_out(info_hash).await;
+        if let Some(notes) = &self.inner.notes {
+            notes.forget(info_hash);
+        }
+        let Some((ready, _)) = taken? else {
             return Ok(());
         };
-        if let Some(notes) = &self.inner.notes {
-            notes.unsettle(info_hash);
-        }
         if delete {
             let folder = ready.content_path.parent().unwrap_or(&ready.content_path);
             handle::delete_content(&ready.metainfo, folder)?;

@@ -15,6 +15,7 @@ use super::view::{
 };
 use super::{Session, lock};
 use crate::engine::EngineError;
+use crate::node::NodeError;
 use crate::units::{InfoHash, Units};
 
 /// Most torrents in one request.
@@ -84,16 +85,15 @@ impl Session {
         }
     }
 
-    /// Takes a torrent out of the engine, not out of the list.
+    /// Takes a torrent out of the engine with what that noted of its pieces, not out of the list.
     async fn let_go(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
         let handle = lock(&run.torrents)
             .get_mut(&hash)
             .and_then(|entry| entry.handle.take());
-        if handle.is_none() {
-            return Ok(());
-        }
         match run.node.remove(hash, false).await {
             Ok(()) => Ok(()),
+            // Only the notes of it were there.
+            Err(NodeError::Engine(EngineError::Gone(_))) if handle.is_none() => Ok(()),
             Err(error) => Err(node_problem(&error)),
         }
     }
@@ -140,10 +140,6 @@ impl Session {
                 "the metadata of this torrent is not known yet",
                 Advice::WaitForMetadata,
             ));
-        }
-        // What the engine noted of its pieces goes with it.
-        if run.entry(hash)?.handle.is_none() {
-            self.wake(run, hash).await?;
         }
         self.let_go(run, hash).await?;
         let paused = run.change(hash, |entry| {

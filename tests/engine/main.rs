@@ -193,8 +193,21 @@ async fn what_was_verified_is_known_at_the_next_start_however_the_engine_ended()
     let handle = seed(&leecher, &metainfo, b.path()).await;
     assert_eq!(handle.pieces_at_start().map(|set| set.count()), Some(8));
 
-    // Ended by a crash, they are not.
+    // Taken out, also by a run that does not have it, they go: who adds it again may have other files.
     let hash = metainfo.info_hash();
+    leecher.stop().await;
+    drop(leecher);
+    std::fs::write(&noted, [0xff, 0, 0]).expect("written");
+    let leecher = start().await;
+    let removed = leecher.remove(hash, false).await;
+    assert!(matches!(removed, Err(EngineError::Gone(_))), "{removed:?}");
+    leecher.stop().await;
+    drop(leecher);
+    let leecher = start().await;
+    let handle = seed(&leecher, &metainfo, b.path()).await;
+    assert_eq!(handle.pieces_at_start().map(|set| set.count()), Some(9));
+
+    // Ended by a crash, they are not believed.
     leecher.remove(hash, false).await.expect("is there");
     drop(leecher);
     std::fs::write(&noted, [0, 0, 0]).expect("written");
