@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::config::Global;
 use crate::http::node::client::NodeClient;
+use crate::session::view::node::dht_silent;
 use crate::session::view::{
-    Action, ActionRequest, ActionResult, Done, FileChoice, FileRow, LoginCode, State, TermsChange,
-    TorrentList, TorrentRow,
+    Action, ActionRequest, ActionResult, Done, FileChoice, FileRow, LoginCode, NodeView, State,
+    TermsChange, TorrentList, TorrentRow,
 };
 use crate::torrent::printable;
 use crate::units::{InfoHash, PricePerGib, Units};
@@ -113,7 +114,12 @@ pub(super) async fn rows(node: &NodeClient) -> Result<Vec<TorrentRow>> {
 /// # Errors
 /// No running node.
 pub async fn list(global: &Global) -> Result<u8> {
-    let rows = rows(&node(global).await?).await?;
+    let node = node(global).await?;
+    let rows = rows(&node).await?;
+    let view: NodeView = node.get("/node").await?;
+    if let Some(since) = view.dht_silent_since {
+        eprintln!("{}", dht_silent(since));
+    }
     if global.json {
         for row in &rows {
             println!("{}", serde_json::to_string(row)?);

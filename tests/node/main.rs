@@ -3,6 +3,7 @@
 mod asking;
 mod budgets;
 mod contract;
+mod dht;
 mod disk;
 mod download;
 mod killed;
