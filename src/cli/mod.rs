@@ -41,6 +41,7 @@ pub mod dht_net;
 pub mod dht_node;
 pub mod double_spend;
 pub mod download;
+pub mod limit;
 pub mod node;
 pub(crate) mod output;
 pub mod play;
@@ -130,8 +131,8 @@ enum RemoteCommand {
     Remove(remote::RemoveArgs),
     /// Show a torrent's files, and choose those to download
     Files(remote::FilesArgs),
-    /// Show and set how fast the running node may be
-    Limit(remote::LimitArgs),
+    /// Show and set how fast the running node may be, what torrents may cost and what they ask
+    Limit(limit::LimitArgs),
     /// Open the running node's page in a browser, logged in
     Open,
     /// Show and change the node's settings
@@ -218,7 +219,7 @@ async fn run_remote(command: RemoteCommand, global: &Global) -> Result<u8> {
             remote::act(action, &args.which, global).await
         }
         RemoteCommand::Files(args) => remote::files(args, global).await,
-        RemoteCommand::Limit(args) => remote::limit(args, global).await,
+        RemoteCommand::Limit(args) => limit::limit(args, global).await,
         RemoteCommand::Open => remote::open(global).await,
         RemoteCommand::Config(command) => settings::run(command, global).await,
         RemoteCommand::Report(args) => report::run(args, global).await,
