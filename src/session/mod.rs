@@ -39,6 +39,7 @@ mod many;
 mod money;
 mod notices;
 mod outcome;
+mod paying;
 pub mod play;
 mod problems;
 mod rules;

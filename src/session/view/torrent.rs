@@ -60,7 +60,7 @@ pub struct TorrentRow {
     pub seeds: u32,
     /// Peers ever heard of since it was started.
     pub peers_seen: u32,
-    /// The highest price that is being paid to a peer now.
+    /// What a GiB costs on the average, of what was bought from the peers that are being paid now.
     pub paying_price: Option<PricePerGib>,
     /// The price that is asked of leechers.
     pub price: PricePerGib,
