@@ -1,4 +1,6 @@
-//! Commands that talk to a running node: list, pause, resume, recheck, remove, files, open.
+//! Commands that talk to a running node: list, pause, resume, recheck, remove, files, open, stop.
+
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use comfy_table::{Cell, CellAlignment, Table, presets};
@@ -6,6 +8,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::config::Global;
+use crate::http::node::NodeServer;
 use crate::http::node::client::NodeClient;
 use crate::session::view::node::dht_silent;
 use crate::session::view::{
@@ -14,6 +17,11 @@ use crate::session::view::{
 };
 use crate::torrent::printable;
 use crate::units::InfoHash;
+
+/// How long a node may take to end: closing channels takes half a minute, last requests a while more.
+const STOPPED: Duration = Duration::from_secs(120);
+/// Between looks whether it has.
+const STOPPED_LOOK: Duration = Duration::from_millis(50);
 
 /// Which torrents.
 #[derive(Debug, clap::Args)]
@@ -281,15 +289,30 @@ fn open_browser(url: &str) -> bool {
     started.is_ok_and(|status| status.success())
 }
 
-/// `dpay node stop`.
+/// `dpay node stop`: returns when another may start with the home.
 ///
 /// # Errors
-/// No running node.
+/// No running node, or one that does not end.
 pub async fn stop(global: &Global) -> Result<u8> {
     let node = node(global).await?;
     let _: Done = node.change(Method::POST, "/node/stop", &json!({})).await?;
     super::say(global.json, &json!({ "event": "stopping" }), || {
         "the node closes its channels and stops".to_owned()
+    });
+    let home = global.home()?;
+    let deadline = tokio::time::Instant::now() + STOPPED;
+    while NodeServer::is_there(&home) {
+        if tokio::time::Instant::now() > deadline {
+            bail!(
+                "the node did not end within {} s; it goes on closing what is open: see its log in {}",
+                STOPPED.as_secs(),
+                home.join("logs").display()
+            );
+        }
+        tokio::time::sleep(STOPPED_LOOK).await;
+    }
+    super::say(global.json, &json!({ "event": "stopped" }), || {
+        "stopped".to_owned()
     });
     Ok(super::EXIT_DONE)
 }

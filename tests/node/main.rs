@@ -18,5 +18,6 @@ mod said;
 mod same;
 mod security;
 mod sources;
+mod stop;
 mod support;
 mod withdraw;
