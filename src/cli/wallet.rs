@@ -5,6 +5,7 @@
 
 mod by_node;
 mod keep;
+mod patience;
 mod receipts;
 pub(super) mod show;
 mod sync;
@@ -34,6 +35,7 @@ use crate::wallet::{Balance, PinnedBroker};
 
 use by_node::{account_by_node, buy_by_node, played, redeem_by_node};
 pub use keep::{BackupArgs, RestoreArgs};
+use patience::patiently;
 pub use withdraw::{Amount, WithdrawArgs};
 
 /// How long a command looks for DHT nodes before it asks them.
@@ -415,7 +417,7 @@ async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()>
 }
 
 async fn buy(wallet: &WalletHandle, units: Units, global: &WalletGlobal) -> Result<()> {
-    let bought = wallet.buy(units).await?;
+    let bought = patiently("the purchase", wallet.buy(units)).await?;
     let sum = bought.units();
     if global.json {
         let told = json!({
@@ -445,10 +447,9 @@ fn check_bought(ordered: Units, error: Option<&str>) -> Result<()> {
 }
 
 async fn redeem(wallet: &WalletHandle, all: bool, global: &WalletGlobal) -> Result<()> {
-    let report = if all {
-        wallet.redeem_all().await?
-    } else {
-        wallet.redeem_earned().await?
+    let report = match all {
+        true => patiently("what is redeemed", wallet.redeem_all()).await?,
+        false => patiently("what is redeemed", wallet.redeem_earned()).await?,
     };
     show::redeemed(&report, global.json)?;
     check(&report)

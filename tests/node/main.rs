@@ -20,4 +20,5 @@ mod security;
 mod sources;
 mod stop;
 mod support;
+mod waits;
 mod withdraw;
