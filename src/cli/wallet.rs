@@ -94,7 +94,7 @@ impl PassphraseSource {
         }
         match self.given()? {
             Some(passphrase) => Ok(passphrase),
-            None => Ok(Passphrase::new(&ask("Passphrase of the wallet: ")?)?),
+            None => Ok(Passphrase::new(&ask("Passphrase of the wallet: ", "")?)?),
         }
     }
 
@@ -103,20 +103,22 @@ impl PassphraseSource {
         if let Some(passphrase) = self.given()? {
             return Ok(passphrase);
         }
-        let first = ask("New passphrase of the wallet: ")?;
+        let or = ", or --no-passphrase for a wallet without one";
+        let first = ask("New passphrase of the wallet: ", or)?;
         let passphrase = Passphrase::new(&first)?;
-        if *ask("The same once more: ")? != *first {
+        if *ask("The same once more: ", or)? != *first {
             bail!("the two passphrases differ: nothing was made");
         }
         Ok(passphrase)
     }
 }
 
-fn ask(question: &str) -> Result<Zeroizing<String>> {
+/// `or`: what else may be done where nobody can be asked.
+fn ask(question: &str, or: &str) -> Result<Zeroizing<String>> {
     if !std::io::stdin().is_terminal() {
         bail!(
             "a passphrase is needed and there is no terminal to ask on: \
-             give --passphrase-file FILE or set DPAY_PASSPHRASE"
+             give --passphrase-file FILE or set DPAY_PASSPHRASE{or}"
         );
     }
     Ok(Zeroizing::new(

@@ -1,4 +1,4 @@
-//! What commands of a wallet without a node say of a broker that does not answer.
+//! What commands of a wallet without a node say: of a broker that does not answer, of a passphrase that nobody gives.
 
 use std::process::Stdio;
 
@@ -84,4 +84,15 @@ async fn a_withdrawal_that_was_never_made_is_said_to_be_none() {
     assert_eq!(proc.finish(LONG).await.expect("ends"), 0);
     let balance = proc.seen.back().expect("a balance");
     assert_eq!(balance["withdrawing"], 0, "{balance}");
+}
+
+#[tokio::test]
+async fn who_makes_a_wallet_without_a_terminal_is_told_all_ways() {
+    let dir = private_dir();
+    let home = dir.path().join("home").display().to_string();
+    let (code, errors) = said(&["wallet", "init", "--json", "--home", &home]).await;
+    assert_ne!(code, 0);
+    for way in ["--passphrase-file", "DPAY_PASSPHRASE", "--no-passphrase"] {
+        assert!(errors.contains(way), "{errors}");
+    }
 }
