@@ -270,7 +270,11 @@ pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
 async fn history(args: &HistoryArgs, global: &WalletGlobal) -> Result<()> {
     let reader = Wallet::read(&global.home).await?;
     let Some(what) = &args.show else {
-        return show::history(&reader.history(args.limit).await?, global.json);
+        return show::history(
+            &reader.history(args.limit).await?,
+            &global.home,
+            global.json,
+        );
     };
     let receipts = reader.receipts(what).await?;
     if receipts.is_empty() {
@@ -376,7 +380,7 @@ async fn balance(global: &WalletGlobal) -> Result<()> {
     if let Err(error) = add_account(&mut balance, global).await {
         balance.broker_error = Some(format!("{error:#}"));
     }
-    show::balance(&balance, global.json)
+    show::balance(&balance, &global.home, global.json)
 }
 
 /// Asks the broker for the account's money, where that needs nobody at the keyboard.

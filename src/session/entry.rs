@@ -1,6 +1,7 @@
 //! A torrent of the node, and its file: `torrents/INFO_HASH.json` in the home, beside it the
 //! `.torrent` once it is known. So a restart finds everything as it was.
 
+use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -247,6 +248,15 @@ pub(super) fn row_of(saved: &Saved) -> TorrentRow {
         completed: saved.completed,
         private: saved.private,
     }
+}
+
+/// The names of the torrents of a home, as they were last written there.
+pub fn names_in(home: &Path) -> BTreeMap<InfoHash, String> {
+    let saved = Shelf::in_home(home).read().unwrap_or_default();
+    saved
+        .into_iter()
+        .map(|one| (one.info_hash, one.name))
+        .collect()
 }
 
 /// The torrents' files.

@@ -53,6 +53,7 @@ mod withdraw;
 pub use books::Sheet;
 pub use budget::hold_to_budgets;
 pub use details::Content;
+pub use entry::names_in;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
