@@ -122,7 +122,7 @@ pub struct TorrentDetail {
     pub automatic: bool,
 }
 
-/// Where a torrent is to come from; exactly one field is given.
+/// Where a torrent is to come from; exactly one of `magnet`, `url` and `file` is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
@@ -132,6 +132,8 @@ pub struct Source {
     pub url: Option<String>,
     /// The bytes of a .torrent file, in base64.
     pub file: Option<String>,
+    /// What that file is called where it comes from: what is wrong with it is told by that.
+    pub file_name: Option<String>,
 }
 
 /// A torrent to add.
