@@ -4,7 +4,7 @@ import type { Notice, Saying, TorrentRow } from '../api/types';
 import { has, language, t, word } from '../i18n/index.svelte';
 import { bytes, count, dateTime, day } from './format';
 
-const amounts = ['units', 'limit', 'asked'];
+const amounts = ['units', 'limit', 'asked', 'bond'];
 
 function filled(key: string, given: Record<string, string>, english: string): string {
   if (!has(key)) return english;
