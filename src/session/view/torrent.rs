@@ -228,7 +228,7 @@ pub struct Estimate {
     pub free_peers: u32,
     /// The cost at the lowest price seen; none while none is seen.
     pub cheapest_units: Option<Units>,
-    /// The cost at the middle of the prices seen within the highest price.
+    /// The cost where those who sell within the highest price each give as much: at the mean of their prices.
     pub expected_units: Option<Units>,
     /// The cost at the highest price that may be paid, within the budgets.
     pub most_units: Units,
