@@ -544,6 +544,16 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
   await page.getByRole('region', { name: 'History' }).getByText('account 7').first().waitFor();
 });
 
+test('a DHT that is gone is said on the overview and by a notice', { timeout: 150_000 }, async () => {
+  const nodes = world.parts.filter(({ args }) => args.includes('dht-node'));
+  assert.ok(nodes.length >= 4);
+  for (const one of nodes) one.child.kill('SIGKILL');
+  // Looked for once a minute at the least.
+  await page.getByRole('link', { name: /^Torrents/ }).getByText(/^No DHT node answers since .*: nothing is paid\. Check the network\.$/).waitFor({ timeout: 120_000 });
+  await page.getByRole('button', { name: /^Notices/ }).click();
+  await page.getByRole('region', { name: 'Notices' }).getByText('No DHT', { exact: true }).waitFor();
+});
+
 test('the page prints no error', () => {
   assert.deepEqual(page.context().problems, []);
 });
