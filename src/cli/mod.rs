@@ -42,6 +42,7 @@ pub mod dht_node;
 pub mod double_spend;
 pub mod download;
 pub mod label;
+pub mod limit;
 pub mod node;
 pub(crate) mod output;
 pub mod play;
@@ -131,8 +132,8 @@ enum RemoteCommand {
     Remove(remote::RemoveArgs),
     /// Show a torrent's files, and choose those to download
     Files(remote::FilesArgs),
-    /// Show and set limits: on speed, on what a seed sends, on what a torrent may cost
-    Limit(remote::LimitArgs),
+    /// Show and set how fast the running node may be, what torrents may cost and what they ask
+    Limit(limit::LimitArgs),
     /// Show and set labels of the running node's torrents
     Label(label::LabelArgs),
     /// Open the running node's page in a browser, logged in
@@ -221,7 +222,7 @@ async fn run_remote(command: RemoteCommand, global: &Global) -> Result<u8> {
             remote::act(action, &args.which, global).await
         }
         RemoteCommand::Files(args) => remote::files(args, global).await,
-        RemoteCommand::Limit(args) => remote::limit(args, global).await,
+        RemoteCommand::Limit(args) => limit::limit(args, global).await,
         RemoteCommand::Label(args) => label::label(args, global).await,
         RemoteCommand::Open => remote::open(global).await,
         RemoteCommand::Config(command) => settings::run(command, global).await,

@@ -1,18 +1,27 @@
-//! Commands that talk to a running node: list, pause, resume, recheck, remove, files, limit, open.
+//! Commands that talk to a running node: list, pause, resume, recheck, remove, files, open, stop.
+
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::config::Global;
+use crate::http::node::NodeServer;
 use crate::http::node::client::NodeClient;
+use crate::session::view::node::dht_silent;
 use crate::session::view::{
-    Action, ActionRequest, ActionResult, Done, FileChoice, FileRow, LoginCode, State, TermsChange,
+    Action, ActionRequest, ActionResult, Done, FileChoice, FileRow, LoginCode, NodeView, State,
     TorrentList, TorrentRow,
 };
 use crate::torrent::printable;
-use crate::units::{InfoHash, PricePerGib, Units};
+use crate::units::InfoHash;
+
+/// How long a node may take to end: closing channels takes half a minute, last requests a while more.
+const STOPPED: Duration = Duration::from_secs(120);
+/// Between looks whether it has.
+const STOPPED_LOOK: Duration = Duration::from_millis(50);
 
 /// Which torrents.
 #[derive(Debug, clap::Args)]
@@ -52,43 +61,6 @@ pub struct FilesArgs {
     pub all: bool,
 }
 
-/// Limits on speed, on how much a seed sends, and on what a torrent may cost: of the torrents that are named, or
-/// of all together.
-#[derive(Debug, clap::Args)]
-pub struct LimitArgs {
-    /// Info hashes, their beginnings, or names; none: the limit for all torrents together
-    #[arg(value_name = "TORRENT")]
-    pub torrents: Vec<String>,
-    /// Most payload coming in, in bytes a second; 0 or "none" lifts it
-    #[arg(long, value_name = "BYTES_PER_S|none")]
-    pub down: Option<String>,
-    /// Most payload going out, in bytes a second; 0 or "none" lifts it
-    #[arg(long, value_name = "BYTES_PER_S|none")]
-    pub up: Option<String>,
-    /// Pause a seed that has sent so many times what it received, as in 1.5, or "none"
-    #[arg(long, value_name = "RATIO|none")]
-    pub ratio: Option<String>,
-    /// The highest price that a torrent pays, in units per GiB
-    #[arg(long, value_name = "UNITS_PER_GIB", requires = "torrents")]
-    pub max_price: Option<PricePerGib>,
-    /// The most that a torrent may cost in all, in units, or "none"
-    #[arg(long, value_name = "UNITS|none", requires = "torrents")]
-    pub budget: Option<String>,
-}
-
-/// A ratio as the API has it, in percent; none where it is to be lifted.
-fn percent(text: &str) -> Result<Option<u32>> {
-    if matches!(text, "none" | "null" | "default") {
-        return Ok(None);
-    }
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let hundredths = format!("{whole}{part:0<2}").parse::<u32>().ok();
-    let percent = hundredths.filter(|percent| part.len() <= 2 && (1..=1_000_000).contains(percent));
-    let percent =
-        percent.with_context(|| format!("{text:?} is no ratio: give 0.01 to 10000, or none"))?;
-    Ok(Some(percent))
-}
-
 /// The running node, or an error that says how to start one.
 ///
 /// # Errors
@@ -113,7 +85,12 @@ pub(super) async fn rows(node: &NodeClient) -> Result<Vec<TorrentRow>> {
 /// # Errors
 /// No running node.
 pub async fn list(global: &Global) -> Result<u8> {
-    let rows = rows(&node(global).await?).await?;
+    let node = node(global).await?;
+    let rows = rows(&node).await?;
+    let view: NodeView = node.get("/node").await?;
+    if let Some(since) = view.dht_silent_since {
+        eprintln!("{}", dht_silent(since));
+    }
     if global.json {
         for row in &rows {
             println!("{}", serde_json::to_string(row)?);
@@ -274,148 +251,6 @@ pub async fn files(args: FilesArgs, global: &Global) -> Result<u8> {
     Ok(super::EXIT_DONE)
 }
 
-/// The setting for how much a seed sends.
-const RATIO: &str = "seeding.ratio_limit_percent";
-
-/// `dpay limit`.
-///
-/// # Errors
-/// Limits that are none, or no running node.
-pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
-    let node = node(global).await?;
-    if !args.torrents.is_empty() {
-        return limit_torrents(&node, &args, global).await;
-    }
-    let mut change = serde_json::Map::new();
-    for (key, text) in [
-        ("limits.download_bytes_per_s", &args.down),
-        ("limits.upload_bytes_per_s", &args.up),
-    ] {
-        if let Some(text) = text {
-            change.insert(key.to_owned(), speed_limit(key, text)?);
-        }
-    }
-    if let Some(text) = &args.ratio {
-        change.insert(RATIO.to_owned(), json!(percent(text)?));
-    }
-    let list: Value = match change.is_empty() {
-        true => node.get("/settings").await?,
-        false => node.change(Method::PATCH, "/settings", &change).await?,
-    };
-    let value = |key: &str| {
-        let settings = list["settings"].as_array().into_iter().flatten();
-        let mut hit = settings.filter(|setting| setting["key"] == key);
-        hit.next()
-            .map_or(Value::Null, |setting| setting["value"].clone())
-    };
-    let (down, up) = (
-        value("limits.download_bytes_per_s"),
-        value("limits.upload_bytes_per_s"),
-    );
-    let percent = value(RATIO);
-    let line = json!({
-        "download_bytes_per_s": down,
-        "upload_bytes_per_s": up,
-        "ratio_limit_percent": percent,
-    });
-    super::say(global.json, &line, || {
-        let (down, up) = (speed(&down), speed(&up));
-        format!("down: {down}, up: {up}, ratio: {}", ratio(&percent))
-    });
-    Ok(super::EXIT_DONE)
-}
-
-/// A limit on speed as it is given: 0 is none, as elsewhere.
-fn speed_limit(key: &str, text: &str) -> Result<Value> {
-    let value = crate::config::keys::parse(key, text)?;
-    Ok(if value == 0 { Value::Null } else { value })
-}
-
-fn speed(value: &Value) -> String {
-    match value.as_u64() {
-        Some(speed) => format!("{speed} bytes/s"),
-        None => "no limit".to_owned(),
-    }
-}
-
-fn ratio(percent: &Value) -> String {
-    match percent.as_u64() {
-        Some(percent) => format!("{}.{:02}", percent / 100, percent % 100),
-        None => "no limit".to_owned(),
-    }
-}
-
-/// A budget as it is given: units, or none at all.
-fn budget(text: &str) -> Result<Option<Units>> {
-    if text == "none" {
-        return Ok(None);
-    }
-    let units = text.parse().ok().filter(|units| *units > 0).map(Units);
-    let units = units.with_context(|| format!("{text:?} is no budget: give units, or \"none\""))?;
-    Ok(Some(units))
-}
-
-/// Shows the limits of some torrents, changed first where there is something to change.
-async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) -> Result<u8> {
-    let change_of = |key: &str, text: &Option<String>| -> Result<Option<Option<u32>>> {
-        let Some(text) = text else {
-            return Ok(None);
-        };
-        let value = speed_limit(key, text)?;
-        if value.is_null() {
-            return Ok(Some(None));
-        }
-        let bytes = value.as_u64().and_then(|bytes| u32::try_from(bytes).ok());
-        let bytes = bytes.with_context(|| {
-            format!("{text:?} is no limit: give bytes a second, 1 to 4294967295, or `none`")
-        })?;
-        Ok(Some(Some(bytes)))
-    };
-    let change = TermsChange {
-        download_bytes_per_s: change_of("limits.download_bytes_per_s", &args.down)?,
-        upload_bytes_per_s: change_of("limits.upload_bytes_per_s", &args.up)?,
-        ratio_limit_percent: args.ratio.as_deref().map(percent).transpose()?,
-        max_price: args.max_price,
-        budget: args.budget.as_deref().map(budget).transpose()?,
-        ..TermsChange::default()
-    };
-    for hash in which(node, &args.torrents).await? {
-        if change != TermsChange::default() {
-            let path = format!("/torrents/{hash}/terms");
-            let _: Value = node.change(Method::PATCH, &path, &change).await?;
-        }
-        let detail: Value = node.get(&format!("/torrents/{hash}")).await?;
-        let terms = &detail["terms"];
-        let (down, up) = (&terms["download_bytes_per_s"], &terms["upload_bytes_per_s"]);
-        let line = json!({
-            "info_hash": hash,
-            "download_bytes_per_s": down,
-            "upload_bytes_per_s": up,
-            "ratio_limit_percent": terms["ratio_limit_percent"],
-            "max_price": terms["max_price"],
-            "budget": terms["budget"],
-        });
-        super::say(global.json, &line, || {
-            let name = printable(detail["row"]["name"].as_str().unwrap_or_default());
-            let share = match &terms["ratio_limit_percent"] {
-                Value::Null => "as for all".to_owned(),
-                percent => ratio(percent),
-            };
-            let budget = match terms["budget"].as_u64() {
-                Some(units) => format!("{units} units"),
-                None => "none".to_owned(),
-            };
-            format!(
-                "{name}: down: {}, up: {}, ratio: {share}, pays up to {} per GiB, budget: {budget}",
-                speed(down),
-                speed(up),
-                terms["max_price"],
-            )
-        });
-    }
-    Ok(super::EXIT_DONE)
-}
-
 /// `dpay open`: opens the page in a browser that is logged in by the link.
 ///
 /// # Errors
@@ -461,39 +296,30 @@ fn open_browser(url: &str) -> bool {
     started.is_ok_and(|status| status.success())
 }
 
-/// `dpay node stop`.
+/// `dpay node stop`: returns when another may start with the home.
 ///
 /// # Errors
-/// No running node.
+/// No running node, or one that does not end.
 pub async fn stop(global: &Global) -> Result<u8> {
     let node = node(global).await?;
     let _: Done = node.change(Method::POST, "/node/stop", &json!({})).await?;
     super::say(global.json, &json!({ "event": "stopping" }), || {
         "the node closes its channels and stops".to_owned()
     });
-    Ok(super::EXIT_DONE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ratio_is_read_to_the_hundredth() {
-        let good = [
-            ("2", 200),
-            ("1.5", 150),
-            ("0.01", 1),
-            (".25", 25),
-            ("10000", 1_000_000),
-        ];
-        for (text, wanted) in good {
-            assert_eq!(percent(text).expect("a ratio"), Some(wanted), "{text}");
+    let home = global.home()?;
+    let deadline = tokio::time::Instant::now() + STOPPED;
+    while NodeServer::is_there(&home) {
+        if tokio::time::Instant::now() > deadline {
+            bail!(
+                "the node did not end within {} s; it goes on closing what is open: see its log in {}",
+                STOPPED.as_secs(),
+                home.join("logs").display()
+            );
         }
-        assert_eq!(percent("none").expect("lifted"), None);
-        for text in ["", "0", "0.001", "-1", "1.2.3", "10001", "1e3", "much"] {
-            let error = percent(text).expect_err(text).to_string();
-            assert!(error.contains("0.01 to 10000"), "{text}: {error}");
-        }
+        tokio::time::sleep(STOPPED_LOOK).await;
     }
+    super::say(global.json, &json!({ "event": "stopped" }), || {
+        "stopped".to_owned()
+    });
+    Ok(super::EXIT_DONE)
 }

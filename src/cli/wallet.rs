@@ -5,6 +5,7 @@
 
 mod by_node;
 mod keep;
+mod patience;
 mod receipts;
 pub(super) mod show;
 mod sync;
@@ -34,6 +35,7 @@ use crate::wallet::{Balance, PinnedBroker};
 
 use by_node::{account_by_node, buy_by_node, played, redeem_by_node};
 pub use keep::{BackupArgs, RestoreArgs};
+use patience::patiently;
 pub use withdraw::{Amount, WithdrawArgs};
 
 /// How long a command looks for DHT nodes before it asks them.
@@ -92,7 +94,7 @@ impl PassphraseSource {
         }
         match self.given()? {
             Some(passphrase) => Ok(passphrase),
-            None => Ok(Passphrase::new(&ask("Passphrase of the wallet: ")?)?),
+            None => Ok(Passphrase::new(&ask("Passphrase of the wallet: ", "")?)?),
         }
     }
 
@@ -101,20 +103,22 @@ impl PassphraseSource {
         if let Some(passphrase) = self.given()? {
             return Ok(passphrase);
         }
-        let first = ask("New passphrase of the wallet: ")?;
+        let or = ", or --no-passphrase for a wallet without one";
+        let first = ask("New passphrase of the wallet: ", or)?;
         let passphrase = Passphrase::new(&first)?;
-        if *ask("The same once more: ")? != *first {
+        if *ask("The same once more: ", or)? != *first {
             bail!("the two passphrases differ: nothing was made");
         }
         Ok(passphrase)
     }
 }
 
-fn ask(question: &str) -> Result<Zeroizing<String>> {
+/// `or`: what else may be done where nobody can be asked.
+fn ask(question: &str, or: &str) -> Result<Zeroizing<String>> {
     if !std::io::stdin().is_terminal() {
         bail!(
             "a passphrase is needed and there is no terminal to ask on: \
-             give --passphrase-file FILE or set DPAY_PASSPHRASE"
+             give --passphrase-file FILE or set DPAY_PASSPHRASE{or}"
         );
     }
     Ok(Zeroizing::new(
@@ -266,7 +270,11 @@ pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
 async fn history(args: &HistoryArgs, global: &WalletGlobal) -> Result<()> {
     let reader = Wallet::read(&global.home).await?;
     let Some(what) = &args.show else {
-        return show::history(&reader.history(args.limit).await?, global.json);
+        return show::history(
+            &reader.history(args.limit).await?,
+            &global.home,
+            global.json,
+        );
     };
     let receipts = reader.receipts(what).await?;
     if receipts.is_empty() {
@@ -372,7 +380,7 @@ async fn balance(global: &WalletGlobal) -> Result<()> {
     if let Err(error) = add_account(&mut balance, global).await {
         balance.broker_error = Some(format!("{error:#}"));
     }
-    show::balance(&balance, global.json)
+    show::balance(&balance, &global.home, global.json)
 }
 
 /// Asks the broker for the account's money, where that needs nobody at the keyboard.
@@ -415,7 +423,7 @@ async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()>
 }
 
 async fn buy(wallet: &WalletHandle, units: Units, global: &WalletGlobal) -> Result<()> {
-    let bought = wallet.buy(units).await?;
+    let bought = patiently("the purchase", wallet.buy(units)).await?;
     let sum = bought.units();
     if global.json {
         let told = json!({
@@ -445,10 +453,9 @@ fn check_bought(ordered: Units, error: Option<&str>) -> Result<()> {
 }
 
 async fn redeem(wallet: &WalletHandle, all: bool, global: &WalletGlobal) -> Result<()> {
-    let report = if all {
-        wallet.redeem_all().await?
-    } else {
-        wallet.redeem_earned().await?
+    let report = match all {
+        true => patiently("what is redeemed", wallet.redeem_all()).await?,
+        false => patiently("what is redeemed", wallet.redeem_earned()).await?,
     };
     show::redeemed(&report, global.json)?;
     check(&report)

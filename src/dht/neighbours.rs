@@ -7,9 +7,12 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use mainline::async_dht::AsyncDht;
+use tokio::sync::watch;
 
 use super::DhtNode;
 use super::pool::{Pool, guarded};
+use crate::clock;
+use crate::units::UnixMs;
 
 /// Others that a client should know, in a network that has as many: each place of a record lies at
 /// its nearest 20.
@@ -19,14 +22,22 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 /// Before a node that knows too few looks around again; doubles, up to [`LONGEST_PAUSE`], while
 /// that shows nobody new, as in a small network.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// See [`FIRST_PAUSE`].
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// Between counts of the others while enough are known.
-const COUNT_EVERY: Duration = Duration::from_secs(60);
+/// See [`FIRST_PAUSE`]; and between looks while enough are known.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The same while nobody answers.
+const SILENT_PAUSE: Duration = Duration::from_secs(10);
+/// Looks in a row that nobody answers, before that is said.
+const SILENT_LOOKS: u32 = 2;
 /// No look around takes longer unless its client is stuck.
 const LOOK_LIMIT: Duration = Duration::from_secs(15);
 
 impl DhtNode {
+    /// Since when no other node answers; none while some do, or it is not known yet.
+    #[must_use]
+    pub fn silent_since(&self) -> watch::Receiver<Option<UnixMs>> {
+        self.pool.silent_since.subscribe()
+    }
+
     /// How many other nodes the client that knows fewest knows.
     pub async fn known_nodes(&self) -> usize {
         let mut fewest = usize::MAX;
@@ -50,43 +61,72 @@ impl DhtNode {
     }
 }
 
-/// Has every client look around while it knows too few others, for as long as the node is there.
-pub(super) async fn keep(pool: Weak<Pool>) {
+/// Has every client look around while it knows too few others, and one of them at least now and then, for
+/// as long as the node is there: what a client knows of others outlives them.
+pub(super) async fn keep(pool: Weak<Pool>, is_first: bool) {
     let mut pause = FIRST_PAUSE;
-    let mut alone = false;
+    let mut silence = Silence::default();
     loop {
         tokio::time::sleep(pause).await;
-        let Some((clients, is_first)) = pool.upgrade().map(|pool| (pool.all(), pool.is_first()))
-        else {
+        let (at, Some(clients)) = (clock::now(), pool.upgrade().map(|pool| pool.all())) else {
             return;
         };
-        let (mut found, mut most, mut fewest) = (false, 0, usize::MAX);
+        let (mut found, mut answers, mut fewest) = (false, 0, usize::MAX);
         for dht in clients {
             let before = known(dht.clone()).await;
-            let mut heard = before;
-            if before < ENOUGH {
+            let mut has = before;
+            if before < ENOUGH || answers == 0 {
                 let looking = tokio::time::timeout(LOOK_LIMIT, look_around(dht.clone()));
-                heard = looking.await.unwrap_or(0);
+                let heard = looking.await.unwrap_or(0);
                 found |= known(dht).await > before;
+                answers = answers.max(heard);
+                has = heard;
             }
-            most = most.max(heard);
-            fewest = fewest.min(heard);
+            fewest = fewest.min(has);
         }
-        pause = match (fewest < ENOUGH, found) {
-            (false, _) => COUNT_EVERY,
-            (true, true) => FIRST_PAUSE,
-            (true, false) => (pause * 2).min(LONGEST_PAUSE),
+        if !is_first && silence.turns(at, answers > 0) {
+            say(silence.since());
+            if let Some(pool) = pool.upgrade() {
+                pool.silent_since.send_replace(silence.since());
+            }
+        }
+        pause = match (answers, fewest < ENOUGH, found) {
+            (0, _, _) if !is_first && silence.looks > 0 => (pause * 2).min(SILENT_PAUSE),
+            (_, true, true) => FIRST_PAUSE,
+            (_, true, false) => (pause * 2).min(LONGEST_PAUSE),
+            (_, false, _) => LONGEST_PAUSE,
         };
-        // The first node of a network waits for others.
-        if alone != (most == 0 && !is_first) {
-            alone = !alone;
-            say(alone);
-        }
     }
 }
 
-fn say(alone: bool) {
-    if alone {
+/// Whether nobody answers: said after some looks in a row, as one may get lost.
+#[derive(Debug, Default)]
+struct Silence {
+    first: Option<UnixMs>,
+    looks: u32,
+}
+
+impl Silence {
+    /// Notes a look; whether it changes what is to be said.
+    fn turns(&mut self, at: UnixMs, is_answered: bool) -> bool {
+        if is_answered {
+            let was_silent = self.since().is_some();
+            *self = Silence::default();
+            return was_silent;
+        }
+        self.first.get_or_insert(at);
+        self.looks = self.looks.saturating_add(1);
+        self.looks == SILENT_LOOKS
+    }
+
+    /// Since when nobody answers.
+    fn since(&self) -> Option<UnixMs> {
+        self.first.filter(|_| self.looks >= SILENT_LOOKS)
+    }
+}
+
+fn say(since: Option<UnixMs>) {
+    if since.is_some() {
         tracing::warn!(
             "no DHT node answers: no payment is accepted and no peer is found until one does; \
              check the network and the bootstrap list"
@@ -110,4 +150,23 @@ async fn look_around(dht: AsyncDht) -> usize {
         dht.get_closest_nodes(anywhere.into()).await.len()
     });
     looking.await.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_said_after_the_second_look_with_the_time_of_the_first_and_ends_with_an_answer() {
+        let mut silence = Silence::default();
+        let mut look = |at, is_answered| (silence.turns(UnixMs(at), is_answered), silence.since());
+        assert_eq!(look(1, true), (false, None));
+        assert_eq!(look(2, false), (false, None));
+        assert_eq!(look(3, true), (false, None));
+        assert_eq!(look(4, false), (false, None));
+        assert_eq!(look(5, false), (true, Some(UnixMs(4))));
+        assert_eq!(look(6, false), (false, Some(UnixMs(4))));
+        assert_eq!(look(7, true), (true, None));
+        assert_eq!(look(8, true), (false, None));
+    }
 }

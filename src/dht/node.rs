@@ -137,7 +137,9 @@ impl DhtNode {
             missing,
         } = resolve(&config.bootstrap).await;
         warn_missing(&missing);
-        let offline = bootstrap.is_empty() && !config.bootstrap.is_empty();
+        // The first node of a network waits for others.
+        let is_first = config.bootstrap.is_empty();
+        let offline = bootstrap.is_empty() && !is_first;
         let settings = ClientSettings {
             bind: config.bind,
             public_ip: config.public_ip,
@@ -151,7 +153,7 @@ impl DhtNode {
         if offline {
             tokio::spawn(resolve_later(Arc::downgrade(&pool), config.bootstrap));
         }
-        tokio::spawn(neighbours::keep(Arc::downgrade(&pool)));
+        tokio::spawn(neighbours::keep(Arc::downgrade(&pool), is_first));
         Ok(DhtNode {
             pool,
             min_answers: config.min_answers,

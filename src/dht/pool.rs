@@ -12,13 +12,14 @@ use mainline::async_dht::AsyncDht;
 use mainline::{Dht, ServerSettings};
 use parking_lot::RwLock;
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::DhtError;
 use super::counters::{Tally, count};
 use super::first_kept::FirstKept;
 use super::locks::{TargetBytes, TargetLocks};
 use super::own::OwnPuts;
+use crate::units::UnixMs;
 
 /// Operations in flight per client; more overflow its receive buffer.
 const IN_FLIGHT: usize = 4;
@@ -119,6 +120,8 @@ pub(super) struct Pool {
     operation_limit: Duration,
     pub(super) own: OwnPuts,
     pub(super) tally: Tally,
+    /// Since when no other node answers, if none does.
+    pub(super) silent_since: watch::Sender<Option<UnixMs>>,
 }
 
 impl Pool {
@@ -156,17 +159,13 @@ impl Pool {
             locks: Arc::default(),
             own: OwnPuts::default(),
             tally: Tally::default(),
+            silent_since: watch::Sender::default(),
         })
     }
 
     /// The node's own address, as it is reached from this machine.
     pub(super) fn addr(&self) -> SocketAddrV4 {
         self.clients[0].running.read().addr
-    }
-
-    /// Whether it knows of nobody to start from, as the first node of a network.
-    pub(super) fn is_first(&self) -> bool {
-        self.clients[0].settings.read().bootstrap.is_empty()
     }
 
     /// All clients, the node's own first.

@@ -33,7 +33,7 @@ use crate::record::{OpenSpend, Path, RedeemPart, Slot};
 use crate::units::Units;
 
 /// A request that takes longer has failed; it is asked again with the same id.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// A connection that takes longer to make has failed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest JSON answer that is read.
@@ -96,7 +96,7 @@ impl BrokerClient {
             return Err(wrong(why.to_owned()));
         }
         let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
+            .timeout(ANSWER_LIMIT)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()

@@ -9,6 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::budget::stopped_words;
 use super::entry::{Entry, row_of};
+use super::paying::Paid;
 use super::rules::{CLOCK_WRONG, clock_is_wrong};
 use super::run::{Running, SeenPeer};
 use super::view::event::{Level, NoticeCode};
@@ -18,7 +19,7 @@ use crate::clock;
 use crate::engine::{Brief, TorrentState};
 use crate::gateway::{PeerSnapshot, Why};
 use crate::torrent::printable;
-use crate::units::{InfoHash, PricePerGib, Units};
+use crate::units::{InfoHash, Units};
 
 const BEAT: Duration = Duration::from_secs(1);
 /// Beats between looks at all torrents where nobody looks at the page.
@@ -33,7 +34,7 @@ const MOST_PRICES: usize = 200;
 struct OfPeers {
     sellers: u32,
     peers: u32,
-    paying_price: Option<PricePerGib>,
+    paid: Paid,
     why: Option<Why>,
     /// How many pieces each has.
     pieces_have: Vec<u32>,
@@ -326,9 +327,7 @@ fn gather(peers: &HashMap<u64, SeenPeer>) -> HashMap<InfoHash, OfPeers> {
         let of = all.entry(hash).or_default();
         of.peers += 1;
         of.sellers += u32::from(peer.price.is_some());
-        if peer.paying > 0 {
-            of.paying_price = of.paying_price.max(peer.price);
-        }
+        of.paid.add(peer);
         of.why = match (of.why, peer.why) {
             (Some(why), Some(other)) => Some(why.weightier(other)),
             (why, other) => why.or(other),
@@ -452,7 +451,7 @@ fn fill_speeds(row: &mut TorrentRow, brief: &Brief, of_peers: Option<&OfPeers>) 
     if let Some(of) = of_peers {
         row.peers = of.peers;
         row.sellers = of.sellers;
-        row.paying_price = of.paying_price;
+        row.paying_price = of.paid.price();
         if row.state == State::Downloading && brief.download_bytes_per_s == 0 {
             row.waits = of.why.map(Saying::from);
         }
@@ -466,6 +465,7 @@ fn fill_speeds(row: &mut TorrentRow, brief: &Brief, of_peers: Option<&OfPeers>) 
 mod tests {
     use super::*;
     use crate::session::entry::tests::saved;
+    use crate::units::PricePerGib;
 
     #[test]
     fn who_has_nothing_of_a_torrent_sells_nothing_of_it() {

@@ -1,7 +1,7 @@
 //! A torrent of the node, and its file: `torrents/INFO_HASH.json` in the home, beside it the
 //! `.torrent` once it is known. So a restart finds everything as it was.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -283,6 +283,15 @@ pub(super) fn row_of(saved: &Saved) -> TorrentRow {
         private: saved.private,
         label: saved.label.clone(),
     }
+}
+
+/// The names of the torrents of a home, as they were last written there.
+pub fn names_in(home: &Path) -> BTreeMap<InfoHash, String> {
+    let saved = Shelf::in_home(home).read().unwrap_or_default();
+    saved
+        .into_iter()
+        .map(|one| (one.info_hash, one.name))
+        .collect()
 }
 
 /// The torrents' files.

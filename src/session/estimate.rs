@@ -4,7 +4,7 @@ use super::entry::Entry;
 use super::run::{Running, SeenPeer};
 use super::view::{Estimate, Problem};
 use super::{Session, lock};
-use crate::units::{InfoHash, Units};
+use crate::units::{InfoHash, PricePerGib, Units};
 
 impl Session {
     /// What a torrent may cost, as far as is known.
@@ -20,9 +20,8 @@ impl Session {
         let missing = entry.missing_bytes();
         let mut prices = entry.prices.clone();
         prices.sort_by_key(|seen| seen.price);
-        let within: Vec<_> = prices
-            .iter()
-            .filter(|seen| seen.price <= terms.max_price)
+        let within: Vec<_> = (prices.iter().map(|seen| seen.price))
+            .filter(|price| *price <= terms.max_price)
             .collect();
         let spent = *lock(&run.spent);
         let paid = balance.books.paid;
@@ -48,9 +47,7 @@ impl Session {
             has_metadata: entry.saved.size_bytes > 0,
             missing_bytes: missing,
             cheapest_units: prices.first().map(|seen| seen.price.due(missing)),
-            expected_units: within
-                .get(within.len() / 2)
-                .map(|seen| seen.price.due(missing)),
+            expected_units: mean(&within).map(|price| price.due(missing)),
             prices,
             free_peers: run.free_peers(&entry),
             most_units: most,
@@ -65,6 +62,14 @@ impl Session {
     }
 }
 
+/// What is paid on the average where all sellers are asked alike.
+fn mean(prices: &[PricePerGib]) -> Option<PricePerGib> {
+    let count = u64::try_from(prices.len()).ok()?;
+    let sum: u64 = prices.iter().map(|price| u64::from(price.get())).sum();
+    let mean = sum.saturating_add(count / 2).checked_div(count)?;
+    PricePerGib::new(mean).ok()
+}
+
 impl Running {
     /// Peers of a torrent that have something of its wanted files and name no price.
     fn free_peers(&self, entry: &Entry) -> u32 {
@@ -76,5 +81,23 @@ impl Running {
             !seen.is_gone && peer.info_hash == Some(hash) && peer.price.is_none() && has_some
         };
         u32::try_from(peers.values().filter(is_free).count()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_price_to_be_expected_is_the_mean_of_those_that_may_be_paid() {
+        let mean = |prices: &[u64]| {
+            let prices = prices.iter().map(|price| PricePerGib::new(*price));
+            let prices: Vec<_> = prices.map(|price| price.expect("a price")).collect();
+            mean(&prices).map(PricePerGib::get)
+        };
+        assert_eq!(mean(&[]), None);
+        assert_eq!(mean(&[65_536]), Some(65_536));
+        assert_eq!(mean(&[8192, 16_384]), Some(12_288));
+        assert_eq!(mean(&[16, 16, 17]), Some(16));
     }
 }

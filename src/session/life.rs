@@ -152,6 +152,7 @@ impl Session {
                 run.node.router.forwarding().into()
             }),
             dht: run.map(|run| run.node.dht.addr().to_string()),
+            dht_silent_since: run.and_then(|run| *run.node.dht.silent_since().borrow()),
             has_broker: is_play || broker.is_some() || run.is_some_and(|run| run.knows_broker()),
             has_wallet: home::has_wallet(home),
             guide_done: settings.ui.guide_done,

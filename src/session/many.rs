@@ -49,7 +49,8 @@ impl Task {
         let named = whole
             .as_deref()
             .and_then(|link| Magnet::parse(link).ok()?.name);
-        let label = named.or(whole).unwrap_or_else(|| ".torrent".to_owned());
+        let label = named.or(whole).or(from.file_name);
+        let label = label.unwrap_or_else(|| ".torrent".to_owned());
         printable(&label).chars().take(100).collect()
     }
 }
@@ -473,6 +474,28 @@ mod tests {
         let left = std::fs::read_dir(folder).expect("a folder");
         let left: Vec<_> = left.map(|entry| entry.expect("reads").path()).collect();
         assert_eq!(left, [many.path(1)]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_torrent_is_named_by_the_name_it_came_with() {
+        let named = |file_name: Option<&str>| {
+            let source = Source {
+                file: Some("bm8=".to_owned()),
+                file_name: file_name.map(str::to_owned),
+                ..Source::default()
+            };
+            let task = Task {
+                source: Some(source),
+                ..Task::broken()
+            };
+            task.label()
+        };
+        assert_eq!(
+            named(Some("broken\u{202e}.torrent")),
+            printable("broken\u{202e}.torrent")
+        );
+        assert_eq!(named(Some("broken.torrent")), "broken.torrent");
+        assert_eq!(named(None), ".torrent");
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod many;
 mod money;
 mod notices;
 mod outcome;
+mod paying;
 pub mod play;
 mod problems;
 mod rules;
@@ -55,6 +56,7 @@ mod withdraw;
 pub use books::Sheet;
 pub use budget::hold_to_budgets;
 pub use details::Content;
+pub use entry::names_in;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -27,6 +27,14 @@ impl Session {
         }
     }
 
+    /// Takes back what is not so any more.
+    pub(super) fn take_back(&self, code: NoticeCode) {
+        lock(&self.inner.board)
+            .notices
+            .retain(|notice| notice.code != code);
+        self.tell(Event::Reload);
+    }
+
     /// Tells something, and logs it.
     pub(super) fn notice(
         &self,

@@ -148,8 +148,8 @@ impl Session {
     fn tell_first_coins(&self, balance: &Balance, told: &mut Told) {
         let was_new = *told.is_new.get_or_insert(balance.books.bought.is_zero());
         let bond = balance.broker_bond.unwrap_or(Units::ZERO);
-        let units = balance.books.bought;
         let kept = self.settings().rules.at_hand;
+        let units = for_the_rule(balance.books.bought, kept);
         if !was_new || bond.is_zero() || units.is_zero() || kept.is_zero() {
             return;
         }
@@ -271,6 +271,11 @@ impl Session {
     }
 }
 
+/// Of what was bought so far, what the rule did: a torrent may have bought more for itself.
+fn for_the_rule(bought: Units, kept: Units) -> Units {
+    bought.min(kept)
+}
+
 /// Torrents and links in a folder, with their sizes.
 fn watched(folder: &Path) -> Vec<(PathBuf, u64)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -286,4 +291,15 @@ fn watched(folder: &Path) -> Vec<(PathBuf, u64)> {
         Some((path, meta.len())).filter(|(_, size)| *size <= MAX_WATCHED_BYTES)
     });
     files.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_torrent_bought_is_not_said_to_be_bought_by_the_rule() {
+        let told = |bought| for_the_rule(Units(bought), Units(512)).0;
+        assert_eq!((told(528), told(512), told(320)), (512, 512, 320));
+    }
 }

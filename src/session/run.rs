@@ -14,6 +14,7 @@ use super::entry::{Entry, Shelf, node_terms};
 use super::listed::Listed;
 use super::many::Many;
 use super::traffic::Traffic;
+use super::view::event::{Level, NoticeCode};
 use super::view::{Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::clock;
@@ -195,6 +196,7 @@ impl Running {
                     session.work_off(&run),
                     run.count_dht(),
                     run.tell_forwarding(&session),
+                    run.tell_silence(&session),
                 );
             };
             tokio::select! {
@@ -219,6 +221,29 @@ impl Running {
         loop {
             session.tell_state();
             known = self.node.router.changed_from(&known).await;
+        }
+    }
+
+    /// Tells while no DHT node answers, and takes it back when one does.
+    async fn tell_silence(&self, session: &Session) {
+        let mut silence = self.node.dht.silent_since();
+        let mut is_told = false;
+        loop {
+            let since = *silence.borrow_and_update();
+            if let Some(since) = since {
+                let text = super::view::node::dht_silent(since);
+                let values = [("at", since.0.to_string())];
+                session.notice(Level::Warning, NoticeCode::DhtSilent, text, &values, None);
+            } else if is_told {
+                session.take_back(NoticeCode::DhtSilent);
+            }
+            if is_told != since.is_some() {
+                is_told = since.is_some();
+                session.tell_state();
+            }
+            if silence.changed().await.is_err() {
+                return;
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 mod asking;
 mod budgets;
 mod contract;
+mod dht;
 mod disk;
 mod download;
 mod killed;
@@ -18,5 +19,7 @@ mod said;
 mod same;
 mod security;
 mod sources;
+mod stop;
 mod support;
+mod waits;
 mod withdraw;

@@ -73,6 +73,22 @@ async fn a_seed_that_has_shared_enough_is_paused_says_so_and_goes_on_where_it_is
         "ratio_reached",
         "{list}"
     );
+    // What it asks of leechers is changed as well, and without a name there is nothing to change.
+    let asks = ["--price", "30000", "--free", "on"];
+    let words = [&["limit", "--json", "--home", &home, &hash], &asks[..]].concat();
+    let output = world.world.run(&args(&words)).await.expect("runs");
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert_eq!(
+        (&output.json["price"], &output.json["free"]),
+        (&json!(30_000), &json!("on"))
+    );
+    let terms = get(&node, &format!("/torrents/{hash}")).await["terms"].clone();
+    assert_eq!(
+        (&terms["price"], &terms["free"]),
+        (&json!(30_000), &json!("on"))
+    );
+    let words = [&["limit", "--home", &home], &asks[..]].concat();
+    assert_ne!(world.world.run(&args(&words)).await.expect("runs").code, 0);
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     let (mut proc, node) = world.start().await;
     wait_stage(&node, "running").await;

@@ -295,6 +295,26 @@ test('many links: what is none is said, a mistake is mended, and one answer may 
   await api('/torrents/actions', { action: 'remove', info_hashes: links.map((one) => one.info_hash) });
 });
 
+test('a broken file among many is named, and a dialog that a key opened leaves the focus on the page', { timeout: 60_000 }, async () => {
+  await page.goto(`${node.url}/#/torrents`);
+  await page.getByRole('heading', { name: 'Torrents' }).waitFor();
+  const focused = () => page.evaluate(() => document.activeElement?.id);
+  await page.keyboard.press('n');
+  const dialog = page.getByRole('dialog');
+  await dialog.waitFor();
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  assert.equal(await focused(), 'main');
+  const whole = Buffer.from(await world.torrentBase64(await world.payload('eta.bin', 1 << 16)), 'base64');
+  await page.keyboard.press('n');
+  await dialog.locator('input[type=file]').setInputFiles([{ name: 'eta.torrent', mimeType: '', buffer: whole }, { name: 'broken.torrent', mimeType: '', buffer: Buffer.from('junk') }]);
+  await dialog.getByLabel('Start paused').check();
+  await dialog.getByLabel(/^The same for the/).check();
+  await dialog.getByRole('button', { name: 'Free peers only' }).click();
+  await page.getByRole('listitem').filter({ hasText: 'broken.torrent' }).waitFor();
+  await page.locator('.banner').getByRole('button', { name: 'Dismiss' }).click();
+});
+
 test('one answer for many shows how far it is, also on a page that is loaded anew, and what was refused', { timeout: 90_000 }, async () => {
   const held = [];
   const server = createServer((_, response) => held.push(response)).listen(0, '127.0.0.1');
@@ -432,6 +452,12 @@ test('a deposit is seen where one buys, and what limits the purchase is named', 
   };
   await (await limited()).waitFor({ timeout: 15_000 });
   const before = (await api('/wallet')).outstanding;
+  // Too much is said by the page, with the limit that it names, and nothing is asked for.
+  const most = 100_000 - before;
+  await dialog.getByLabel('How many units').fill(String(most + 1));
+  await dialog.getByRole('button', { name: 'Buy', exact: true }).click();
+  await dialog.getByRole('alert').getByText(`From 1 to ${most.toLocaleString('en-GB')}`).waitFor();
+  assert.equal((await api('/wallet')).outstanding, before);
   await dialog.getByLabel('How many units').fill('1600');
   await dialog.getByRole('button', { name: 'Buy', exact: true }).click();
   await dialog.waitFor({ state: 'detached' });
@@ -516,6 +542,16 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
   await dialog.waitFor({ state: 'detached' });
   await until('the balance', async () => (await api('/wallet')).broker_balance === before - 40);
   await page.getByRole('region', { name: 'History' }).getByText('account 7').first().waitFor();
+});
+
+test('a DHT that is gone is said on the overview and by a notice', { timeout: 150_000 }, async () => {
+  const nodes = world.parts.filter(({ args }) => args.includes('dht-node'));
+  assert.ok(nodes.length >= 4);
+  for (const one of nodes) one.child.kill('SIGKILL');
+  // Looked for once a minute at the least.
+  await page.getByRole('link', { name: /^Torrents/ }).getByText(/^No DHT node answers since .*: nothing is paid\. Check the network\.$/).waitFor({ timeout: 120_000 });
+  await page.getByRole('button', { name: /^Notices/ }).click();
+  await page.getByRole('region', { name: 'Notices' }).getByText('No DHT', { exact: true }).waitFor();
 });
 
 test('the page prints no error', () => {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{WalletGlobal, check, check_bought, show};
+use super::{WalletGlobal, check, check_bought, patiently, show};
 use crate::cashier::wallet::RedeemReport;
 use crate::http::node::client::NodeClient;
 use crate::session::view::{
@@ -55,7 +55,8 @@ pub(super) async fn buy_by_node(
     global: &WalletGlobal,
 ) -> Result<()> {
     let request = BuyRequest { units };
-    let bought: Bought = node.change(Method::POST, "/wallet/buy", &request).await?;
+    let asked = node.change(Method::POST, "/wallet/buy", &request);
+    let bought: Bought = patiently("the purchase", asked).await?;
     if global.json {
         let told = json!({
             "units_bought": bought.units,
@@ -77,9 +78,8 @@ pub(super) async fn redeem_by_node(
     global: &WalletGlobal,
 ) -> Result<()> {
     let request = RedeemRequest { all };
-    let redeemed: Redeemed = node
-        .change(Method::POST, "/wallet/redeem", &request)
-        .await?;
+    let asked = node.change(Method::POST, "/wallet/redeem", &request);
+    let redeemed: Redeemed = patiently("what is redeemed", asked).await?;
     let report = RedeemReport {
         credited: redeemed.units,
         earned: redeemed.earned,

@@ -83,7 +83,7 @@ pub(super) async fn restore(args: RestoreArgs, global: &WalletGlobal) -> Result<
         println!("nothing is bought, spent or redeemed. (--broker URL names another address.)");
     }
     println!("Use the wallet in one place only: end every other copy of it before.");
-    super::show::balance(&balance, false)
+    super::show::balance(&balance, &global.home, false)
 }
 
 async fn from_file(file: &std::path::Path, global: &WalletGlobal) -> Result<Passphrase> {
@@ -134,7 +134,7 @@ impl PassphraseSource {
     pub(super) fn read(&self, question: &str) -> Result<Passphrase> {
         match self.given()? {
             Some(passphrase) => Ok(passphrase),
-            None => Ok(Passphrase::new(&super::ask(question)?)?),
+            None => Ok(Passphrase::new(&super::ask(question, "")?)?),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What `dpay wallet` prints: tables for people, JSON for programs.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
@@ -10,11 +11,19 @@ use crate::cashier::wallet::RedeemReport;
 use crate::coin::keys::PublicKey;
 use crate::report::{date, moment};
 use crate::torrent::printable;
-use crate::units::Units;
+use crate::units::{InfoHash, Units};
 use crate::wallet::{Balance, JournalEntry};
 
 fn short(hex: &impl ToString) -> String {
     hex.to_string().chars().take(12).collect()
+}
+
+/// A torrent by its name, where the home knows it.
+fn called(names: &BTreeMap<InfoHash, String>, hash: &InfoHash) -> String {
+    match names.get(hash).map(|name| printable(name)) {
+        Some(name) if !name.is_empty() => name.chars().take(40).collect(),
+        _ => short(hash),
+    }
 }
 
 fn table(head: &[&str]) -> Table {
@@ -64,7 +73,7 @@ pub(crate) fn kept_at_hand(at_hand: Units) -> Option<String> {
 }
 
 /// What a wallet holds.
-pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
+pub(super) fn balance(balance: &Balance, home: &Path, is_json: bool) -> Result<()> {
     if is_json {
         println!("{}", serde_json::to_string(balance)?);
         return Ok(());
@@ -81,6 +90,7 @@ pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
         rows.add_row([amount(units), Cell::new(what), Cell::new(note)]);
     }
     println!("{rows}");
+    let names = crate::session::names_in(home);
     if !balance.locked_in.is_empty() {
         let mut locked = table(&[
             "locked",
@@ -99,7 +109,7 @@ pub(super) fn balance(balance: &Balance, is_json: bool) -> Result<()> {
                 Cell::new(line.why.text()),
                 Cell::new(line.looked_for.map(moment).unwrap_or_default()),
                 Cell::new(date(line.until)),
-                Cell::new(short(&line.info_hash)),
+                Cell::new(called(&names, &line.info_hash)),
             ]);
         }
         println!("{locked}");
@@ -297,7 +307,7 @@ pub(super) fn redeemed(report: &RedeemReport, is_json: bool) -> Result<()> {
 }
 
 /// The journal.
-pub(super) fn history(lines: &[JournalEntry], is_json: bool) -> Result<()> {
+pub(super) fn history(lines: &[JournalEntry], home: &Path, is_json: bool) -> Result<()> {
     if is_json {
         println!("{}", serde_json::to_string(lines)?);
         return Ok(());
@@ -311,17 +321,34 @@ pub(super) fn history(lines: &[JournalEntry], is_json: bool) -> Result<()> {
         "torrent",
         "receipt",
     ]);
+    let names = crate::session::names_in(home);
     for JournalEntry { number, line } in lines {
+        let torrent = line.info_hash.as_ref().map(|hash| called(&names, hash));
         rows.add_row([
             Cell::new(number).set_alignment(CellAlignment::Right),
             Cell::new(moment(line.at)),
             Cell::new(line.kind.name().replace('_', " ")),
             amount(line.units),
             Cell::new(line.peer.as_deref().unwrap_or("")),
-            Cell::new(line.info_hash.as_ref().map(short).unwrap_or_default()),
+            Cell::new(torrent.unwrap_or_default()),
             Cell::new(short(&line.reference)),
         ]);
     }
     println!("{rows}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torrent_is_called_by_its_name_where_that_is_known_and_by_its_hash_else() {
+        let hash = |byte| InfoHash([byte; 20]);
+        let known = [(hash(1), "a film\u{1b}[2J"), (hash(2), "")];
+        let names = known.map(|(hash, name)| (hash, name.to_owned())).into();
+        assert_eq!(called(&names, &hash(1)), printable("a film\u{1b}[2J"));
+        assert_eq!(called(&names, &hash(2)), "020202020202");
+        assert_eq!(called(&names, &hash(3)), "030303030303");
+    }
 }

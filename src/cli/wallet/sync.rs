@@ -126,7 +126,7 @@ fn say(told: &Told, is_json: bool) -> Result<()> {
         return Ok(());
     }
     println!(
-        "{} things done in the DHT; {} closes found; {} paths presented; {} units redeemed",
+        "done in the DHT: {}; closes found: {}; paths presented: {}; units redeemed: {}",
         told.round.chores, told.round.closes_found, told.presented.taken, told.redeemed.credited
     );
     if told.round.rivals > 0 {

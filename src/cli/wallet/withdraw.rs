@@ -1,14 +1,14 @@
 //! `dpay wallet withdraw`: take money out of the account at the broker.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{WalletGlobal, finish, open, read_slots};
+use super::{WalletGlobal, finish, open, patiently, read_slots};
 use crate::broker::terms::MAX_TRANSFER;
 use crate::cashier::wallet::{WalletHandle, WithdrawReport};
-use crate::http::node::client::NodeClient;
+use crate::http::node::client::{NodeClient, NodeClientError};
 use crate::report::date;
 use crate::session::view::{WithdrawRequest, Withdrawn};
 use crate::units::{Day, Units};
@@ -28,6 +28,11 @@ pub struct WithdrawArgs {
     #[arg(long)]
     pub bond: bool,
 }
+
+/// What the broker is waited for.
+const WHAT: &str = "the withdrawal";
+/// What it means that there is no report: nothing was fixed, so that nothing is sent again.
+const NOT_MADE: &str = "this withdrawal was not made, and is not asked for again by itself";
 
 /// How much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,9 +123,13 @@ pub(super) async fn run(args: WithdrawArgs, global: &WalletGlobal) -> Result<()>
             destination: ask.destination.clone(),
             bond: ask.bond,
         };
-        let done: Withdrawn = node
-            .change(Method::POST, "/wallet/withdraw", &request)
-            .await?;
+        let asked = node.change(Method::POST, "/wallet/withdraw", &request);
+        let done: Withdrawn = match patiently(WHAT, asked).await {
+            Err(error @ NodeClientError::Refused(_)) => {
+                return Err(anyhow::Error::new(error).context(NOT_MADE));
+            }
+            done => done?,
+        };
         return show(&done.into(), &ask, global.json);
     }
     let wallet = open(global).await?;
@@ -132,7 +141,8 @@ pub(super) async fn run(args: WithdrawArgs, global: &WalletGlobal) -> Result<()>
 }
 
 async fn withdraw(wallet: &WalletHandle, ask: WithdrawAsk, is_json: bool) -> Result<()> {
-    let report = wallet.withdraw(ask.clone()).await?;
+    let report = patiently(WHAT, wallet.withdraw(ask.clone())).await;
+    let report = report.context(NOT_MADE)?;
     show(&report.into(), &ask, is_json)
 }
 

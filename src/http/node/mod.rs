@@ -172,6 +172,13 @@ impl NodeServer {
         })
     }
 
+    /// Whether a node runs with this home, be it on its way to its end.
+    #[must_use]
+    pub fn is_there(home: &Path) -> bool {
+        let lock = File::open(home.join(LOCK_FILE));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Where it is served.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

@@ -137,7 +137,7 @@ pub enum Advice {
     NameBroker,
     #[error("see what the account has: its operator takes deposits to it")]
     SeeAccount,
-    #[error("see the broker's page, or try again later")]
+    #[error("try again later")]
     SeeBroker,
     #[error("see the wallet")]
     SeeWallet,

@@ -104,6 +104,8 @@ pub enum NoticeCode {
     WatchFailed,
     /// The disk is nearly full. `folder`, `free_bytes`.
     DiskLow,
+    /// No DHT node answers; taken back once one does. `at`.
+    DhtSilent,
 }
 
 /// How much a notice matters.

@@ -65,6 +65,8 @@ pub struct NodeView {
     pub forwarding: ForwardingView,
     /// The DHT's own address.
     pub dht: Option<String>,
+    /// Since when no node of the DHT answers; none while some do.
+    pub dht_silent_since: Option<UnixMs>,
     /// Whether a broker is named.
     pub has_broker: bool,
     /// Whether a wallet is there.
@@ -75,6 +77,16 @@ pub struct NodeView {
     pub words_due: bool,
     /// Whether a password is set for logging in.
     pub has_password: bool,
+}
+
+/// What it means that no DHT node answers.
+#[must_use]
+pub fn dht_silent(since: UnixMs) -> String {
+    format!(
+        "no DHT node answers since {} UTC: no payment is accepted and no peer is found until one does; check \
+         the network and the setting node.dht_bootstrap",
+        crate::report::moment(since)
+    )
 }
 
 /// Whether a router forwards the node's port, so that peers reach it.

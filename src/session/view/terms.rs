@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::units::{PricePerGib, Units};
 
 /// Whom to serve for nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum FreeService {
     /// Nobody.

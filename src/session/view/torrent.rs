@@ -60,7 +60,7 @@ pub struct TorrentRow {
     pub seeds: u32,
     /// Peers ever heard of since it was started.
     pub peers_seen: u32,
-    /// The highest price that is being paid to a peer now.
+    /// What a GiB costs on the average, of what was bought from the peers that are being paid now.
     pub paying_price: Option<PricePerGib>,
     /// The price that is asked of leechers.
     pub price: PricePerGib,
@@ -124,7 +124,7 @@ pub struct TorrentDetail {
     pub automatic: bool,
 }
 
-/// Where a torrent is to come from; exactly one field is given.
+/// Where a torrent is to come from; exactly one of `magnet`, `url` and `file` is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
@@ -134,6 +134,8 @@ pub struct Source {
     pub url: Option<String>,
     /// The bytes of a .torrent file, in base64.
     pub file: Option<String>,
+    /// What that file is called where it comes from: what is wrong with it is told by that.
+    pub file_name: Option<String>,
 }
 
 /// A torrent to add.
@@ -228,7 +230,7 @@ pub struct Estimate {
     pub free_peers: u32,
     /// The cost at the lowest price seen; none while none is seen.
     pub cheapest_units: Option<Units>,
-    /// The cost at the middle of the prices seen within the highest price.
+    /// The cost where those who sell within the highest price each give as much: at the mean of their prices.
     pub expected_units: Option<Units>,
     /// The cost at the highest price that may be paid, within the budgets.
     pub most_units: Units,

@@ -1223,6 +1223,7 @@ export interface components {
         NodeView: {
             /** @description The DHT's own address. */
             dht?: string | null;
+            dht_silent_since?: null | components["schemas"]["UnixMs"];
             /** @description Why it is not running. */
             error?: string | null;
             /** @description The folder for downloads. */
@@ -1287,7 +1288,7 @@ export interface components {
          * @description What a notice tells; the page has the words for each in every language.
          * @enum {string}
          */
-        NoticeCode: "finished" | "torrent_failed" | "budget_reached" | "budget_rest" | "asks" | "price_above_limit" | "goes_free" | "double_spend" | "garbage" | "expiring" | "low_balance" | "auto_bought" | "kept_at_hand" | "clock_wrong" | "auto_redeemed" | "rule_failed" | "watch_added" | "watch_there" | "watch_failed" | "disk_low";
+        NoticeCode: "finished" | "torrent_failed" | "budget_reached" | "budget_rest" | "asks" | "price_above_limit" | "goes_free" | "double_spend" | "garbage" | "expiring" | "low_balance" | "auto_bought" | "kept_at_hand" | "clock_wrong" | "auto_redeemed" | "rule_failed" | "watch_added" | "watch_there" | "watch_failed" | "disk_low" | "dht_silent";
         /** @description Notices of this run. */
         Notices: {
             /** @description Oldest first, at most 200. */
@@ -1650,10 +1651,12 @@ export interface components {
          * @enum {string}
          */
         Side: "payer" | "payee";
-        /** @description Where a torrent is to come from; exactly one field is given. */
+        /** @description Where a torrent is to come from; exactly one of `magnet`, `url` and `file` is given. */
         Source: {
             /** @description The bytes of a .torrent file, in base64. */
             file?: string | null;
+            /** @description What that file is called where it comes from: what is wrong with it is told by that. */
+            file_name?: string | null;
             /** @description A magnet link, or 40 hexadecimal digits. */
             magnet?: string | null;
             /** @description Where a .torrent file is fetched from (http or https). */

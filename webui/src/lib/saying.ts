@@ -2,9 +2,9 @@
 import type { ApiError } from '../api/client';
 import type { Notice, Saying, TorrentRow } from '../api/types';
 import { has, language, t, word } from '../i18n/index.svelte';
-import { bytes, count, day } from './format';
+import { bytes, count, dateTime, day } from './format';
 
-const amounts = ['units', 'limit', 'asked'];
+const amounts = ['units', 'limit', 'asked', 'bond'];
 
 function filled(key: string, given: Record<string, string>, english: string): string {
   if (!has(key)) return english;
@@ -17,6 +17,7 @@ function filled(key: string, given: Record<string, string>, english: string): st
   const budget = `budget_of.${values['which']}`;
   if (has(budget)) values['which'] = t(budget, values);
   if (values['reason'] !== undefined) values['reason'] = word('refuse', values['reason']);
+  if (values['at'] !== undefined) values['at'] = dateTime(Number(values['at']), language());
   if (values['day'] !== undefined) values['date'] = day(Number(values['day']), language());
   const text = t(key, values);
   // A value that the sentence needs and the node did not send: the node's own sentence then.

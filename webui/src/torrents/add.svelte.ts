@@ -78,7 +78,7 @@ export const lineOf = (source: Source): string | undefined => ('magnet' in sourc
 
 /** As the node takes it. */
 export function from(source: Exclude<Source, { asking: string }>): Record<string, string> {
-  return 'torrent_base64' in source ? { file: source.torrent_base64 } : 'magnet' in source ? { magnet: source.magnet } : { url: source.url };
+  return 'torrent_base64' in source ? { file: source.torrent_base64, file_name: source.label } : 'magnet' in source ? { magnet: source.magnet } : { url: source.url };
 }
 
 export const leftOut = (unread: string[]): string => t('add.left_out', { n: unread.length, lines: unread.slice(0, 3).map((line) => line.slice(0, 60)).join(', ') });

@@ -1,0 +1,98 @@
+//! What commands of a wallet without a node say: of a broker that does not answer, of a passphrase that nobody gives.
+
+use std::process::Stdio;
+
+use dpay::cli::world::Proc;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+use super::support::{LONG, args, exe, private_dir};
+
+/// Runs a command to its end: its exit code, and what it said.
+async fn said(words: &[&str]) -> (i32, String) {
+    let mut proc = Proc::start(words[0], &exe(), &args(words)).expect("starts");
+    let code = proc.finish(LONG).await.expect("ends");
+    (code, proc.stderr().await)
+}
+
+#[tokio::test]
+async fn who_waits_for_a_broker_is_told_what_for_and_how_long_at_most() {
+    let dir = private_dir();
+    let home = dir.path().join("home").display().to_string();
+    // Connections are made, and nobody answers.
+    let broker = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", broker.local_addr().expect("bound"));
+    let make = [
+        "wallet",
+        "init",
+        "--no-passphrase",
+        "--json",
+        "--home",
+        &home,
+    ];
+    let (code, errors) = said(&[&make[..], &["--broker", &url]].concat()).await;
+    assert_eq!(code, 0, "{errors}");
+    let commands: [(&[&str], &str); 2] = [
+        (&["buy", "16"], "the purchase"),
+        (&["withdraw", "5", "--to", "IBAN 1"], "the withdrawal"),
+    ];
+    for (words, what) in commands {
+        let mut command = Command::new(exe())
+            .args([&["wallet"], words, &["--home", &home]].concat())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("starts");
+        let errors = command.stderr.take().expect("piped");
+        let mut errors = BufReader::new(errors).lines();
+        let line = errors.next_line();
+        let line = tokio::time::timeout(LONG, line).await.expect("is said");
+        let line = line.expect("read").expect("a line");
+        let wanted = format!("about {what}: at most 30 s for each request");
+        assert!(line.contains(&wanted), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawal_that_was_never_made_is_said_to_be_none() {
+    let dir = private_dir();
+    let home = dir.path().join("home").display().to_string();
+    let broker = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", broker.local_addr().expect("bound"));
+    drop(broker);
+    let make = [
+        "wallet",
+        "init",
+        "--no-passphrase",
+        "--json",
+        "--home",
+        &home,
+    ];
+    assert_eq!(said(&[&make[..], &["--broker", &url]].concat()).await.0, 0);
+    let ask = ["wallet", "withdraw", "5", "--to", "IBAN 1", "--home", &home];
+    let (code, errors) = said(&ask).await;
+    assert_ne!(code, 0);
+    assert!(
+        errors.contains("was not made, and is not asked for again by itself"),
+        "{errors}"
+    );
+    // Nothing of it is left to be asked for.
+    let ask = ["wallet", "balance", "--json", "--home", &home];
+    let mut proc = Proc::start("balance", &exe(), &args(&ask)).expect("starts");
+    assert_eq!(proc.finish(LONG).await.expect("ends"), 0);
+    let balance = proc.seen.back().expect("a balance");
+    assert_eq!(balance["withdrawing"], 0, "{balance}");
+}
+
+#[tokio::test]
+async fn who_makes_a_wallet_without_a_terminal_is_told_all_ways() {
+    let dir = private_dir();
+    let home = dir.path().join("home").display().to_string();
+    let (code, errors) = said(&["wallet", "init", "--json", "--home", &home]).await;
+    assert_ne!(code, 0);
+    for way in ["--passphrase-file", "DPAY_PASSPHRASE", "--no-passphrase"] {
+        assert!(errors.contains(way), "{errors}");
+    }
+}
