@@ -328,11 +328,12 @@ async fn init(args: InitArgs, global: &WalletGlobal) -> Result<()> {
         global.passphrase.make()?
     };
     let broker = broker_setting(global)?;
+    // Before: a node that runs here takes up the wallet as soon as it is there.
+    remember_broker(broker, global).await?;
     let given = words.as_deref().map(String::as_str);
     let words = Wallet::init(&global.home, given, &passphrase).await?;
     let balance = Wallet::read(&global.home).await?.balance().await?;
     let account = balance.account.context("a new wallet has an account")?;
-    remember_broker(broker, global).await?;
     if global.json {
         let mut made = json!({ "home": global.home, "account": account });
         if given.is_none() {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `view` | what it shows and is told: the types of the API |
 //! | `life` | from no wallet to a running node, and back; the play world |
+//! | `found` | a wallet that a command made |
 //! | `run` | a running node and its torrents |
 //! | `entry` | a torrent and its file |
 //! | `add`, `act`, `details` | adding torrents, doing things with them, looking at one |
@@ -31,6 +32,7 @@ mod entry;
 mod estimate;
 mod fetch;
 mod folder;
+mod found;
 mod hear;
 mod life;
 mod listed;

@@ -6,6 +6,7 @@ mod contract;
 mod disk;
 mod download;
 mod killed;
+mod late;
 mod many;
 mod money;
 mod play;
