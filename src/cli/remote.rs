@@ -65,8 +65,9 @@ pub struct LimitArgs {
     /// Most payload going out, in bytes a second, or "none"
     #[arg(long, value_name = "BYTES_PER_S|none")]
     pub up: Option<String>,
-    /// Pause a seed that has sent so many times what it received, as in 1.5, or "none"
-    #[arg(long, value_name = "RATIO|none")]
+    /// Pause a seed that has sent so many times what it received, as in 1.5, or "none"; of a torrent also
+    /// "default", as for all
+    #[arg(long, value_name = "RATIO|none|default")]
     pub ratio: Option<String>,
     /// The highest price that a torrent pays, in units per GiB
     #[arg(long, value_name = "UNITS_PER_GIB", requires = "torrents")]
@@ -76,10 +77,13 @@ pub struct LimitArgs {
     pub budget: Option<String>,
 }
 
-/// A ratio as the API has it, in percent; none where it is to be lifted.
-fn percent(text: &str) -> Result<Option<u32>> {
-    if matches!(text, "none" | "null" | "default") {
-        return Ok(None);
+/// A ratio as the API has it, in percent; no limit is none for all torrents, and 0 for one, of which none is
+/// "as for all".
+fn percent(text: &str, of_one: bool) -> Result<Option<u32>> {
+    match text {
+        "none" | "null" => return Ok(of_one.then_some(0)),
+        "default" => return Ok(None),
+        _ => {}
     }
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let hundredths = format!("{whole}{part:0<2}").parse::<u32>().ok();
@@ -289,7 +293,7 @@ pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
         }
     }
     if let Some(text) = &args.ratio {
-        change.insert(RATIO.to_owned(), json!(percent(text)?));
+        change.insert(RATIO.to_owned(), json!(percent(text, false)?));
     }
     let list: Value = match change.is_empty() {
         true => node.get("/settings").await?,
@@ -326,7 +330,7 @@ fn speed(value: &Value) -> String {
 }
 
 fn ratio(percent: &Value) -> String {
-    match percent.as_u64() {
+    match percent.as_u64().filter(|percent| *percent > 0) {
         Some(percent) => format!("{}.{:02}", percent / 100, percent % 100),
         None => "no limit".to_owned(),
     }
@@ -361,7 +365,9 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
     let change = TermsChange {
         download_bytes_per_s: change_of("limits.download_bytes_per_s", &args.down)?,
         upload_bytes_per_s: change_of("limits.upload_bytes_per_s", &args.up)?,
-        ratio_limit_percent: args.ratio.as_deref().map(percent).transpose()?,
+        ratio_limit_percent: (args.ratio.as_deref())
+            .map(|text| percent(text, true))
+            .transpose()?,
         max_price: args.max_price,
         budget: args.budget.as_deref().map(budget).transpose()?,
         ..TermsChange::default()
@@ -475,11 +481,17 @@ mod tests {
             ("10000", 1_000_000),
         ];
         for (text, wanted) in good {
-            assert_eq!(percent(text).expect("a ratio"), Some(wanted), "{text}");
+            assert_eq!(
+                percent(text, true).expect("a ratio"),
+                Some(wanted),
+                "{text}"
+            );
         }
-        assert_eq!(percent("none").expect("lifted"), None);
+        assert_eq!(percent("none", false).expect("lifted"), None);
+        assert_eq!(percent("none", true).expect("exempt"), Some(0));
+        assert_eq!(percent("default", true).expect("as for all"), None);
         for text in ["", "0", "0.001", "-1", "1.2.3", "10001", "1e3", "much"] {
-            let error = percent(text).expect_err(text).to_string();
+            let error = percent(text, true).expect_err(text).to_string();
             assert!(error.contains("0.01 to 10000"), "{text}: {error}");
         }
     }

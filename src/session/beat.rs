@@ -75,8 +75,8 @@ impl Session {
         let pulse = self.measure(run).await;
         if looks {
             run.make_up();
-            let enough = self.look_at_torrents(run);
-            self.pause_what_shared_enough(run, enough).await;
+            self.look_at_torrents(run);
+            self.hold_to_ratio(run).await;
             self.begin_whole(run).await;
         }
         {
@@ -104,8 +104,7 @@ impl Session {
     pub(super) async fn look(&self, run: &Running) {
         self.look_at_wallet(run).await;
         self.measure(run).await;
-        // Those that shared enough wait for the next beat.
-        let _ = self.look_at_torrents(run);
+        self.look_at_torrents(run);
     }
 
     /// Adds up what went through the gateway since the last look; the pulse has who is there.
@@ -145,10 +144,8 @@ impl Session {
         pulse
     }
 
-    /// Makes the rows anew, and tells of those that changed. Seeds that have shared enough come back.
-    fn look_at_torrents(&self, run: &Running) -> Vec<InfoHash> {
-        let limit = self.settings().seeding.ratio_limit_percent;
-        let mut enough = Vec::new();
+    /// Makes the rows anew, and tells of those that changed.
+    fn look_at_torrents(&self, run: &Running) {
         let of_peers = gather(&lock(&run.peers));
         let clock_is_wrong = clock_is_wrong(&lock(&run.balance));
         let mut changed: Vec<TorrentRow> = Vec::new();
@@ -172,9 +169,6 @@ impl Session {
                     finished.push((*hash, entry.saved.name.clone()));
                 }
             }
-            if row.state == State::Seeding && entry.saved.has_shared_enough(limit) {
-                enough.push(*hash);
-            }
             if std::mem::take(&mut entry.untold) || row != *entry.row {
                 entry.row = Arc::new(row.clone());
                 changed.push(row);
@@ -196,18 +190,6 @@ impl Session {
                 &[("name", name)],
                 Some(hash),
             );
-        }
-        enough
-    }
-
-    async fn pause_what_shared_enough(&self, run: &Arc<Running>, enough: Vec<InfoHash>) {
-        for hash in enough {
-            // Whether it could be written down or not: the pause says so once more.
-            let _ = run.hold(hash, |entry| entry.saved.ratio_reached = true);
-            tracing::info!(info_hash = %hash, "it has shared as much as its ratio limit says, and is paused");
-            if let Err(problem) = self.pause(run, hash).await {
-                tracing::warn!(info_hash = %hash, "{problem}");
-            }
         }
     }
 

@@ -18,6 +18,7 @@
 //! | `budget` | what may be spent in a day and in all |
 //! | `traffic` | bytes by day and torrent, for reports |
 //! | `money`, `withdraw`, `books` | the wallet; money out of it; history and reports |
+//! | `ratio` | seeds that have shared enough |
 //! | `rules` | buying, redeeming, the watch folder |
 //! | `notices`, `log` | what is told |
 
@@ -43,6 +44,7 @@ mod notices;
 mod outcome;
 pub mod play;
 mod problems;
+mod ratio;
 mod rules;
 mod run;
 mod sources;
@@ -272,6 +274,10 @@ impl Session {
             }
             if before.rules.redeem_from != after.rules.redeem_from {
                 run.apply_redeem_rule(after).await;
+            }
+            if before.seeding.ratio_limit_percent != after.seeding.ratio_limit_percent {
+                self.hold_to_ratio(&run).await;
+                self.look(&run).await;
             }
         }
         if before.broker.url != after.broker.url || self.has_failed() {

@@ -1680,8 +1680,8 @@ export interface components {
             price: components["schemas"]["PricePerGib"];
             /**
              * Format: int32
-             * @description Where it has sent so many percent of what it received it is paused; none: as the setting
-             *     `seeding.ratio_limit_percent` says.
+             * @description Where it has sent so many percent of what it received it is paused; 0: it seeds on; none: as the
+             *     setting `seeding.ratio_limit_percent` says.
              */
             ratio_limit_percent?: number | null;
             /**
@@ -1707,7 +1707,8 @@ export interface components {
             price?: null | components["schemas"]["PricePerGib"];
             /**
              * Format: int32
-             * @description Where it has sent so many percent of what it received it is paused; `null` or 0: as the setting says.
+             * @description Where it has sent so many percent of what it received it is paused; 0: it seeds on, whatever the
+             *     setting says; `null`: as the setting says.
              */
             ratio_limit_percent?: number | null;
             /**
