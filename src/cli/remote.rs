@@ -387,6 +387,7 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
             "ratio_limit_percent": terms["ratio_limit_percent"],
             "max_price": terms["max_price"],
             "budget": terms["budget"],
+            "units_paid": detail["row"]["units_paid"],
         });
         super::say(global.json, &line, || {
             let name = printable(detail["row"]["name"].as_str().unwrap_or_default());
@@ -394,10 +395,7 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
                 Value::Null => "as for all".to_owned(),
                 percent => ratio(percent),
             };
-            let budget = match terms["budget"].as_u64() {
-                Some(units) => format!("{units} units"),
-                None => "none".to_owned(),
-            };
+            let budget = super::add::budget_words(&terms["budget"], &detail["row"]["units_paid"]);
             format!(
                 "{name}: down: {}, up: {}, ratio: {share}, pays up to {} per GiB, budget: {budget}",
                 speed(down),
