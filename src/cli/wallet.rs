@@ -32,7 +32,7 @@ use crate::units::Units;
 use crate::wallet::keeping::Rules;
 use crate::wallet::{Balance, PinnedBroker};
 
-use by_node::{account_by_node, buy_by_node, played, redeem_by_node};
+use by_node::{account_by_node, buy_by_node, played, redeem_by_node, wallet_by_node};
 pub use keep::{BackupArgs, RestoreArgs};
 pub use withdraw::{Amount, WithdrawArgs};
 
@@ -370,6 +370,7 @@ async fn remember_broker(broker: Option<Value>, global: &WalletGlobal) -> Result
 async fn balance(global: &WalletGlobal) -> Result<()> {
     let reader = Wallet::read(&global.home).await?;
     let mut balance = reader.balance().await?;
+    wallet_by_node(&mut balance, global).await;
     if let Err(error) = add_account(&mut balance, global).await {
         balance.broker_error = Some(format!("{error:#}"));
     }

@@ -1959,6 +1959,8 @@ export interface components {
             total_paid: components["schemas"]["Units"];
             /** @description Redeemed since the wallet began. */
             total_redeemed: components["schemas"]["Units"];
+            /** @description Coins of an earlier run that wait to be read again: in the DHT, and in the broker's spent list. */
+            unread?: components["schemas"]["Units"];
             /**
              * @description Coins and shares of an earlier run, where the broker has been out of reach for more than a minute: not
              *     paid with before it answers. The rest is.
