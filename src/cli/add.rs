@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::remote::{node, rows};
 use crate::config::Global;
@@ -178,4 +178,29 @@ fn question(asks: &Estimate, added: &Added) -> String {
         "it waits for a yes: {expected}, {} at your highest price. {yes}",
         asks.most_units
     )
+}
+
+/// A torrent's budget, and whether as much is paid already.
+pub(super) fn budget_words(budget: &Value, paid: &Value) -> String {
+    match (budget.as_u64(), paid.as_u64()) {
+        (None, _) => "none".to_owned(),
+        (Some(units), Some(paid)) if paid >= units => {
+            format!("{units} units, and {paid} are paid already: it pays nothing more")
+        }
+        (Some(units), _) => format!("{units} units"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_below_what_is_paid_says_so() {
+        let words = |budget: Value, paid: u64| budget_words(&budget, &json!(paid));
+        assert_eq!(words(json!(50), 48), "50 units");
+        assert_eq!(words(Value::Null, 48), "none");
+        let said = words(json!(10), 48);
+        assert!(said.contains("10 units, and 48 are paid already"), "{said}");
+    }
 }

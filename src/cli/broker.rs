@@ -145,13 +145,14 @@ pub async fn run(command: BrokerCommand, global: &BrokerGlobal) -> Result<u8> {
 /// Runs a broker until `stop`, or until another program brings its database to a later form.
 ///
 /// # Errors
-/// Such a form; a home that cannot be used, terms that make no sense, an address in use.
+/// Such a form; a broker that runs there already; a home that cannot be used, terms that make no sense, an address in use.
 pub async fn serve(
     args: RunArgs,
     global: &BrokerGlobal,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     let home = BrokerHome::open_or_make(&global.home, random::bytes())?;
+    let _lock = home.lock()?;
     let store = open_store(&home).await?;
     let terms = terms(&args, &store).await?;
     let identity = Identity {

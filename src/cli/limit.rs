@@ -24,8 +24,9 @@ pub struct LimitArgs {
     /// Most payload going out, in bytes a second; 0 or "none" lifts it
     #[arg(long, value_name = "BYTES_PER_S|none")]
     pub up: Option<String>,
-    /// Pause a seed that has sent so many times what it received, as in 1.5, or "none"
-    #[arg(long, value_name = "RATIO|none")]
+    /// Pause a seed that has sent so many times what it received, as in 1.5, or "none"; of a torrent also
+    /// "default", as for all
+    #[arg(long, value_name = "RATIO|none|default")]
     pub ratio: Option<String>,
     /// The highest price that a torrent pays, in units per GiB
     #[arg(long, value_name = "UNITS_PER_GIB", requires = "torrents")]
@@ -41,10 +42,13 @@ pub struct LimitArgs {
     pub free: Option<FreeService>,
 }
 
-/// A ratio as the API has it, in percent; none where it is to be lifted.
-fn percent(text: &str) -> Result<Option<u32>> {
-    if matches!(text, "none" | "null" | "default") {
-        return Ok(None);
+/// A ratio as the API has it, in percent; no limit is none for all torrents, and 0 for one, of which none is
+/// "as for all".
+fn percent(text: &str, of_one: bool) -> Result<Option<u32>> {
+    match text {
+        "none" | "null" => return Ok(of_one.then_some(0)),
+        "default" => return Ok(None),
+        _ => {}
     }
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let hundredths = format!("{whole}{part:0<2}").parse::<u32>().ok();
@@ -76,7 +80,7 @@ pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
         }
     }
     if let Some(text) = &args.ratio {
-        change.insert(RATIO.to_owned(), json!(percent(text)?));
+        change.insert(RATIO.to_owned(), json!(percent(text, false)?));
     }
     let list: Value = match change.is_empty() {
         true => node.get("/settings").await?,
@@ -119,7 +123,7 @@ fn speed(value: &Value) -> String {
 }
 
 fn ratio(percent: &Value) -> String {
-    match percent.as_u64() {
+    match percent.as_u64().filter(|percent| *percent > 0) {
         Some(percent) => format!("{}.{:02}", percent / 100, percent % 100),
         None => "no limit".to_owned(),
     }
@@ -154,7 +158,9 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
     let change = TermsChange {
         download_bytes_per_s: change_of("limits.download_bytes_per_s", &args.down)?,
         upload_bytes_per_s: change_of("limits.upload_bytes_per_s", &args.up)?,
-        ratio_limit_percent: args.ratio.as_deref().map(percent).transpose()?,
+        ratio_limit_percent: (args.ratio.as_deref())
+            .map(|text| percent(text, true))
+            .transpose()?,
         max_price: args.max_price,
         budget: args.budget.as_deref().map(budget).transpose()?,
         price: args.price,
@@ -176,6 +182,7 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
             "ratio_limit_percent": terms["ratio_limit_percent"],
             "max_price": terms["max_price"],
             "budget": terms["budget"],
+            "units_paid": detail["row"]["units_paid"],
             "price": terms["price"],
             "free": terms["free"],
         });
@@ -185,10 +192,7 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
                 Value::Null => "as for all".to_owned(),
                 percent => ratio(percent),
             };
-            let budget = match terms["budget"].as_u64() {
-                Some(units) => format!("{units} units"),
-                None => "none".to_owned(),
-            };
+            let budget = super::add::budget_words(&terms["budget"], &detail["row"]["units_paid"]);
             format!(
                 "{name}: down: {}, up: {}, ratio: {share}, pays up to {} per GiB, budget: {budget}, \
                  asks {} per GiB, free: {}",
@@ -217,11 +221,17 @@ mod tests {
             ("10000", 1_000_000),
         ];
         for (text, wanted) in good {
-            assert_eq!(percent(text).expect("a ratio"), Some(wanted), "{text}");
+            assert_eq!(
+                percent(text, true).expect("a ratio"),
+                Some(wanted),
+                "{text}"
+            );
         }
-        assert_eq!(percent("none").expect("lifted"), None);
+        assert_eq!(percent("none", false).expect("lifted"), None);
+        assert_eq!(percent("none", true).expect("exempt"), Some(0));
+        assert_eq!(percent("default", true).expect("as for all"), None);
         for text in ["", "0", "0.001", "-1", "1.2.3", "10001", "1e3", "much"] {
-            let error = percent(text).expect_err(text).to_string();
+            let error = percent(text, true).expect_err(text).to_string();
             assert!(error.contains("0.01 to 10000"), "{text}: {error}");
         }
     }

@@ -33,7 +33,7 @@ use crate::units::Units;
 use crate::wallet::keeping::Rules;
 use crate::wallet::{Balance, PinnedBroker};
 
-use by_node::{account_by_node, buy_by_node, played, redeem_by_node};
+use by_node::{account_by_node, buy_by_node, played, redeem_by_node, wallet_by_node};
 pub use keep::{BackupArgs, RestoreArgs};
 use patience::patiently;
 pub use withdraw::{Amount, WithdrawArgs};
@@ -336,11 +336,12 @@ async fn init(args: InitArgs, global: &WalletGlobal) -> Result<()> {
         global.passphrase.make()?
     };
     let broker = broker_setting(global)?;
+    // Before: a node that runs here takes up the wallet as soon as it is there.
+    remember_broker(broker, global).await?;
     let given = words.as_deref().map(String::as_str);
     let words = Wallet::init(&global.home, given, &passphrase).await?;
     let balance = Wallet::read(&global.home).await?.balance().await?;
     let account = balance.account.context("a new wallet has an account")?;
-    remember_broker(broker, global).await?;
     if global.json {
         let mut made = json!({ "home": global.home, "account": account });
         if given.is_none() {
@@ -377,6 +378,7 @@ async fn remember_broker(broker: Option<Value>, global: &WalletGlobal) -> Result
 async fn balance(global: &WalletGlobal) -> Result<()> {
     let reader = Wallet::read(&global.home).await?;
     let mut balance = reader.balance().await?;
+    wallet_by_node(&mut balance, global).await;
     if let Err(error) = add_account(&mut balance, global).await {
         balance.broker_error = Some(format!("{error:#}"));
     }

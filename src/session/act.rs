@@ -45,7 +45,7 @@ impl Session {
         let mut result = ActionResult::default();
         for hash in request.info_hashes {
             let done = match request.action {
-                Action::Pause => self.pause(&run, hash).await,
+                Action::Pause => self.pause(&run, hash, false).await,
                 Action::Resume => self.resume(&run, hash).await,
                 Action::Recheck => self.recheck(&run, hash).await,
                 Action::Remove => self.remove(&run, hash, false).await,
@@ -65,14 +65,23 @@ impl Session {
         Ok(result)
     }
 
-    pub(super) async fn pause(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
-        let kept = run.insist(hash, |entry| entry.saved.paused = true)?;
+    /// Pauses a torrent: for what it has shared, or as somebody wants it.
+    pub(super) async fn pause(
+        &self,
+        run: &Arc<Running>,
+        hash: InfoHash,
+        has_shared_enough: bool,
+    ) -> Result<(), Problem> {
+        let kept = run.insist(hash, |entry| {
+            entry.saved.paused = true;
+            entry.saved.ratio_reached = has_shared_enough;
+        })?;
         self.stand_still(run, hash).await?;
         kept
     }
 
     /// Has the engine pause a torrent.
-    pub(super) async fn stand_still(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
+    async fn stand_still(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
         let Some(handle) = run.entry(hash)?.handle else {
             return Ok(());
         };
@@ -81,7 +90,14 @@ impl Session {
             Err(EngineError::NotYet(_) | EngineError::Stopped { .. } | EngineError::Gone(_)) => {
                 self.let_go(run, hash).await
             }
-            paused => paused.map_err(engine_problem),
+            paused => {
+                paused.map_err(engine_problem)?;
+                // Whoever resumed it meanwhile found nothing to resume.
+                match run.entry(hash)?.saved.paused {
+                    true => Ok(()),
+                    false => handle.resume().await.map_err(engine_problem),
+                }
+            }
         }
     }
 
@@ -98,7 +114,7 @@ impl Session {
         }
     }
 
-    async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+    pub(super) async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         let limit = self.settings().seeding.ratio_limit_percent;
         let (was_asking, handle) = run.change(hash, |entry| {
             let was_paused = std::mem::replace(&mut entry.saved.paused, false);
@@ -249,6 +265,9 @@ impl Session {
         let of_paying = |terms: &Terms| (terms.pays, terms.max_price, terms.budget);
         if of_paying(&before) != of_paying(&terms) {
             run.reconnect(hash).await?;
+        }
+        if change.ratio_limit_percent.is_some() {
+            self.hold_to_ratio(&run).await;
         }
         self.look(&run).await;
         let terms = kept?;

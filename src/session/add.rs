@@ -284,7 +284,7 @@ impl Session {
         };
         // One that was paused before is being checked, and stays so by itself.
         if now.saved.paused && !given.paused {
-            return self.pause(run, hash).await;
+            return self.pause(run, hash, now.saved.ratio_reached).await;
         }
         if handle.looks_only() && !now.saved.asking {
             self.renew(run, hash);

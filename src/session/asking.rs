@@ -32,7 +32,7 @@ pub(super) fn limits_of(entry: &Entry) -> Limits {
 
 /// What a torrent that waits for a yes says to who wants something of it.
 pub(super) fn asks_first(hash: InfoHash) -> Problem {
-    let error = format!("{hash} waits for a yes to what it may cost; nothing is fetched before");
+    let error = "it waits for a yes to what it may cost; nothing is fetched before";
     Problem::new(ProblemCode::Conflict, error, Advice::SayYes).about(hash)
 }
 

@@ -76,8 +76,8 @@ impl Session {
         let pulse = self.measure(run).await;
         if looks {
             run.make_up();
-            let enough = self.look_at_torrents(run);
-            self.pause_what_shared_enough(run, enough);
+            self.look_at_torrents(run);
+            self.hold_all_to_ratio(run);
             self.begin_all_whole(run);
         }
         {
@@ -105,8 +105,7 @@ impl Session {
     pub(super) async fn look(&self, run: &Running) {
         self.look_at_wallet(run).await;
         self.measure(run).await;
-        // Those that shared enough wait for the next beat.
-        let _ = self.look_at_torrents(run);
+        self.look_at_torrents(run);
     }
 
     /// Adds up what went through the gateway since the last look; the pulse has who is there.
@@ -146,10 +145,8 @@ impl Session {
         pulse
     }
 
-    /// Makes the rows anew, and tells of those that changed. Seeds that have shared enough come back.
-    fn look_at_torrents(&self, run: &Running) -> Vec<InfoHash> {
-        let limit = self.settings().seeding.ratio_limit_percent;
-        let mut enough = Vec::new();
+    /// Makes the rows anew, and tells of those that changed.
+    fn look_at_torrents(&self, run: &Running) {
         let of_peers = gather(&lock(&run.peers));
         let clock_is_wrong = clock_is_wrong(&lock(&run.balance));
         let mut changed: Vec<TorrentRow> = Vec::new();
@@ -173,9 +170,6 @@ impl Session {
                     finished.push((*hash, entry.saved.name.clone()));
                 }
             }
-            if row.state == State::Seeding && entry.saved.has_shared_enough(limit) {
-                enough.push(*hash);
-            }
             if std::mem::take(&mut entry.untold) || row != *entry.row {
                 entry.row = Arc::new(row.clone());
                 changed.push(row);
@@ -198,7 +192,6 @@ impl Session {
                 Some(hash),
             );
         }
-        enough
     }
 
     async fn look_at_wallet(&self, run: &Running) {

@@ -9,7 +9,7 @@ use super::asking::asks_though_whole;
 use super::entry::Entry;
 use super::run::Running;
 use super::traffic::{self, Copied, Traffic};
-use super::{Session, lock};
+use super::{Session, lock, ratio};
 use crate::units::InfoHash;
 
 /// What is done beside the beats, each kind once at a time.
@@ -17,6 +17,7 @@ use crate::units::InfoHash;
 pub(super) struct Beside {
     beginning: Arc<tokio::sync::Mutex<()>>,
     applying: Arc<tokio::sync::Mutex<()>>,
+    holding: Arc<tokio::sync::Mutex<()>>,
     /// Held from when a copy of the traffic is taken until it is written: the last one taken is the last one
     /// written.
     pub writing: Mutex<()>,
@@ -37,28 +38,19 @@ fn once(
 }
 
 impl Session {
-    /// What has shared enough is paused: at once for whoever looks, and in the engine when that comes to it.
-    pub(super) fn pause_what_shared_enough(&self, run: &Arc<Running>, enough: Vec<InfoHash>) {
-        for hash in enough {
-            tracing::info!(info_hash = %hash, "it has shared as much as its ratio limit says, and is paused");
-            let kept = run.insist(hash, |entry| {
-                entry.saved.ratio_reached = true;
-                entry.saved.paused = true;
-            });
-            if let Err(problem) = kept.and_then(|kept| kept) {
-                tracing::warn!(info_hash = %hash, "{problem}");
-            }
-            let (session, run) = (self.clone(), Arc::clone(run));
-            let over = run.over.clone();
-            let work = async move {
-                // Whoever resumed it meanwhile wants it to go on.
-                let is_paused = run.entry(hash).is_ok_and(|entry| entry.saved.paused);
-                if is_paused && let Err(problem) = session.stand_still(&run, hash).await {
-                    tracing::warn!(info_hash = %hash, "{problem}");
-                }
-            };
-            tokio::spawn(async move { over.run_until_cancelled(work).await });
+    /// What has shared enough is paused, and what may share more again goes on.
+    pub(super) fn hold_all_to_ratio(&self, run: &Arc<Running>) {
+        let limit = self.settings().seeding.ratio_limit_percent;
+        if run
+            .those_that(|entry| ratio::is_to_change(entry, limit))
+            .is_empty()
+        {
+            return;
         }
+        let (session, of) = (self.clone(), Arc::clone(run));
+        once(&run.beside.holding, run.over.clone(), async move {
+            session.hold_to_ratio(&of).await;
+        });
     }
 
     /// What asks and is whole on the disk seeds.

@@ -91,16 +91,32 @@ impl Saved {
     }
 
     /// Whether it has sent as much as its limit says, or where it has none of its own, as `limit` does: for
-    /// each byte that came, or where none came, for each that is there.
-    pub fn has_shared_enough(&self, limit: Option<u32>) -> bool {
+    /// each byte that came, or where none came, for each that is there. None where nothing limits it.
+    fn reaches(&self, limit: Option<u32>) -> Option<bool> {
         let limit = self.terms.ratio_limit_percent.or(limit);
-        let came = match self.down_bytes {
+        let percent = limit.filter(|percent| *percent > 0)?;
+        Some(u128::from(self.up_bytes) * 100 >= u128::from(self.came()) * u128::from(percent))
+    }
+
+    fn came(&self) -> u64 {
+        match self.down_bytes {
             0 => self.have_bytes,
             came => came,
-        };
-        let reaches =
-            |percent| u128::from(self.up_bytes) * 100 >= u128::from(came) * u128::from(percent);
-        came > 0 && !self.past_ratio && limit.is_some_and(reaches)
+        }
+    }
+
+    /// Whether it is to be paused, as it has sent as much as its limit says.
+    pub fn has_shared_enough(&self, limit: Option<u32>) -> bool {
+        self.came() > 0 && !self.past_ratio && self.reaches(limit) == Some(true)
+    }
+
+    /// Whether nothing limits it, or less was sent than its limit says.
+    pub fn may_share_more(&self, limit: Option<u32>) -> bool {
+        match self.reaches(limit) {
+            // Nothing is known to be there: while its files are checked anew, for example.
+            Some(reached) => !reached && self.came() > 0,
+            None => true,
+        }
     }
 
     /// Whether fetching so many bytes may cost more than `limit`.
@@ -456,6 +472,11 @@ pub(super) mod tests {
         assert!(!saved.has_shared_enough(None) && saved.has_shared_enough(Some(150)));
         saved.terms.ratio_limit_percent = Some(200);
         assert!(!saved.has_shared_enough(Some(150)), "its own goes before");
+        assert!(saved.may_share_more(Some(150)));
+        saved.terms.ratio_limit_percent = Some(0);
+        assert!(!saved.has_shared_enough(Some(150)), "it is exempt");
+        assert!(saved.may_share_more(Some(150)));
+        saved.terms.ratio_limit_percent = Some(200);
         // Of what was there from the beginning nothing came.
         saved.down_bytes = 0;
         saved.up_bytes = 200;
@@ -464,5 +485,6 @@ pub(super) mod tests {
         assert!(!saved.has_shared_enough(None), "it was told to go on");
         (saved.past_ratio, saved.have_bytes, saved.up_bytes) = (false, 0, 0);
         assert!(!saved.has_shared_enough(None), "nothing is there to share");
+        assert!(!saved.may_share_more(None));
     }
 }

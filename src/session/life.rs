@@ -1,7 +1,7 @@
 //! From no wallet to a running node, and back. One change of stage at a time.
 //!
 //! ```text
-//! Setup --wallet made--> Starting --> Running --stop--> Stopping
+//! Setup --wallet made, here or by a command--> Starting --> Running --stop--> Stopping
 //! Locked --passphrase--> Starting --> Failed --settings changed--> Starting
 //! Setup, Locked, Running, Failed --play--> Starting --> Running with play money --> back
 //! ```
@@ -55,7 +55,7 @@ impl Life {
 }
 
 impl Session {
-    fn life(&self) -> Life {
+    pub(super) fn life(&self) -> Life {
         let life = self.inner.life.read();
         life.unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -165,7 +165,8 @@ impl Session {
     pub(super) fn wake_up(&self) {
         let home = &self.inner.options.home;
         if !home::has_wallet(home) {
-            return self.set_life(Life::Setup);
+            self.set_life(Life::Setup);
+            return self.look_for_wallet();
         }
         let given = lock(&self.inner.passphrase).clone();
         let passphrase = match home::needs_passphrase(home) {

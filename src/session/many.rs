@@ -376,7 +376,7 @@ impl Session {
         self.change_terms(hash, answer.terms).await?;
         // Paused first: then the yes starts nothing.
         if answer.paused {
-            self.pause(run, hash).await?;
+            self.pause(run, hash, false).await?;
         }
         self.confirm(run, hash, answer.pays).await
     }

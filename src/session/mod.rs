@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `view` | what it shows and is told: the types of the API |
 //! | `life` | from no wallet to a running node, and back; the play world |
+//! | `found` | a wallet that a command made |
 //! | `run` | a running node and its torrents |
 //! | `entry` | a torrent and its file |
 //! | `add`, `act`, `details` | adding torrents, doing things with them, looking at one |
@@ -18,6 +19,7 @@
 //! | `budget` | what may be spent in a day and in all |
 //! | `traffic` | bytes by day and torrent, for reports |
 //! | `money`, `withdraw`, `books` | the wallet; money out of it; history and reports |
+//! | `ratio` | seeds that have shared enough |
 //! | `rules` | buying, redeeming, the watch folder |
 //! | `notices`, `log` | what is told |
 
@@ -33,6 +35,7 @@ mod entry;
 mod estimate;
 mod fetch;
 mod folder;
+mod found;
 mod hear;
 mod label;
 mod life;
@@ -45,6 +48,7 @@ mod outcome;
 mod paying;
 pub mod play;
 mod problems;
+mod ratio;
 mod rules;
 mod run;
 mod sources;
@@ -275,6 +279,10 @@ impl Session {
             }
             if before.rules.redeem_from != after.rules.redeem_from {
                 run.apply_redeem_rule(after).await;
+            }
+            if before.seeding.ratio_limit_percent != after.seeding.ratio_limit_percent {
+                self.hold_to_ratio(&run).await;
+                self.look(&run).await;
             }
         }
         if before.broker.url != after.broker.url || self.has_failed() {

@@ -84,7 +84,8 @@ fn view(balance: &Balance, has_passphrase: bool) -> WalletView {
             .account
             .map_or_else(String::new, |account| account.to_string()),
         has_passphrase,
-        available: balance.coins_in_all(),
+        available: balance.available,
+        unread: balance.coins_in_all().saturating_sub(balance.available),
         is_low: false,
         in_flight: sum(&[balance.reserved, balance.ordered, balance.redeeming]),
         locked: balance.locked,

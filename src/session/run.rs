@@ -49,6 +49,8 @@ pub(super) struct Running {
     pub measuring: tokio::sync::Mutex<()>,
     /// Held while gateway and wallet are told a torrent's terms, so that the last they hear are the latest.
     pub telling: tokio::sync::Mutex<()>,
+    /// Held while seeds are paused or resumed as their ratio limits say.
+    pub holding_ratio: tokio::sync::Mutex<()>,
     /// The list's rows as they were last written out.
     pub listed: Mutex<Listed>,
     /// What is to be added with one answer for all of it.
@@ -103,6 +105,7 @@ impl Running {
             dht_nodes: Mutex::default(),
             measuring: tokio::sync::Mutex::new(()),
             telling: tokio::sync::Mutex::new(()),
+            holding_ratio: tokio::sync::Mutex::new(()),
             listed: Mutex::default(),
             many: Many::open(&home),
             sourcing: tokio::sync::Mutex::new(()),

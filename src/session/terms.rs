@@ -42,7 +42,7 @@ pub(super) fn changed(terms: Terms, change: &TermsChange) -> Terms {
         free: change.free.unwrap_or(terms.free),
         download_bytes_per_s: limit(terms.download_bytes_per_s, change.download_bytes_per_s),
         upload_bytes_per_s: limit(terms.upload_bytes_per_s, change.upload_bytes_per_s),
-        ratio_limit_percent: limit(terms.ratio_limit_percent, change.ratio_limit_percent),
+        ratio_limit_percent: (change.ratio_limit_percent).unwrap_or(terms.ratio_limit_percent),
     }
 }
 

@@ -1,4 +1,5 @@
 //! Rows on disk for wallet and broker.
 
 pub mod broker;
+pub mod lock;
 pub mod wallet;

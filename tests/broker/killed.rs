@@ -195,3 +195,32 @@ async fn a_broker_whose_file_another_version_brought_to_a_later_form_stops_and_s
     assert!(!status.success());
     assert!(said.contains("brought to a later form"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_broker_in_one_home_is_refused_and_the_operator_s_commands_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    let broker = Running::start(&home);
+    let second = Command::new(env!("CARGO_BIN_EXE_dpay"))
+        .args(["broker", "run", "--listen", "127.0.0.1:0", "--hold", "60"])
+        .arg("--home")
+        .arg(&home)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(!second.status.success(), "{said}");
+    let by = format!("process {} (dpay broker)", broker.child.id());
+    for part in ["a broker runs with the home", by.as_str(), "--home"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let deposit = BrokerCommand::Deposit(DepositArgs {
+        account: broker.person(1).client.account_id(),
+        units: 700,
+        reference: "bank 1".to_owned(),
+    });
+    run(deposit, &global(&home)).await.unwrap();
+    let audited = run(BrokerCommand::Audit, &global(&home)).await.unwrap();
+    assert_eq!(audited, 0);
+    broker.kill();
+    drop(Running::start(&home));
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{LONG, get, node_world, post, refused, row, send, wait};
+use super::support::{LONG, args, get, node_world, post, refused, row, send, wait};
 
 const FILES: [(&str, usize); 2] = [("a.bin", 1 << 20), ("b.bin", 1 << 20)];
 
@@ -53,6 +53,11 @@ async fn free_peers_give_nothing_before_the_yes() {
     let done = post(&node, "/torrents/actions", resume).await;
     let why = done["failed"][0]["problem"].to_string();
     assert!(why.contains("waits for a yes"), "{done}");
+    let home = world.home().display().to_string();
+    let words = args(&["resume", "--json", "--home", &home, &hash]);
+    let said = world.world.run(&words).await.expect("runs").stderr;
+    assert!(said.contains("`dpay remove`"), "{said}");
+    assert_eq!(said.matches(&hash).count(), 1, "{said}");
 
     // Cancelled, it leaves nothing; asked anew, files are chosen in time.
     let remove = json!({ "action": "remove", "info_hashes": [hash] });

@@ -95,6 +95,18 @@ async fn coins_of_an_earlier_run_say_that_they_wait_for_the_broker() {
     let wallet = get(&node, "/wallet").await;
     assert!(number(&wallet["waits_for_broker"]) >= 1024, "{wallet}");
     assert_eq!(wallet["total_paid"], 0, "{wallet}");
+    // Nobody says that they are ready to spend.
+    assert_eq!(
+        (number(&wallet["available"]), number(&wallet["unread"])),
+        (0, 1024)
+    );
+    let said = w.world.must("leecher", &["wallet", "balance"]).await;
+    let said = said.expect("the balance");
+    assert_eq!(
+        (number(&said["available"]), number(&said["unread"])),
+        (0, 1024),
+        "{said}"
+    );
     proc.kill().await;
     drop(w.seeder);
 }

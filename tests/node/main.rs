@@ -8,6 +8,7 @@ mod disk;
 mod download;
 mod killed;
 mod label;
+mod late;
 mod many;
 mod money;
 mod play;

@@ -98,6 +98,28 @@ async fn a_seed_that_has_shared_enough_is_paused_says_so_and_goes_on_where_it_is
         "ratio_reached",
         "{list}"
     );
+
+    // What only the ratio paused goes on where its limit is raised, or it is exempt; not what somebody paused.
+    let own = async |ratio: &str, percent: Value, state: &str| {
+        let words = args(&["limit", "--json", "--home", &home, &hash, "--ratio", ratio]);
+        let output = world.world.run(&words).await.expect("runs");
+        let told = &output.json["ratio_limit_percent"];
+        assert_eq!((output.code, told), (0, &percent), "{}", output.stderr);
+        let list = wait(&node, "/torrents", |list| is(list, state)).await;
+        row(&list, &hash)["waits"]["code"].clone()
+    };
+    assert_eq!(own("5", json!(500), "seeding").await, Value::Null);
+    let reached = json!("ratio_reached");
+    assert_eq!(own("default", Value::Null, "paused").await, reached);
+    assert_eq!(own("none", json!(0), "seeding").await, Value::Null);
+    assert_eq!(own("default", Value::Null, "paused").await, reached);
+    send(&node, Method::PATCH, "/settings", limit(Value::Null)).await;
+    wait(&node, "/torrents", |list| is(list, "seeding")).await;
+    send(&node, Method::PATCH, "/settings", limit(json!(150))).await;
+    wait(&node, "/torrents", |list| is(list, "paused")).await;
+    let pause = json!({ "action": "pause", "info_hashes": [hash] });
+    post(&node, "/torrents/actions", pause).await;
+    assert_eq!(own("none", json!(0), "paused").await, Value::Null);
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);
 }

@@ -12,9 +12,12 @@ use zeroize::Zeroizing;
 
 use super::sealed;
 use crate::coin::Seed;
+use crate::store::wallet::WriterLock;
 
 /// Name of the seed file.
 pub const SEED_FILE: &str = "wallet.seed";
+/// Name of the file in a home that the home's node has locked; it stays when the node ends.
+pub const NODE_LOCK: &str = "node.lock";
 
 const MAGIC: &[u8; 8] = b"DPaySeed";
 const SIZE: usize = sealed::OVERHEAD + 32;
@@ -37,7 +40,10 @@ pub enum HomeError {
     #[error("there is a wallet in {} already: it stays untouched", .0.display())]
     Exists(PathBuf),
     /// Something is there already, where a wallet is to be restored.
-    #[error("{} is not empty: a wallet is only restored into an empty or new directory", .0.display())]
+    #[error(
+        "{} is not empty: a wallet is only restored into an empty or new directory, or the home of a node that \
+         has none yet", .0.display()
+    )]
     NotEmpty(PathBuf),
     /// There is no wallet.
     #[error("there is no wallet in {}: run `dpay wallet init` first", .0.display())]
@@ -136,18 +142,27 @@ pub fn prepare(home: &Path) -> Result<(), HomeError> {
     check_private(home)
 }
 
-/// Makes `home`, or takes it if it is there and empty.
+/// Makes `home`, or takes it if it is there and empty, or if a node without wallet ran in it.
 ///
 /// # Errors
 /// [`HomeError::NotEmpty`], or as [`prepare`].
 pub fn prepare_empty(home: &Path) -> Result<(), HomeError> {
     if home.exists() {
         let mut entries = fs::read_dir(home).map_err(io_error(home))?;
-        if entries.next().is_some() {
+        let is_taken = match home.join(NODE_LOCK).exists() {
+            true => entries.any(|entry| entry.map_or(true, |entry| is_of_wallet(&entry))),
+            false => entries.next().is_some(),
+        };
+        if is_taken {
             return Err(HomeError::NotEmpty(home.to_path_buf()));
         }
     }
     prepare(home)
+}
+
+fn is_of_wallet(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    name.to_string_lossy().starts_with("wallet.")
 }
 
 /// Removes the files of a wallet that was not made to its end.
@@ -156,7 +171,7 @@ pub(super) fn empty(home: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with("wallet.") {
+        if is_of_wallet(&entry) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -194,6 +209,12 @@ pub fn check_private(home: &Path) -> Result<(), HomeError> {
 #[must_use]
 pub fn has_wallet(home: &Path) -> bool {
     home.join(SEED_FILE).exists()
+}
+
+/// Whether a process makes or uses the wallet in `home` at this moment.
+#[must_use]
+pub fn is_in_use(home: &Path) -> bool {
+    WriterLock::is_taken(home)
 }
 
 /// Whether the wallet in `home` opens without a passphrase, as its file says.

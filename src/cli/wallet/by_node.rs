@@ -48,6 +48,21 @@ pub(super) async fn account_by_node(balance: &mut Balance, global: &WalletGlobal
     Ok(())
 }
 
+/// Which coins are ready and which wait to be read again is known to the running node alone.
+pub(super) async fn wallet_by_node(balance: &mut Balance, global: &WalletGlobal) {
+    let Some(node) = NodeClient::find(&global.home).await else {
+        return;
+    };
+    let Ok(view) = node.get::<WalletView>("/wallet").await else {
+        return;
+    };
+    balance.available = view.available;
+    balance.unread = view.unread;
+    balance.waits_for_broker = view.waits_for_broker;
+    let coins = view.coins.iter().map(|coin| (coin.value, coin.count));
+    balance.coins = coins.collect();
+}
+
 /// The running node is the wallet's one writer: it is asked to buy.
 pub(super) async fn buy_by_node(
     node: &NodeClient,

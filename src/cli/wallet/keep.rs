@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{PassphraseSource, WalletGlobal};
 use crate::cashier::wallet::{Passphrase, Wallet, WalletConfig, backup as sealed, home};
+use crate::http::node::client::NodeClient;
 use crate::wallet::Balance;
 
 /// How long `restore` waits for the broker to tell what it knows.
@@ -63,20 +64,30 @@ fn passphrase_is_none(home: &std::path::Path) -> Result<bool> {
 
 /// Makes a wallet from a backup or from words, and asks the broker for the rest.
 pub(super) async fn restore(args: RestoreArgs, global: &WalletGlobal) -> Result<()> {
-    let broker = super::broker_setting(global)?;
+    let mut broker = super::broker_setting(global)?;
+    let node = NodeClient::find(&global.home).await;
+    if node.is_some() {
+        // Before: it takes up the wallet as soon as that is there.
+        super::remember_broker(broker.take(), global).await?;
+    }
     let passphrase = match (&args.file, &args.words) {
         (Some(file), _) => from_file(file, global).await?,
         (None, Some(words)) => from_words(words, args.no_passphrase, global).await?,
         (None, None) => bail!("name a backup, or a file with the words by --words FILE"),
     };
     super::remember_broker(broker, global).await?;
-    let balance = ask_broker(&passphrase, global).await?;
+    let balance = match &node {
+        Some(_) => Wallet::read(&global.home).await?.balance().await?,
+        None => ask_broker(&passphrase, global).await?,
+    };
     if global.json {
         println!("{}", serde_json::to_string(&balance)?);
         return Ok(());
     }
     println!("restored into {}", global.home.display());
-    if balance.needs_recovery {
+    if node.is_some() {
+        println!("The node that runs here takes it up and asks the broker for the rest.");
+    } else if balance.needs_recovery {
         println!(
             "The broker was not reached: it is asked for the rest as soon as it is. Until then"
         );

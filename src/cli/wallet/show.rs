@@ -207,8 +207,9 @@ fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
         (balance.pending, "redeemed, pending", pending.join(", ")),
         (
             balance.unread,
-            "of an earlier run",
-            "used once the DHT shows that nothing else was signed for it".to_owned(),
+            "waits to be read again",
+            "of an earlier run: used once the DHT shows that nothing else was signed for it"
+                .to_owned(),
         ),
         (
             balance.frozen,

@@ -24,7 +24,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
             "units_available",
             "gauge",
             "Units in coins at hand.",
-            units(wallet.available),
+            units(wallet.available) + units(wallet.unread),
         );
         figure(
             "units_locked",

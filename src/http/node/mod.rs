@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use openapi::document;
 
+use crate::cashier::wallet::home::NODE_LOCK;
 use crate::config::write_private;
 use crate::session::Session;
 use crate::session::view::LoginCode;
@@ -42,8 +43,6 @@ use login::{CODE_S, Logins};
 
 /// The file with the running node's address, in its home.
 pub const ADDRESS_FILE: &str = "node.address";
-/// In the home: locked by its running node.
-const LOCK_FILE: &str = "node.lock";
 /// Open requests at shutdown get this long.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -135,7 +134,7 @@ impl NodeServer {
             path: home.to_path_buf(),
             source,
         };
-        let lock = File::create(home.join(LOCK_FILE)).map_err(in_home)?;
+        let lock = File::create(home.join(NODE_LOCK)).map_err(in_home)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => ServeError::Runs(home.to_path_buf()),
             TryLockError::Error(error) => in_home(error),
@@ -175,7 +174,7 @@ impl NodeServer {
     /// Whether a node runs with this home, be it on its way to its end.
     #[must_use]
     pub fn is_there(home: &Path) -> bool {
-        let lock = File::open(home.join(LOCK_FILE));
+        let lock = File::open(home.join(NODE_LOCK));
         lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 

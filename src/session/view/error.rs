@@ -96,7 +96,7 @@ pub enum Advice {
     #[error("give a path that begins at the root")]
     GiveRootPath,
     #[error(
-        "say yes on its page, or with `dpay add --yes` and its info hash; `dpay rm` takes it off the list"
+        "say yes on its page, or with `dpay add --yes` and its info hash; `dpay remove` takes it off the list"
     )]
     SayYes,
     #[error("remove the torrent and add it anew")]

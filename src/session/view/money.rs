@@ -15,6 +15,9 @@ pub struct WalletView {
     pub has_passphrase: bool,
     /// Coins that channels can be opened with.
     pub available: Units,
+    /// Coins of an earlier run that wait to be read again: in the DHT, and in the broker's spent list.
+    #[serde(default)]
+    pub unread: Units,
     /// Whether less is left to pay with, here and at the broker, than the setting `rules.low_balance`.
     pub is_low: bool,
     /// Promised to channels that are being opened, ordered, or asked to be redeemed: on its way.

@@ -38,8 +38,8 @@ pub struct Terms {
     /// The most payload a second that may go out; the limit for all torrents holds besides.
     #[serde(default)]
     pub upload_bytes_per_s: Option<u32>,
-    /// Where it has sent so many percent of what it received it is paused; none: as the setting
-    /// `seeding.ratio_limit_percent` says.
+    /// Where it has sent so many percent of what it received it is paused; 0: it seeds on; none: as the
+    /// setting `seeding.ratio_limit_percent` says.
     #[serde(default)]
     pub ratio_limit_percent: Option<u32>,
 }
@@ -82,7 +82,8 @@ pub struct TermsChange {
     )]
     #[schema(value_type = Option<u32>)]
     pub upload_bytes_per_s: Option<Option<u32>>,
-    /// Where it has sent so many percent of what it received it is paused; `null` or 0: as the setting says.
+    /// Where it has sent so many percent of what it received it is paused; 0: it seeds on, whatever the
+    /// setting says; `null`: as the setting says.
     #[serde(
         default,
         deserialize_with = "given",

@@ -12,6 +12,10 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::coin::keys::SecretKey;
+use crate::store::lock::{Lock, LockError};
+
+/// Name of the file in the home that its running broker has locked.
+pub const LOCK_FILE: &str = "broker.lock";
 
 /// Why a home cannot be used.
 #[derive(Debug, Error)]
@@ -23,6 +27,17 @@ pub enum HomeError {
         path: PathBuf,
         /// What it said.
         source: io::Error,
+    },
+    /// A broker runs here already.
+    #[error(
+        "a broker runs with the home {home} already, in {by}; stop it first, or give this one another home with \
+         --home"
+    )]
+    InUse {
+        /// The home.
+        home: PathBuf,
+        /// Process id and name, as that process wrote them.
+        by: String,
     },
     /// There is no broker here yet.
     #[error("{0} holds no broker; start one there with `dpay broker run --home {0}`")]
@@ -116,6 +131,21 @@ impl BrokerHome {
         Ok(BrokerHome {
             directory: directory.to_owned(),
             key: SecretKey::from_bytes(*bytes),
+        })
+    }
+
+    /// Takes the lock of the one broker that may run here: two would each have terms of their own.
+    ///
+    /// # Errors
+    /// [`HomeError::InUse`] where one runs, or what hinders the lock.
+    pub fn lock(&self) -> Result<Lock, HomeError> {
+        let path = self.directory.join(LOCK_FILE);
+        Lock::take(&path).map_err(|error| match error {
+            LockError::Taken(by) => HomeError::InUse {
+                home: self.directory.clone(),
+                by,
+            },
+            LockError::File(source) => fault(&path, source),
         })
     }
 

@@ -1707,8 +1707,8 @@ export interface components {
             price: components["schemas"]["PricePerGib"];
             /**
              * Format: int32
-             * @description Where it has sent so many percent of what it received it is paused; none: as the setting
-             *     `seeding.ratio_limit_percent` says.
+             * @description Where it has sent so many percent of what it received it is paused; 0: it seeds on; none: as the
+             *     setting `seeding.ratio_limit_percent` says.
              */
             ratio_limit_percent?: number | null;
             /**
@@ -1734,7 +1734,8 @@ export interface components {
             price?: null | components["schemas"]["PricePerGib"];
             /**
              * Format: int32
-             * @description Where it has sent so many percent of what it received it is paused; `null` or 0: as the setting says.
+             * @description Where it has sent so many percent of what it received it is paused; 0: it seeds on, whatever the
+             *     setting says; `null`: as the setting says.
              */
             ratio_limit_percent?: number | null;
             /**
@@ -1987,6 +1988,8 @@ export interface components {
             total_paid: components["schemas"]["Units"];
             /** @description Redeemed since the wallet began. */
             total_redeemed: components["schemas"]["Units"];
+            /** @description Coins of an earlier run that wait to be read again: in the DHT, and in the broker's spent list. */
+            unread?: components["schemas"]["Units"];
             /**
              * @description Coins and shares of an earlier run, where the broker has been out of reach for more than a minute: not
              *     paid with before it answers. The rest is.
