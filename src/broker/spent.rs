@@ -267,6 +267,12 @@ impl SpentList {
         now.unix_s().abs_diff(self.as_of_unix_s) <= MAX_AGE_S
     }
 
+    /// Whether the copy is from later than in an hour: the broker's clock was wrong then, or ours is now.
+    #[must_use]
+    pub fn is_ahead(&self, now: UnixMs) -> bool {
+        self.as_of_unix_s > now.unix_s().saturating_add(MAX_AGE_S)
+    }
+
     /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -67,10 +67,10 @@ impl Notes {
         let noted = entries
             .flatten()
             .filter_map(|entry| hash_of(&entry.path(), "bitv"));
-        let done = self
-            .note_all(noted)
-            .and_then(|()| std::fs::remove_file(&all));
-        if let Err(error) = done.and_then(|()| sync_folder(&self.folder)) {
+        let done = self.note_all(noted);
+        // Whether that worked or not: later it would say it of what this run writes.
+        let gone = std::fs::remove_file(&all).and_then(|()| sync_folder(&self.folder));
+        if let Err(error) = done.and(gone) {
             tracing::warn!("{}: {error}", all.display());
         }
     }
@@ -126,6 +126,7 @@ impl Notes {
     /// A torrent is taken out: whoever adds it again has other files, or none.
     pub(super) fn forget(&self, info_hash: InfoHash) {
         self.aside.lock().remove(&info_hash);
+        self.believed.lock().remove(&info_hash);
         self.unsettle(info_hash);
         let noted = std::fs::remove_file(self.file(info_hash, NOTED));
         self.take_away(info_hash);
@@ -198,10 +199,12 @@ impl Notes {
     async fn write(&self, info_hash: InfoHash, have: &PieceSet) {
         let path = self.path(info_hash);
         let noted = tokio::fs::read(&path).await;
-        if noted.is_ok_and(|noted| noted == have.as_bitfield()) {
-            return;
-        }
-        if let Err(error) = write_whole(&path, have.as_bitfield()).await {
+        let written = match noted.is_ok_and(|noted| noted == have.as_bitfield()) {
+            // What librqbit wrote may not be on the disk yet.
+            true => sync_file(&path).await,
+            false => write_whole(&path, have.as_bitfield()).await,
+        };
+        if let Err(error) = written {
             tracing::warn!("{}: {error}: its files are hashed anew", path.display());
             let _ = tokio::fs::remove_file(&path).await;
         }
@@ -253,11 +256,15 @@ fn hash_of(path: &Path, end: &str) -> Option<InfoHash> {
     name?.parse().ok()
 }
 
+async fn sync_file(path: &Path) -> std::io::Result<()> {
+    tokio::fs::File::open(path).await?.sync_all().await
+}
+
 /// Not into the file that librqbit may still write into, but in its place.
 async fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let new = path.with_extension("new");
     tokio::fs::write(&new, bytes).await?;
-    tokio::fs::File::open(&new).await?.sync_all().await?;
+    sync_file(&new).await?;
     tokio::fs::rename(&new, path).await
 }
 

@@ -103,13 +103,12 @@ impl Session {
 
     /// Takes a torrent out of the engine with what that noted of its pieces, not out of the list.
     async fn let_go(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
-        let handle = lock(&run.torrents)
-            .get_mut(&hash)
-            .and_then(|entry| entry.handle.take());
+        if let Some(entry) = lock(&run.torrents).get_mut(&hash) {
+            entry.handle = None;
+        }
         match run.node.remove(hash, false).await {
-            Ok(()) => Ok(()),
-            // Only the notes of it were there.
-            Err(NodeError::Engine(EngineError::Gone(_))) if handle.is_none() => Ok(()),
+            // Only the notes of it may have been there.
+            Ok(()) | Err(NodeError::Engine(EngineError::Gone(_))) => Ok(()),
             Err(error) => Err(node_problem(&error)),
         }
     }

@@ -18,6 +18,7 @@ pub(super) struct Beside {
     beginning: Arc<tokio::sync::Mutex<()>>,
     applying: Arc<tokio::sync::Mutex<()>>,
     holding: Arc<tokio::sync::Mutex<()>>,
+    saving: Arc<tokio::sync::Mutex<()>>,
     /// Held from when a copy of the traffic is taken until it is written: the last one taken is the last one
     /// written.
     pub writing: Mutex<()>,
@@ -87,16 +88,19 @@ impl Running {
         });
     }
 
-    /// Writes what was transferred since all of that was written, or `all` that has changed.
+    /// Writes what was transferred since all of that was written, or `all` that has changed; not where a slow
+    /// disk has the last one still.
     pub fn save_beside(self: &Arc<Self>, all: bool) {
         let run = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
-            if all {
-                run.save();
-            } else if let Ok(_one) = run.beside.writing.try_lock() {
-                // Else a slow disk has the last one still.
-                run.write_traffic(Traffic::copy_recent);
-            }
+        once(&self.beside.saving, self.over.clone(), async move {
+            let written = tokio::task::spawn_blocking(move || match all {
+                true => run.save(),
+                false => {
+                    let _one = lock(&run.beside.writing);
+                    run.write_traffic(Traffic::copy_recent);
+                }
+            });
+            let _ = written.await;
         });
     }
 

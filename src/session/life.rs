@@ -21,7 +21,6 @@ use crate::cashier::wallet::{Passphrase, Wallet, home};
 use crate::dht::ACCEPT_DEADLINE_MS;
 use crate::engine::EngineConfig;
 use crate::node::{Node, NodeConfig};
-use crate::wallet::keeping::Rules;
 
 /// Certified payee keys at hand.
 const PAYEE_KEYS: u32 = 16;
@@ -211,7 +210,7 @@ impl Session {
             accept_deadline_ms: ACCEPT_DEADLINE_MS,
             payee_keys: PAYEE_KEYS,
             at_hand: settings.rules.at_hand,
-            keep: redeem_rules(&settings),
+            keep: super::rules::redeem_rules(&settings),
             piece_memory_bytes: u64::from(settings.node.piece_memory_mib) << 20,
             resume_dir: Some(options.home.join("resume")),
             cheat: None,
@@ -443,7 +442,7 @@ impl Session {
             accept_deadline_ms: ACCEPT_DEADLINE_MS,
             payee_keys: PAYEE_KEYS,
             at_hand: self.settings().rules.at_hand,
-            keep: Rules::default(),
+            keep: crate::wallet::keeping::Rules::default(),
             piece_memory_bytes: EngineConfig::PIECE_MEMORY_BYTES,
             resume_dir: Some(world.home().join("resume")),
             cheat: None,
@@ -486,12 +485,6 @@ impl Session {
         });
         Ok(self.play_view())
     }
-}
-
-/// What is redeemed by itself.
-pub(super) fn redeem_rules(settings: &crate::config::Settings) -> Rules {
-    let keep = settings.rules.redeem_from;
-    keep.map_or_else(Rules::default, |keep| Rules { keep })
 }
 
 /// A passphrase as given: none, or text that is not empty.

@@ -12,8 +12,10 @@ use super::view::event::{Level, NoticeCode};
 use super::view::{AddRequest, Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::clock;
+use crate::config::Settings;
 use crate::units::{Day, Units};
 use crate::wallet::Balance;
+use crate::wallet::keeping::Rules;
 
 /// How often rules are looked at.
 const RULES_EVERY: Duration = Duration::from_secs(20);
@@ -48,6 +50,12 @@ struct Told {
     /// The day of expiry that was told.
     expiring: Option<Day>,
     wait: u32,
+}
+
+/// What is redeemed by itself.
+pub(super) fn redeem_rules(settings: &Settings) -> Rules {
+    let keep = settings.rules.redeem_from;
+    keep.map_or_else(Rules::default, |keep| Rules { keep })
 }
 
 impl Session {

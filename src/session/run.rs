@@ -179,7 +179,7 @@ impl Running {
 
     /// Has the wallet redeem by the rule of the settings.
     pub async fn apply_redeem_rule(&self, settings: &Settings) {
-        let rules = super::life::redeem_rules(settings);
+        let rules = super::rules::redeem_rules(settings);
         if let Err(error) = self.node.wallet.redeem_by(rules).await {
             tracing::warn!("the wallet was not told what to redeem by itself: {error}");
         }

@@ -332,7 +332,12 @@ impl Running {
         if taken.is_none() {
             return Ok(false);
         }
-        match self.node.set_aside(hash).await {
+        let aside = self.node.set_aside(hash).await;
+        if self.entry(hash).is_err() {
+            // It was taken off the list meanwhile: nothing that is noted of it may stay.
+            let _ = self.node.remove(hash, false).await;
+        }
+        match aside {
             Ok(()) | Err(NodeError::Engine(EngineError::Gone(_))) => Ok(true),
             Err(error) => Err(node_problem(&error)),
         }

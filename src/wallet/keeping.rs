@@ -111,23 +111,25 @@ fn find_close(rows: &Rows, row: &SpendRow, now: UnixMs, all: bool) -> Option<Tas
     if !matches!(holding.state, HoldingState::Locked { .. }) {
         return None;
     }
-    let is_due = all || now >= next_poll(row);
+    let is_due = all || now >= next_poll(row, now);
     is_due.then_some(Task::FindClose {
         spend: row.spend,
-        asks_broker: all || now.since_ms(ended(row)) >= ASK_BROKER_MS,
+        asks_broker: all || now.since_ms(ended(row, now)) >= ASK_BROKER_MS,
     })
 }
 
-/// When a connection ended, as far as that is known.
-fn ended(row: &SpendRow) -> UnixMs {
-    row.ended.unwrap_or(row.opened)
+/// When a connection ended, as far as that is known: by a clock that was set back since it is not, and long ago.
+fn ended(row: &SpendRow, now: UnixMs) -> UnixMs {
+    let mut known = row.ended.into_iter().chain([row.opened]);
+    known.find(|at| *at <= now).unwrap_or(UnixMs(0))
 }
 
 /// When the close of a spend of ours is looked for next, if it does not come by itself.
 #[must_use]
-pub fn next_poll(row: &SpendRow) -> UnixMs {
-    let base = ended(row);
-    let Some(polled) = row.polled.filter(|polled| *polled >= base) else {
+pub fn next_poll(row: &SpendRow, now: UnixMs) -> UnixMs {
+    let base = ended(row, now);
+    let is_known = |polled: &UnixMs| (base..=now).contains(polled);
+    let Some(polled) = row.polled.filter(is_known) else {
         return base.plus_ms(POLLS_MS[0]);
     };
     let age_ms = polled.since_ms(base);

@@ -209,7 +209,7 @@ fn a_missing_close_is_looked_for_ever_more_seldom_and_then_at_the_broker() {
     a.write(paying::ended(&a.rows, &[spend], ended));
     let mut asked = Vec::new();
     for _ in 0..6 {
-        let when = next_poll(&a.rows.spends[&spend]);
+        let when = next_poll(&a.rows.spends[&spend], at(1_000 * DAY_MS));
         assert!(due(&a, UnixMs(when.0 - 1)).is_empty());
         let [Task::FindClose { asks_broker, .. }] = due(&a, when)[..] else {
             panic!("one thing is due");
@@ -228,6 +228,11 @@ fn a_missing_close_is_looked_for_ever_more_seldom_and_then_at_the_broker() {
     assert_eq!(asked, expected);
     let change = Change::on(&a.rows);
     assert!(change.is_empty());
+    // A clock that was ahead when it ended, and is set back, puts nothing off.
+    let back = at(HOUR_MS / 2);
+    assert!(matches!(due(&a, back)[..], [Task::FindClose { .. }]));
+    a.write(polled(&a.rows, &spend, back).expect("known"));
+    assert!(due(&a, back).is_empty());
 }
 
 #[test]

@@ -353,7 +353,7 @@ impl Balance {
                     Some(_) => LockReason::WaitingForClose,
                     None => LockReason::Open,
                 },
-                looked_for: row.ended.map(|_| next_poll(row)),
+                looked_for: row.ended.map(|_| next_poll(row, UnixMs(u64::MAX))),
                 until: expires.unwrap_or_default().plus(SETTLE_DAYS),
             });
         }

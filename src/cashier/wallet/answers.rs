@@ -91,9 +91,10 @@ impl Purse {
     /// the provisional window.
     async fn take_spent(&mut self, copy: Result<Arc<dyn SpentCopy>, DoorError>, now: UnixMs) {
         self.desk.heard(Errand::Spent, None, now);
-        self.desk.spent_at = now;
+        self.desk.spent_tried = now;
         match copy {
             Ok(copy) => {
+                self.desk.spent_at = now;
                 self.watch_list(&*copy, now);
                 self.desk.spent = Some(copy);
                 self.desk.spent_due = now.plus_ms(SPENT_EVERY_MS);

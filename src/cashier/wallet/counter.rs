@@ -13,6 +13,7 @@ use crate::broker::answer::{
 };
 use crate::broker::spent::{Listed, SpentList};
 use crate::broker::terms::Terms;
+use crate::clock;
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::{PublicKey, SecretKey};
@@ -263,7 +264,9 @@ impl BrokerDoor for Counter {
     async fn spent_list(&self) -> Result<Arc<dyn SpentCopy>, DoorError> {
         let broker = self.client.broker_key().await?;
         let mut kept = self.spent.lock().await;
-        let mut list = kept.take().unwrap_or_else(|| SpentList::new(broker));
+        // One from a time that has not come would refuse all until then.
+        let kept_one = kept.take().filter(|list| !list.is_ahead(clock::now()));
+        let mut list = kept_one.unwrap_or_else(|| SpentList::new(broker));
         let refreshed = self.client.refresh_spent(&mut list).await;
         *kept = Some(list.clone());
         refreshed?;

@@ -133,8 +133,10 @@ pub(super) struct Desk {
     pub(super) short: Vec<(Units, BuyReply)>,
     pub(super) spent: Option<Arc<dyn SpentCopy>>,
     pub(super) spent_due: UnixMs,
-    /// When the copy was fetched, or tried to.
+    /// When the copy was fetched.
     pub(super) spent_at: UnixMs,
+    /// When that was last tried.
+    pub(super) spent_tried: UnixMs,
     pub(super) wanted: BTreeMap<Units, UnixMs>,
     pub(super) parked: Vec<Parked>,
     pub(super) waiters: Vec<Waiter>,
@@ -164,6 +166,7 @@ impl Desk {
             spent: None,
             spent_due: UnixMs(0),
             spent_at: UnixMs(0),
+            spent_tried: UnixMs(0),
             wanted: BTreeMap::new(),
             parked: Vec::new(),
             waiters: Vec::new(),
@@ -384,7 +387,7 @@ impl Purse {
         // A payee looks holdings up in it, a payer the payee's key.
         let is_node = self.config.payee_keys > 0 || self.config.limits.at_hand > 0;
         let is_due = is_node && now.is_due(self.desk.spent_due, SPENT_EVERY_MS);
-        if is_due || self.reader.wants_list(self.desk.spent_at, now) {
+        if is_due || self.reader.wants_list(self.desk.spent_tried, now) {
             self.desk.start(Errand::Spent, |door| async move {
                 News::Spent(door.spent_list().await)
             });

@@ -134,7 +134,7 @@ impl Reader {
         self.slots.is_some() && self.works()
     }
 
-    /// Whether a newer copy of the spent list than that of `at` is needed.
+    /// Whether a newer copy of the spent list is needed than that which was last asked for at `at`.
     pub(super) fn wants_list(&self, at: UnixMs, now: UnixMs) -> bool {
         let is_ahead = !self.queue.is_empty() && self.read_at.len() < STOCK;
         let is_spend = |job: &Job| matches!(job, Job::Spend(_));
