@@ -115,7 +115,7 @@ test('a day, week or month without a row has its place in the chart', async () =
   assert.deepEqual(days.upTo('2026-03-02', '2020-01-01', 'day', 2), ['2026-03-01', '2026-03-02']);
 });
 
-test('the coins of one purchase are one line of the history, with their sum', async () => {
+test('the coins of one request are one line of the history, with their sum', async () => {
   const { module: acts } = await runnerImport(new URL('src/wallet/gathered.ts', here).pathname);
   const line = (reference, kind, units) => ({ reference, kind, units, at: 1 });
   const lines = [line('b', 'bought', 512), line('b', 'bought', 64), line('b', 'bought', 16), line('s', 'change', 3), line('s', 'paid', 61), line('a', 'bought', 64), line('a', 'bought', 64)];
@@ -123,4 +123,7 @@ test('the coins of one purchase are one line of the history, with their sum', as
   assert.deepEqual(said(false), ['b bought 592 3', 's change 3 1', 's paid 61 1', 'a bought 128 2']);
   // A sum is shown once all of it is there.
   assert.deepEqual(said(true), ['b bought 592 3', 's change 3 1', 's paid 61 1']);
+  // What was earned from several is redeemed together: each torrent and each peer has its own sum.
+  const redeemed = [['t', 'p'], ['t', 'p'], ['u', 'p'], ['u', 'q'], [null, 'q'], [undefined, 'q']].map(([info_hash, peer]) => ({ ...line('r', 'redeemed', 8), info_hash, peer }));
+  assert.deepEqual(acts.gathered(redeemed, false).map(({ info_hash, peer, units }) => `${info_hash} ${peer} ${units}`), ['t p 16', 'u p 8', 'u q 8', 'null q 16']);
 });
