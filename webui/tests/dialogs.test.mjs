@@ -543,6 +543,41 @@ test('a page that is older than the language it asks for loads itself anew, in t
   await made.close();
 });
 
+test('a language that does not come leaves the page as it is and says so, and one that comes late is not the one chosen since', { timeout: 60_000 }, async () => {
+  const { made, other, languages, heading } = await elsewhere();
+  await other.route('**/assets/ko.js', (route) => route.abort(), { times: 1 });
+  await languages.selectOption('ko');
+  await other.getByRole('status').getByText('The texts of that language did not come').waitFor();
+  assert.deepEqual([await languages.inputValue(), await other.evaluate(() => [document.documentElement.lang, localStorage.getItem('dpay.language')])], ['en', ['en', null]]);
+
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  await other.route('**/assets/ko.js', async (route) => (await released, route.fallback()));
+  await Promise.all([other.waitForRequest('**/assets/ko.js'), languages.selectOption('ko')]);
+  await languages.selectOption('en');
+  release();
+  // Once the file is there, whoever waited for it has had it.
+  await other.evaluate(() => import('./assets/ko.js'));
+  await heading('Settings').waitFor();
+  assert.deepEqual([await languages.inputValue(), await other.evaluate(() => localStorage.getItem('dpay.language'))], ['en', 'en']);
+  await languages.selectOption('ko');
+  await heading('설정').waitFor();
+  assert.deepEqual(made.problems, []);
+  await made.close();
+});
+
+test('a page whose first texts do not come says in both languages what to do', { timeout: 60_000 }, async () => {
+  const { made, other } = await elsewhere((it) => it.route('**/assets/en.js', (route) => route.abort()));
+  const said = other.getByRole('alert');
+  for (const text of ['load the page anew', '새로 고치세요']) await said.getByText(text).waitFor();
+  await accessible(other, 'a page without texts');
+  await other.unrouteAll();
+  await other.reload();
+  await other.getByRole('heading', { level: 1, name: 'Settings' }).waitFor();
+  assert.deepEqual(made.problems, []);
+  await made.close();
+});
+
 test('money is withdrawn, once for each asking, and what is too much is refused with what there is', { timeout: 60_000 }, async () => {
   const { broker_balance: before } = await api('/wallet');
   assert.ok(before > 40, `${before}`);

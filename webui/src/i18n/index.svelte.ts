@@ -32,9 +32,21 @@ export async function ready(): Promise<void> {
   state = { language: code, table };
 }
 
-/** The page stays as it is if the node does not give the language; where that is of a later version, the page is too from now on. */
+/** How often a language was chosen: what comes late for an earlier choice is for nothing. */
+let choices = 0;
+
+/**
+ * Where the language that was chosen last is of a later version, the page is too from now on.
+ *
+ * @throws if the node does not give that language; the page stays as it is.
+ */
 export async function setLanguage(code: Language): Promise<void> {
-  const { default: table, version } = await tables[code]();
+  const mine = ++choices;
+  const file = await tables[code]().catch((error: unknown) => {
+    if (mine === choices) throw error;
+  });
+  if (!file || mine !== choices) return;
+  const { default: table, version } = file;
   try {
     localStorage.setItem('dpay.language', code);
   } catch {
