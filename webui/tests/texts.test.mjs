@@ -115,6 +115,29 @@ test('a day, week or month without a row has its place in the chart', async () =
   assert.deepEqual(days.upTo('2026-03-02', '2020-01-01', 'day', 2), ['2026-03-01', '2026-03-02']);
 });
 
+test('older lines of the history fit to the newer ones, whatever is written meanwhile, and none is there twice', async () => {
+  const { module: history } = await runnerImport(new URL('src/wallet/newest.ts', here).pathname);
+  // As the node does: 3 lines at most for each question.
+  const journal = [...'gfedcba'].map((reference) => ({ reference, kind: 'bought', units: 64, at: 1 }));
+  const asked = [];
+  const ask = (written) => async (skip, limit) => {
+    asked.push(skip);
+    const lines = journal.slice(skip, skip + Math.min(limit, 3));
+    const answer = { lines, more: skip + lines.length < journal.length };
+    for (const reference of written.splice(0, 1).flat()) journal.unshift({ ...journal[0], reference });
+    return answer;
+  };
+  const said = async (wanted, ...written) => {
+    asked.length = 0;
+    const { lines, more } = await history.newest(wanted, ask(written));
+    return `${lines.map((line) => line.reference).join('')} ${more} ${asked}`;
+  };
+  assert.equal(await said(2), 'gf true 0');
+  assert.equal(await said(5), 'gfedc true 0,3,0');
+  assert.equal(await said(5, ['h'], [], ['i']), 'ihgfe true 0,3,0,0,3,0');
+  assert.equal(await said(20), 'ihgfedcba false 0,3,6,0');
+});
+
 test('the coins of one request are one line of the history, with their sum', async () => {
   const { module: acts } = await runnerImport(new URL('src/wallet/gathered.ts', here).pathname);
   const line = (reference, kind, units) => ({ reference, kind, units, at: 1 });
