@@ -660,11 +660,34 @@ test('labels: given to several at once, shown, looked for, and taken away', { ti
   // Where they differ, nothing is changed unasked.
   await choose(alpha, gamma);
   dialog = page.getByRole('dialog', { name: 'Label of 2 torrents' });
-  assert.equal(await dialog.getByRole('combobox').getAttribute('placeholder'), 'They differ');
+  const field = dialog.getByRole('combobox');
+  const none = dialog.getByRole('button', { name: 'No label for any of them' });
+  const shown = async () => [await field.inputValue(), await field.getAttribute('placeholder'), await none.getAttribute('aria-pressed')];
+  assert.deepEqual(await shown(), ['', 'They differ', 'false']);
+  await field.pressSequentially('x');
+  await field.press('Backspace');
+  assert.deepEqual(await shown(), ['', 'They differ', 'false'], 'typed and taken back');
   await close(dialog, 'Save');
   assert.deepEqual(await labels(), had);
   await page.getByRole('toolbar').getByRole('button', { name: 'Label' }).click();
-  await dialog.getByRole('button', { name: 'No label' }).click();
+  await none.press('Enter');
+  assert.deepEqual(await shown(), ['', 'No label', 'true']);
+  assert.ok(await none.evaluate((button) => button === document.activeElement), 'the focus is where it was');
+  await none.press('Enter');
+  assert.deepEqual(await shown(), ['', 'They differ', 'false']);
+  await none.press('Enter');
+  await accessible(page, 'labels that are taken away');
+  await close(dialog, 'Save');
+  assert.equal((await labels())[alpha.name], null);
+  // Forty are counted as the node counts, which is not by halves of a character.
+  const emoji = '🎬'.repeat(40);
+  await page.getByRole('toolbar').getByRole('button', { name: 'Label' }).click();
+  await dialog.getByRole('combobox').pressSequentially(emoji);
+  await close(dialog, 'Save');
+  assert.equal((await labels())[alpha.name], emoji);
+  // Where they are the same, empty takes it away.
+  await page.getByRole('toolbar').getByRole('button', { name: 'Label' }).click();
+  await dialog.getByRole('combobox').fill('');
   await close(dialog, 'Save');
   assert.equal((await labels())[alpha.name], null);
   // A refusal is said where one looks.
