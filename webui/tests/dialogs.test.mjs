@@ -592,11 +592,26 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
   assert.equal((await api('/wallet')).broker_balance, before);
   await dialog.getByLabel('How many units').fill('40');
   await dialog.getByRole('button', { name: 'Withdraw', exact: true }).click();
-  await dialog.getByText('40 units wait to be paid out').waitFor();
+  await dialog.getByText('The broker does not tell when they are paid').waitFor();
   await dialog.getByRole('button', { name: 'Close', exact: true }).last().click();
   await dialog.waitFor({ state: 'detached' });
   await until('the balance', async () => (await api('/wallet')).broker_balance === before - 40);
   await page.getByRole('region', { name: 'History' }).getByText('account 7').first().waitFor();
+  // Whether it is paid is not known; that it was asked for, and where to, is. Only what is answered has a receipt.
+  const at = page.getByRole('region', { name: 'At the broker' });
+  const queued = at.locator('div', { hasText: /^40 units to account 7, asked for .*: taken into the broker’s queue; the broker does not tell when it is paid/ });
+  await queued.getByRole('link', { name: 'Receipt' }).click();
+  await page.getByRole('dialog', { name: 'Receipt' }).getByText('account 7').first().waitFor();
+  await page.route('**/api/v1/wallet', async (route) => {
+    const answer = await route.fetch();
+    const wallet = await answer.json();
+    await route.fulfill({ response: answer, json: { ...wallet, withdrawals: wallet.withdrawals.map((one) => ({ ...one, is_queued: false })) } });
+  });
+  await page.goto('about:blank');
+  await page.goto(`${node.url}/#/wallet`);
+  const open = at.locator('div', { hasText: /^40 units to account 7, asked for .*: the broker has not answered yet$/ });
+  await open.waitFor();
+  assert.equal(await open.getByRole('link').count(), 0);
 });
 
 test('a DHT that is gone is said on the overview and by a notice', { timeout: 150_000 }, async () => {
