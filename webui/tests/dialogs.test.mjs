@@ -612,20 +612,7 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
   const open = at.locator('div', { hasText: /^40 units to account 7, asked for .*: the broker has not answered yet$/ });
   await open.waitFor();
   assert.equal(await open.getByRole('link').count(), 0);
-});
-
-test('a DHT that is gone is said on the overview and by a notice', { timeout: 150_000 }, async () => {
-  const nodes = world.parts.filter(({ args }) => args.includes('dht-node'));
-  assert.ok(nodes.length >= 4);
-  for (const one of nodes) one.child.kill('SIGKILL');
-  // Looked for once a minute at the least.
-  await page.getByRole('link', { name: /^Torrents/ }).getByText(/^No DHT node answers since .*: nothing is paid\. Check the network\.$/).waitFor({ timeout: 120_000 });
-  await page.getByRole('button', { name: /^Notices/ }).click();
-  await page.getByRole('region', { name: 'Notices' }).getByText('No DHT', { exact: true }).waitFor();
-});
-
-test('the page prints no error', () => {
-  assert.deepEqual(page.context().problems, []);
+  await page.unrouteAll({ behavior: 'wait' });
 });
 
 test('why a torrent waits is whole in the list where its row has room, and units have their word beside the graph', { timeout: 60_000 }, async () => {
@@ -644,6 +631,7 @@ test('why a torrent waits is whole in the list where its row has room, and units
   assert.ok(await why.evaluate((text) => text.scrollWidth <= text.clientWidth), 'it is not cut');
   assert.equal(await row.getByRole('gridcell').count(), await page.getByRole('row').filter({ hasText: still[1].name }).getByRole('gridcell').count());
   await accessible(page, 'a row with room for its reason');
+  await page.unrouteAll({ behavior: 'wait' });
 });
 
 test('labels: given to several at once, shown, looked for, and taken away', { timeout: 60_000 }, async () => {
@@ -712,4 +700,19 @@ test('labels: given to several at once, shown, looked for, and taken away', { ti
   await dialog.getByRole('combobox').fill('one more');
   await dialog.getByRole('button', { name: 'Save' }).click();
   await dialog.getByText('There are 100 labels already').waitFor();
+  await page.unrouteAll({ behavior: 'wait' });
+});
+
+test('a DHT that is gone is said on the overview and by a notice', { timeout: 150_000 }, async () => {
+  const nodes = world.parts.filter(({ args }) => args.includes('dht-node'));
+  assert.ok(nodes.length >= 4);
+  for (const one of nodes) one.child.kill('SIGKILL');
+  // Looked for once a minute at the least.
+  await page.getByRole('link', { name: /^Torrents/ }).getByText(/^No DHT node answers since .*: nothing is paid\. Check the network\.$/).waitFor({ timeout: 120_000 });
+  await page.getByRole('button', { name: /^Notices/ }).click();
+  await page.getByRole('region', { name: 'Notices' }).getByText('No DHT', { exact: true }).waitFor();
+});
+
+test('the page prints no error', () => {
+  assert.deepEqual(page.context().problems, []);
 });
