@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
@@ -15,6 +16,7 @@ const unsaidHere = (id: string, key: string, text = ''): boolean => id.endsWith(
 /**
  * Languages have the same keys in the same order (a test sees to it), so each brings its texts only. Keys that
  * the page puts together as it runs are kept; the others are numbers in what is built, and are refused if nobody says them.
+ * Of another version the numbers mean other texts: each file says whose it is, and so does the page (`TEXTS`).
  */
 function texts(): Plugin {
   const virtual = '\0texts-';
@@ -26,9 +28,11 @@ function texts(): Plugin {
   const unsaid = numbered.filter((key) => !code.includes(`'${key}'`));
   if (unsaid.length > 0) throw new Error(`nobody says ${unsaid.join(', ')}`);
   const numbers = new Map(numbered.map((key, i) => [key, (kept.length + i).toString(36)]));
+  const version = createHash('sha256').update(JSON.stringify([kept, table('en')])).digest('hex').slice(0, 12);
   return {
     name: 'texts',
     enforce: 'pre',
+    config: () => ({ define: { TEXTS: JSON.stringify(version) } }),
     resolveId: (name) => {
       const language = /^\.\/(\w+)\.json$/.exec(name)?.[1];
       return language === undefined ? null : `${virtual}${language}.js`;
@@ -37,7 +41,7 @@ function texts(): Plugin {
       if (!id.startsWith(virtual)) return null;
       const language = table(id.slice(virtual.length, -3));
       const said = [...kept, ...numbered].map((key) => (unsaidHere(id, key, language[key]) ? '' : language[key]));
-      return `const kept = ${JSON.stringify(kept)};\nexport default Object.fromEntries(${JSON.stringify(said)}.map((text, i) => [kept[i] ?? i.toString(36), text]));`;
+      return `export const version = '${version}';\nconst kept = ${JSON.stringify(kept)};\nexport default Object.fromEntries(${JSON.stringify(said)}.map((text, i) => [kept[i] ?? i.toString(36), text]));`;
     },
     transform: (code, id) => (/\/src\/[^?]*\.(svelte|ts)$/.test(id) ? code.replace(/'([a-z_]+\.[\w.]+)'/g, (whole, key: string) => (numbers.has(key) ? `'${numbers.get(key)}'` : whole)) : null),
   };

@@ -115,7 +115,30 @@ test('a day, week or month without a row has its place in the chart', async () =
   assert.deepEqual(days.upTo('2026-03-02', '2020-01-01', 'day', 2), ['2026-03-01', '2026-03-02']);
 });
 
-test('the coins of one purchase are one line of the history, with their sum', async () => {
+test('older lines of the history fit to the newer ones, whatever is written meanwhile, and none is there twice', async () => {
+  const { module: history } = await runnerImport(new URL('src/wallet/newest.ts', here).pathname);
+  // As the node does: 3 lines at most for each question.
+  const journal = [...'gfedcba'].map((reference) => ({ reference, kind: 'bought', units: 64, at: 1 }));
+  const asked = [];
+  const ask = (written) => async (skip, limit) => {
+    asked.push(skip);
+    const lines = journal.slice(skip, skip + Math.min(limit, 3));
+    const answer = { lines, more: skip + lines.length < journal.length };
+    for (const reference of written.splice(0, 1).flat()) journal.unshift({ ...journal[0], reference });
+    return answer;
+  };
+  const said = async (wanted, ...written) => {
+    asked.length = 0;
+    const { lines, more } = await history.newest(wanted, ask(written));
+    return `${lines.map((line) => line.reference).join('')} ${more} ${asked}`;
+  };
+  assert.equal(await said(2), 'gf true 0');
+  assert.equal(await said(5), 'gfedc true 0,3,0');
+  assert.equal(await said(5, ['h'], [], ['i']), 'ihgfe true 0,3,0,0,3,0');
+  assert.equal(await said(20), 'ihgfedcba false 0,3,6,0');
+});
+
+test('the coins of one request are one line of the history, with their sum', async () => {
   const { module: acts } = await runnerImport(new URL('src/wallet/gathered.ts', here).pathname);
   const line = (reference, kind, units) => ({ reference, kind, units, at: 1 });
   const lines = [line('b', 'bought', 512), line('b', 'bought', 64), line('b', 'bought', 16), line('s', 'change', 3), line('s', 'paid', 61), line('a', 'bought', 64), line('a', 'bought', 64)];
@@ -123,4 +146,7 @@ test('the coins of one purchase are one line of the history, with their sum', as
   assert.deepEqual(said(false), ['b bought 592 3', 's change 3 1', 's paid 61 1', 'a bought 128 2']);
   // A sum is shown once all of it is there.
   assert.deepEqual(said(true), ['b bought 592 3', 's change 3 1', 's paid 61 1']);
+  // What was earned from several is redeemed together: each torrent and each peer has its own sum.
+  const redeemed = [['t', 'p'], ['t', 'p'], ['u', 'p'], ['u', 'q'], [null, 'q'], [undefined, 'q']].map(([info_hash, peer]) => ({ ...line('r', 'redeemed', 8), info_hash, peer }));
+  assert.deepEqual(acts.gathered(redeemed, false).map(({ info_hash, peer, units }) => `${info_hash} ${peer} ${units}`), ['t p 16', 'u p 8', 'u q 8', 'null q 16']);
 });

@@ -9,7 +9,10 @@ type Values = Record<string, string | number>;
 
 type Table = Record<Key, string>;
 
-const tables: Record<Language, () => Promise<{ default: Table }>> = { en: () => import('./en.json'), ko: () => import('./ko.json') };
+/** Whose texts the page says. Each file of a language says the same, unless it is of another version than the page. */
+declare const TEXTS: string;
+
+const tables: Record<Language, () => Promise<{ default: Table; version?: string }>> = { en: () => import('./en.json'), ko: () => import('./ko.json') };
 export const languages: readonly { code: Language; name: string }[] = [
   { code: 'en', name: 'English' },
   { code: 'ko', name: '한국어' },
@@ -21,24 +24,37 @@ export function language(): Language {
   return state.language;
 }
 
-async function load(code: Language): Promise<void> {
-  state = { language: code, table: (await tables[code]()).default };
-}
-
 /** Before anything is shown: the language that the page was opened in. */
-export function ready(): Promise<void> {
-  return load(document.documentElement.lang === 'ko' ? 'ko' : 'en');
+export async function ready(): Promise<void> {
+  const code = document.documentElement.lang === 'ko' ? 'ko' : 'en';
+  const { default: table, version } = await tables[code]();
+  if (version !== TEXTS) throw new Error(`${code} is of ${version}, the page of ${TEXTS}`);
+  state = { language: code, table };
 }
 
-/** The page stays as it is if the node does not give the language. */
+/** How often a language was chosen: what comes late for an earlier choice is for nothing. */
+let choices = 0;
+
+/**
+ * Where the language that was chosen last is of a later version, the page is too from now on.
+ *
+ * @throws if the node does not give that language; the page stays as it is.
+ */
 export async function setLanguage(code: Language): Promise<void> {
-  await load(code);
-  document.documentElement.lang = code;
+  const mine = ++choices;
+  const file = await tables[code]().catch((error: unknown) => {
+    if (mine === choices) throw error;
+  });
+  if (!file || mine !== choices) return;
+  const { default: table, version } = file;
   try {
     localStorage.setItem('dpay.language', code);
   } catch {
     // Without storage the choice lasts as long as the page.
   }
+  if (version !== TEXTS) return location.reload();
+  state = { language: code, table };
+  document.documentElement.lang = code;
 }
 
 /** The text of `key` in the chosen language. */
