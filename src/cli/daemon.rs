@@ -106,12 +106,12 @@ pub async fn serve(
     let tell = async {
         let mut started = std::pin::pin!(session.started());
         let early = tokio::time::timeout(STARTING, &mut started).await;
-        let is_early = early.is_ok();
-        let failed = early.ok().flatten();
+        let early = early.ok();
+        let what = stage(early.as_ref());
+        let is_early = early.is_some();
         let tell_failure = |error: String| tell_failed(global, &error);
-        let runs = failed.is_none();
-        failed.into_iter().for_each(tell_failure);
-        tell_ready(global, &server, runs, kept.as_deref());
+        early.flatten().into_iter().for_each(tell_failure);
+        tell_ready(global, &server, what, kept.as_deref());
         if !is_early {
             started.await.into_iter().for_each(tell_failure);
         }
@@ -150,7 +150,16 @@ fn tell_failed(global: &Global, error: &str) {
     });
 }
 
-fn tell_ready(global: &Global, server: &NodeServer, runs: bool, kept: Option<&str>) {
+/// How far the node is when its page is told: whether it started within [`STARTING`], or why it did not.
+const fn stage(early: Option<&Option<String>>) -> &'static str {
+    match early {
+        None => "the node starts",
+        Some(None) => "the node runs",
+        Some(Some(_)) => "settings can be changed",
+    }
+}
+
+fn tell_ready(global: &Global, server: &NodeServer, what: &str, kept: Option<&str>) {
     let line = json!({
         "event": "ready",
         "url": server.url(),
@@ -158,16 +167,24 @@ fn tell_ready(global: &Global, server: &NodeServer, runs: bool, kept: Option<&st
     });
     super::say(global.json, &line, || {
         format!(
-            "{}; open its page, once within ten minutes, with\n\n  {}\n\nand later with \
+            "{what}; open its page, once within ten minutes, with\n\n  {}\n\nand later with \
              `dpay open`. Ctrl-C closes channels and stops.{}{}",
-            if runs {
-                "the node runs"
-            } else {
-                "settings can be changed"
-            },
             server.login_url(),
             if kept.is_some() { "\n" } else { "" },
             kept.unwrap_or_default(),
         )
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_still_starts_is_not_said_to_run() {
+        assert_eq!(stage(None), "the node starts");
+        assert_eq!(stage(Some(&None)), "the node runs");
+        let failed = Some("the port is taken".to_owned());
+        assert_eq!(stage(Some(&failed)), "settings can be changed");
+    }
 }

@@ -48,6 +48,25 @@ impl Bits {
         byte.unwrap_or_default() & (0x80 >> (piece % 8)) != 0
     }
 
+    /// Whether one of the pieces from `first` to `last` is in the set; eight are looked at at once.
+    #[must_use]
+    pub fn has_any(&self, first: u32, last: u32) -> bool {
+        let (from, to) = ((first / 8) as usize, (last / 8) as usize);
+        let head = 0xff_u8 >> (first % 8);
+        let tail = 0xff_u8 << (7 - last % 8);
+        let byte = |at: usize| self.0.get(at).copied().unwrap_or_default();
+        match from == to {
+            true => first <= last && byte(from) & head & tail != 0,
+            false => {
+                let between = self.0.get(from + 1..to.min(self.0.len()));
+                from < to
+                    && (byte(from) & head != 0
+                        || byte(to) & tail != 0
+                        || between.is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0)))
+            }
+        }
+    }
+
     /// Bytes of the pieces in this set that are not in `other`, in a torrent of this shape.
     #[must_use]
     pub fn bytes_beyond(&self, other: &Bits, piece_length_bytes: u64, length_bytes: u64) -> u64 {
@@ -90,6 +109,21 @@ mod tests {
         assert_eq!(peer.bytes_beyond(&own, 100, 907), 900);
         own.add(0);
         assert_eq!(peer.bytes_beyond(&own, 100, 907), 800);
+    }
+
+    #[test]
+    fn a_range_has_a_piece_where_one_of_its_pieces_is_there() {
+        for piece in [0, 7, 8, 15, 16, 30, 39] {
+            let mut bits = Bits::default();
+            bits.add(piece);
+            for first in 0..50 {
+                for last in 0..50 {
+                    let one_by_one = (first..=last).any(|piece| bits.contains(piece));
+                    assert_eq!(bits.has_any(first, last), one_by_one, "{first} to {last}");
+                }
+            }
+        }
+        assert!(!Bits::default().has_any(0, u32::MAX));
     }
 
     #[test]

@@ -49,24 +49,38 @@ fn media_type(name: &str) -> Option<String> {
     safe.then_some(kind)
 }
 
-/// A torrent, once the engine has it as it is to have it: between a yes and that a stream would break off.
+/// A torrent, as soon as it `is_whole` on the disk, or the engine has it as it is to have it: between a yes and
+/// that a stream would break off.
 ///
 /// # Errors
-/// Unknown torrent; one that takes longer.
-async fn settled(run: &Running, hash: InfoHash) -> Result<Entry, Problem> {
-    let late = Instant::now() + SETTLES_WITHIN;
+/// Unknown torrent; one that takes longer than until `late`.
+async fn settled(
+    look: impl Fn() -> Result<Entry, Problem>,
+    is_whole: impl Fn(&Entry) -> bool,
+    late: Instant,
+) -> Result<Entry, Problem> {
     loop {
-        let entry = run.entry(hash)?;
-        if !entry.is_changing() {
+        let entry = look()?;
+        if is_whole(&entry) || !entry.is_changing() {
             return Ok(entry);
         }
         if Instant::now() >= late {
             let error = "the torrent is being started anew";
             let problem = Problem::new(ProblemCode::Busy, error, Advice::AskAgain);
-            return Err(problem.about(hash));
+            return Err(problem.about(entry.saved.info_hash));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Whether all of a file is known to be on the disk.
+fn is_whole(entry: &Entry, index: u32, length_bytes: u64) -> bool {
+    let handle = entry.handle.as_ref();
+    let have = handle.and_then(|handle| handle.file_bytes_have().get(index as usize).copied());
+    // The engine may just have let go of it, or not know its pieces yet.
+    let is_known_by_us = handle.is_none() || entry.is_changing();
+    have == Some(length_bytes)
+        || (is_known_by_us && entry.saved.have_bytes >= entry.saved.size_bytes)
 }
 
 impl Session {
@@ -294,10 +308,11 @@ impl Session {
     /// A file's bytes, also while it is being downloaded.
     ///
     /// # Errors
-    /// No such file, metadata not known, a torrent that is paused and has not all of the file.
+    /// No such file, metadata not known, a torrent that is paused and has not all of the file, or one that
+    /// the engine is being given anew for long.
     pub async fn content(&self, hash: InfoHash, index: u32) -> Result<Content, Problem> {
         let run = self.running()?;
-        let entry = settled(&run, hash).await?;
+        run.entry(hash)?;
         let metainfo = known(&run, hash)?;
         let file = metainfo
             .files()
@@ -311,13 +326,10 @@ impl Session {
             )
         })?;
         let name = file.path.last().cloned().unwrap_or_default();
-        let have = match &entry.handle {
-            Some(handle) => handle.file_bytes_have().get(index as usize).copied(),
-            None => {
-                Some(file.length_bytes).filter(|_| entry.saved.have_bytes >= entry.saved.size_bytes)
-            }
-        };
-        let bytes: Box<dyn FileBytes> = if have == Some(file.length_bytes) {
+        let is_whole = |entry: &Entry| is_whole(entry, index, file.length_bytes);
+        let late = Instant::now() + SETTLES_WITHIN;
+        let entry = settled(|| run.entry(hash), is_whole, late).await?;
+        let bytes: Box<dyn FileBytes> = if is_whole(&entry) {
             Box::new(open(&path_of(&entry, &metainfo, file)).await?)
         } else if entry.saved.asking {
             return Err(super::asking::asks_first(hash));
@@ -433,5 +445,45 @@ mod tests {
         ] {
             assert_eq!(media_type(name), None, "{name}");
         }
+    }
+
+    fn renewed() -> Entry {
+        let mut saved = crate::session::entry::tests::saved();
+        (saved.size_bytes, saved.have_bytes) = (10, 4);
+        let mut entry = Entry::new(saved);
+        entry.renewing = Some(false);
+        entry
+    }
+
+    #[tokio::test]
+    async fn a_stream_waits_for_a_torrent_that_is_given_to_the_engine_anew() {
+        let entry = renewed();
+        let by_engine = |entry: &Entry| is_whole(entry, 0, 10);
+        let late = Instant::now();
+        let busy = settled(|| Ok(entry.clone()), by_engine, late).await;
+        let busy = busy.expect_err("it is late");
+        assert_eq!(busy.code, ProblemCode::Busy, "{busy:?}");
+
+        let looks = std::cell::Cell::new(0);
+        let look = || {
+            looks.set(looks.get() + 1);
+            let mut entry = entry.clone();
+            entry.renewing = Some(true).filter(|_| looks.get() < 3);
+            Ok(entry)
+        };
+        let late = Instant::now() + SETTLES_WITHIN;
+        let entry = settled(look, by_engine, late).await.expect("in time");
+        assert_eq!((looks.get(), entry.renewing), (3, None));
+    }
+
+    #[tokio::test]
+    async fn what_is_whole_on_the_disk_waits_for_nothing() {
+        let mut entry = renewed();
+        entry.saved.have_bytes = 10;
+        assert!(entry.is_changing());
+        let late = Instant::now();
+        let whole = |entry: &Entry| is_whole(entry, 0, 10);
+        let found = settled(|| Ok(entry.clone()), whole, late).await;
+        assert!(found.expect("at once").is_changing());
     }
 }

@@ -222,15 +222,18 @@ impl Entry {
 
 /// Whether one of these files has a piece that is among these.
 fn is_of(metainfo: &Metainfo, files: &[u32], pieces: &Bits) -> bool {
+    if pieces.count() == 0 {
+        return false;
+    }
     let piece_bytes = u64::from(metainfo.piece_length_bytes()).max(1);
+    let piece_at = |byte: u64| u32::try_from(byte / piece_bytes).unwrap_or(u32::MAX);
     let files = files
         .iter()
         .filter_map(|index| metainfo.files().get(*index as usize));
     let mut files = files.filter(|file| file.length_bytes > 0);
     files.any(|file| {
-        let first = file.offset_bytes / piece_bytes;
-        let last = file.offset_bytes.saturating_add(file.length_bytes - 1) / piece_bytes;
-        (first..=last).any(|piece| u32::try_from(piece).is_ok_and(|piece| pieces.contains(piece)))
+        let last_byte = file.offset_bytes.saturating_add(file.length_bytes - 1);
+        pieces.has_any(piece_at(file.offset_bytes), piece_at(last_byte))
     })
 }
 

@@ -1,16 +1,22 @@
 //! Labels: a word by which whoever keeps many torrents finds some of them. A torrent has one at most.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::act::check_count;
+use super::entry::Entry;
 use super::run::Running;
 use super::view::{ActionFailure, ActionResult, Advice, LabelRequest, Problem, ProblemCode};
 use super::{Session, lock};
+use crate::units::InfoHash;
 
 /// Most characters of a label.
 const MOST_CHARS: usize = 40;
 /// Most labels among the torrents.
 const MOST_LABELS: usize = 100;
+/// Between two that are written down: a lock that is taken again at once lets nobody else in.
+const PAUSE: Duration = Duration::from_micros(200);
 
 fn refused(label: &str, error: String) -> Problem {
     let shown: String = crate::torrent::printable(label).chars().take(80).collect();
@@ -22,28 +28,109 @@ fn refused(label: &str, error: String) -> Problem {
 fn checked(label: &str) -> Result<String, Problem> {
     let label = label.trim();
     let length = label.chars().count();
-    if !(1..=MOST_CHARS).contains(&length) || label.chars().any(char::is_control) {
+    let is_seen = !label.chars().all(is_unseen);
+    if !(1..=MOST_CHARS).contains(&length) || label.chars().any(char::is_control) || !is_seen {
         let error = format!(
-            "a label has 1 to {MOST_CHARS} characters and no control characters; this has {length}"
+            "a label has 1 to {MOST_CHARS} characters, one that can be seen among them, and no control \
+             characters; this has {length}"
         );
         return Err(refused(label, error));
     }
     Ok(label.to_owned())
 }
 
-impl Running {
-    /// Refuses one more label than there may be.
-    fn check_new_label(&self, label: &str) -> Result<(), Problem> {
-        let torrents = lock(&self.torrents);
-        let used = torrents
-            .values()
-            .filter_map(|entry| entry.saved.label.as_deref());
-        let used: HashSet<&str> = used.collect();
-        if used.len() < MOST_LABELS || used.contains(label) {
-            return Ok(());
+/// Whether a character leaves the line as it was: space, and those that are made to be ignored or look empty.
+fn is_unseen(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Refuses one more label than there may be, beside those of the torrents that are given it.
+fn check_room(
+    torrents: &BTreeMap<InfoHash, Entry>,
+    label: &str,
+    given: &[InfoHash],
+) -> Result<(), Problem> {
+    let given: HashSet<&InfoHash> = given.iter().collect();
+    let others = torrents.iter().filter(|(hash, _)| !given.contains(hash));
+    let used = others.filter_map(|(_, entry)| entry.saved.label.as_deref());
+    let used: HashSet<&str> = used.collect();
+    if used.len() < MOST_LABELS || used.contains(label) {
+        return Ok(());
+    }
+    let error = format!("there are {MOST_LABELS} labels already, which is the most");
+    Err(refused(label, error))
+}
+
+/// Gives torrents a label, or takes it away, if there is room for it. Returns what those had whose label is
+/// another now.
+fn relabel(
+    torrents: &mut BTreeMap<InfoHash, Entry>,
+    label: Option<&str>,
+    given: &[InfoHash],
+) -> Result<HashMap<InfoHash, Option<String>>, Problem> {
+    if let Some(label) = label {
+        check_room(torrents, label, given)?;
+    }
+    let mut had = HashMap::new();
+    for hash in given {
+        let Some(entry) = torrents.get_mut(hash) else {
+            continue;
+        };
+        if entry.saved.label.as_deref() != label {
+            let old = std::mem::replace(&mut entry.saved.label, label.map(str::to_owned));
+            had.insert(*hash, old);
         }
-        let error = format!("there are {MOST_LABELS} labels already, which is the most");
-        Err(refused(label, error))
+    }
+    Ok(had)
+}
+
+impl Running {
+    /// Gives torrents a label, or takes it away, and writes down each whose label is another now: waits for
+    /// the disk.
+    fn label(&self, label: Option<&str>, given: Vec<InfoHash>) -> Result<ActionResult, Problem> {
+        let mut had = relabel(&mut lock(&self.torrents), label, &given)?;
+        let mut result = ActionResult::default();
+        for hash in given {
+            let kept = match had.remove(&hash) {
+                Some(old) => {
+                    std::thread::sleep(PAUSE);
+                    self.keep_label(hash, label, old)
+                }
+                None => self.entry(hash).map(|_| ()),
+            };
+            match kept {
+                Ok(()) => result.done.push(hash),
+                Err(problem) => result.failed.push(ActionFailure {
+                    info_hash: hash,
+                    problem,
+                }),
+            }
+        }
+        Ok(result)
+    }
+
+    /// Writes down a torrent's label. Where that fails it has the one that it had.
+    fn keep_label(
+        &self,
+        hash: InfoHash,
+        label: Option<&str>,
+        old: Option<String>,
+    ) -> Result<(), Problem> {
+        let written = self.hold(hash, |_| ())?;
+        written.map_err(|error| {
+            if let Some(entry) = lock(&self.torrents).get_mut(&hash)
+                && entry.saved.label.as_deref() == label
+            {
+                entry.saved.label = old;
+            }
+            self.not_written(&error)
+        })
     }
 }
 
@@ -56,35 +143,65 @@ impl Session {
         let run = self.running()?;
         check_count(request.info_hashes.len())?;
         let label = request.label.as_deref().map(checked).transpose()?;
-        if let Some(label) = &label {
-            run.check_new_label(label)?;
-        }
-        let mut result = ActionResult::default();
-        for hash in request.info_hashes {
-            match run.change(hash, |entry| entry.saved.label.clone_from(&label)) {
-                Ok(()) => result.done.push(hash),
-                Err(problem) => result.failed.push(ActionFailure {
-                    info_hash: hash,
-                    problem,
-                }),
-            }
-        }
+        let (doing, given) = (Arc::clone(&run), request.info_hashes);
+        let done = tokio::task::spawn_blocking(move || doing.label(label.as_deref(), given)).await;
+        let done = done.unwrap_or_else(|error| {
+            Err(Problem::new(
+                ProblemCode::Internal,
+                error.to_string(),
+                Advice::SeeLog,
+            ))
+        });
         self.look(&run).await;
-        Ok(result)
+        done
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::entry::tests::saved;
 
     #[test]
-    fn a_label_is_one_line_of_1_to_40_characters() {
+    fn a_label_is_one_line_of_1_to_40_characters_of_which_one_can_be_seen() {
         assert_eq!(checked("  films "), Ok("films".to_owned()));
         assert_eq!(checked(&"영".repeat(40)), Ok("영".repeat(40)));
-        for none in ["", "  ", "a\nb", "a\u{7f}", "\u{9b}31m", &"x".repeat(41)] {
+        let family = "\u{1f468}\u{200d}\u{1f469}";
+        assert_eq!(checked(family), Ok(family.to_owned()));
+        let unseen = [
+            "\u{200b}",
+            "\u{2060}\u{feff}",
+            "\u{3164}",
+            "\u{2800} \u{ad}",
+        ];
+        let none = ["", "  ", "a\nb", "a\u{7f}", "\u{9b}31m", &"x".repeat(41)];
+        for none in none.into_iter().chain(unseen) {
             let problem = checked(none).expect_err(none);
             assert_eq!(problem.code, ProblemCode::BadRequest, "{none:?}");
         }
+    }
+
+    #[test]
+    fn labels_that_are_replaced_make_room_for_the_one_in_their_place() {
+        let hash = |n: usize| InfoHash([u8::try_from(n).expect("few"); 20]);
+        let labelled = |n: usize| {
+            let mut entry = Entry::new(saved());
+            entry.saved.label = Some(format!("label {}", n.min(MOST_LABELS - 1)));
+            (hash(n), entry)
+        };
+        // The last two have the same.
+        let mut all: BTreeMap<_, _> = (0..=MOST_LABELS).map(labelled).collect();
+        let (last, other) = (hash(MOST_LABELS), hash(MOST_LABELS - 1));
+        relabel(&mut all, Some("new"), &[last]).expect_err("the other has it still");
+        let had = relabel(&mut all, Some("new"), &[last, other, hash(200)]).expect("room");
+        assert_eq!(had.len(), 2);
+        assert_eq!(had[&last].as_deref(), Some("label 99"));
+        assert_eq!(all[&last].saved.label.as_deref(), Some("new"));
+        // Those that have it already are not written once more.
+        let had = relabel(&mut all, Some("new"), &[last, hash(0)]).expect("one that is there");
+        assert!(had.keys().eq(&[hash(0)]), "{had:?}");
+        let had = relabel(&mut all, None, &[last]).expect("taken away");
+        assert_eq!(had[&last].as_deref(), Some("new"));
+        assert_eq!(all[&last].saved.label, None);
     }
 }

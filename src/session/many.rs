@@ -148,6 +148,19 @@ impl Many {
         Ok(())
     }
 
+    /// A task that waits, from its file. One that cannot be read is refused, and its file stays as it is.
+    fn take(&self, id: u64) -> Option<Task> {
+        let path = self.path(id);
+        let error = match read(&path) {
+            Ok(task) => return Some(task),
+            Err(error) => error,
+        };
+        let mut state = lock(&self.state);
+        state.waiting.remove(&id);
+        state.refuse_unread(id, &path, &error);
+        None
+    }
+
     /// One is done, or refused and kept.
     fn finish(&self, id: u64, task: Option<Task>) {
         let path = self.path(id);
@@ -199,12 +212,27 @@ impl Many {
 impl State {
     /// One that cannot be read: whoever looks sees it, and may try again or forget it.
     fn refuse_unread(&mut self, id: u64, path: &Path, error: &std::io::Error) {
-        let error = format!("{}: {error}", path.display());
-        tracing::error!("{error}");
+        use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+        let shown = path.display();
+        // It can be read, but what it says is no task.
+        let problem = match error.kind() {
+            InvalidData | UnexpectedEof => Problem::new(
+                ProblemCode::BadTorrent,
+                format!(
+                    "{shown} does not say which torrent was to be added, and can be dismissed: {error}"
+                ),
+                Advice::OtherTorrent,
+            ),
+            _ => Problem::new(
+                ProblemCode::Disk,
+                format!("{shown}: {error}"),
+                Advice::LetReadWrite,
+            ),
+        };
+        tracing::error!("{}", problem.error);
         let label = path.file_name().unwrap_or_default().to_string_lossy();
         let label = printable(&label);
-        let problem = Problem::new(ProblemCode::Disk, error, Advice::LetReadWrite);
-        let problem = problem.about(path.display());
+        let problem = problem.about(shown);
         self.refused.insert(id, ManyRefused { label, problem });
     }
 
@@ -337,22 +365,17 @@ impl Session {
     }
 
     async fn work_at(&self, run: &Arc<Running>, id: u64) {
-        let (path, broken) = (run.many.path(id), Task::broken());
-        let task = tokio::task::spawn_blocking(move || read(&path)).await;
-        let task = task.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let (task, done) = match task {
-            Ok(task) => {
-                let done = self.answer(run, &task).await;
-                (task, done)
-            }
-            Err(error) => (broken, Err(run.not_written(&error))),
-        };
-        let left = done.err().map(|problem| Task {
-            refused: Some(problem),
-            ..task
-        });
         let doing = Arc::clone(run);
-        let _ = tokio::task::spawn_blocking(move || doing.many.finish(id, left)).await;
+        let task = tokio::task::spawn_blocking(move || doing.many.take(id)).await;
+        if let Ok(Some(task)) = task {
+            let done = self.answer(run, &task).await;
+            let left = done.err().map(|problem| Task {
+                refused: Some(problem),
+                ..task
+            });
+            let doing = Arc::clone(run);
+            let _ = tokio::task::spawn_blocking(move || doing.many.finish(id, left)).await;
+        }
         self.tell_many(run);
     }
 
@@ -382,18 +405,6 @@ impl Session {
     }
 }
 
-impl Task {
-    /// In place of one that cannot be read.
-    fn broken() -> Task {
-        Task {
-            source: None,
-            info_hash: None,
-            answer: ManyAnswer::default(),
-            refused: None,
-        }
-    }
-}
-
 fn add_request(answer: &ManyAnswer) -> AddRequest {
     AddRequest {
         folder: answer.folder.clone(),
@@ -411,109 +422,5 @@ fn add_request(answer: &ManyAnswer) -> AddRequest {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn task(magnet: &str) -> Task {
-        Task {
-            source: Some(Source {
-                magnet: Some(magnet.to_owned()),
-                ..Source::default()
-            }),
-            ..Task::broken()
-        }
-    }
-
-    #[test]
-    fn what_is_kept_is_there_for_the_next_run_until_it_is_done() {
-        let home = tempfile::tempdir().expect("a folder");
-        let many = Many::open(home.path());
-        many.keep(&[task("a"), task("b"), task("c")]).expect("kept");
-        many.finish(2, None);
-        let problem = Problem::new(ProblemCode::BadTorrent, "no torrent", Advice::GiveMagnet);
-        let refused = Task {
-            refused: Some(problem),
-            ..task("c")
-        };
-        many.finish(3, Some(refused));
-        assert_eq!((many.view().total, many.view().done), (3, 1));
-
-        let many = Many::open(home.path());
-        let view = many.view();
-        assert_eq!((view.total, view.done), (2, 0), "{view:?}");
-        assert_eq!((view.refused, view.problems[0].label.as_str()), (1, "c"));
-        assert!(lock(&many.state).waiting.iter().eq(&[1]));
-        // New ones take no place of old ones, and begin a new count only when all is done.
-        many.keep(&[task("d")]).expect("kept");
-        assert_eq!(many.view().total, 3);
-        many.again();
-        assert!(lock(&many.state).waiting.iter().eq(&[1, 3, 4]));
-        for id in [1, 3, 4] {
-            many.finish(id, None);
-        }
-        many.keep(&[task("e")]).expect("kept");
-        assert_eq!((many.view().total, many.view().done), (1, 0));
-        let files = std::fs::read_dir(home.path().join(FOLDER)).expect("a folder");
-        assert_eq!(files.count(), 1);
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_said_and_half_a_file_is_gone() {
-        let home = tempfile::tempdir().expect("a folder");
-        let many = Many::open(home.path());
-        many.keep(&[task("a"), task("b")]).expect("kept");
-        let folder = home.path().join(FOLDER);
-        std::fs::write(many.path(2), "{\"source\":").expect("written");
-        std::fs::write(folder.join("00000003.json.0a.new"), "{").expect("written");
-        let many = Many::open(home.path());
-        let view = many.view();
-        assert_eq!((view.total, view.refused), (2, 1), "{view:?}");
-        assert_eq!(view.problems[0].label, "00000002.json");
-        assert_eq!(view.problems[0].problem.code, ProblemCode::Disk);
-        many.forget().expect("forgotten");
-        let left = std::fs::read_dir(folder).expect("a folder");
-        let left: Vec<_> = left.map(|entry| entry.expect("reads").path()).collect();
-        assert_eq!(left, [many.path(1)]);
-    }
-
-    #[test]
-    fn a_file_that_is_no_torrent_is_named_by_the_name_it_came_with() {
-        let named = |file_name: Option<&str>| {
-            let source = Source {
-                file: Some("bm8=".to_owned()),
-                file_name: file_name.map(str::to_owned),
-                ..Source::default()
-            };
-            let task = Task {
-                source: Some(source),
-                ..Task::broken()
-            };
-            task.label()
-        };
-        assert_eq!(
-            named(Some("broken\u{202e}.torrent")),
-            printable("broken\u{202e}.torrent")
-        );
-        assert_eq!(named(Some("broken.torrent")), "broken.torrent");
-        assert_eq!(named(None), ".torrent");
-    }
-
-    #[test]
-    fn those_that_were_refused_are_forgotten_and_no_others() {
-        let home = tempfile::tempdir().expect("a folder");
-        let many = Many::open(home.path());
-        many.keep(&[task("a"), task("b")]).expect("kept");
-        let problem = Problem::new(ProblemCode::BadTorrent, "no torrent", Advice::GiveMagnet);
-        many.finish(
-            1,
-            Some(Task {
-                refused: Some(problem),
-                ..task("a")
-            }),
-        );
-        many.forget().expect("forgotten");
-        assert_eq!((many.view().total, many.view().refused), (1, 0));
-        let again = Many::open(home.path());
-        assert!(lock(&again.state).waiting.iter().eq(&[2]));
-    }
-}
+#[path = "many_tests.rs"]
+mod tests;

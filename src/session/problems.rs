@@ -1,5 +1,7 @@
 //! What failures below mean to whoever asked.
 
+use std::net::IpAddr;
+
 use super::view::{Advice, Problem, ProblemCode};
 use crate::engine::EngineError;
 use crate::gateway::GatewayError;
@@ -29,11 +31,34 @@ pub(super) fn not_started(error: &NodeError, is_given: bool) -> String {
     let NodeError::Gateway(GatewayError::Listen { address, .. }) = error else {
         return error.to_string();
     };
-    let ip = address.ip();
+    let host = match address.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
     match is_given {
-        true => format!("{error}: --listen {ip}:PORT when the node is started"),
+        true => format!("{error}: --listen {host}:PORT when the node is started"),
         false => format!(
-            "{error}: in the settings of the page, or with `dpay config set node.listen {ip}:PORT`"
+            "{error}: in the settings of the page, or with `dpay config set node.listen {host}:PORT`"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_that_is_advised_is_one_with_a_port_in_it() {
+        for address in ["127.0.0.1:7", "[::1]:7"] {
+            let address: std::net::SocketAddr = address.parse().expect("an address");
+            let error = std::io::Error::other("taken");
+            let error = NodeError::Gateway(GatewayError::Listen { address, error });
+            for (is_given, before) in [(true, "--listen "), (false, "node.listen ")] {
+                let said = not_started(&error, is_given).replace("PORT", "7");
+                let (_, advised) = said.split_once(before).expect(&said);
+                let advised = advised.split([' ', '`']).next().expect("a word");
+                assert_eq!(advised.parse(), Ok(address), "{said}");
+            }
+        }
     }
 }

@@ -98,7 +98,7 @@ pub struct PendingLine {
 /// Units that were asked of the broker to be withdrawn, and that may still have to be paid out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WithdrawingLine {
-    /// The request, which is the receipt.
+    /// The request. Once it is queued it has a receipt by this name.
     pub request: String,
     /// How much.
     pub units: Units,

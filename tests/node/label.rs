@@ -19,12 +19,16 @@ async fn a_label_is_given_to_many_at_once_kept_over_a_restart_and_bounded() {
         post(&node, "/torrents", paused).await;
     }
     let give = |label: Value, to: &[String]| json!({ "label": label, "info_hashes": to });
-    for none in ["", " ", "two\nlines", &"x".repeat(41)] {
+    for none in ["", " ", "\u{200b}", "two\nlines", &"x".repeat(41)] {
         let body = give(json!(none), &hashes[..1]);
         let (code, text) = refused(&node, Method::PUT, "/torrents/label", body).await;
         assert_eq!(code, "bad_request", "{none:?}: {text}");
         assert!(text.contains("1 to 40 characters"), "{text}");
     }
+    let body = json!({ "info_hashes": &hashes[..1] });
+    let (code, text) = refused(&node, Method::PUT, "/torrents/label", body).await;
+    assert_eq!(code, "bad_request", "nothing is taken away: {text}");
+    assert!(text.contains("missing field `label`"), "{text}");
     let stranger = "ff".repeat(20);
     let some = [hashes[0].clone(), stranger.clone(), hashes[1].clone()];
     let done = send(
@@ -46,6 +50,11 @@ async fn a_label_is_given_to_many_at_once_kept_over_a_restart_and_bounded() {
     let (code, text) = refused(&node, Method::PUT, "/torrents/label", body).await;
     assert_eq!(code, "bad_request", "{text}");
     assert!(text.contains("100 labels already"), "{text}");
+    for label in ["in its place", "films"] {
+        let body = give(json!(label), &hashes[..2]);
+        let done = send(&node, Method::PUT, "/torrents/label", body).await;
+        assert_eq!(done["done"], json!(hashes[..2]), "{done}");
+    }
     let body = give(json!("films"), &hashes[2..3]);
     send(&node, Method::PUT, "/torrents/label", body).await;
     let body = give(Value::Null, &hashes[1..2]);

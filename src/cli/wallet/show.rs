@@ -12,7 +12,7 @@ use crate::coin::keys::PublicKey;
 use crate::report::{date, moment};
 use crate::torrent::printable;
 use crate::units::{InfoHash, Units};
-use crate::wallet::{Balance, JournalEntry};
+use crate::wallet::{Balance, JournalEntry, WithdrawingLine};
 
 fn short(hex: &impl ToString) -> String {
     hex.to_string().chars().take(12).collect()
@@ -90,6 +90,9 @@ pub(super) fn balance(balance: &Balance, home: &Path, is_json: bool) -> Result<(
         rows.add_row([amount(units), Cell::new(what), Cell::new(note)]);
     }
     println!("{rows}");
+    for line in balance.withdrawing_in.iter().filter(|line| line.is_queued) {
+        println!("{}", queued(line));
+    }
     let names = crate::session::names_in(home);
     if !balance.locked_in.is_empty() {
         let mut locked = table(&[
@@ -160,17 +163,25 @@ pub(super) fn balance(balance: &Balance, home: &Path, is_json: bool) -> Result<(
     Ok(())
 }
 
-/// Since when withdrawals wait, and where to: the broker says no more of those in its queue.
-fn withdrawn_since(balance: &Balance, is_queued: bool) -> String {
+/// A withdrawal that the broker took: no longer the wallet's, and nobody tells when it is paid.
+fn queued(line: &WithdrawingLine) -> String {
+    format!(
+        "{} units to {}: asked for on {} and taken into the broker's queue; the broker does not tell when it \
+         is paid",
+        line.units,
+        printable(&line.destination),
+        date(line.since.day())
+    )
+}
+
+/// Since when withdrawals wait for an answer, and where to.
+fn unanswered(balance: &Balance) -> String {
     let lines = balance.withdrawing_in.iter();
-    let lines = lines.filter(|line| line.is_queued == is_queued);
+    let lines = lines.filter(|line| !line.is_queued);
     let said = lines.map(|line| {
         let (units, to) = (line.units, printable(&line.destination));
         let since = moment(line.since);
-        match is_queued {
-            true => format!("{units} to {to}, asked {since} UTC"),
-            false => format!("{units} to {to}, asked {since} UTC, not answered yet"),
-        }
+        format!("{units} to {to}, asked {since} UTC, not answered yet")
     });
     said.collect::<Vec<_>>().join("; ")
 }
@@ -221,16 +232,10 @@ fn lines(balance: &Balance) -> Vec<(Units, &'static str, String)> {
         (
             balance.withdrawing,
             "asked to withdraw",
-            withdrawn_since(balance, false),
+            unanswered(balance),
         ),
     ];
     lines.extend(maybe.into_iter().filter(|(units, _, _)| !units.is_zero()));
-    let queued = balance.withdrawing_in.iter().filter(|line| line.is_queued);
-    if let Some(units) = Units::checked_sum(queued.map(|line| line.units)).filter(|u| !u.is_zero())
-    {
-        let since = withdrawn_since(balance, true);
-        lines.push((units, "in the broker's queue to be paid out", since));
-    }
     if let Some(units) = balance.broker_balance {
         lines.push((units, "balance at the broker", String::new()));
     }
@@ -342,6 +347,27 @@ pub(super) fn history(lines: &[JournalEntry], home: &Path, is_json: bool) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::UnixMs;
+
+    #[test]
+    fn a_withdrawal_that_the_broker_took_is_told_and_is_in_no_sum() {
+        let line = WithdrawingLine {
+            request: String::new(),
+            units: Units(10),
+            destination: "IBAN\u{1b} 1".to_owned(),
+            since: UnixMs(86_400_000),
+            is_queued: true,
+        };
+        let said = queued(&line);
+        let begins = "10 units to IBAN\u{fffd} 1: asked for on 1970-01-02 and taken";
+        assert!(said.starts_with(begins), "{said}");
+        let balance = Balance {
+            withdrawing_in: vec![line],
+            ..Balance::default()
+        };
+        assert!(lines(&balance).iter().all(|(units, ..)| units.is_zero()));
+        assert_eq!(unanswered(&balance), "");
+    }
 
     #[test]
     fn a_torrent_is_called_by_its_name_where_that_is_known_and_by_its_hash_else() {

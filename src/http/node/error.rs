@@ -89,3 +89,23 @@ pub(super) async fn nothing_there() -> Refused {
         Advice::SeeApi,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_soon_can_be_done_is_answered_503_with_when_to_ask_again() {
+        use crate::session::view::Advice;
+        let answer = |code| {
+            let problem = Problem::new(code, "not now", Advice::AskAgain);
+            let response = Refused(problem).into_response();
+            let after = response.headers().get(header::RETRY_AFTER).cloned();
+            (response.status(), after)
+        };
+        let soon = Some(HeaderValue::from_static(RETRY_AFTER_S));
+        let busy = answer(ProblemCode::Busy);
+        assert_eq!(busy, (StatusCode::SERVICE_UNAVAILABLE, soon));
+        assert_eq!(answer(ProblemCode::Conflict), (StatusCode::CONFLICT, None));
+    }
+}

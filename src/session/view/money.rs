@@ -86,7 +86,8 @@ pub struct WalletView {
 /// A withdrawal that may still have to be paid out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Withdrawing {
-    /// The receipt: `GET /api/v1/wallet/receipts/{reference}`.
+    /// The request. Once it is queued it has a receipt, and not before:
+    /// `GET /api/v1/wallet/receipts/{reference}`.
     pub reference: String,
     /// How much.
     pub units: Units,
@@ -94,7 +95,7 @@ pub struct Withdrawing {
     pub destination: String,
     /// Since when.
     pub since: UnixMs,
-    /// Whether it is in the broker's queue. The broker does not tell when it is paid out.
+    /// Whether the broker took it into its queue. It does not tell when it is paid out.
     pub is_queued: bool,
 }
 

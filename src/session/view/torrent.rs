@@ -295,8 +295,9 @@ pub struct ActionRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabelRequest {
-    /// 1 to 40 characters without control characters; `null` takes it away.
-    #[schema(min_length = 1, max_length = 40)]
+    /// 1 to 40 characters without control characters, at least one of which can be seen; `null` takes it away.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required, min_length = 1, max_length = 40)]
     pub label: Option<String>,
     /// Which.
     pub info_hashes: Vec<InfoHash>,

@@ -1083,8 +1083,8 @@ export interface components {
         LabelRequest: {
             /** @description Which. */
             info_hashes: components["schemas"]["InfoHash"][];
-            /** @description 1 to 40 characters without control characters; `null` takes it away. */
-            label?: string | null;
+            /** @description 1 to 40 characters without control characters, at least one of which can be seen; `null` takes it away. */
+            label: string | null;
         };
         /**
          * @description How much a notice matters.
@@ -2020,9 +2020,12 @@ export interface components {
         Withdrawing: {
             /** @description Where to. */
             destination: string;
-            /** @description Whether it is in the broker's queue. The broker does not tell when it is paid out. */
+            /** @description Whether the broker took it into its queue. It does not tell when it is paid out. */
             is_queued: boolean;
-            /** @description The receipt: `GET /api/v1/wallet/receipts/{reference}`. */
+            /**
+             * @description The request. Once it is queued it has a receipt, and not before:
+             *     `GET /api/v1/wallet/receipts/{reference}`.
+             */
             reference: string;
             /** @description Since when. */
             since: components["schemas"]["UnixMs"];
