@@ -322,6 +322,8 @@ async fn keys_that_are_not_certified_are_asked_for_again_and_hold_nothing_up() {
         assert_eq!(bought.coins, [Units(16)]);
         let balance = wallet.balance().await.expect("answers");
         assert_eq!(balance.broker_error, None, "it answers everything else");
+        // Not as fast as it can: the money is to last.
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     way.refuses_keys.store(true, Ordering::SeqCst);
     way.loses_keys.store(false, Ordering::SeqCst);
