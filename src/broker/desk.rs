@@ -4,8 +4,9 @@
 //! only through [`Desk::transfer`], which changes the account rows and writes the journal line in
 //! one step, so rows and journal cannot differ.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use indexmap::IndexMap;
 
 use super::WithdrawalId;
 use super::answer::NoticeKind;
@@ -59,7 +60,8 @@ struct Seen {
 /// One decision in the making.
 pub(super) struct Desk<'r> {
     loaded: &'r Rows,
-    seen: BTreeMap<RowKey, Seen>,
+    /// In the order in which they were looked at.
+    seen: IndexMap<RowKey, Seen, foldhash::fast::RandomState>,
     journal: Vec<JournalLine>,
     /// Coins that it sells, in the order asked for.
     pub(super) sold: Vec<Sold>,
@@ -71,7 +73,7 @@ impl<'r> Desk<'r> {
     pub(super) fn new(loaded: &'r Rows, now: UnixMs) -> Self {
         Desk {
             loaded,
-            seen: BTreeMap::new(),
+            seen: IndexMap::default(),
             journal: Vec::new(),
             sold: Vec::new(),
             now,

@@ -4,14 +4,14 @@
 //! commits, and everybody waits for it while the cores have nothing to do. So some of them enter after each
 //! batch of changes. Until the last one has, all are known in memory too, and all may enter again.
 
-use std::collections::HashMap;
-
 use sqlx::SqliteConnection;
 
 use super::BrokerStoreError;
+use super::packed::number;
 use super::places::indexed;
 use super::statements::{Groups, Verb};
-use super::tables::{COIN, Cell, HOLDER, Table};
+use super::tables::{COIN, HOLDER, Table};
+use crate::broker::rows::Map;
 
 /// Names that enter after a batch: more than most batches add. After larger ones twice as many enter.
 pub(super) const SLICE: usize = 1024;
@@ -28,14 +28,16 @@ pub(super) struct Entering {
 impl Entering {
     /// All of these.
     pub(super) fn of(
-        coins: &HashMap<[u8; 32], i64>,
-        holders: &HashMap<[u8; 32], i64>,
+        coins: &Map<[u8; 32], i64>,
+        holders: &Map<[u8; 32], i64>,
         last: (i64, i64),
     ) -> Entering {
-        let coins = coins.iter().map(|(name, row)| (&COIN, *name, *row));
-        let holders = holders.iter().map(|(name, row)| (&HOLDER, *name, *row));
-        let mut names: Vec<_> = coins.chain(holders).collect();
-        names.sort_unstable_by_key(|(table, name, _)| (table.name, *name));
+        let mut names = Vec::with_capacity(coins.len().saturating_add(holders.len()));
+        for (table, rows) in [(&COIN, coins), (&HOLDER, holders)] {
+            let begin = names.len();
+            names.extend(rows.iter().map(|(name, row)| (table, *name, *row)));
+            names[begin..].sort_unstable_by(|(_, one, _), (_, other, _)| one.cmp(other));
+        }
         Entering {
             names,
             next: 0,
@@ -54,9 +56,9 @@ impl Entering {
         let until = self.next.saturating_add(count).min(self.names.len());
         let mut groups = Groups::default();
         for (table, name, row) in &self.names[self.next..until] {
-            let short = name.iter().take(indexed(table)).copied().collect();
-            let cells = [Cell::Blob(short), Cell::Int(*row)];
-            groups.row(Verb::Index, table).extend(cells);
+            let packed = groups.packed(Verb::Index, table);
+            packed.extend(name.iter().take(indexed(table)));
+            number(*row, packed);
         }
         for part in groups.parts()? {
             part.query().execute(&mut *connection).await?;

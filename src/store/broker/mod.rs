@@ -11,6 +11,8 @@ mod home;
 mod journal;
 mod log;
 mod memory;
+mod outcome;
+mod packed;
 mod places;
 mod sqlite;
 mod statements;

@@ -10,16 +10,16 @@
 //! of the first coin that is sold for it, as if it had a row written once, until it is written again. Where
 //! it has a row of its own, that row counts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection};
 
 use super::entering::Entering;
 use super::fields::Fields;
 use super::statements::{Groups, Verb, sql_int};
-use super::tables::{COIN, Cell, HOLDER, Name, Table, name_of};
+use super::tables::{COIN, HOLDER, Name, Table, name_of};
 use super::{BrokerStoreError, forms};
-use crate::broker::rows::RowKey;
+use crate::broker::rows::{Map, RowKey};
 
 /// Rows whose places are known in memory alone, at most; a batch may go beyond.
 pub(super) const NEWEST: usize = 32_768;
@@ -59,12 +59,12 @@ impl Place {
 }
 
 /// Rows by their names.
-pub(super) type Found = HashMap<RowKey, Place>;
+pub(super) type Found = Map<RowKey, Place>;
 
 /// The newest names of a table.
 #[derive(Debug, Default)]
 struct Newest {
-    rows: HashMap<[u8; 32], i64>,
+    rows: Map<[u8; 32], i64>,
     /// The last row that the index has.
     placed: i64,
     /// The last row.
@@ -176,9 +176,9 @@ impl Places {
         connection: &mut SqliteConnection,
         keys: impl Iterator<Item = &RowKey>,
     ) -> Result<Found, BrokerStoreError> {
-        let (mut found, mut groups) = (Found::new(), Groups::default());
+        let (mut found, mut groups) = (Found::default(), Groups::default());
         let has_index = self.coins.placed.max(self.holders.placed) > 0;
-        let keys: HashSet<&RowKey> = keys.collect();
+        let keys: HashSet<&RowKey, foldhash::fast::RandomState> = keys.collect();
         for key in keys {
             let Some(Name { table, bytes }) = name_of(key) else {
                 continue;
@@ -194,8 +194,8 @@ impl Places {
             }
             // A key that stands in a new coin may have an older row of its own.
             if has_index && !matches!(place, Some(Place::Row(_))) {
-                let short = bytes.iter().take(indexed(table)).copied().collect();
-                groups.row(Verb::Place, table).push(Cell::Blob(short));
+                let short = bytes.iter().take(indexed(table));
+                groups.packed(Verb::Place, table).extend(short);
             }
         }
         for part in groups.parts()? {

@@ -12,12 +12,10 @@ use sqlx::{Arguments as _, AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
 
 use super::BrokerStoreError;
 use super::fields::Fields;
-use super::journal::line_cells;
-use super::places::{NewRows, Place, Places};
-use super::tables::{COIN, Cell, HOLDER, JOURNAL, Table, key_cells, name_of, rest_cells, table_of};
-use crate::broker::change::{Change, Stale};
-use crate::broker::rows::{HolderRow, Row, RowKey, Rows, Stored};
-use crate::coin::keys::PublicKey;
+use super::packed::{self, Field, SOLD};
+use super::places::{Place, Places, indexed};
+use super::tables::{COIN, Cell, HOLDER, Table, key_cells, name_of, table_of};
+use crate::broker::rows::{Row, RowKey, Rows, Stored};
 
 /// Rows of one statement: few sizes, so that few statements are prepared and kept.
 const SIZES: [usize; 11] = [1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1];
@@ -56,6 +54,8 @@ pub(super) enum Verb {
     Update,
     /// Adds them. Fails if one is there.
     Insert,
+    /// Adds coins as they are sold: what is the same of all of them stands in the statement.
+    Sell,
     /// Adds where they stand to the index, if that is not there yet.
     Index,
 }
@@ -80,16 +80,17 @@ impl Verb {
         // part done, as all is rolled back then: SQLite need not be able to undo one statement.
         match self {
             Verb::Place => {
-                let values = vec!["(?)"; rows].join(", ");
+                let (packed, cut) = packed::sql(&[Field::Bytes(indexed(table))]);
                 let places = format!(
-                    "(VALUES {values}) AS v CROSS JOIN {name}_place AS p ON p.short = v.column1"
+                    "packed CROSS JOIN {name}_place AS p ON p.short = {}",
+                    cut.join("")
                 );
                 // A holder key stands in the index whole, a coin's id does not.
                 if name == HOLDER.name {
-                    format!("SELECT p.row, p.short AS holder_key FROM {places}")
+                    format!("{packed} SELECT p.row, p.short AS holder_key FROM {places}")
                 } else {
                     format!(
-                        "SELECT t.row, t.id FROM {places} CROSS JOIN {name} AS t ON t.row = p.row"
+                        "{packed} SELECT t.row, t.id FROM {places} CROSS JOIN {name} AS t ON t.row = p.row"
                     )
                 }
             }
@@ -114,12 +115,27 @@ impl Verb {
                 )
             }
             Verb::Index => {
-                let places = places(rows, 2);
-                format!("INSERT OR IGNORE INTO {name}_place (short, row) VALUES {places}")
+                let fields = [Field::Bytes(indexed(table)), Field::Number];
+                let (packed, cut) = packed::sql(&fields);
+                let cut = cut.join(", ");
+                format!(
+                    "{packed} INSERT OR IGNORE INTO {name}_place (short, row) SELECT {cut} FROM packed"
+                )
             }
             Verb::Insert => {
                 let places = places(rows, columns.len());
                 format!("INSERT OR FAIL INTO {name} ({all}) VALUES {places}")
+            }
+            Verb::Sell => {
+                let (packed, cut) = packed::sql(&SOLD);
+                let mut cut = cut.into_iter();
+                let fields = columns.iter().map(|column| match *column {
+                    "version" => "1".to_owned(),
+                    "credited" | "contests" | "settled" => "0".to_owned(),
+                    _ => cut.next().unwrap_or_default(),
+                });
+                let fields = fields.collect::<Vec<_>>().join(", ");
+                format!("{packed} INSERT OR FAIL INTO {name} ({all}) SELECT {fields} FROM packed")
             }
         }
     }
@@ -165,12 +181,15 @@ struct Group {
     rows: usize,
     /// Those of one row after another.
     cells: Vec<Cell>,
+    /// All rows in one value instead (`packed`).
+    packed: Vec<u8>,
 }
 
 /// Some rows of one statement.
 pub(super) struct Part {
     verb: Verb,
     table: &'static Table,
+    /// None: as many as the one value holds.
     rows: usize,
     values: SqliteArguments,
 }
@@ -178,22 +197,42 @@ pub(super) struct Part {
 impl Groups {
     /// One more row; its cells go to the end of those before.
     pub(super) fn row(&mut self, verb: Verb, table: &'static Table) -> &mut Vec<Cell> {
-        let group = self.0.entry((verb, table.name)).or_insert(Group {
-            table,
-            rows: 0,
-            cells: Vec::new(),
-        });
+        let group = self.group(verb, table);
         group.rows = group.rows.saturating_add(1);
         &mut group.cells
     }
 
-    /// Cut into parts of the sizes above.
+    /// What holds all rows of a verb that takes them in one value; the fields of one more go to its end.
+    pub(super) fn packed(&mut self, verb: Verb, table: &'static Table) -> &mut Vec<u8> {
+        &mut self.group(verb, table).packed
+    }
+
+    fn group(&mut self, verb: Verb, table: &'static Table) -> &mut Group {
+        self.0.entry((verb, table.name)).or_insert_with(|| Group {
+            table,
+            rows: 0,
+            cells: Vec::new(),
+            packed: Vec::new(),
+        })
+    }
+
+    /// Cut into parts of the sizes above; rows in one value stay together.
     pub(super) fn parts(self) -> Result<Vec<Part>, sqlx::Error> {
         let mut parts = Vec::new();
         for ((verb, _), group) in self.0 {
             let (table, mut left) = (group.table, group.rows);
             let width = group.cells.len().checked_div(left).unwrap_or_default();
             let mut cells = group.cells.into_iter();
+            if !group.packed.is_empty() {
+                let mut values = SqliteArguments::default();
+                values.add(group.packed).map_err(sqlx::Error::Encode)?;
+                parts.push(Part {
+                    verb,
+                    table,
+                    rows: 0,
+                    values,
+                });
+            }
             while let Some(rows) = SIZES.into_iter().find(|size| *size <= left) {
                 left = left.saturating_sub(rows);
                 let mut values = SqliteArguments::default();
@@ -227,7 +266,10 @@ impl Part {
     }
 
     /// Does it, and says whether the rows were as expected.
-    async fn done(self, connection: &mut SqliteConnection) -> Result<bool, BrokerStoreError> {
+    pub(super) async fn done(
+        self,
+        connection: &mut SqliteConnection,
+    ) -> Result<bool, BrokerStoreError> {
         let (verb, rows) = (self.verb, self.rows as u64);
         let query = self.query();
         Ok(match verb {
@@ -242,7 +284,7 @@ impl Part {
                     }
             }
             Verb::Update => query.execute(connection).await?.rows_affected() == rows,
-            Verb::Insert => match query.execute(connection).await {
+            Verb::Insert | Verb::Sell => match query.execute(connection).await {
                 Ok(_) => true,
                 Err(sqlx::Error::Database(error)) if error.is_unique_violation() => false,
                 Err(error) => return Err(error.into()),
@@ -300,174 +342,5 @@ fn stored(version: u64, row: Row) -> Stored {
         version,
         row: Some(Arc::new(row)),
         guessed: false,
-    }
-}
-
-/// What a batch of changes makes of a row.
-struct Touched<'c> {
-    key: RowKey,
-    /// The version that it must have before.
-    expected: u64,
-    version: u64,
-    /// As it is afterwards; nothing: it was only looked at.
-    row: Option<&'c Row>,
-}
-
-/// Coins that a batch sells and their rows, by the keys that they are sold for.
-type Sold = HashMap<PublicKey, (i64, HolderRow)>;
-
-/// What is done with a row.
-enum Step {
-    /// Nothing: it is as it must be.
-    None,
-    /// This, where it has this number, if it stands by one.
-    Do(Verb, Option<i64>),
-    /// It is not as expected.
-    Stale,
-}
-
-impl Touched<'_> {
-    /// Whether it is a coin that is new: its id follows from a number that the broker drew for it, so that
-    /// there is no other one to look for.
-    fn is_drawn(&self) -> bool {
-        self.expected == 0 && matches!(self.row, Some(Row::Coin(_)))
-    }
-
-    /// What is done with the row, which has this place if it has a name and is there.
-    fn step(&self, place: Option<Place>, sold: &Sold, new: &mut NewRows) -> Step {
-        let verb = match (self.row.is_some(), self.expected) {
-            (true, 0) => Verb::Insert,
-            (true, _) => Verb::Update,
-            (false, 0) => Verb::Find,
-            (false, _) => Verb::Match,
-        };
-        let Some(name) = name_of(&self.key) else {
-            return Step::Do(verb, None);
-        };
-        match (place, self.expected, self.row) {
-            (None, 0, None) => Step::None,
-            (None, 0, Some(row)) => match (row, sold.get(&PublicKey(*name.bytes))) {
-                (Row::Holder(row), Some((coin, said))) if self.version == 1 && row == said => {
-                    new.stands_in(*name.bytes, *coin);
-                    Step::None
-                }
-                _ => Step::Do(Verb::Insert, Some(new.number(name))),
-            },
-            (Some(Place::Row(row)), 1.., _) => Step::Do(verb, Some(row)),
-            (Some(Place::Coin(_)), 1, None) => Step::None,
-            (Some(Place::Coin(_)), 1, Some(_)) => Step::Do(Verb::Insert, Some(new.number(name))),
-            _ => Step::Stale,
-        }
-    }
-
-    /// The cells for what is done with it.
-    fn cells(&self, verb: Verb, row: Option<i64>, groups: &mut Groups) {
-        let cells = groups.row(verb, table_of(&self.key));
-        key_cells(&self.key, row, cells);
-        if matches!(verb, Verb::Update | Verb::Match) {
-            cells.push(Cell::Int(sql_int(self.expected)));
-        }
-        if let Some(row) = self.row {
-            cells.push(Cell::Int(sql_int(self.version)));
-            rest_cells(row, cells);
-        }
-    }
-}
-
-/// What a batch of changes makes of the rows it touches.
-pub(super) struct Outcome<'c> {
-    changes: &'c [Change],
-    touched: Vec<Touched<'c>>,
-}
-
-impl<'c> Outcome<'c> {
-    /// The changes in order, each on what those before it made.
-    pub(super) fn of(changes: &'c [Change]) -> Result<Self, Stale> {
-        let rows = |c: &Change| c.conditions.len().saturating_add(c.writes.len());
-        let mut touched: Vec<Touched<'c>> = Vec::with_capacity(changes.iter().map(rows).sum());
-        let mut places: HashMap<RowKey, usize> = HashMap::with_capacity(touched.capacity());
-        for change in changes {
-            let read = change.conditions.iter().map(|(k, v)| (k.clone(), *v, None));
-            let written = (change.writes.iter()).map(|w| (w.row.key(), w.version, Some(&*w.row)));
-            for (key, expected, row) in read.chain(written) {
-                let place = *places.entry(key.clone()).or_insert(touched.len());
-                if place == touched.len() {
-                    touched.push(Touched {
-                        key,
-                        expected,
-                        version: expected,
-                        row: None,
-                    });
-                } else if touched[place].version != expected {
-                    return Err(Stale { key, expected });
-                }
-                if row.is_some() {
-                    touched[place].version = expected.saturating_add(1);
-                    touched[place].row = row;
-                }
-            }
-        }
-        Ok(Outcome { changes, touched })
-    }
-
-    /// Writes rows and journal, and gives those that are new, if all rows were as expected; if not, roll
-    /// back. Call it in a transaction that nobody else writes beside, with places that were refreshed in it.
-    ///
-    /// What writes compares too, so nothing is read before but where rows stand: rows that must be absent
-    /// are inserted, which fails if they are there. A new holder key of which a new coin says the same is
-    /// not written: it stands in the coin's row.
-    pub(super) async fn write(
-        &self,
-        connection: &mut SqliteConnection,
-        places: &Places,
-    ) -> Result<Option<NewRows>, BrokerStoreError> {
-        let known = self.touched.iter().filter(|t| !t.is_drawn());
-        let keys = known.map(|touched| &touched.key);
-        let (found, mut new) = (places.find(connection, keys).await?, places.next());
-        let mut groups = Groups::default();
-        let mut sold = Sold::new();
-        // What coins say of holder keys is asked for afterwards.
-        let is_coin = |touched: &&Touched<'_>| matches!(touched.key, RowKey::Coin(_));
-        let coins = self.touched.iter().filter(is_coin);
-        for touched in coins.chain(self.touched.iter().filter(|t| !is_coin(t))) {
-            let place = found.get(&touched.key).copied();
-            match touched.step(place, &sold, &mut new) {
-                Step::None => {}
-                Step::Stale => return Ok(None),
-                Step::Do(verb, row) => {
-                    touched.cells(verb, row, &mut groups);
-                    if let (Verb::Insert, Some(row), Some(Row::Coin(coin))) =
-                        (verb, row, touched.row)
-                        && let Some(holder) = coin.holder()
-                    {
-                        sold.entry(holder.key).or_insert((row, holder));
-                    }
-                }
-            }
-        }
-        for line in self.changes.iter().flat_map(|change| &change.journal) {
-            line_cells(line, groups.row(Verb::Insert, &JOURNAL));
-        }
-        for part in groups.parts()? {
-            if !part.done(connection).await? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(new))
-    }
-
-    /// The first row that is not as expected.
-    pub(super) async fn stale(
-        &self,
-        connection: &mut SqliteConnection,
-        places: &Places,
-    ) -> Result<Option<Stale>, BrokerStoreError> {
-        let rows = load_rows(connection, places, self.touched.iter().map(|t| &t.key)).await?;
-        let mut touched = self.touched.iter();
-        let stale = touched.find(|t| rows.get(&t.key).map(|s| s.version) != Some(t.expected));
-        Ok(stale.map(|t| Stale {
-            key: t.key.clone(),
-            expected: t.expected,
-        }))
     }
 }
