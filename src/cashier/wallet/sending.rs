@@ -23,7 +23,8 @@ pub(super) async fn unless_answered<T>(
 impl Purse {
     pub(super) async fn order_wanted(&mut self, now: UnixMs) {
         let funds = self.funds();
-        let wanted: Vec<Units> = self.desk.wanted.keys().rev().copied().collect();
+        let wanted = self.desk.wanted.iter().rev();
+        let wanted: Vec<(Units, Units)> = wanted.map(|(size, least)| (*size, *least)).collect();
         let coins = choose::orders(&self.rows, &self.config.limits, &funds, &wanted, now);
         // What could not be afforded is asked for again by whoever wants it.
         self.desk.wanted.clear();
