@@ -102,8 +102,8 @@ impl Purse {
             let Ok(path) = Path::decode(&holding.path, MAX_LINKS_REDEEM) else {
                 let why = format!("the path of holding {id} is damaged on disk");
                 tracing::error!("{why}: request {request} stays");
-                let until = now.plus_ms(RETRY_MOST_MS);
-                return self.desk.put_off.put(&row.holdings, until, &why);
+                let put_off = &mut self.desk.put_off;
+                return put_off.put(&row.holdings, RETRY_MOST_MS, &why, now);
             };
             parts.push((path, sign::sign_redeem(&self.seed, holding)));
         }
