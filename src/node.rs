@@ -249,12 +249,13 @@ impl Node {
             output_dir,
             initial_peers,
             overwrite: true,
-            only_files,
+            only_files: only_files.clone(),
             looks_only: false,
         };
         let handle = self.start_adding(add, terms).await?;
         if handle.metainfo().is_none() {
             let metainfo = handle.wait_metadata().await?;
+            self.choose_files(&metainfo, only_files.as_deref());
             self.set_terms(&metainfo, terms).await?;
         }
         Ok(handle)
@@ -273,12 +274,24 @@ impl Node {
             TorrentSource::Magnet(_) => None,
         };
         if let Some(metainfo) = &known {
+            self.choose_files(metainfo, add.only_files.as_deref());
             self.set_terms(metainfo, terms).await?;
         }
         let handle = self.engine.add(add).await?;
         self.gateway
             .set_content(handle.info_hash(), content_of(handle.clone()));
         Ok(handle)
+    }
+
+    /// Sets the files of a torrent that are paid for, by index, also of one that runs; none: all. To be
+    /// called before the engine fetches others.
+    pub fn choose_files(&self, metainfo: &Metainfo, only_files: Option<&[usize]>) {
+        let chosen = only_files.map(|only| {
+            let only: HashSet<usize> = only.iter().copied().collect();
+            metainfo.span(|index| only.contains(&(index as usize)))
+        });
+        let info_hash = metainfo.info_hash();
+        self.gateway.choose_pieces(info_hash, chosen.as_ref());
     }
 
     /// Sets a torrent's terms, also of one that runs: for connections that are made from then on.

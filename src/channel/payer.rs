@@ -80,6 +80,8 @@ pub struct Payer {
     verified_bytes: u64,
     delivered_bytes: u64,
     wanted_bytes: u64,
+    /// How many payees are paid for what is wanted, this one included.
+    sellers: u32,
     /// Bytes paid at our own risk: delivered, not verified.
     risked_bytes: u64,
     /// What the payee last granted before acceptance.
@@ -125,6 +127,7 @@ impl Payer {
             verified_bytes: 0,
             delivered_bytes: 0,
             wanted_bytes: 0,
+            sellers: 1,
             risked_bytes: 0,
             granted_bytes: 0,
             held: None,

@@ -71,6 +71,30 @@ impl Link {
         None
     }
 
+    pub(super) fn count_provisional(&self, pay: &mut Pay, is_provisional: bool) {
+        if is_provisional != pay.is_provisional {
+            pay.is_provisional = is_provisional;
+            let count = self.shared.provisional.get();
+            self.shared.provisional.set(match is_provisional {
+                true => count + 1,
+                false => count.saturating_sub(1),
+            });
+        }
+    }
+
+    pub(super) fn count_seller(&self, pay: &mut Pay, is_seller: bool) {
+        if is_seller == pay.is_seller {
+            return;
+        }
+        pay.is_seller = is_seller;
+        if let Some(torrent) = self.shared.torrents.borrow_mut().get_mut(&pay.info_hash) {
+            torrent.sellers = match is_seller {
+                true => torrent.sellers.saturating_add(1),
+                false => torrent.sellers.saturating_sub(1),
+            };
+        }
+    }
+
     /// Paid bytes were handed to the socket.
     pub fn pay_served(&mut self, now: UnixMs, bytes: u64) {
         if let Some(payee) = self.pay.as_mut().and_then(|pay| pay.payee.as_mut()) {

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use super::wants::Bits;
 use crate::wire::frame::Block;
 
 /// Requests taken back by the engine that are still remembered, as the block may be on its way.
@@ -117,6 +118,13 @@ impl Asked {
         self.open.len() > self.cancelled
     }
 
+    /// Whether a block of a piece that is not among these is on its way to us, for all we know.
+    #[must_use]
+    pub fn asks_beyond(&self, pieces: &Bits) -> bool {
+        let mut open = self.open.iter().filter(|r| !r.cancelled);
+        open.any(|r| !pieces.contains(r.block.piece))
+    }
+
     /// Requests that are open, those taken back included.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -175,6 +183,19 @@ mod tests {
         assert!(!asked.is_waiting());
         assert_eq!(asked.arrive(block(0)), Arrival::Expected);
         assert_eq!(asked.arrive(block(16)), Arrival::Unasked);
+    }
+
+    #[test]
+    fn a_piece_that_is_asked_for_beyond_a_choice_is_noticed_until_it_came() {
+        let mut chosen = Bits::default();
+        let mut asked = Asked::default();
+        asked.ask(block(0));
+        assert!(asked.asks_beyond(&chosen));
+        asked.cancel(block(0));
+        assert!(!asked.asks_beyond(&chosen));
+        asked.ask(block(16));
+        chosen.add(block(16).piece);
+        assert!(!asked.asks_beyond(&chosen));
     }
 
     #[test]

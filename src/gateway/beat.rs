@@ -137,6 +137,7 @@ impl Link {
                     self.shared.free.borrow_mut().join(self.id, policy);
                 }
                 self.start_paying(now)?;
+                self.update_wanted(now);
                 self.update_choke(now);
                 self.settle(now);
                 Ok(())

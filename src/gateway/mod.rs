@@ -65,6 +65,7 @@ pub use wants::Bits;
 use crate::cashier::wallet::CashierError;
 use crate::engine::{PieceSink, Waker};
 use crate::random;
+use crate::torrent::PieceSet;
 use crate::units::InfoHash;
 use thread::Order;
 
@@ -205,6 +206,16 @@ impl Gateway {
     /// Sets a torrent's limits on speed, also of one that is running.
     pub fn set_limits(&self, info_hash: InfoHash, limits: Limits) {
         let _ = self.orders.send(Order::SetLimits(info_hash, limits));
+    }
+
+    /// Sets which pieces of a torrent are paid for: those that its chosen files lie in. None: all.
+    pub fn choose_pieces(&self, info_hash: InfoHash, chosen: Option<&PieceSet>) {
+        let chosen = chosen.map(|chosen| {
+            let mut bits = Bits::default();
+            bits.add_all(chosen.as_bitfield());
+            bits
+        });
+        let _ = self.orders.send(Order::Choose(info_hash, chosen));
     }
 
     /// Forgets a torrent; its connections are the engine's to close.

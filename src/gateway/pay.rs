@@ -45,6 +45,8 @@ pub struct Pay {
     pub(super) serves_payers_only: bool,
     since: UnixMs,
     pub(super) is_provisional: bool,
+    /// It is counted among those whom we pay for its torrent.
+    pub(super) is_seller: bool,
     /// Units paid ahead on this connection, as the ledger of them knows.
     pub(super) ahead: Units,
 }
@@ -141,6 +143,7 @@ impl Link {
             serves_payers_only: false,
             since: now,
             is_provisional: false,
+            is_seller: false,
             ahead: Units::ZERO,
         }));
         self.update_wanted(now);
@@ -171,6 +174,10 @@ impl Link {
     fn hear(&mut self, now: UnixMs, message: &Message) -> Result<(), Close> {
         tracing::trace!(peer = %self.address, kind = message.kind(), "dp_pay received");
         let may_provide = self.may_provide(now);
+        if let Message::Offer(_) = message {
+            // The first channel is sized by who is paid already.
+            self.update_wanted(now);
+        }
         let Some(pay) = &mut self.pay else {
             return Ok(());
         };
@@ -364,21 +371,12 @@ impl Link {
             pay.decided |= free.is_some();
             let is_provisional = pay.payee_status().is_some_and(|s| s.is_provisional);
             self.count_provisional(&mut pay, is_provisional);
+            let is_seller = (pay.payer.as_ref()).is_some_and(|payer| payer.status().channels > 0);
+            self.count_seller(&mut pay, is_seller);
             self.count_ahead(now, &mut pay);
             self.show_accounts(&pay);
         }
         self.pay = Some(pay);
-    }
-
-    fn count_provisional(&self, pay: &mut Pay, is_provisional: bool) {
-        if is_provisional != pay.is_provisional {
-            pay.is_provisional = is_provisional;
-            let count = self.shared.provisional.get();
-            self.shared.provisional.set(match is_provisional {
-                true => count + 1,
-                false => count.saturating_sub(1),
-            });
-        }
     }
 
     /// A block of this peer came in.
@@ -400,9 +398,14 @@ impl Link {
         self.act(now);
     }
 
-    /// Tells the payer what the torrent still needs of this peer.
+    /// Tells the payer what the torrent still needs of this peer: of the chosen files, unless our engine
+    /// asks it for more than these, as for somebody who looks into another one.
     pub fn update_wanted(&mut self, now: UnixMs) {
-        let Some(payer) = self.pay.as_mut().and_then(|pay| pay.payer.as_mut()) else {
+        let Some(pay) = self.pay.as_mut() else {
+            return;
+        };
+        let is_seller = pay.is_seller;
+        let Some(payer) = pay.payer.as_mut() else {
             return;
         };
         let info_hash = self.engine.as_ref().or(self.peer.as_ref());
@@ -419,7 +422,11 @@ impl Link {
         };
         let piece = u64::from(terms.piece_length_bytes);
         let has = Arc::clone(&self.snapshot.borrow().has);
-        let wanted = has.bytes_beyond(&torrent.have, piece, terms.length_bytes);
+        let chosen = torrent.chosen.as_ref();
+        let chosen = chosen.filter(|chosen| !self.asked.asks_beyond(chosen));
+        let wanted = has.bytes_beyond(&torrent.have, chosen, piece, terms.length_bytes);
+        let others = torrent.sellers.saturating_sub(u32::from(is_seller));
+        payer.handle_sellers(others.saturating_add(1));
         payer.handle_wanted(now, wanted);
     }
 
@@ -482,6 +489,7 @@ impl Link {
         self.shared.shelf.borrow_mut().leave_all(self.id);
         if let Some(mut pay) = self.pay.take() {
             self.count_provisional(&mut pay, false);
+            self.count_seller(&mut pay, false);
             self.leave_ahead(now, &pay);
             self.show_accounts(&pay);
         }

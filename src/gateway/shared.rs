@@ -104,10 +104,14 @@ pub struct Torrent {
     pub attribution: Attribution,
     /// Pieces that we have.
     pub have: Bits,
+    /// Pieces that the chosen files lie in; none: all are wanted, for all we know.
+    pub chosen: Option<Bits>,
     /// Reads verified content in doubt.
     pub content: Option<ContentReader>,
     /// How fast it may be.
     pub throttle: Throttle,
+    /// Connections on which we pay, or are about to.
+    pub sellers: u32,
 }
 
 /// Ticks that the wallet has not heard of yet.

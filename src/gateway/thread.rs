@@ -22,6 +22,7 @@ use super::shelf::Shelf;
 use super::socks::Login;
 use super::terms::{GatewayConfig, TorrentTerms};
 use super::throttle::Limits;
+use super::wants::Bits;
 use super::{doors, output};
 use crate::coin::Commitment;
 use crate::dht::WatchConflict;
@@ -40,6 +41,7 @@ pub enum Order {
     Waker(Waker),
     SetTorrent(InfoHash, TorrentTerms),
     SetLimits(InfoHash, Limits),
+    Choose(InfoHash, Option<Bits>),
     RemoveTorrent(InfoHash),
     Content(InfoHash, ContentReader),
     Snapshot(oneshot::Sender<Vec<PeerSnapshot>>),
@@ -158,6 +160,16 @@ fn obey(shared: &Rc<Shared>, order: Order) {
             torrents.entry(info_hash).or_default().throttle.set(limits);
             drop(torrents);
             look(shared);
+        }
+        Order::Choose(info_hash, chosen) => {
+            let mut torrents = shared.torrents.borrow_mut();
+            let known = &mut torrents.entry(info_hash).or_default().chosen;
+            let is_new = *known != chosen;
+            *known = chosen;
+            drop(torrents);
+            if is_new {
+                look(shared);
+            }
         }
         Order::RemoveTorrent(info_hash) => {
             shared.torrents.borrow_mut().remove(&info_hash);

@@ -67,9 +67,16 @@ impl Bits {
         }
     }
 
-    /// Bytes of the pieces in this set that are not in `other`, in a torrent of this shape.
+    /// Bytes of the pieces in this set that are in `chosen` (none: all are) and not in `other`, in a torrent
+    /// of this shape.
     #[must_use]
-    pub fn bytes_beyond(&self, other: &Bits, piece_length_bytes: u64, length_bytes: u64) -> u64 {
+    pub fn bytes_beyond(
+        &self,
+        other: &Bits,
+        chosen: Option<&Bits>,
+        piece_length_bytes: u64,
+        length_bytes: u64,
+    ) -> u64 {
         if piece_length_bytes == 0 || length_bytes == 0 {
             return 0;
         }
@@ -78,7 +85,8 @@ impl Bits {
         let spare = u32::try_from(7 - last % 8).unwrap_or_default();
         let mut pieces = 0u64;
         for (at, own) in self.0.iter().take(bytes).enumerate() {
-            let mut beyond = own & !other.0.get(at).copied().unwrap_or_default();
+            let byte_of = |bits: &Bits| bits.0.get(at).copied().unwrap_or_default();
+            let mut beyond = own & !byte_of(other) & chosen.map_or(0xff, byte_of);
             if at + 1 == bytes {
                 beyond = beyond >> spare << spare;
             }
@@ -86,7 +94,8 @@ impl Bits {
         }
         let all = pieces.saturating_mul(piece_length_bytes);
         let last_piece = u32::try_from(last).unwrap_or(u32::MAX);
-        if self.contains(last_piece) && !other.contains(last_piece) {
+        let is_chosen = chosen.is_none_or(|chosen| chosen.contains(last_piece));
+        if is_chosen && self.contains(last_piece) && !other.contains(last_piece) {
             let missing = piece_length_bytes - (length_bytes - last * piece_length_bytes);
             return all.saturating_sub(missing);
         }
@@ -104,11 +113,28 @@ mod tests {
         peer.add_all(&[0xff, 0xff]);
         let mut own = Bits::default();
         // Ten pieces of 100 bytes, the last of 7; bits beyond the tenth are none.
-        assert_eq!(peer.bytes_beyond(&own, 100, 907), 907);
+        assert_eq!(peer.bytes_beyond(&own, None, 100, 907), 907);
         own.add(9);
-        assert_eq!(peer.bytes_beyond(&own, 100, 907), 900);
+        assert_eq!(peer.bytes_beyond(&own, None, 100, 907), 900);
         own.add(0);
-        assert_eq!(peer.bytes_beyond(&own, 100, 907), 800);
+        assert_eq!(peer.bytes_beyond(&own, None, 100, 907), 800);
+    }
+
+    #[test]
+    fn only_chosen_pieces_count_where_there_is_a_choice() {
+        let mut peer = Bits::default();
+        peer.add_all(&[0xff, 0x40]);
+        let mut own = Bits::default();
+        own.add(3);
+        let beyond = |chosen: &[u32]| {
+            let mut bits = Bits::default();
+            chosen.iter().for_each(|piece| bits.add(*piece));
+            peer.bytes_beyond(&own, Some(&bits), 100, 907)
+        };
+        assert_eq!(beyond(&[]), 0);
+        assert_eq!(beyond(&[2, 3, 4]), 200, "what is there costs nothing");
+        assert_eq!(beyond(&[8]), 0, "the peer does not have it");
+        assert_eq!(beyond(&[0, 9]), 107);
     }
 
     #[test]
@@ -137,6 +163,6 @@ mod tests {
         bits.add(17);
         bits.add_all(&[0x80, 0, 0x60]);
         assert_eq!(bits.count(), 3);
-        assert_eq!(bits.bytes_beyond(&Bits::default(), 0, 0), 0);
+        assert_eq!(bits.bytes_beyond(&Bits::default(), None, 0, 0), 0);
     }
 }

@@ -308,21 +308,22 @@ impl Session {
             .all(|(_, index)| choice.wanted.contains(&index));
         let only = (!all).then_some(choice.wanted);
         let limit = self.settings().spending.ask_above;
-        let (asks, name) = run.change(hash, |entry| {
+        let (asks, name, files) = run.change(hash, |entry| {
             let before = entry.saved.span_bytes;
-            entry.saved.want(&metainfo, only.clone());
+            entry.saved.want(&metainfo, only);
             entry.saved.completed = None;
             let asks = self.asks_for_more(entry, before, limit);
             entry.saved.asking |= asks;
-            (asks, entry.saved.name.clone())
+            (asks, entry.saved.name.clone(), entry.saved.files())
         })?;
+        run.apply_choice(&metainfo).await?;
         if asks {
             self.say_asks(hash, &name);
             run.apply_terms(hash).await?;
             run.reconnect(hash).await?;
         }
         if let Some(handle) = &entry.handle {
-            choose(handle, &metainfo, only.as_deref()).await?;
+            choose(handle, &metainfo, files).await?;
         }
         self.look(&run).await;
         Ok(())

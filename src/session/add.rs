@@ -228,13 +228,12 @@ impl Session {
             }
         };
         let terms = node_terms(&entry.saved);
-        let only = entry.saved.only_files.as_ref();
         let add = AddTorrent {
             source,
             output_dir: entry.saved.folder.clone(),
             initial_peers: entry.saved.peers.clone(),
             overwrite: true,
-            only_files: only.map(|only| only.iter().map(|index| *index as usize).collect()),
+            only_files: entry.saved.files(),
             looks_only: entry.saved.asking,
         };
         run.node.gateway.set_limits(hash, limits_of(&entry));
@@ -291,7 +290,7 @@ impl Session {
         } else if now.saved.only_files != given.only_files
             && let Some(metainfo) = run.metainfo(hash)
         {
-            choose(handle, &metainfo, now.saved.only_files.as_deref()).await?;
+            choose(handle, &metainfo, now.saved.files()).await?;
         }
         Ok(())
     }
@@ -378,10 +377,10 @@ impl Session {
 pub(super) async fn choose(
     handle: &Handle,
     metainfo: &Metainfo,
-    only: Option<&[u32]>,
+    only: Option<Vec<usize>>,
 ) -> Result<(), Problem> {
     let wanted: HashSet<usize> = match only {
-        Some(only) => only.iter().map(|index| *index as usize).collect(),
+        Some(only) => only.into_iter().collect(),
         None => (0..metainfo.files().len()).collect(),
     };
     handle.wait_checked().await.map_err(engine_problem)?;

@@ -90,6 +90,12 @@ impl Saved {
         self.only_files = only;
     }
 
+    /// Indexes of the files that are wanted; none: all.
+    pub fn files(&self) -> Option<Vec<usize>> {
+        let only = self.only_files.as_ref()?;
+        Some(only.iter().map(|index| *index as usize).collect())
+    }
+
     /// Whether it has sent as much as its limit says, or where it has none of its own, as `limit` does: for
     /// each byte that came, or where none came, for each that is there. None where nothing limits it.
     fn reaches(&self, limit: Option<u32>) -> Option<bool> {

@@ -360,6 +360,8 @@ impl Running {
             return Ok(());
         };
         self.node.gateway.set_limits(hash, limits_of(&entry));
+        let files = entry.saved.files();
+        self.node.choose_files(&metainfo, files.as_deref());
         let set = self
             .node
             .set_terms(&metainfo, node_terms(&entry.saved))
@@ -368,6 +370,14 @@ impl Running {
             entry.unapplied = set.is_err();
         }
         set.map_err(|error| super::problems::node_problem(&error))
+    }
+
+    /// Tells the gateway which of a torrent's files are wanted as it is now.
+    pub async fn apply_choice(&self, metainfo: &Metainfo) -> Result<(), Problem> {
+        let _alone = self.telling.lock().await;
+        let files = self.entry(metainfo.info_hash())?.saved.files();
+        self.node.choose_files(metainfo, files.as_deref());
+        Ok(())
     }
 
     /// Has what a full disk kept from being noted take effect after all.

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::bencode::{self, BencodeError, Dict, Value};
 use super::files::{self, TorrentFile};
 use super::names::NameFault;
+use super::pieces::PieceSet;
 use crate::units::{InfoHash, PieceIndex};
 
 /// Largest metainfo file read.
@@ -292,19 +293,25 @@ impl Metainfo {
     /// for, all of it.
     #[must_use]
     pub fn span_bytes(&self, is_wanted: impl Fn(u32) -> bool) -> u64 {
-        let piece_bytes = u64::from(self.piece_length_bytes);
-        let (mut sum, mut counted_to) = (0u64, 0u64);
-        for (file, index) in self.files.iter().zip(0u32..) {
-            if file.length_bytes == 0 || !is_wanted(index) {
-                continue;
+        let span = self.span(is_wanted);
+        let sizes = span.iter().filter_map(|piece| self.piece_size_bytes(piece));
+        sizes.map(u64::from).sum()
+    }
+
+    /// The pieces that the files of these indexes lie in.
+    #[must_use]
+    pub fn span(&self, is_wanted: impl Fn(u32) -> bool) -> PieceSet {
+        let mut span = PieceSet::new(self.piece_count());
+        let piece_bytes = u64::from(self.piece_length_bytes).max(1);
+        let piece_at = |byte: u64| u32::try_from(byte / piece_bytes).unwrap_or(u32::MAX);
+        let files = self.files.iter().zip(0u32..);
+        for (file, _) in files.filter(|(file, index)| file.length_bytes > 0 && is_wanted(*index)) {
+            let last_byte = file.offset_bytes.saturating_add(file.length_bytes - 1);
+            for piece in piece_at(file.offset_bytes)..=piece_at(last_byte) {
+                span.insert(PieceIndex(piece));
             }
-            let ends = file.offset_bytes.saturating_add(file.length_bytes);
-            let from = (file.offset_bytes / piece_bytes * piece_bytes).max(counted_to);
-            let to = ends.div_ceil(piece_bytes).saturating_mul(piece_bytes);
-            counted_to = to.min(self.length_bytes).max(counted_to);
-            sum = sum.saturating_add(counted_to.saturating_sub(from));
         }
-        sum
+        span
     }
 
     /// Length of every piece but the last: 1 KiB to 64 MiB.

@@ -239,4 +239,7 @@ fn files_span_the_pieces_that_they_lie_in() {
     assert_eq!(span(&[3]), 16_384 + 110, "the last piece is short");
     assert_eq!(span(&[0, 4]), 16_384 + 110);
     assert_eq!(span(&[0, 1, 2, 3, 4]), torrent.length_bytes());
+    let pieces = torrent.span(|index| index == 3);
+    let pieces: Vec<u32> = pieces.iter().map(|piece| piece.0).collect();
+    assert_eq!(pieces, [1, 2], "also those that only a part of it lies in");
 }

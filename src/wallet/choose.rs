@@ -434,14 +434,15 @@ fn coming(rows: &Rows) -> impl Iterator<Item = Units> {
 }
 
 /// Coins to order: one of each size in `wanted` that is neither at hand nor on its way (or the next
-/// smaller one that there is money for and that the broker answers for), then coins of 64 units up to [`Limits::at_hand`]. Shares and
+/// smaller one that there is money for and that the broker answers for, but none below the value beside the
+/// size, the least that is of use), then coins of 64 units up to [`Limits::at_hand`]. Shares and
 /// change that could stand for such a coin are counted.
 #[must_use]
 pub fn orders(
     rows: &Rows,
     limits: &Limits,
     funds: &Funds,
-    wanted: &[Units],
+    wanted: &[(Units, Units)],
     now: UnixMs,
 ) -> Vec<Units> {
     let Some(mut rest) = funds.buyable.filter(|_| !funds.unreachable) else {
@@ -473,10 +474,10 @@ pub fn orders(
             orders.push(size);
         }
     };
-    for size in wanted {
+    for (size, least) in wanted {
         let mut sizes = SIZES.iter().rev().map(|value| Units(*value));
-        let affordable =
-            sizes.find(|value| value <= size && *value <= rest && !funds.is_held(rows, *value));
+        let fits = |value: &Units| value >= least && value <= size && *value <= rest;
+        let affordable = sizes.find(|value| fits(value) && !funds.is_held(rows, *value));
         if let Some(value) = affordable.filter(|value| !have.contains(value)) {
             order(value, &mut rest, &mut orders);
             have.push(value);

@@ -129,10 +129,11 @@ fn a_coin_that_cannot_be_read_is_waited_for_only_where_none_like_it_can_be_bough
         is_reading: true,
         ..Funds::default()
     };
-    let wanted = [Units(64)];
+    let wanted = [(Units(64), Units(1))];
     assert_eq!(orders(&side.rows, &limits, &funds, &wanted, NOW), []);
     side.rows.unreadable = side.rows.holdings.keys().copied().collect();
-    assert_eq!(orders(&side.rows, &limits, &funds, &wanted, NOW), wanted);
+    let ordered = orders(&side.rows, &limits, &funds, &wanted, NOW);
+    assert_eq!(ordered, [Units(64)]);
     let why = |side: &Side, funds: &Funds| {
         choose(&side.rows, &limits, funds, &wish(33, 64), NOW).map(|_| ())
     };
@@ -209,7 +210,7 @@ fn where_no_coin_fits_the_smaller_bound_is_the_reason() {
 
 #[test]
 fn what_is_still_to_be_read_is_not_bought_again_but_stands_for_nothing_that_is_wanted() {
-    let order = |unread: usize, is_reading, wanted: &[Units]| {
+    let order = |unread: usize, is_reading, wanted: &[(Units, Units)]| {
         let mut side = Side::new(1);
         side.buy(&vec![64; unread], NOW);
         for row in side.rows.holdings.values_mut() {
@@ -222,12 +223,13 @@ fn what_is_still_to_be_read_is_not_bought_again_but_stands_for_nothing_that_is_w
         };
         orders(&side.rows, &Limits::default(), &funds, wanted, NOW).len()
     };
+    let wanted = (Units(64), Units(1));
     for is_reading in [true, false] {
         assert_eq!(order(6, is_reading, &[]), 2, "two are missing of eight");
-        assert_eq!(order(6, is_reading, &[Units(64)]), 2);
+        assert_eq!(order(6, is_reading, &[wanted]), 2);
     }
-    assert_eq!(order(8, true, &[Units(64)]), 0, "it is read soon");
-    assert_eq!(order(8, false, &[Units(64)]), 1, "nothing else can be used");
+    assert_eq!(order(8, true, &[wanted]), 0, "it is read soon");
+    assert_eq!(order(8, false, &[wanted]), 1, "nothing else can be used");
 }
 
 #[test]
@@ -280,10 +282,10 @@ fn nobody_waits_for_a_purchase_that_is_not_answered_and_other_coins_are_bought_m
     // Another size that suits, smaller or larger, is bought in its place.
     for (wish, size) in [((1, 64), 16), ((33, 256), 256), ((1, 1024), 1024)] {
         assert_eq!(why(&side, &funds, wish), Err(NoCoin::NotYet), "{wish:?}");
-        let size = Some(Units(size));
-        assert_eq!(missed(&side, &funds, wish), size, "{wish:?}");
-        let wanted = size.as_slice();
-        assert_eq!(orders(&side.rows, &limits, &funds, wanted, NOW), wanted);
+        let size = Units(size);
+        assert_eq!(missed(&side, &funds, wish), Some(size), "{wish:?}");
+        let wanted = [(size, Units(wish.0))];
+        assert_eq!(orders(&side.rows, &limits, &funds, &wanted, NOW), [size]);
     }
     // None else suits: that is not to have no money, and a larger coin at hand is used.
     assert_eq!(why(&side, &funds, (33, 64)), Err(NoCoin::Unanswered));
@@ -293,7 +295,8 @@ fn nobody_waits_for_a_purchase_that_is_not_answered_and_other_coins_are_bought_m
             buyable: Some(Units(buyable)),
             ..funds.clone()
         };
-        orders(&side.rows, &limits, &funds, &[Units(wanted)], NOW)
+        let wanted = [(Units(wanted), Units(1))];
+        orders(&side.rows, &limits, &funds, &wanted, NOW)
     };
     assert_eq!(ordered(64, 1000), [Units(16)], "not the same again");
     assert_eq!(
@@ -317,4 +320,26 @@ fn nobody_waits_for_a_purchase_that_is_not_answered_and_other_coins_are_bought_m
     side.buy(&[256], NOW);
     let given = choose(&side.rows, &limits, &poor, &wish(33, 64), NOW);
     assert_eq!(given.map(|row| row.holding.value), Ok(Units(256)));
+}
+
+#[test]
+fn a_coin_below_what_is_of_use_is_not_bought_for_want_of_money_for_a_larger_one() {
+    let side = Side::new(1);
+    let limits = Limits {
+        at_hand: 0,
+        ..Limits::default()
+    };
+    let ordered = |least: u64, buyable: u64| {
+        let funds = Funds {
+            buyable: Some(Units(buyable)),
+            ..Funds::default()
+        };
+        let wish = wish(least, 256);
+        let missed = missed_size(&side.rows, &limits, &funds, &wish, None, NOW);
+        let missed = missed.map(|size| (size, wish.at_least));
+        orders(&side.rows, &limits, &funds, missed.as_slice(), NOW)
+    };
+    assert_eq!(ordered(65, 255), [], "64 would buy nothing that it wants");
+    assert_eq!(ordered(65, 256), [Units(256)]);
+    assert_eq!(ordered(64, 255), [Units(64)]);
 }

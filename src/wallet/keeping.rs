@@ -187,7 +187,8 @@ fn put_again(
     let turn = |at: UnixMs| at.0.saturating_sub(jitter_ms) / HOUR_MS;
     let last = diary.put.get(&row.spend).copied();
     let last = last.unwrap_or(closed.max(diary.started));
-    (turn(now) > turn(last)).then(|| Task::PutAgain {
+    // What is later than now was put before the clock was set back, nobody knows how long ago.
+    (turn(now) > turn(last) || last > now).then(|| Task::PutAgain {
         spend: row.spend,
         place: u8::try_from(turn(now) % 3).unwrap_or_default(),
     })

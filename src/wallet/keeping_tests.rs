@@ -315,6 +315,17 @@ fn records_are_put_again_every_hour_in_turn_until_paid_or_presented_for_longer_t
         }
         assert!(tasks(&b.rows, &diary, HOLD_MS, now, false).is_empty());
     }
+    // The clock is set back by three hours: one is put now, and the next an hour later.
+    for minutes in [0, 1, 60] {
+        let now = at(3 * HOUR_MS + HOUR_MS / 2 + minutes * 60_000);
+        let due = tasks(&b.rows, &diary, HOLD_MS, now, false);
+        assert_eq!(
+            due.len(),
+            usize::from(minutes != 1),
+            "after {minutes} minutes"
+        );
+        diary.put.insert(spend, now);
+    }
     assert!(places.len() >= 5);
     assert!(
         places.windows(2).all(|two| two[1] == (two[0] + 1) % 3),

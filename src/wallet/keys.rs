@@ -41,7 +41,7 @@ pub fn pick(rows: &Rows, given: &BTreeMap<u32, UnixMs>, now: UnixMs) -> Option<P
     let is_idle = |index: &u32| {
         given
             .get(index)
-            .is_none_or(|at| now.since_ms(*at) >= GIVEN_MS)
+            .is_none_or(|at| !now.is_within(GIVEN_MS, *at))
     };
     let never = stock(rows, now).find(|row| !given.contains_key(&row.index));
     never
@@ -85,4 +85,21 @@ pub fn certified(
         });
     }
     Ok(change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wallet::fixture::{NOW, Side};
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_no_key_for_longer_than_a_minute() {
+        let mut side = Side::new(1);
+        side.certify(1, NOW);
+        let given = BTreeMap::from([(0, NOW.plus_ms(3 * 3_600_000))]);
+        let picked = pick(&side.rows, &given, NOW).map(|row| row.index);
+        assert_eq!(picked, Some(0));
+        let given = BTreeMap::from([(0, NOW)]);
+        assert_eq!(pick(&side.rows, &given, NOW.plus_ms(GIVEN_MS - 1)), None);
+    }
 }

@@ -465,7 +465,7 @@ fn orders_keep_eight_of_64_at_hand_as_far_as_the_money_goes() {
             buyable: Some(Units(buyable)),
             ..Funds::default()
         };
-        let wanted: Vec<Units> = wanted.iter().map(|v| Units(*v)).collect();
+        let wanted: Vec<_> = wanted.iter().map(|v| (Units(*v), Units(1))).collect();
         let orders = choose::orders(&side.rows, &limits, &funds, &wanted, NOW);
         orders.iter().map(|u| u.0).collect::<Vec<_>>()
     };

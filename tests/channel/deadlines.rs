@@ -20,6 +20,12 @@ fn payer(world: &World) -> Payer {
 }
 
 fn payer_that_wants(world: &World, pieces: u64) -> Payer {
+    let wants = |payer: &mut Payer| payer.handle_wanted(world.now, pieces * MIB);
+    payer_offered(world, 1024, wants)
+}
+
+/// A payer that has seen an acceptable offer, after `before`.
+fn payer_offered(world: &World, price: u64, before: impl FnOnce(&mut Payer)) -> Payer {
     let terms = PayerTerms {
         piece_length_bytes: MIB,
         max_price: PricePerGib::MAX,
@@ -31,13 +37,13 @@ fn payer_that_wants(world: &World, pieces: u64) -> Payer {
     };
     let offer = Offer {
         version: 1,
-        price: PricePerGib::new(1024).expect("a price"),
+        price: PricePerGib::new(price).expect("a price"),
         brokers: vec![(broker().public(), String::new())],
         smallest_channel: Units(1),
         free: FreePolicy::Leftover,
     };
     let mut payer = Payer::new(terms, world.now);
-    payer.handle_wanted(world.now, pieces * MIB);
+    before(&mut payer);
     (payer.handle_message(world.now, &Message::Offer(offer))).expect("an honest offer");
     payer
 }
@@ -99,6 +105,27 @@ fn who_asks_for_a_holding_says_what_the_next_channel_will_want() {
         then.push(next.0);
     }
     assert_eq!(then, [0, 16, 64, 256, 256], "four times as much at most");
+}
+
+#[test]
+fn a_channel_is_sized_for_the_part_of_one_of_several_payees_but_no_smaller_than_its_speed_needs() {
+    let world = world();
+    let size = |sellers: u32, came_mib: u64| {
+        let mut payer = payer_offered(&world, 16_384, |payer| {
+            payer.handle_sellers(sellers);
+            payer.handle_wanted(world.now, 1_000 * MIB);
+            payer.handle_delivered(world.now.plus_ms(50), came_mib * MIB);
+        });
+        let asked = actions(&mut payer);
+        let Some(PayerAction::Reserve { at_most, then, .. }) = asked.last() else {
+            panic!("not asked: {asked:?}");
+        };
+        (at_most.0, then.0)
+    };
+    assert_eq!(size(1, 0), (1024, 4096));
+    assert_eq!(size(100, 0), (256, 256), "10 MiB cost 160");
+    assert_eq!(size(1_000, 0), (64, 64), "a window of 2 MiB");
+    assert_eq!(size(100, 5), (1024, 4096), "200 MiB come in two seconds");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dpay::broker::Operation;
 use dpay::channel::{FreeReason, NoReserve};
+use dpay::engine::{AddTorrent, TorrentSource};
 use dpay::gateway::{Close, FreePolicy, GatewayEvent, Limits, PeerSnapshot, TorrentTerms, Why};
 use dpay::units::{PricePerGib, Units};
 use dpay::wire::frame::{Handshake, PeerId};
@@ -102,6 +103,63 @@ async fn several_seeders_are_each_paid_for_exactly_what_they_delivered() {
         (earned, wallet.balance().await.expect("is there").books.paid),
         (paid, paid)
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_second_of_two_seeders_gets_a_coin_for_half_of_what_is_missing() {
+    let world = World::new().await;
+    let (leecher, wallet) = world.payer(1024 + 1024).await;
+    for _ in 0..2 {
+        wallet.buy(Units(256)).await.expect("buys");
+    }
+    let (first, second) = (world.node(0).await, world.node(0).await);
+    // All of it costs 384 units, a half 192.
+    let metainfo = make(first.dir.path(), "file.bin", 256, 48 << 20);
+    make(second.dir.path(), "file.bin", 256, 48 << 20);
+    let info_hash = metainfo.info_hash();
+    let price = PricePerGib::new(8192).expect("in range");
+    let dear = TorrentTerms {
+        price,
+        max_price: price,
+        ..terms(&metainfo, FreePolicy::Off)
+    };
+    for node in [&first, &second] {
+        node.add(&metainfo, &[], FreePolicy::Off).await;
+        node.gateway.set_torrent(info_hash, dear);
+    }
+    let slow = Limits {
+        down_bytes_per_s: Some(2_000_000),
+        up_bytes_per_s: None,
+    };
+    leecher.gateway.set_limits(info_hash, slow);
+    leecher.gateway.set_torrent(info_hash, dear);
+    let add = AddTorrent {
+        source: TorrentSource::Bytes(metainfo.encode()),
+        output_dir: leecher.dir.path().to_owned(),
+        initial_peers: [&first, &second]
+            .map(|node| node.gateway.listen_addr())
+            .into(),
+        overwrite: true,
+        only_files: None,
+        looks_only: false,
+    };
+    let handle = leecher.engine.add(add).await.expect("adds");
+    let both_paid = async {
+        loop {
+            let peers = leecher.gateway.snapshot().await;
+            let paid: Vec<_> = peers.iter().filter(|peer| !peer.paid.is_zero()).collect();
+            if paid.len() == 2 {
+                return [0, 1].map(|n: usize| paid[n].paid.0 + paid[n].left.0);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut locked = within(30, both_paid).await;
+    locked.sort_unstable();
+    assert_eq!(locked, [256, 1024]);
+    leecher.gateway.set_limits(info_hash, Limits::default());
+    within(60, handle.wait_finished()).await.expect("finishes");
+    same(&first, &leecher, "file.bin");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 mod asking;
 mod budgets;
+mod chosen;
 mod contract;
 mod dht;
 mod disk;

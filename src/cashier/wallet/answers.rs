@@ -241,8 +241,8 @@ impl Purse {
             Err(error) => {
                 // A refusal of the whole request says nothing about its holdings: asked again.
                 if let DoorError::Refused(_) = error {
-                    let until = now.plus_ms(RETRY_MOST_MS);
-                    self.desk.put_off.put(&holdings, until, &error.to_string());
+                    let why = error.to_string();
+                    self.desk.put_off.put(&holdings, RETRY_MOST_MS, &why, now);
                 }
                 self.fail_waiters(&request, &error);
             }

@@ -137,7 +137,8 @@ pub(super) struct Desk {
     pub(super) spent_at: UnixMs,
     /// When that was last tried.
     pub(super) spent_tried: UnixMs,
-    pub(super) wanted: BTreeMap<Units, UnixMs>,
+    /// Sizes of coins that were missed, and the least that would be of use in the place of each.
+    pub(super) wanted: BTreeMap<Units, Units>,
     pub(super) parked: Vec<Parked>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) put_off: PutOff,
@@ -194,9 +195,10 @@ impl Desk {
         }
     }
 
-    /// Notes that a coin of this size was missed.
-    pub(super) fn want(&mut self, size: Units, now: UnixMs) {
-        self.wanted.insert(size, now);
+    /// Notes that a coin of this size was missed, or a smaller one that is no less than `least`.
+    pub(super) fn want(&mut self, size: Units, least: Units, now: UnixMs) {
+        let known = self.wanted.entry(size).or_insert(least);
+        *known = least.min(*known);
         if self.account.is_some_and(|account| account.buyable < size) {
             self.hope_for_deposit(now);
         }

@@ -45,8 +45,8 @@ type RedeemReply = oneshot::Sender<Result<RedeemReport, CashierError>>;
 pub(super) struct Keeping {
     pub(super) diary: Diary,
     looked: UnixMs,
-    /// What the broker did not take in this run, and when it may be shown again.
-    pub(super) not_before: BTreeMap<Showing, UnixMs>,
+    /// What the broker did not take in this run, when it may be shown again, and how long after that is.
+    not_before: BTreeMap<Showing, (UnixMs, u64)>,
     /// Who asked for what is due, by which rules, and until when they wait for readings.
     pub(super) due: Vec<(Rules, UnixMs, RedeemReply)>,
     pub(super) presenting: Vec<oneshot::Sender<Result<PresentReport, CashierError>>>,
@@ -65,6 +65,19 @@ impl Keeping {
             diary,
             ..Keeping::default()
         }
+    }
+
+    /// Notes that something is not to be shown to the broker before then; none: not in this run.
+    pub(super) fn put_off(&mut self, what: Showing, until: Option<UnixMs>, now: UnixMs) {
+        let pause = until.map(|until| (until, until.since_ms(now)));
+        let never = (UnixMs(u64::MAX), u64::MAX);
+        self.not_before.insert(what, pause.unwrap_or(never));
+    }
+
+    /// Whether something is not to be shown to the broker now.
+    pub(super) fn is_put_off(&self, what: &Showing, now: UnixMs) -> bool {
+        let not_before = self.not_before.get(what);
+        not_before.is_some_and(|(until, pause_ms)| !now.is_due(*until, *pause_ms))
     }
 }
 
@@ -413,4 +426,24 @@ pub(super) fn decode(path: &[u8], holding: &HoldingId) -> Option<Path> {
         tracing::error!("the path of holding {holding} is damaged");
     }
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coin::ids::Commitment;
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nothing_from_being_shown_but_what_was_refused() {
+        let now = UnixMs(1_000_000_000_000);
+        let mut keeping = Keeping::new(now);
+        let [contested, refused] = [1, 2].map(|n| Showing::Share(Commitment([n; 32])));
+        keeping.put_off(contested, Some(now.plus_ms(60_000)), now);
+        keeping.put_off(refused, None, now);
+        let back = UnixMs(now.0 - 3 * 3_600_000);
+        for (at, is_off) in [(now, true), (now.plus_ms(60_000), false), (back, false)] {
+            assert_eq!(keeping.is_put_off(&contested, at), is_off, "{at:?}");
+            assert!(keeping.is_put_off(&refused, at));
+        }
+    }
 }

@@ -19,11 +19,7 @@ impl Purse {
             return false;
         }
         let mut due = keeping::to_present(&self.rows, now, all);
-        let waits = |what: &Showing| {
-            let not_before = self.keeping.not_before.get(what);
-            not_before.is_some_and(|at| now < *at)
-        };
-        due.retain(|what| !waits(what));
+        due.retain(|what| !self.keeping.is_put_off(what, now));
         let items: Vec<_> = due
             .into_iter()
             .filter_map(|what| Some((what, self.shown(what)?)))
@@ -88,12 +84,12 @@ impl Purse {
                     match answer {
                         Shown::Known => taken.push(what),
                         Shown::Contested { decide_after, .. } => {
-                            self.keeping.not_before.insert(what, decide_after);
+                            self.keeping.put_off(what, Some(decide_after), now);
                             report.contested = report.contested.max(Some(decide_after));
                         }
                         Shown::Refused { why, .. } => {
                             tracing::warn!("the broker does not take what was presented: {why}");
-                            self.keeping.not_before.insert(what, UnixMs(u64::MAX));
+                            self.keeping.put_off(what, None, now);
                             report.refused.push(why);
                         }
                     }

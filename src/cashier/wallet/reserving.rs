@@ -77,7 +77,7 @@ impl Purse {
         };
         let (limits, funds) = (self.config.limits, self.funds());
         if let Some(size) = choose::size_ahead(&self.rows, &limits, &funds, &next, now) {
-            self.desk.want(size, now);
+            self.desk.want(size, wish.at_least, now);
         }
     }
 
@@ -100,6 +100,6 @@ impl Purse {
                 return;
             }
         }
-        self.desk.want(size, now);
+        self.desk.want(size, wish.at_least, now);
     }
 }

@@ -23,7 +23,8 @@ pub(super) async fn unless_answered<T>(
 impl Purse {
     pub(super) async fn order_wanted(&mut self, now: UnixMs) {
         let funds = self.funds();
-        let wanted: Vec<Units> = self.desk.wanted.keys().rev().copied().collect();
+        let wanted = self.desk.wanted.iter().rev();
+        let wanted: Vec<(Units, Units)> = wanted.map(|(size, least)| (*size, *least)).collect();
         let coins = choose::orders(&self.rows, &self.config.limits, &funds, &wanted, now);
         // What could not be afforded is asked for again by whoever wants it.
         self.desk.wanted.clear();
@@ -101,8 +102,8 @@ impl Purse {
             let Ok(path) = Path::decode(&holding.path, MAX_LINKS_REDEEM) else {
                 let why = format!("the path of holding {id} is damaged on disk");
                 tracing::error!("{why}: request {request} stays");
-                let until = now.plus_ms(RETRY_MOST_MS);
-                return self.desk.put_off.put(&row.holdings, until, &why);
+                let put_off = &mut self.desk.put_off;
+                return put_off.put(&row.holdings, RETRY_MOST_MS, &why, now);
             };
             parts.push((path, sign::sign_redeem(&self.seed, holding)));
         }

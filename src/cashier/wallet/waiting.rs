@@ -62,8 +62,8 @@ impl Waiter {
 /// Requests that wait by themselves, so that no other is held up, and orders whose buyers were told so.
 #[derive(Debug, Default)]
 pub(super) struct PutOff {
-    /// Holdings of redemptions: when they are asked for again, and why not now.
-    holdings: BTreeMap<HoldingId, (UnixMs, String)>,
+    /// Holdings of redemptions: when they are asked for again, how long after the last time, and why not now.
+    holdings: BTreeMap<HoldingId, (UnixMs, u64, String)>,
     /// Orders that nobody waits for: their worth, and their purchases.
     ordered: Vec<(Units, BTreeSet<RequestId>)>,
     /// Errands that the broker did not answer though it answers others.
@@ -99,10 +99,11 @@ impl PutOff {
         }
     }
 
-    /// Notes that these are not asked for before then.
-    pub(super) fn put(&mut self, holdings: &[HoldingId], until: UnixMs, why: &str) {
+    /// Notes that these are not asked for again for so long.
+    pub(super) fn put(&mut self, holdings: &[HoldingId], pause_ms: u64, why: &str, now: UnixMs) {
         for id in holdings {
-            self.holdings.insert(*id, (until, why.to_owned()));
+            let put_off = (now.plus_ms(pause_ms), pause_ms, why.to_owned());
+            self.holdings.insert(*id, put_off);
         }
     }
 
@@ -110,11 +111,11 @@ impl PutOff {
     pub(super) fn heard(&mut self, id: HoldingId, outcome: &Redeemed, now: UnixMs) {
         match outcome {
             Redeemed::Waits { until, why } => {
-                let until = match until {
-                    Some(until) => (*until).max(now.plus_ms(PUT_OFF_MS)),
-                    None => now.plus_ms(PUT_OFF_KEPT_MS),
+                let pause_ms = match until {
+                    Some(until) => until.since_ms(now).max(PUT_OFF_MS),
+                    None => PUT_OFF_KEPT_MS,
                 };
-                self.put(&[id], until, why);
+                self.put(&[id], pause_ms, why, now);
             }
             Redeemed::Credited { .. } | Redeemed::Refused { .. } => {
                 self.holdings.remove(&id);
@@ -124,7 +125,7 @@ impl PutOff {
 
     /// Whether nothing in `row` is to be asked for now.
     pub(super) fn waits(&self, row: &RedemptionRow, now: UnixMs) -> bool {
-        let waits = |id| self.holdings.get(id).is_some_and(|(until, _)| now < *until);
+        let waits = |id| self.why(id, now).is_some();
         self.holds(Errand::Redeem(row.request), now) || row.holdings.iter().all(waits)
     }
 
@@ -185,8 +186,8 @@ impl PutOff {
     }
 
     fn why(&self, id: &HoldingId, now: UnixMs) -> Option<&String> {
-        let put_off = self.holdings.get(id).filter(|(until, _)| now < *until);
-        put_off.map(|(_, why)| why)
+        let (until, pause_ms, why) = self.holdings.get(id)?;
+        (!now.is_due(*until, *pause_ms)).then_some(why)
     }
 }
 
@@ -461,6 +462,12 @@ mod tests {
         assert!(!put_off.holds(errand, back));
         put_off.unanswered(errand, &error, back);
         assert!(put_off.holds(errand, back), "a pause of its own");
+        let mut side = Side::new(1);
+        side.buy(&[64], NOW);
+        let coin = *side.rows.holdings.keys().next().expect("bought");
+        put_off.put(&[coin], PUT_OFF_MS, "not now", NOW);
+        let waits = |now: UnixMs| put_off.why(&coin, now).is_some();
+        assert!(waits(NOW) && !waits(NOW.plus_ms(PUT_OFF_MS)) && !waits(back));
     }
 
     #[test]

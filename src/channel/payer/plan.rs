@@ -19,6 +19,12 @@ struct Size {
 }
 
 impl Payer {
+    /// So many payees, this one included, are paid for what the torrent still needs: channels are sized for a
+    /// part of it.
+    pub fn handle_sellers(&mut self, sellers: u32) {
+        self.sellers = sellers.max(1);
+    }
+
     /// Asks the wallet for a holding where the next channel is due; when stopping, closes everything
     /// as soon as nothing on its way could still pay what is owed.
     pub(super) fn plan(&mut self, now: UnixMs) {
@@ -74,11 +80,16 @@ impl Payer {
             }
         }
         let needed = owed.saturating_sub(capacity).max(Units(1));
+        let part_bytes = self
+            .came_bytes()
+            .saturating_add(self.part_bytes(&terms.windows));
+        let part = terms.windows.price().due(part_bytes);
+        let part = part.saturating_sub(capacity).max(Units(1)).min(needed);
         let most = self.most(terms.windows);
         let least = terms.windows.least_channel().min(needed);
         let at_least = least.max(terms.smallest_channel);
-        let at_most = coin_for(needed.min(most)).max(at_least).max(AT_HAND);
-        let rest = needed.saturating_sub(at_most);
+        let at_most = coin_for(part.min(most)).max(at_least).max(AT_HAND);
+        let rest = needed.saturating_sub(at_most).min(part);
         let then = match rest.is_zero() {
             true => Units::ZERO,
             false => coin_for(rest.min(terms.windows.next_channel(at_most))),
@@ -88,6 +99,14 @@ impl Payer {
             at_most,
             then,
         })
+    }
+
+    /// Bytes that this payee delivers of what is wanted, if all who are paid deliver as much: but no fewer than
+    /// come while another channel is accepted.
+    fn part_bytes(&self, windows: &Windows) -> u64 {
+        let part_bytes = self.wanted_bytes.div_ceil(u64::from(self.sellers));
+        let window_bytes = windows.accepted_bytes(self.paid());
+        part_bytes.max(window_bytes).max(self.pace.ahead_bytes())
     }
 
     /// The largest channel at present.
