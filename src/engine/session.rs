@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -57,6 +58,9 @@ pub(super) struct Inner {
     /// `None` in plain mode.
     threads: Option<Arc<Threads>>,
     pub(super) torrents: Mutex<HashMap<InfoHash, Handle>>,
+    /// The number of the next torrent in librqbit, which would give one number to two that are added at once,
+    /// and take the second for the first.
+    next_number: AtomicUsize,
 }
 
 impl Engine {
@@ -110,6 +114,7 @@ impl Engine {
                 factory,
                 threads: threads.map(Arc::new),
                 torrents: Mutex::default(),
+                next_number: AtomicUsize::default(),
             }),
         };
         if let Some(times) = config.rest {
@@ -357,6 +362,7 @@ impl Inner {
         });
         let folder = folder.to_str().map(str::to_owned);
         let options = AddTorrentOptions {
+            preferred_id: Some(self.next_number.fetch_add(1, Ordering::Relaxed)),
             overwrite: true,
             output_folder: Some(folder.ok_or_else(|| EngineError::Folder(add.output_dir.clone()))?),
             initial_peers: Some(add.initial_peers.clone()),
@@ -385,6 +391,11 @@ impl Inner {
             Err(error) => return Err(add_failed(info_hash, format!("{error:#}"))),
         };
         let managed = managed.ok_or_else(|| add_failed(info_hash, "bug: only listed".into()))?;
+        let taken = managed.info_hash();
+        if taken.0 != info_hash.0 {
+            let reason = format!("bug: it was taken for {}", hex::encode(taken.0));
+            return Err(add_failed(info_hash, reason));
+        }
         let ledger = self.ledgers.lock().get(&info_hash).cloned();
         Ok(Ready {
             managed,

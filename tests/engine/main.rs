@@ -140,6 +140,42 @@ async fn what_is_set_aside_and_added_again_is_not_hashed_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn torrents_that_are_added_at_the_same_moment_are_different_ones() {
+    let (a, b) = dirs();
+    let notes = tempfile::tempdir().expect("makes a folder");
+    let (config, _) = config(1 << 26);
+    let engine = Engine::start(EngineConfig {
+        resume_dir: Some(notes.path().to_owned()),
+        ..config
+    })
+    .await
+    .expect("starts");
+    let torrents: Vec<Metainfo> = (0..24_usize)
+        .map(|n| make(a.path(), &format!("file-{n}.bin"), 16, &[("", 40_000 + n)]))
+        .collect();
+    // Every other one is whole, so that each must have what it has by itself.
+    let dir = |n: usize| {
+        if n.is_multiple_of(2) {
+            a.path()
+        } else {
+            b.path()
+        }
+    };
+    let adding = torrents.iter().enumerate().map(|(n, metainfo)| {
+        let engine = &engine;
+        async move { engine.add(add(metainfo, dir(n), &[])).await.expect("adds") }
+    });
+    let handles = within(60, futures::future::join_all(adding)).await;
+    for (n, (handle, metainfo)) in handles.iter().zip(&torrents).enumerate() {
+        within(20, handle.wait_checked()).await.expect("checks");
+        let whole = n.is_multiple_of(2).then_some(metainfo.length_bytes());
+        assert_eq!(handle.progress().bytes_have, whole.unwrap_or(0));
+        assert!(dir(n).join(metainfo.name()).exists(), "{}", metainfo.name());
+    }
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_verified_is_known_at_the_next_start_however_the_engine_ended() {
     let (a, b) = dirs();
     let notes = tempfile::tempdir().expect("makes a folder");
