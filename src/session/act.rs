@@ -1,6 +1,7 @@
 //! Doing things with torrents: pause, resume, remove, confirm, terms, files.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 
@@ -20,6 +21,9 @@ use crate::engine::{EngineError, Handle};
 use crate::node::NodeError;
 use crate::units::{InfoHash, Units};
 
+/// How long a torrent that is removed may be being given to the engine anew, and how often that is looked at.
+const RENEWED_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Most torrents in one request.
 const MOST: usize = 10_000;
 
@@ -137,7 +141,7 @@ impl Session {
             // It fetches its metadata already.
             Err(EngineError::NotYet(_)) => Ok(()),
             Err(EngineError::Gone(_) | EngineError::Metadata { .. } | EngineError::Add { .. }) => {
-                self.let_go(run, hash).await?;
+                run.set_aside(hash).await?;
                 self.wake(run, hash).await
             }
             Err(error) => Err(engine_problem(error)),
@@ -214,6 +218,13 @@ impl Session {
         // Where its data cannot be deleted it stays, and stands still also after the next start.
         let _ = run.insist(hash, |entry| entry.saved.paused = true).await?;
         self.let_go(run, hash).await?;
+        // Who is giving it to the engine anew sees that it is paused, and is soon done.
+        let late = Instant::now() + RENEWED_WITHIN;
+        while run.entry(hash)?.renewing.is_some() && Instant::now() < late {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        // What was being taken out is noted only then.
+        self.let_go(run, hash).await?;
         if data && let Some(metainfo) = metainfo {
             crate::engine::delete_content(&metainfo, &entry.saved.folder)
                 .map_err(engine_problem)?;
@@ -226,9 +237,13 @@ impl Session {
     /// Takes a torrent off the list.
     pub(super) async fn forget(&self, run: &Running, hash: InfoHash) {
         let turn = run.shelf.turn().await;
-        lock(&run.torrents).remove(&hash);
+        let gone = lock(&run.torrents).remove(&hash);
         run.shelf.remove(&turn, hash);
         drop(turn);
+        if gone.is_some_and(|entry| entry.handle.is_some()) {
+            // The engine was given it meanwhile.
+            let _ = run.node.remove(hash, false).await;
+        }
         self.tell(Event::Torrents {
             changed: Vec::new(),
             removed: vec![hash],

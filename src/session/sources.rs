@@ -332,7 +332,7 @@ impl Running {
     }
 
     /// Takes a torrent out of the engine with the notes of its pieces. False: it was not there.
-    async fn set_aside(&self, hash: InfoHash) -> Result<bool, Problem> {
+    pub async fn set_aside(&self, hash: InfoHash) -> Result<bool, Problem> {
         let taken = lock(&self.torrents)
             .get_mut(&hash)
             .and_then(|entry| entry.handle.take());
