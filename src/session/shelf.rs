@@ -35,6 +35,9 @@ pub(super) enum NotKept {
     Disk(io::Error),
 }
 
+/// Writes a file for good.
+type ToDisk = dyn Fn(&Path, &[u8]) -> io::Result<()> + Send + Sync;
+
 /// The names of the torrents of a home, as they were last written there.
 pub fn names_in(home: &Path) -> BTreeMap<InfoHash, String> {
     let saved = Shelf::in_home(home).read().unwrap_or_default();
@@ -49,7 +52,7 @@ pub fn names_in(home: &Path) -> BTreeMap<InfoHash, String> {
 pub(super) struct Shelf {
     folder: PathBuf,
     turn: Arc<tokio::sync::Mutex<()>>,
-    to_disk: Arc<dyn Fn(&Path, &[u8]) -> io::Result<()> + Send + Sync>,
+    to_disk: Arc<ToDisk>,
 }
 
 impl Shelf {
@@ -331,6 +334,8 @@ mod tests {
         disk.asked.recv().await.expect("writes");
         labelled.abort();
         labelled.await.expect_err("aborted");
+        let turn = disk.shelf.turn.try_lock();
+        assert!(turn.is_err(), "it lasts until that is written");
         let paused = disk.begin(true, pause);
         disk.until(|entry| entry.saved.paused).await;
         disk.go.send(Ok(())).expect("heard");

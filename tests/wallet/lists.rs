@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dpay::cashier::wallet::BrokerDoor;
 use dpay::cashier::wallet::counter::Counter;
-use dpay::cashier::wallet::{BrokerDoor, SpentCopy};
 use dpay::clock;
 use dpay::coin::keys::SecretKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
