@@ -321,6 +321,25 @@ impl Broker {
         Ok(shown)
     }
 
+    /// How far a withdrawal of an account is. Nobody learns of somebody else's.
+    pub(super) fn payout(
+        &self,
+        desk: &mut Desk<'_>,
+        me: &PublicKey,
+        id: &WithdrawalId,
+    ) -> Result<Answer, Stop> {
+        let found = desk.withdrawal(id)?.filter(|row| row.account == *me);
+        found
+            .map(|withdrawal| Answer::Payout { withdrawal })
+            .ok_or_else(|| {
+                Stop::refuse(
+                    RefusalCode::NotFound,
+                    format!("this account has no withdrawal {id}"),
+                    "ask with the id that the answer to the withdrawal has",
+                )
+            })
+    }
+
     /// What happened to an account, after the notice of this number.
     pub(super) fn notices(
         &self,

@@ -86,6 +86,11 @@ pub enum Answer {
         /// The account afterwards.
         account: AccountState,
     },
+    /// How far a withdrawal of this account is.
+    Payout {
+        /// The withdrawal.
+        withdrawal: WithdrawalRow,
+    },
     /// What is known about a holding of this account.
     Holding {
         /// Its state.

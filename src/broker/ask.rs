@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::WithdrawalId;
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::PublicKey;
 use crate::units::Units;
@@ -26,6 +27,8 @@ pub const PROOF: &str = "POST /v1/proof";
 pub const RECOVER: &str = "POST /v1/recover";
 /// Route of what happened to an account.
 pub const NOTICES: &str = "POST /v1/notices";
+/// Route of whether a withdrawal was paid out.
+pub const PAYOUT: &str = "POST /v1/payout";
 
 /// Most keys, coins and holdings, or notices, on one page.
 pub const MAX_PAGE: u32 = 100;
@@ -148,6 +151,14 @@ pub struct AskNotices {
     pub after: u64,
     /// Most notices on the page, 1 to 100.
     pub limit: u32,
+}
+
+/// Body of `POST /v1/payout`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskPayout {
+    /// The withdrawal, by the broker's id of it.
+    pub withdrawal: WithdrawalId,
 }
 
 /// Bytes as lower-case hex text.

@@ -11,7 +11,7 @@ use super::recover::Found;
 use super::rows::{AccountRow, RequestRow, Row, RowKey, Rows};
 use super::signing::MAX_SKEW_MS;
 use super::terms::Terms;
-use super::{BodyHash, RequestId, kept, losses, signing};
+use super::{BodyHash, RequestId, WithdrawalId, kept, losses, signing};
 use crate::coin::ids::HoldingId;
 use crate::coin::keys::{PublicKey, SecretKey, Signature};
 use crate::record::FraudProof;
@@ -62,6 +62,8 @@ pub enum Action {
         /// Where to, for the operator to read.
         destination: String,
     },
+    /// How far a withdrawal of this account is.
+    Payout(WithdrawalId),
     /// What is known about a holding whose key this account holds.
     Holding(HoldingId),
     /// A proof of fraud, every signature in it checked; one that does not hold carries the refusal.
@@ -305,6 +307,7 @@ impl Broker {
             Action::Withdraw { units, destination } => {
                 self.withdraw(desk, &call.caller, *units, destination)
             }
+            Action::Payout(id) => self.payout(desk, me, id),
             Action::Holding(id) => self.show_holding(desk, me, id),
             Action::Proof(proof) => match proof.as_ref() {
                 Ok(proof) => Ok(Answer::Proof {
@@ -376,6 +379,7 @@ impl Call {
                 let id = withdrawal_id(&me, &self.caller.request_id);
                 keys.push(RowKey::Withdrawal(id));
             }
+            Action::Payout(id) => keys.push(RowKey::Withdrawal(*id)),
             Action::Holding(id) => {
                 keys.extend([RowKey::Holding(*id), RowKey::Credit(*id)]);
             }

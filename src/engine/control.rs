@@ -1,13 +1,17 @@
 //! Choosing files, streaming one, limits on speed.
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use librqbit::ManagedTorrentState;
-use tokio::io::{AsyncRead, AsyncSeek};
+use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 
-use super::handle::Handle;
+use super::handle::{Handle, Stage};
 use super::{EngineError, TorrentState};
 use crate::engine::Engine;
 
@@ -115,7 +119,47 @@ impl Handle {
         let (_, ready) = self.parts()?;
         self.wake().await;
         let stream = ready.managed.clone().stream(file).await;
-        Ok(Box::new(stream.map_err(|error| self.stopped(&error))?))
+        let mut stages = self.stage.subscribe();
+        let gone = async move {
+            let is_gone = |stage: &Stage| !matches!(stage, Stage::Ready(_));
+            drop(stages.wait_for(is_gone).await);
+        };
+        Ok(Box::new(WhileThere {
+            stream: stream.map_err(|error| self.stopped(&error))?,
+            gone: Some(gone.boxed()),
+        }))
+    }
+}
+
+/// A stream that breaks off when its torrent is taken out of the engine: librqbit's waits for pieces then that
+/// never come.
+struct WhileThere<S> {
+    stream: S,
+    gone: Option<BoxFuture<'static, ()>>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WhileThere<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let gone = self.gone.as_mut();
+        if gone.is_none_or(|gone| gone.poll_unpin(cx).is_ready()) {
+            self.gone = None;
+            return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl<S: AsyncSeek + Unpin> AsyncSeek for WhileThere<S> {
+    fn start_seek(mut self: Pin<&mut Self>, to: io::SeekFrom) -> io::Result<()> {
+        Pin::new(&mut self.stream).start_seek(to)
+    }
+
+    fn poll_complete(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        Pin::new(&mut self.stream).poll_complete(cx)
     }
 }
 

@@ -27,6 +27,14 @@ const SYNCED: &str = "synced";
 /// Torrents whose files are synced at a time.
 const AT_A_TIME: usize = 2;
 
+/// What was said of a torrent's notes before it was given to librqbit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    is_noted: bool,
+    is_written: bool,
+    is_first: bool,
+}
+
 pub(super) struct Notes {
     folder: PathBuf,
     /// Torrents that came in this run, and whether their notes were believed then.
@@ -99,7 +107,11 @@ impl Notes {
         let Ok(_permit) = self.syncing.acquire().await else {
             return;
         };
-        if !ready.sync().await {
+        self.settle_after(info_hash, ready.sync()).await;
+    }
+
+    async fn settle_after(&self, info_hash: InfoHash, synced: impl Future<Output = bool>) {
+        if !synced.await {
             return;
         }
         self.aside.lock().remove(&info_hash);
@@ -112,6 +124,10 @@ impl Notes {
                 self.settled.lock().insert(info_hash);
             }
             Err(error) => tracing::warn!("{}: {error}", path.display()),
+        }
+        if !self.believed.lock().contains_key(&info_hash) {
+            // It was taken out meanwhile.
+            self.unsettle(info_hash);
         }
     }
 
@@ -145,8 +161,8 @@ impl Notes {
     }
 
     /// Before librqbit reads the notes of a torrent: takes away those that may lack pieces, or have some that
-    /// the disk does not hold.
-    pub(super) fn doubt(&self, metainfo: &Metainfo) {
+    /// the disk does not hold. What was said of them before.
+    pub(super) fn doubt(&self, metainfo: &Metainfo) -> Before {
         let info_hash = metainfo.info_hash();
         if !self.is_full(metainfo) {
             self.unsettle(info_hash);
@@ -156,7 +172,7 @@ impl Notes {
             // It must not come back by a power cut in this run.
             let _ = sync_folder(&self.folder);
         }
-        self.written.lock().remove(&info_hash);
+        let is_written = self.written.lock().remove(&info_hash);
         let is_first = !self.believed.lock().contains_key(&info_hash);
         if is_first {
             let is_believed = is_noted || self.is_settled(info_hash);
@@ -164,6 +180,26 @@ impl Notes {
             if !is_believed {
                 self.take_away(info_hash);
             }
+        }
+        Before {
+            is_noted,
+            is_written,
+            is_first,
+        }
+    }
+
+    /// librqbit did not take a torrent: what was said of its notes holds still.
+    pub(super) fn put_back(&self, info_hash: InfoHash, before: Before) {
+        if before.is_first {
+            self.believed.lock().remove(&info_hash);
+        }
+        if before.is_written {
+            self.written.lock().insert(info_hash);
+        }
+        if before.is_noted
+            && let Err(error) = self.note_all([info_hash].into_iter())
+        {
+            tracing::warn!("{info_hash}: {error}: its files are hashed anew");
         }
     }
 
@@ -335,6 +371,83 @@ mod tests {
             notes().doubt(&metainfo);
             assert!(!path.exists(), "a run that had it did not end");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_out_while_it_was_synced_is_not_settled() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let torrent = include_bytes!("../../torrents/exact-multiple.bin.torrent");
+        let metainfo = Metainfo::decode(torrent).expect("a sample");
+        let hash = metainfo.info_hash();
+        let notes = Notes::open(dir.path().to_owned());
+        for is_taken_out in [true, false] {
+            notes.doubt(&metainfo);
+            let synced = async {
+                if is_taken_out {
+                    notes.forget(hash);
+                }
+                true
+            };
+            notes.settle_after(hash, synced).await;
+            assert_eq!(notes.is_settled(hash), !is_taken_out);
+            assert_eq!(notes.file(hash, SYNCED).exists(), !is_taken_out);
+        }
+    }
+
+    #[test]
+    fn what_librqbit_did_not_take_is_noted_as_before() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let torrent = include_bytes!("../../torrents/exact-multiple.bin.torrent");
+        let metainfo = Metainfo::decode(torrent).expect("a sample");
+        let hash = metainfo.info_hash();
+        let notes = Notes::open(dir.path().to_owned());
+        let (path, noted) = (notes.path(hash), notes.file(hash, NOTED));
+        std::fs::write(&path, [0x80]).expect("written");
+        std::fs::write(&noted, b"").expect("written");
+        for _ in 0..2 {
+            let before = notes.doubt(&metainfo);
+            assert!(!noted.exists());
+            notes.put_back(hash, before);
+            assert!(noted.exists() && path.exists());
+        }
+        // Set aside in this run, before its files were synced or after it, it is no more than it was.
+        notes.doubt(&metainfo);
+        for is_written in [false, true] {
+            if is_written {
+                notes.written.lock().insert(hash);
+            }
+            let before = notes.doubt(&metainfo);
+            notes.put_back(hash, before);
+            assert_eq!(notes.written.lock().contains(&hash), is_written);
+            assert!(!noted.exists() && path.exists());
+        }
+        // What nobody noted does not become noted so.
+        drop(notes);
+        let notes = Notes::open(dir.path().to_owned());
+        let before = notes.doubt(&metainfo);
+        notes.put_back(hash, before);
+        assert!(!noted.exists() && !path.exists());
+    }
+
+    #[test]
+    fn what_an_earlier_version_said_of_all_is_said_of_none_where_it_cannot_be_written() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let torrent = include_bytes!("../../torrents/exact-multiple.bin.torrent");
+        let metainfo = Metainfo::decode(torrent).expect("a sample");
+        let hash = metainfo.info_hash();
+        let path = dir.path().join(format!("{hash}.bitv"));
+        std::fs::write(&path, [0x80]).expect("written");
+        std::fs::write(dir.path().join(ALL_NOTED), b"").expect("written");
+        // As on a full disk, the file cannot be made.
+        let in_its_place = dir.path().join(format!("{hash}.{NOTED}/something"));
+        std::fs::create_dir_all(&in_its_place).expect("made");
+        let notes = Notes::open(dir.path().to_owned());
+        assert!(!dir.path().join(ALL_NOTED).exists());
+        notes.doubt(&metainfo);
+        assert!(
+            !path.exists(),
+            "it is hashed anew, in this run and in the next"
+        );
     }
 
     #[tokio::test]

@@ -375,9 +375,7 @@ impl Inner {
             }),
             ..AddTorrentOptions::default()
         };
-        if let Some(notes) = &self.notes {
-            notes.doubt(&metainfo);
-        }
+        let before = (self.notes.as_ref()).map(|notes| (notes, notes.doubt(&metainfo)));
         // Written anew from what was read: librqbit sees the info dictionary and trackers only.
         let source = librqbit::AddTorrent::from_bytes(asked(&metainfo).encode());
         let session = Arc::clone(&self.session);
@@ -388,7 +386,12 @@ impl Inner {
         };
         let managed = match added {
             Ok(response) => response.into_handle(),
-            Err(error) => return Err(add_failed(info_hash, format!("{error:#}"))),
+            Err(error) => {
+                if let Some((notes, before)) = before {
+                    notes.put_back(info_hash, before);
+                }
+                return Err(add_failed(info_hash, format!("{error:#}")));
+            }
         };
         let managed = managed.ok_or_else(|| add_failed(info_hash, "bug: only listed".into()))?;
         let taken = managed.info_hash();

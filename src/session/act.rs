@@ -1,12 +1,15 @@
 //! Doing things with torrents: pause, resume, remove, confirm, terms, files.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
 
 use super::add::{check_files, choose};
 use super::asking::asks_first;
 use super::entry::Entry;
 use super::outcome::Outcome;
-use super::problems::{engine_problem, node_problem};
+use super::problems::{engine_problem, node_problem, to_its_end};
 use super::run::Running;
 use super::terms::{changed, check_terms, tightened};
 use super::view::{
@@ -14,10 +17,13 @@ use super::view::{
     ProblemCode, State, Terms, TermsChange,
 };
 use super::{Session, lock};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Handle};
 use crate::node::NodeError;
 use crate::units::{InfoHash, Units};
 
+/// How long a torrent that is removed may be being given to the engine anew, and how often that is looked at.
+const RENEWED_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Most torrents in one request.
 const MOST: usize = 10_000;
 
@@ -42,16 +48,21 @@ impl Session {
     pub async fn act(&self, request: ActionRequest) -> Result<ActionResult, Problem> {
         let run = self.running()?;
         check_count(request.info_hashes.len())?;
+        let session = self.clone();
+        to_its_end(async move { session.act_on_each(&run, request).await }).await
+    }
+
+    async fn act_on_each(&self, run: &Arc<Running>, request: ActionRequest) -> ActionResult {
         let mut result = ActionResult::default();
         for hash in request.info_hashes {
             let done = match request.action {
-                Action::Pause => self.pause(&run, hash, false).await,
-                Action::Resume => self.resume(&run, hash).await,
-                Action::Recheck => self.recheck(&run, hash).await,
-                Action::Remove => self.remove(&run, hash, false).await,
-                Action::RemoveWithData => self.remove(&run, hash, true).await,
-                Action::Confirm => self.confirm(&run, hash, true).await,
-                Action::FreeOnly => self.confirm(&run, hash, false).await,
+                Action::Pause => self.pause(run, hash).await,
+                Action::Resume => self.resume(run, hash).await,
+                Action::Recheck => self.recheck(run, hash).await,
+                Action::Remove => self.remove(run, hash, false).await,
+                Action::RemoveWithData => self.remove(run, hash, true).await,
+                Action::Confirm => self.confirm(run, hash, true).await,
+                Action::FreeOnly => self.confirm(run, hash, false).await,
             };
             match done {
                 Ok(()) => result.done.push(hash),
@@ -61,28 +72,50 @@ impl Session {
                 }),
             }
         }
-        self.look(&run).await;
-        Ok(result)
+        self.look(run).await;
+        result
     }
 
-    /// Pauses a torrent: for what it has shared, or as somebody wants it.
-    pub(super) async fn pause(
-        &self,
-        run: &Arc<Running>,
-        hash: InfoHash,
-        has_shared_enough: bool,
-    ) -> Result<(), Problem> {
+    pub(super) async fn pause(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         let kept = run.insist(hash, |entry| {
             entry.saved.paused = true;
-            entry.saved.ratio_reached = has_shared_enough;
-        })?;
-        self.stand_still(run, hash).await?;
+            entry.saved.ratio_reached = false;
+        });
+        let kept = kept.await?;
+        self.agree(run, hash).await?;
         kept
     }
 
-    /// Has the engine pause a torrent.
-    async fn stand_still(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
-        let Some(handle) = run.entry(hash)?.handle else {
+    /// Has the engine pause a torrent, or go on with it, as the list says: also where somebody says otherwise
+    /// meanwhile.
+    pub(super) fn agree<'a>(
+        &'a self,
+        run: &'a Arc<Running>,
+        hash: InfoHash,
+    ) -> BoxFuture<'a, Result<(), Problem>> {
+        // Boxed, as putting a torrent into the engine may come here again.
+        Box::pin(async move {
+            loop {
+                let entry = run.entry(hash)?;
+                let paused = entry.saved.paused;
+                match paused {
+                    true => self.stand_still(run, hash, entry.handle).await?,
+                    false => self.go_on(run, hash, entry.handle).await?,
+                }
+                if run.entry(hash)?.saved.paused == paused {
+                    return Ok(());
+                }
+            }
+        })
+    }
+
+    async fn stand_still(
+        &self,
+        run: &Running,
+        hash: InfoHash,
+        handle: Option<Handle>,
+    ) -> Result<(), Problem> {
+        let Some(handle) = handle else {
             return Ok(());
         };
         match handle.pause().await {
@@ -90,14 +123,28 @@ impl Session {
             Err(EngineError::NotYet(_) | EngineError::Stopped { .. } | EngineError::Gone(_)) => {
                 self.let_go(run, hash).await
             }
-            paused => {
-                paused.map_err(engine_problem)?;
-                // Whoever resumed it meanwhile found nothing to resume.
-                match run.entry(hash)?.saved.paused {
-                    true => Ok(()),
-                    false => handle.resume().await.map_err(engine_problem),
-                }
+            paused => paused.map_err(engine_problem),
+        }
+    }
+
+    async fn go_on(
+        &self,
+        run: &Arc<Running>,
+        hash: InfoHash,
+        handle: Option<Handle>,
+    ) -> Result<(), Problem> {
+        let Some(handle) = handle else {
+            return self.wake(run, hash).await;
+        };
+        match handle.resume().await {
+            Ok(()) => run.apply_terms(hash).await,
+            // It fetches its metadata already.
+            Err(EngineError::NotYet(_)) => Ok(()),
+            Err(EngineError::Gone(_) | EngineError::Metadata { .. } | EngineError::Add { .. }) => {
+                run.set_aside(hash).await?;
+                self.wake(run, hash).await
             }
+            Err(error) => Err(engine_problem(error)),
         }
     }
 
@@ -113,36 +160,19 @@ impl Session {
         }
     }
 
-    pub(super) async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+    async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         let limit = self.settings().seeding.ratio_limit_percent;
-        let (was_asking, handle) = run.change(hash, |entry| {
+        let was_asking = run.change(hash, |entry| {
             let was_paused = std::mem::replace(&mut entry.saved.paused, false);
             // Unless it has another limit by now.
             let reached = std::mem::take(&mut entry.saved.ratio_reached);
             entry.saved.past_ratio |= reached && entry.saved.has_shared_enough(limit);
             let has_failed = entry.error.take().is_some() || entry.row.state == State::Failed;
-            (
-                entry.saved.asking && !was_paused && !has_failed,
-                entry.handle.clone(),
-            )
-        })?;
-        if was_asking {
-            return Err(asks_first(hash));
-        }
-        match handle {
-            None => self.wake(run, hash).await,
-            Some(handle) => match handle.resume().await {
-                Ok(()) => run.apply_terms(hash).await,
-                // It fetches its metadata already.
-                Err(EngineError::NotYet(_)) => Ok(()),
-                Err(
-                    EngineError::Gone(_) | EngineError::Metadata { .. } | EngineError::Add { .. },
-                ) => {
-                    self.let_go(run, hash).await?;
-                    self.wake(run, hash).await
-                }
-                Err(error) => Err(engine_problem(error)),
-            },
+            entry.saved.asking && !was_paused && !has_failed
+        });
+        match was_asking.await? {
+            true => Err(asks_first(hash)),
+            false => self.agree(run, hash).await,
         }
     }
 
@@ -162,7 +192,8 @@ impl Session {
             entry.saved.have_bytes = 0;
             entry.down_at_check = entry.saved.down_bytes;
             entry.saved.paused
-        })?;
+        });
+        let paused = paused.await?;
         self.wake(run, hash).await?;
         let handle = run.entry(hash)?.handle;
         if let (true, Some(handle)) = (paused, handle) {
@@ -185,21 +216,34 @@ impl Session {
         let entry = run.entry(hash)?;
         let metainfo = run.metainfo(hash);
         // Where its data cannot be deleted it stays, and stands still also after the next start.
-        let _ = run.insist(hash, |entry| entry.saved.paused = true)?;
+        let _ = run.insist(hash, |entry| entry.saved.paused = true).await?;
+        self.let_go(run, hash).await?;
+        // Who is giving it to the engine anew sees that it is paused, and is soon done.
+        let late = Instant::now() + RENEWED_WITHIN;
+        while run.entry(hash)?.renewing.is_some() && Instant::now() < late {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        // What was being taken out is noted only then.
         self.let_go(run, hash).await?;
         if data && let Some(metainfo) = metainfo {
             crate::engine::delete_content(&metainfo, &entry.saved.folder)
                 .map_err(engine_problem)?;
         }
-        self.forget(run, hash);
+        self.forget(run, hash).await;
         self.book().trackers.forget(hash);
         Ok(())
     }
 
     /// Takes a torrent off the list.
-    pub(super) fn forget(&self, run: &Running, hash: InfoHash) {
-        lock(&run.torrents).remove(&hash);
-        run.shelf.remove(hash);
+    pub(super) async fn forget(&self, run: &Running, hash: InfoHash) {
+        let turn = run.shelf.turn().await;
+        let gone = lock(&run.torrents).remove(&hash);
+        run.shelf.remove(&turn, hash);
+        drop(turn);
+        if gone.is_some_and(|entry| entry.handle.is_some()) {
+            // The engine was given it meanwhile.
+            let _ = run.node.remove(hash, false).await;
+        }
         self.tell(Event::Torrents {
             changed: Vec::new(),
             removed: vec![hash],
@@ -220,8 +264,8 @@ impl Session {
         };
         let _one = run.sourcing.lock().await;
         let kept = match pays {
-            true => Ok(run.change(hash, answer)?),
-            false => run.insist(hash, answer)?,
+            true => Ok(run.change(hash, answer).await?),
+            false => run.insist(hash, answer).await?,
         };
         self.start_wanted(run, hash).await?;
         kept
@@ -244,7 +288,7 @@ impl Session {
             entry.saved.past_ratio &= change.ratio_limit_percent.is_none();
             entry.saved.terms
         });
-        let kept = match written {
+        let kept = match written.await {
             Ok(terms) => Ok(terms),
             Err(problem) => {
                 let wanted = changed(before, &change);
@@ -252,7 +296,8 @@ impl Session {
                 if tight == before {
                     return Err(problem);
                 }
-                let written = run.hold(hash, |entry| entry.saved.terms = tight)?;
+                let held = run.hold(hash, |entry| entry.saved.terms = tight);
+                let ((), written) = held.await?;
                 let outcome = || Outcome::of_terms(&before, &wanted, &tight);
                 written
                     .map(|()| tight)
@@ -308,14 +353,15 @@ impl Session {
             .all(|(_, index)| choice.wanted.contains(&index));
         let only = (!all).then_some(choice.wanted);
         let limit = self.settings().spending.ask_above;
-        let (asks, name, files) = run.change(hash, |entry| {
+        let changed = run.change(hash, |entry| {
             let before = entry.saved.span_bytes;
             entry.saved.want(&metainfo, only);
             entry.saved.completed = None;
             let asks = self.asks_for_more(entry, before, limit);
             entry.saved.asking |= asks;
             (asks, entry.saved.name.clone(), entry.saved.files())
-        })?;
+        });
+        let (asks, name, files) = changed.await?;
         run.apply_choice(&metainfo).await?;
         if asks {
             self.say_asks(hash, &name);

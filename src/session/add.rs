@@ -91,8 +91,9 @@ impl Session {
             )
             .about(saved.folder.display())
         })?;
+        let turn = run.shelf.turn().await;
         if let Found::Whole(metainfo) = &found {
-            run.shelf.write_metainfo(metainfo).map_err(|error| {
+            run.shelf.write_metainfo(&turn, metainfo).map_err(|error| {
                 Problem::new(
                     ProblemCode::Disk,
                     format!("{}: {error}", run.home.display()),
@@ -114,12 +115,13 @@ impl Session {
                 true
             }
         };
+        drop(turn);
         if !is_new {
             // Somebody else added it in this moment, on terms of his own.
             return self.add_again(run, &found, &request).await;
         }
-        if let Err(problem) = run.change(hash, |_| ()) {
-            self.forget(run, hash);
+        if let Err(problem) = run.change(hash, |_| ()).await {
+            self.forget(run, hash).await;
             return Err(problem);
         }
         run.count_units().await?;
@@ -283,7 +285,7 @@ impl Session {
         };
         // One that was paused before is being checked, and stays so by itself.
         if now.saved.paused && !given.paused {
-            return self.pause(run, hash, now.saved.ratio_reached).await;
+            return self.agree(run, hash).await;
         }
         if handle.looks_only() && !now.saved.asking {
             self.renew(run, hash);
@@ -317,8 +319,14 @@ impl Session {
         let hash = metainfo.info_hash();
         let _one = run.sourcing.lock().await;
         let metainfo = &run.with_trackers_of_link(metainfo);
-        if let Err(error) = run.shelf.write_metainfo(metainfo) {
-            tracing::error!("{hash} is not kept: {error}");
+        {
+            let turn = run.shelf.turn().await;
+            if run.entry(hash).is_err() {
+                return;
+            }
+            if let Err(error) = run.shelf.write_metainfo(&turn, metainfo) {
+                tracing::error!("{hash} is not kept: {error}");
+            }
         }
         let limit = self.settings().spending.ask_above;
         let asked = run.change(hash, |entry| {
@@ -339,7 +347,7 @@ impl Session {
             entry.untold = true;
             was_asking && !entry.saved.asking
         });
-        let done = match asked {
+        let done = match asked.await {
             Ok(true) => self.start_wanted(run, hash).await,
             Ok(false) => run.apply_terms(hash).await,
             Err(problem) => Err(problem),

@@ -81,7 +81,7 @@ impl Session {
             entry.saved.asking = false;
             entry.saved.asks_above = false;
         });
-        let begun = match begun {
+        let begun = match begun.await {
             Ok(()) => self.start_wanted(run, hash).await,
             Err(problem) => Err(problem),
         };

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::asking::asks_though_whole;
 use super::entry::Entry;
 use super::run::Running;
-use super::traffic::{self, Copied, Traffic};
+use super::traffic::{self, Traffic};
 use super::{Session, lock, ratio};
 use crate::units::InfoHash;
 
@@ -18,10 +18,52 @@ pub(super) struct Beside {
     beginning: Arc<tokio::sync::Mutex<()>>,
     applying: Arc<tokio::sync::Mutex<()>>,
     holding: Arc<tokio::sync::Mutex<()>>,
-    saving: Arc<tokio::sync::Mutex<()>>,
+    saving: Arc<Mutex<Saving>>,
     /// Held from when a copy of the traffic is taken until it is written: the last one taken is the last one
     /// written.
-    pub writing: Mutex<()>,
+    writing: Mutex<()>,
+}
+
+/// What is to be saved.
+#[derive(Debug, Default)]
+struct Saving {
+    /// Whether all is, or what came since.
+    due: Option<bool>,
+    is_under_way: bool,
+}
+
+impl Saving {
+    /// What is to be saved next; none: nothing is under way any more.
+    fn next(&mut self) -> Option<bool> {
+        let due = self.due.take();
+        self.is_under_way = due.is_some();
+        due
+    }
+}
+
+/// Saves until `over`. What falls on one that is under way follows it at once, all that did with one more.
+fn follow<F: Future<Output = ()> + Send>(
+    saving: &Arc<Mutex<Saving>>,
+    over: CancellationToken,
+    all: bool,
+    save: impl Fn(bool) -> F + Send + Sync + 'static,
+) {
+    let mut now = lock(saving);
+    now.due = Some(all || now.due == Some(true));
+    if std::mem::replace(&mut now.is_under_way, true) {
+        return;
+    }
+    drop(now);
+    let saving = Arc::clone(saving);
+    tokio::spawn(over.run_until_cancelled_owned(async move {
+        loop {
+            let next = lock(&saving).next();
+            match next {
+                Some(all) => save(all).await,
+                None => return,
+            }
+        }
+    }));
 }
 
 /// Does `work` until `over`, unless the last of its kind is not done yet: the next beat finds it again.
@@ -88,27 +130,33 @@ impl Running {
         });
     }
 
-    /// Writes what was transferred since all of that was written, or `all` that has changed; not where a slow
-    /// disk has the last one still.
+    /// Writes what was transferred since all of that was written, or `all` that has changed. Where a slow disk
+    /// has the last one still, this one follows it.
     pub fn save_beside(self: &Arc<Self>, all: bool) {
         let run = Arc::clone(self);
-        once(&self.beside.saving, self.over.clone(), async move {
-            let written = tokio::task::spawn_blocking(move || match all {
-                true => run.save(),
-                false => {
-                    let _one = lock(&run.beside.writing);
-                    run.write_traffic(Traffic::copy_recent);
-                }
-            });
-            let _ = written.await;
+        follow(&self.beside.saving, self.over.clone(), all, move |all| {
+            let run = Arc::clone(&run);
+            async move { run.save(all).await }
         });
     }
 
-    /// Writes a copy of what was transferred. Hold [`Beside::writing`].
-    pub fn write_traffic(&self, take: fn(&mut Traffic) -> std::io::Result<Option<Copied>>) {
-        if let Err(error) = traffic::write(&self.traffic, take, &self.home) {
-            tracing::error!("what was transferred is not saved: {error}");
+    /// Writes what was transferred since all of that was written, or `all` that has changed.
+    pub async fn save(self: &Arc<Self>, all: bool) {
+        if all {
+            self.shelf.save_all(&self.torrents).await;
         }
+        let run = Arc::clone(self);
+        let written = tokio::task::spawn_blocking(move || {
+            let _one = lock(&run.beside.writing);
+            let take = match all {
+                true => Traffic::copy_all,
+                false => Traffic::copy_recent,
+            };
+            if let Err(error) = traffic::write(&run.traffic, take, &run.home) {
+                tracing::error!("what was transferred is not saved: {error}");
+            }
+        });
+        let _ = written.await;
     }
 }
 
@@ -137,5 +185,39 @@ mod tests {
         over.cancel();
         let _ended = beside.beginning.lock().await;
         assert!(begun.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_save_that_falls_on_one_under_way_follows_it_at_once() {
+        let (saving, over) = (Arc::default(), CancellationToken::new());
+        let (done, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let (go, told) = tokio::sync::watch::channel(0);
+        let save = |all| {
+            let (done, told) = (done.clone(), told.clone());
+            follow(&saving, over.clone(), all, move |all| {
+                let (done, mut told) = (done.clone(), told.clone());
+                async move {
+                    told.mark_unchanged();
+                    done.send(all).expect("heard");
+                    told.changed().await.expect("told");
+                }
+            });
+        };
+        save(false);
+        assert_eq!(begun.recv().await, Some(false));
+        for all in [false, true, false] {
+            save(all);
+        }
+        assert!(begun.try_recv().is_err());
+        go.send_modify(|n| *n += 1);
+        assert_eq!(begun.recv().await, Some(true));
+        go.send_modify(|n| *n += 1);
+        // One for all that fell on it, and then it is not under way any more.
+        while lock(&saving).is_under_way {
+            tokio::task::yield_now().await;
+        }
+        assert!(begun.try_recv().is_err());
+        save(false);
+        assert_eq!(begun.recv().await, Some(false));
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::entry::Shelf;
 use super::run::Running;
+use super::shelf::Shelf;
 use super::traffic::Traffic;
 use super::view::report::{ReceiptLines, Report, ReportReceipts, ReportRow};
 use super::view::{Advice, Fact, History, HistoryLine, Problem, ProblemCode, Receipt};

@@ -1,22 +1,17 @@
-//! A torrent of the node, and its file: `torrents/INFO_HASH.json` in the home, beside it the
-//! `.torrent` once it is known. So a restart finds everything as it was.
+//! A torrent of the node, and what is kept of it.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::view::{FreeService, Saying, State, Terms, TorrentRow};
-use crate::config::write_private;
 use crate::engine::Handle;
 use crate::gateway::Bits;
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, PricePerGib, Units, UnixMs};
-
-/// The folder of the torrents' files, in the home.
-const FOLDER: &str = "torrents";
 
 /// What is kept of a torrent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -307,95 +302,6 @@ pub(super) fn row_of(saved: &Saved) -> TorrentRow {
         completed: saved.completed,
         private: saved.private,
         label: saved.label.clone(),
-    }
-}
-
-/// The names of the torrents of a home, as they were last written there.
-pub fn names_in(home: &Path) -> BTreeMap<InfoHash, String> {
-    let saved = Shelf::in_home(home).read().unwrap_or_default();
-    saved
-        .into_iter()
-        .map(|one| (one.info_hash, one.name))
-        .collect()
-}
-
-/// The torrents' files.
-#[derive(Clone, Debug)]
-pub(super) struct Shelf {
-    folder: PathBuf,
-}
-
-impl Shelf {
-    /// The files in `home`; makes the folder.
-    pub fn open(home: &Path) -> std::io::Result<Shelf> {
-        let shelf = Shelf::in_home(home);
-        std::fs::create_dir_all(&shelf.folder)?;
-        Ok(shelf)
-    }
-
-    /// The files in `home`, to be read; makes nothing.
-    pub fn in_home(home: &Path) -> Shelf {
-        Shelf {
-            folder: home.join(FOLDER),
-        }
-    }
-
-    fn path(&self, info_hash: InfoHash, end: &str) -> PathBuf {
-        self.folder.join(format!("{info_hash}.{end}"))
-    }
-
-    /// All torrents, in the order in which they were added. Files that cannot be read are left
-    /// where they are, and named in the log.
-    pub fn read(&self) -> std::io::Result<Vec<Saved>> {
-        let mut all = Vec::new();
-        for entry in std::fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            if path.extension().is_none_or(|end| end != "json") {
-                continue;
-            }
-            let read = std::fs::read(&path).map_err(|error| error.to_string());
-            let parsed = read.and_then(|bytes| {
-                serde_json::from_slice::<Saved>(&bytes).map_err(|error| error.to_string())
-            });
-            match parsed {
-                Ok(saved) => all.push(saved),
-                Err(error) => tracing::error!("{}: {error}", path.display()),
-            }
-        }
-        all.sort_by_key(|saved| (saved.added, saved.info_hash));
-        Ok(all)
-    }
-
-    /// Writes a torrent's file.
-    pub fn write(&self, saved: &Saved) -> std::io::Result<()> {
-        let bytes = serde_json::to_vec(saved)?;
-        write_private(&self.path(saved.info_hash, "json"), &bytes)
-    }
-
-    /// Keeps a torrent's description.
-    pub fn write_metainfo(&self, metainfo: &Metainfo) -> std::io::Result<()> {
-        write_private(
-            &self.path(metainfo.info_hash(), "torrent"),
-            &metainfo.encode(),
-        )
-    }
-
-    /// A torrent's description, where it is known.
-    pub fn metainfo(&self, info_hash: InfoHash) -> Option<Arc<Metainfo>> {
-        let bytes = std::fs::read(self.path(info_hash, "torrent")).ok()?;
-        Metainfo::decode(&bytes).ok().map(Arc::new)
-    }
-
-    /// Forgets a torrent.
-    pub fn remove(&self, info_hash: InfoHash) {
-        for end in ["json", "torrent"] {
-            let path = self.path(info_hash, end);
-            if let Err(error) = std::fs::remove_file(&path)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::error!("{}: {error}", path.display());
-            }
-        }
     }
 }
 

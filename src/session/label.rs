@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::act::check_count;
 use super::entry::Entry;
+use super::problems::to_its_end;
 use super::run::Running;
 use super::view::{ActionFailure, ActionResult, Advice, LabelRequest, Problem, ProblemCode};
 use super::{Session, lock};
@@ -15,8 +15,6 @@ use crate::units::InfoHash;
 const MOST_CHARS: usize = 40;
 /// Most labels among the torrents.
 const MOST_LABELS: usize = 100;
-/// Between two that are written down: a lock that is taken again at once lets nobody else in.
-const PAUSE: Duration = Duration::from_micros(200);
 
 fn refused(label: &str, error: String) -> Problem {
     let shown: String = crate::torrent::printable(label).chars().take(80).collect();
@@ -84,6 +82,7 @@ fn relabel(
         };
         if entry.saved.label.as_deref() != label {
             let old = std::mem::replace(&mut entry.saved.label, label.map(str::to_owned));
+            entry.unsaved = true;
             had.insert(*hash, old);
         }
     }
@@ -91,17 +90,17 @@ fn relabel(
 }
 
 impl Running {
-    /// Gives torrents a label, or takes it away, and writes down each whose label is another now: waits for
-    /// the disk.
-    fn label(&self, label: Option<&str>, given: Vec<InfoHash>) -> Result<ActionResult, Problem> {
+    /// Gives torrents a label, or takes it away, and writes down each whose label is another now.
+    async fn label(
+        &self,
+        label: Option<&str>,
+        given: Vec<InfoHash>,
+    ) -> Result<ActionResult, Problem> {
         let mut had = relabel(&mut lock(&self.torrents), label, &given)?;
         let mut result = ActionResult::default();
         for hash in given {
             let kept = match had.remove(&hash) {
-                Some(old) => {
-                    std::thread::sleep(PAUSE);
-                    self.keep_label(hash, label, old)
-                }
+                Some(old) => self.keep_label(hash, label, old).await,
                 None => self.entry(hash).map(|_| ()),
             };
             match kept {
@@ -116,13 +115,13 @@ impl Running {
     }
 
     /// Writes down a torrent's label. Where that fails it has the one that it had.
-    fn keep_label(
+    async fn keep_label(
         &self,
         hash: InfoHash,
         label: Option<&str>,
         old: Option<String>,
     ) -> Result<(), Problem> {
-        let written = self.hold(hash, |_| ())?;
+        let ((), written) = self.hold(hash, |_| ()).await?;
         written.map_err(|error| {
             if let Some(entry) = lock(&self.torrents).get_mut(&hash)
                 && entry.saved.label.as_deref() == label
@@ -144,16 +143,9 @@ impl Session {
         check_count(request.info_hashes.len())?;
         let label = request.label.as_deref().map(checked).transpose()?;
         let (doing, given) = (Arc::clone(&run), request.info_hashes);
-        let done = tokio::task::spawn_blocking(move || doing.label(label.as_deref(), given)).await;
-        let done = done.unwrap_or_else(|error| {
-            Err(Problem::new(
-                ProblemCode::Internal,
-                error.to_string(),
-                Advice::SeeLog,
-            ))
-        });
+        let done = to_its_end(async move { doing.label(label.as_deref(), given).await }).await;
         self.look(&run).await;
-        done
+        done.flatten()
     }
 }
 

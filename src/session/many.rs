@@ -399,7 +399,7 @@ impl Session {
         self.change_terms(hash, answer.terms).await?;
         // Paused first: then the yes starts nothing.
         if answer.paused {
-            self.pause(run, hash, false).await?;
+            self.pause(run, hash).await?;
         }
         self.confirm(run, hash, answer.pays).await
     }

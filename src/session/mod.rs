@@ -6,7 +6,7 @@
 //! | `life` | from no wallet to a running node, and back; the play world |
 //! | `found` | a wallet that a command made |
 //! | `run` | a running node and its torrents |
-//! | `entry` | a torrent and its file |
+//! | `entry`, `shelf` | a torrent; the torrents' files |
 //! | `add`, `act`, `details` | adding torrents, doing things with them, looking at one |
 //! | `listed` | the list of torrents, written out |
 //! | `many` | one answer for many torrents, worked off four at a time |
@@ -51,6 +51,7 @@ mod problems;
 mod ratio;
 mod rules;
 mod run;
+mod shelf;
 mod sources;
 mod terms;
 mod traffic;
@@ -60,7 +61,7 @@ mod withdraw;
 pub use books::Sheet;
 pub use budget::hold_to_budgets;
 pub use details::Content;
-pub use entry::names_in;
+pub use shelf::names_in;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

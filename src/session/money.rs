@@ -73,6 +73,7 @@ fn withdrawing(line: &WithdrawingLine) -> Withdrawing {
         destination: line.destination.clone(),
         since: line.since,
         is_queued: line.is_queued,
+        paid: line.paid,
     }
 }
 

@@ -43,6 +43,17 @@ pub(super) fn not_started(error: &NodeError, is_given: bool) -> String {
     }
 }
 
+/// Does what is to be done as a whole, also where whoever asked for it goes away meanwhile.
+///
+/// # Errors
+/// It broke off, which is a fault of this program.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::spawn(work).await;
+    done.map_err(|error| Problem::new(ProblemCode::Internal, error.to_string(), Advice::SeeLog))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::entry::Entry;
 use super::run::Running;
-use super::view::State;
+use super::view::{Problem, State};
 use super::{Session, lock};
+use crate::units::InfoHash;
 
 fn is_enough(entry: &Entry, limit: Option<u32>) -> bool {
     entry.row.state == State::Seeding && !entry.saved.paused && entry.saved.has_shared_enough(limit)
@@ -36,20 +37,34 @@ impl Session {
             }
         }
         for hash in enough {
-            // Whoever resumed it meanwhile wants it to go on.
-            if !run.entry(hash).is_ok_and(|entry| is_enough(&entry, limit)) {
-                continue;
-            }
             tracing::info!(info_hash = %hash, "it has shared as much as its ratio limit says, and is paused");
-            if let Err(problem) = self.pause(run, hash, true).await {
-                tracing::warn!(info_hash = %hash, "{problem}");
-            }
+            // Whoever resumed it meanwhile wants it to go on.
+            let pause = |entry: &mut Entry| {
+                if is_enough(entry, limit) {
+                    (entry.saved.paused, entry.saved.ratio_reached) = (true, true);
+                }
+            };
+            let kept = run.insist(hash, pause).await;
+            self.follow_ratio(run, hash, kept.flatten()).await;
         }
         for hash in again {
             tracing::info!(info_hash = %hash, "its ratio limit is raised or lifted, and it goes on");
-            if let Err(problem) = self.resume(run, hash).await {
-                tracing::warn!(info_hash = %hash, "{problem}");
-            }
+            // Whoever paused it meanwhile wants it to stand still.
+            let resume = |entry: &mut Entry| {
+                if is_to_go_on(entry, limit) {
+                    (entry.saved.paused, entry.saved.ratio_reached) = (false, false);
+                }
+            };
+            let kept = run.change(hash, resume).await;
+            self.follow_ratio(run, hash, kept).await;
+        }
+    }
+
+    /// Has the engine do what the ratio limit says of a torrent.
+    async fn follow_ratio(&self, run: &Arc<Running>, hash: InfoHash, kept: Result<(), Problem>) {
+        let agreed = self.agree(run, hash).await;
+        if let Err(problem) = agreed.and(kept) {
+            tracing::warn!(info_hash = %hash, "{problem}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A running node and its torrents.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -10,9 +10,10 @@ use super::asking::limits_of;
 use super::beat::Moved;
 use super::beside::Beside;
 use super::budget::SpentBook;
-use super::entry::{Entry, Shelf, node_terms};
+use super::entry::{Entry, node_terms};
 use super::listed::Listed;
 use super::many::Many;
+use super::shelf::{NotKept, Shelf, Torrents};
 use super::traffic::Traffic;
 use super::view::event::{Level, NoticeCode};
 use super::view::{Advice, Problem, ProblemCode};
@@ -34,7 +35,7 @@ pub(super) struct Running {
     pub node: Node,
     pub home: PathBuf,
     pub shelf: Shelf,
-    pub torrents: Mutex<BTreeMap<InfoHash, Entry>>,
+    pub torrents: Torrents,
     pub traffic: Mutex<Traffic>,
     pub spent: Mutex<SpentBook>,
     /// The wallet as it was last seen.
@@ -251,7 +252,7 @@ impl Running {
     }
 
     /// Closes channels, writes everything, stops the engine and the wallet.
-    pub async fn end(&self, session: &Session) {
+    pub async fn end(self: &Arc<Self>, session: &Session) {
         self.over.cancel();
         let left = self.node.gateway.close_all(CLOSE_DEADLINE).await;
         for open in &left {
@@ -263,27 +264,13 @@ impl Running {
             );
         }
         session.look(self).await;
-        self.save();
+        self.save(true).await;
         session.save_settings().await;
         self.node.engine.stop().await;
         self.node.router.stop().await;
         if let Err(error) = self.node.wallet.clone().shutdown().await {
             tracing::error!("the wallet: {error}");
         }
-    }
-
-    /// Writes what has changed.
-    pub fn save(&self) {
-        let mut torrents = lock(&self.torrents);
-        for entry in torrents.values_mut().filter(|entry| entry.unsaved) {
-            match self.shelf.write(&entry.saved) {
-                Ok(()) => entry.unsaved = false,
-                Err(error) => tracing::error!("{} is not saved: {error}", entry.saved.info_hash),
-            }
-        }
-        drop(torrents);
-        let _one = lock(&self.beside.writing);
-        self.write_traffic(Traffic::copy_all);
     }
 
     /// A torrent's description, where it is known.
@@ -293,50 +280,43 @@ impl Running {
         known.or_else(|| self.shelf.metainfo(hash))
     }
 
-    /// Changes an entry and keeps the change.
-    pub fn change<T>(
+    /// Keeps a change of an entry, and makes it then: what is refused has not happened. `change` is asked for
+    /// both.
+    pub async fn change<T>(
         &self,
         hash: InfoHash,
-        change: impl FnOnce(&mut Entry) -> T,
+        change: impl Fn(&mut Entry) -> T,
     ) -> Result<T, Problem> {
-        let mut torrents = lock(&self.torrents);
-        let entry = torrents.get_mut(&hash).ok_or_else(|| unknown(hash))?;
-        let mut next = entry.clone();
-        let changed = change(&mut next);
-        match self.shelf.write(&next.saved) {
-            Ok(()) => {
-                next.unsaved = false;
-                *entry = next;
-            }
-            // What is refused has not happened.
-            Err(error) => return Err(self.not_written(&error)),
-        }
-        Ok(changed)
+        let changed = self.shelf.change(&self.torrents, hash, change).await;
+        changed.map_err(|error| self.not_kept(hash, error))
     }
 
     /// Changes an entry, for what must not wait for the disk: what is paid less for. Where it cannot be
     /// kept it holds all the same, is written as soon as it can be, and the problem says so.
-    pub fn insist(
+    pub async fn insist(
         &self,
         hash: InfoHash,
         change: impl FnOnce(&mut Entry),
     ) -> Result<Result<(), Problem>, Problem> {
-        let written = self.hold(hash, change)?;
+        let ((), written) = self.hold(hash, change).await?;
         Ok(written.map_err(|error| holds_until_stop(&self.home, &error)))
     }
 
     /// As [`Running::insist`], with what the system says.
-    pub fn hold(
+    pub async fn hold<T>(
         &self,
         hash: InfoHash,
-        change: impl FnOnce(&mut Entry),
-    ) -> Result<std::io::Result<()>, Problem> {
-        let mut torrents = lock(&self.torrents);
-        let entry = torrents.get_mut(&hash).ok_or_else(|| unknown(hash))?;
-        change(entry);
-        let written = self.shelf.write(&entry.saved);
-        entry.unsaved = written.is_err();
-        Ok(written)
+        change: impl FnOnce(&mut Entry) -> T,
+    ) -> Result<(T, std::io::Result<()>), Problem> {
+        let held = self.shelf.hold(&self.torrents, hash, change).await;
+        held.map_err(|error| self.not_kept(hash, error))
+    }
+
+    fn not_kept(&self, hash: InfoHash, error: NotKept) -> Problem {
+        match error {
+            NotKept::Unknown => unknown(hash),
+            NotKept::Disk(error) => self.not_written(&error),
+        }
     }
 
     /// What a home that cannot be written means to whoever asked.

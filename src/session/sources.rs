@@ -131,11 +131,13 @@ impl Running {
 
     /// Keeps trackers of a torrent: in its description, or in its link while that is all there is. Of a
     /// private torrent the engine asks the first one only, so there the new ones come first.
-    fn keep_trackers(&self, entry: &Entry, more: &[String]) -> Result<(), Problem> {
+    async fn keep_trackers(&self, entry: &Entry, more: &[String]) -> Result<(), Problem> {
         if more.is_empty() {
             return Ok(());
         }
         let hash = entry.saved.info_hash;
+        let turn = self.shelf.turn().await;
+        self.entry(hash)?;
         let more = more.iter().map(|url| vec![url.clone()]);
         let mut tiers = self.tiers(entry);
         match entry.saved.private {
@@ -144,9 +146,12 @@ impl Running {
         }
         let kept = self.shelf.metainfo(hash).map(Arc::unwrap_or_clone);
         if let Some(metainfo) = kept.or_else(|| self.metainfo(hash).map(Arc::unwrap_or_clone)) {
-            let written = self.shelf.write_metainfo(&metainfo.with_trackers(tiers));
+            let written = self
+                .shelf
+                .write_metainfo(&turn, &metainfo.with_trackers(tiers));
             return written.map_err(|error| self.not_written(&error));
         }
+        drop(turn);
         let link = entry.saved.magnet.as_deref();
         let link = link.and_then(|link| Magnet::parse(link).ok());
         let mut link = link.unwrap_or_else(|| Magnet::new(hash));
@@ -155,7 +160,8 @@ impl Running {
         if Magnet::parse(&text).is_err() {
             return Err(too_many("trackers", link.trackers.len(), MAX_TRACKERS));
         }
-        self.change(hash, |entry| entry.saved.magnet = Some(text))
+        let change = |entry: &mut Entry| entry.saved.magnet = Some(text.clone());
+        self.change(hash, change).await
     }
 }
 
@@ -262,9 +268,10 @@ impl Session {
         if new == (0, 0) {
             return Ok(new);
         }
-        run.keep_trackers(&entry, &trackers)?;
+        run.keep_trackers(&entry, &trackers).await?;
         if !peers.is_empty() {
-            run.change(hash, |entry| entry.saved.peers.extend(&peers))?;
+            run.change(hash, |entry| entry.saved.peers.extend(&peers))
+                .await?;
         }
         self.renew(run, hash);
         Ok(new)
@@ -325,7 +332,7 @@ impl Running {
     }
 
     /// Takes a torrent out of the engine with the notes of its pieces. False: it was not there.
-    async fn set_aside(&self, hash: InfoHash) -> Result<bool, Problem> {
+    pub async fn set_aside(&self, hash: InfoHash) -> Result<bool, Problem> {
         let taken = lock(&self.torrents)
             .get_mut(&hash)
             .and_then(|entry| entry.handle.take());

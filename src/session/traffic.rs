@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use copied::{Copied, write};
+pub(super) use copied::write;
 
 use crate::report::{self, By, Kind, Range};
 use crate::units::{Day, InfoHash, PricePerGib, Units};

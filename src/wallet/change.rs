@@ -54,6 +54,8 @@ pub enum JournalKind {
     Withdrawn,
     /// The broker refused a withdrawal.
     WithdrawalRefused,
+    /// The broker's operator has paid a withdrawal out, as the broker says; `peer` is its destination.
+    PaidOut,
     /// Something in a holding's slot is not of these rows: nothing is signed for it.
     Frozen,
     /// A frozen holding is available again.
@@ -91,6 +93,7 @@ impl JournalKind {
             JournalKind::RedeemRefused => "redeem_refused",
             JournalKind::Withdrawn => "withdrawn",
             JournalKind::WithdrawalRefused => "withdrawal_refused",
+            JournalKind::PaidOut => "paid_out",
             JournalKind::Frozen => "frozen",
             JournalKind::Thawed => "thawed",
             JournalKind::Recovered => "recovered",
@@ -106,7 +109,7 @@ impl JournalKind {
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<JournalKind> {
-        const ALL: [JournalKind; 21] = [
+        const ALL: [JournalKind; 22] = [
             JournalKind::BrokerPinned,
             JournalKind::Bought,
             JournalKind::PurchaseRefused,
@@ -119,6 +122,7 @@ impl JournalKind {
             JournalKind::RedeemRefused,
             JournalKind::Withdrawn,
             JournalKind::WithdrawalRefused,
+            JournalKind::PaidOut,
             JournalKind::Frozen,
             JournalKind::Thawed,
             JournalKind::Recovered,

@@ -170,7 +170,9 @@ fn about(rows: &Rows, entry: &JournalEntry) -> About {
             .values()
             .find(|row| row.request.to_string() == *reference)
             .map(|row| redemption(rows, row)),
-        JournalKind::Withdrawn | JournalKind::WithdrawalRefused => withdrawal(rows, reference),
+        JournalKind::Withdrawn | JournalKind::WithdrawalRefused | JournalKind::PaidOut => {
+            withdrawal(rows, reference)
+        }
         _ => None,
     };
     found.unwrap_or(About::Line)

@@ -157,6 +157,7 @@ fn broker(change: &Change, rows: &Rows) -> Option<Step> {
     if let Some(row) = change.withdrawals.first() {
         return Some(match row.state {
             WithdrawalState::Pending => Step::Withdraw,
+            _ if row.paid.is_some() => Step::Other,
             _ => Step::Withdrawn,
         });
     }

@@ -106,8 +106,11 @@ pub struct WithdrawingLine {
     pub destination: String,
     /// Since when.
     pub since: UnixMs,
-    /// Whether the broker has taken it into its queue. It does not tell when it pays it out.
+    /// Whether the broker has taken it into its queue.
     pub is_queued: bool,
+    /// When it was paid out, if the broker says so.
+    #[serde(default)]
+    pub paid: Option<UnixMs>,
 }
 
 /// A wallet's money at one moment. All amounts but `broker_*` are what the wallet itself holds.

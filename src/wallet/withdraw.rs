@@ -17,15 +17,18 @@ use crate::units::{Day, Units, UnixMs};
 /// Most bytes that a destination may have.
 pub const MAX_DESTINATION: usize = 200;
 
-/// How long a withdrawal in the broker's queue is shown as one that waits: nobody tells when it is paid out.
-const SHOWN_MS: u64 = 30 * 86_400_000;
+/// How long a withdrawal is shown that was paid out.
+const SHOWN_PAID_MS: u64 = 30 * 86_400_000;
+/// How long a withdrawal in the broker's queue is shown and asked about: some brokers do not tell that it was
+/// paid out.
+const SHOWN_QUEUED_MS: u64 = 90 * 86_400_000;
 
 /// How far a withdrawal has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WithdrawalState {
     /// Fixed, and perhaps sent; asked again until answered.
     Pending,
-    /// It is in the broker's queue, or paid out.
+    /// It is in the broker's queue, or [paid out](WithdrawalRow::paid).
     Done {
         /// The broker's id of it.
         withdrawal: String,
@@ -54,6 +57,8 @@ pub struct WithdrawalRow {
     pub at: UnixMs,
     /// How far it has come.
     pub state: WithdrawalState,
+    /// When the broker's operator paid it out, as the broker says.
+    pub paid: Option<UnixMs>,
 }
 
 /// What somebody wants to have.
@@ -129,12 +134,14 @@ pub fn open(rows: &Rows) -> impl Iterator<Item = &WithdrawalRow> {
     rows.filter(|row| row.state == WithdrawalState::Pending)
 }
 
-/// Withdrawals that may still have to be paid out: those that are not answered, and those of the last weeks
-/// that are in the broker's queue.
+/// Withdrawals that are not answered, that are in the broker's queue, or that were paid out lately.
 pub fn waiting(rows: &Rows, now: UnixMs) -> impl Iterator<Item = WithdrawingLine> {
     let shown = move |row: &&WithdrawalRow| match row.state {
         WithdrawalState::Pending => true,
-        WithdrawalState::Done { .. } => row.at.plus_ms(SHOWN_MS) > now,
+        WithdrawalState::Done { .. } => match row.paid {
+            Some(paid) => paid.plus_ms(SHOWN_PAID_MS) > now,
+            None => row.at.plus_ms(SHOWN_QUEUED_MS) > now,
+        },
         WithdrawalState::Refused { .. } => false,
     };
     let rows = rows.withdrawals.values().filter(shown);
@@ -144,7 +151,38 @@ pub fn waiting(rows: &Rows, now: UnixMs) -> impl Iterator<Item = WithdrawingLine
         destination: row.destination.clone(),
         since: row.at,
         is_queued: row.state != WithdrawalState::Pending,
+        paid: row.paid,
     })
+}
+
+/// Withdrawals of which the broker may say that they were paid out, with its ids of them.
+pub fn unpaid(rows: &Rows, now: UnixMs) -> impl Iterator<Item = (RequestId, String)> {
+    let rows = rows.withdrawals.values();
+    rows.filter_map(move |row| match &row.state {
+        WithdrawalState::Done { withdrawal, .. }
+            if row.paid.is_none() && row.at.plus_ms(SHOWN_QUEUED_MS) > now =>
+        {
+            Some((row.request, withdrawal.clone()))
+        }
+        _ => None,
+    })
+}
+
+/// Notes that the broker says that it was paid out, once.
+#[must_use]
+pub fn paid_out(rows: &Rows, request: &RequestId, at: UnixMs) -> Change {
+    let mut change = Change::on(rows);
+    let is_queued = |row: &&WithdrawalRow| {
+        matches!(row.state, WithdrawalState::Done { .. }) && row.paid.is_none()
+    };
+    if let Some(row) = rows.withdrawals.get(request).filter(is_queued) {
+        change.journal.push(line(row, JournalKind::PaidOut, at));
+        change.withdrawals.push(WithdrawalRow {
+            paid: Some(at),
+            ..row.clone()
+        });
+    }
+    change
 }
 
 /// The withdrawal that is not answered yet, where `ask` is the same once more.
@@ -209,6 +247,7 @@ pub fn begin(
         bond: ask.bond,
         at: now,
         state: WithdrawalState::Pending,
+        paid: None,
     });
     change.effects.push(Effect::SendWithdrawal(request));
     Ok(change)
@@ -258,19 +297,23 @@ fn end(
     if row.state != WithdrawalState::Pending {
         return Ok(change);
     }
-    change.journal.push(JournalLine {
-        at: now,
-        kind,
-        units: row.units,
-        info_hash: None,
-        peer: Some(row.destination.clone()),
-        reference: request.to_string(),
-    });
+    change.journal.push(line(row, kind, now));
     change.withdrawals.push(WithdrawalRow {
         state,
         ..row.clone()
     });
     Ok(change)
+}
+
+fn line(row: &WithdrawalRow, kind: JournalKind, at: UnixMs) -> JournalLine {
+    JournalLine {
+        at,
+        kind,
+        units: row.units,
+        info_hash: None,
+        peer: Some(row.destination.clone()),
+        reference: row.request.to_string(),
+    }
 }
 
 /// The day by which the last coin that may still be outstanding is settled: the bond comes back a hold
@@ -380,7 +423,7 @@ mod tests {
         side.write(change.expect("there"));
         side.crash();
         assert_eq!(open(&side.rows).count(), 1, "it is on disk");
-        let line = waiting(&side.rows, NOW.plus_ms(SHOWN_MS)).next();
+        let line = waiting(&side.rows, NOW.plus_ms(SHOWN_QUEUED_MS)).next();
         let line = line.expect("waits however long it takes");
         assert_eq!((line.since, line.is_queued), (NOW, false));
         assert_eq!(begun(&side.rows, &ask(Some(500), false)), Ok(Some(first)));
@@ -398,7 +441,7 @@ mod tests {
         assert_eq!(begun(&side.rows, &ask(None, false)), Ok(None));
         let shown = |now| waiting(&side.rows, now).map(|line| (line.units, line.is_queued));
         assert!(shown(NOW).eq([(Units(500), true)]), "it is to be paid out");
-        assert_eq!(shown(NOW.plus_ms(SHOWN_MS)).count(), 0);
+        assert_eq!(shown(NOW.plus_ms(SHOWN_QUEUED_MS)).count(), 0);
         let line = side.journal.last().expect("a line");
         assert_eq!(
             (line.kind, line.units),

@@ -64,3 +64,38 @@ async fn a_withdrawal_killed_at_any_step_counts_once() {
     assert_eq!(shown["withdrawal"], all["withdrawal"]);
     audit(&world).await;
 }
+
+#[tokio::test]
+async fn what_the_broker_tells_is_noted_once_whenever_the_wallet_is_killed() {
+    let world = world().await;
+    world.wallet("saver", 1_000).await.expect("a wallet");
+    let args = ["wallet", "withdraw", "600", "--to", "IBAN 1"];
+    let done = world.must("saver", &args).await.expect("answered");
+    let id = done["withdrawal"].as_str().expect("an id");
+    let mark = ["broker", "withdrawals", "--mark-paid", id];
+    world.must("broker", &mark).await.expect("paid out");
+    let paid = async || {
+        let balance = world.must("saver", &["wallet", "balance"]).await;
+        let balance = balance.expect("a balance");
+        assert_eq!(balance["books_agree"], true, "{balance}");
+        balance["withdrawing_in"][0]["paid"].clone()
+    };
+    let node = ["node", "--web", "127.0.0.1:0"].map(str::to_owned);
+    for (at, is_noted) in [("wallet.other.before", false), ("wallet.other", true)] {
+        let killed = world.spawn_with("saver", &node, &[("DPAY_KILL_AT", at)]);
+        let mut killed = killed.expect("starts");
+        let code = killed.finish(LONG).await.expect("ends");
+        assert_eq!(code, -1, "{at} is a step of this run: {:?}", killed.seen);
+        assert_eq!(paid().await.is_u64(), is_noted, "{at}");
+    }
+    let mut proc = world.spawn("saver", &node).expect("starts");
+    proc.wait_for("ready", LONG).await.expect("ready");
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    let lines = world.must("saver", &["wallet", "history"]).await;
+    let lines = lines.expect("a history");
+    let lines = lines.as_array().expect("lines").iter();
+    let told = lines.filter(|line| line["kind"] == "paid_out");
+    let told: Vec<_> = told.map(|line| line["units"].clone()).collect();
+    assert_eq!(told, [600]);
+    audit(&world).await;
+}

@@ -123,3 +123,57 @@ async fn a_seed_that_has_shared_enough_is_paused_says_so_and_goes_on_where_it_is
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_pauses_or_resumes_while_the_ratio_limit_does_the_other_is_followed() {
+    let world = node_world(1 << 20).await;
+    let (mut proc, node) = world.rich_node().await;
+    let add = json!({ "source": { "magnet": world.magnet }, "confirmed": true, "terms": { "max_price": 20_000 } });
+    let hash = post(&node, "/torrents", add).await["info_hash"].clone();
+    let hash = hash.as_str().expect("a hash").to_owned();
+    let is = |list: &Value, state: &str| row(list, &hash)["state"] == state;
+    wait(&node, "/torrents", |list| is(list, "seeding")).await;
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    // As if it had been asked for by others.
+    let file = world.home().join("torrents").join(format!("{hash}.json"));
+    let saved = std::fs::read(&file).expect("is kept");
+    let mut saved: Value = serde_json::from_slice(&saved).expect("json");
+    saved["up_bytes"] = json!(saved["down_bytes"].as_u64().expect("bytes") * 2);
+    std::fs::write(&file, saved.to_string()).expect("written");
+    let (mut proc, node) = world.start().await;
+    wait_stage(&node, "running").await;
+    wait(&node, "/torrents", |list| is(list, "seeding")).await;
+
+    let terms = format!("/torrents/{hash}/terms");
+    let limit = async |percent: u32| {
+        let change = json!({ "ratio_limit_percent": percent });
+        send(&node, Method::PATCH, &terms, change).await
+    };
+    let act = async |action: &str| {
+        let asked = json!({ "action": action, "info_hashes": [hash] });
+        post(&node, "/torrents/actions", asked).await
+    };
+    for _ in 0..10 {
+        limit(150).await;
+        let list = wait(&node, "/torrents", |list| is(list, "paused")).await;
+        assert_eq!(row(&list, &hash)["waits"]["code"], "ratio_reached");
+        // Lifted and paused by hand at once: whichever comes first, it stands still.
+        tokio::join!(limit(0), act("pause"));
+        let list = get(&node, "/torrents").await;
+        assert!(is(&list, "paused"), "{list}");
+        act("resume").await;
+        wait(&node, "/torrents", |list| is(list, "seeding")).await;
+        // Reached and resumed by hand at once: it seeds, or stands still and says why.
+        tokio::join!(limit(150), act("resume"));
+        let list = get(&node, "/torrents").await;
+        let code = &row(&list, &hash)["waits"]["code"];
+        assert!(
+            is(&list, "seeding") || is(&list, "paused") && code == "ratio_reached",
+            "{list}"
+        );
+        limit(0).await;
+        wait(&node, "/torrents", |list| is(list, "seeding")).await;
+    }
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop(world.seeder);
+}

@@ -78,6 +78,22 @@ async fn a_paid_download_takes_trackers_and_peers_and_pays_for_nothing_twice() {
     })
     .await;
 
+    // What is read while it comes is read to its end all the same.
+    let token = std::fs::read_to_string(world.home().join("api.token")).expect("a token");
+    let url = format!("{}/api/v1/torrents/{hash}/files/0/stream", node.url());
+    let asked = reqwest::Client::builder().no_proxy().timeout(LONG).build();
+    let asked = asked.expect("a client").get(&url).bearer_auth(&token);
+    let mut reading = asked.send().await.expect("answers");
+    assert_eq!(reading.status(), 200);
+    let read = reading.chunk().await.expect("read").expect("begins");
+    let reading = tokio::spawn(async move {
+        let mut read = read.to_vec();
+        while let Some(more) = reading.chunk().await.expect("does not break off") {
+            read.extend_from_slice(&more);
+        }
+        read
+    });
+
     // A tracker by hand is asked at once, and whom it names is dialled.
     let (named, dialled) = relay(seeder).await;
     let (url, asked) = tracker(named).await;
@@ -138,6 +154,7 @@ async fn a_paid_download_takes_trackers_and_peers_and_pays_for_nothing_twice() {
     // 6 MiB at 16384 units per GiB; pieces that were on their way are fetched again, a few units.
     let paid = row(&list, &hash)["units_paid"].as_u64().expect("paid");
     assert!((80..=112).contains(&paid), "paid {paid}");
+    assert!(reading.await.expect("reads") == world.payload);
 
     // Both are there after a restart, and used.
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
@@ -270,6 +287,54 @@ async fn a_private_torrent_takes_trackers_and_no_peers() {
         ),
         (&json!(url), &json!(old), 2)
     );
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop(world.seeder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_removed_while_the_engine_is_given_it_anew_is_gone() {
+    let world = node_world(1 << 20).await;
+    let (mut proc, node) = world.rich_node().await;
+    let is_of = |name: &str, hash: &str| name.contains(hash) || name == world.name;
+    let left = |hash: &str| -> Vec<String> {
+        let home = world.home();
+        let folders = [
+            home.join("torrents"),
+            home.join("resume"),
+            world.dir.path().join("downloads"),
+        ];
+        let all = folders
+            .iter()
+            .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
+        let names = all
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| is_of(name, hash)).collect()
+    };
+    for round in 0..6 {
+        let add = json!({
+            "source": file(&world.dir.path().join("film.torrent")),
+            "confirmed": true,
+            "terms": { "max_price": 20_000, "download_bytes_per_s": 200_000 },
+            "peers": [world.seeder_address()],
+        });
+        let hash = post(&node, "/torrents", add).await["info_hash"].clone();
+        let hash = hash.as_str().expect("a hash").to_owned();
+        let comes = |list: &Value| row(list, &hash)["have_bytes"].as_u64() > Some(0);
+        wait(&node, "/torrents", comes).await;
+        let more = json!({ "trackers": [format!("http://127.0.0.1:9/{round}")] });
+        post(&node, &format!("/torrents/{hash}/trackers"), more).await;
+        let remove = json!({ "action": "remove_with_data", "info_hashes": [hash] });
+        let done = post(&node, "/torrents/actions", remove).await;
+        assert_eq!(done["done"][0], hash.as_str(), "{done}");
+        let list = get(&node, "/torrents").await;
+        assert_eq!(row(&list, &hash), &Value::Null, "{list}");
+        let deadline = tokio::time::Instant::now() + LONG;
+        while !left(&hash).is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "{:?}", left(&hash));
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);
 }

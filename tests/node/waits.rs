@@ -3,11 +3,35 @@
 use std::process::Stdio;
 
 use dpay::cli::world::Proc;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use super::support::{LONG, args, exe, private_dir};
+
+/// A wallet, and where its broker would answer.
+struct Made {
+    _dir: TempDir,
+    home: String,
+    broker: TcpListener,
+}
+
+async fn made() -> Made {
+    let dir = private_dir();
+    let home = dir.path().join("home").display().to_string();
+    let broker = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", broker.local_addr().expect("bound"));
+    let make = ["wallet", "init", "--no-passphrase", "--json"];
+    let at = ["--home", &home, "--broker", &url];
+    let (code, errors) = said(&[make, at].concat()).await;
+    assert_eq!(code, 0, "{errors}");
+    Made {
+        _dir: dir,
+        home,
+        broker,
+    }
+}
 
 /// Runs a command to its end: its exit code, and what it said.
 async fn said(words: &[&str]) -> (i32, String) {
@@ -18,28 +42,15 @@ async fn said(words: &[&str]) -> (i32, String) {
 
 #[tokio::test]
 async fn who_waits_for_a_broker_is_told_what_for_and_how_long_at_most() {
-    let dir = private_dir();
-    let home = dir.path().join("home").display().to_string();
     // Connections are made, and nobody answers.
-    let broker = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", broker.local_addr().expect("bound"));
-    let make = [
-        "wallet",
-        "init",
-        "--no-passphrase",
-        "--json",
-        "--home",
-        &home,
-    ];
-    let (code, errors) = said(&[&make[..], &["--broker", &url]].concat()).await;
-    assert_eq!(code, 0, "{errors}");
+    let made = made().await;
     let commands: [(&[&str], &str); 2] = [
         (&["buy", "16"], "the purchase"),
         (&["withdraw", "5", "--to", "IBAN 1"], "the withdrawal"),
     ];
     for (words, what) in commands {
         let mut command = Command::new(exe())
-            .args([&["wallet"], words, &["--home", &home]].concat())
+            .args([&["wallet"], words, &["--home", &made.home]].concat())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -57,21 +68,11 @@ async fn who_waits_for_a_broker_is_told_what_for_and_how_long_at_most() {
 
 #[tokio::test]
 async fn a_withdrawal_that_was_never_made_is_said_to_be_none() {
-    let dir = private_dir();
-    let home = dir.path().join("home").display().to_string();
-    let broker = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", broker.local_addr().expect("bound"));
-    drop(broker);
-    let make = [
-        "wallet",
-        "init",
-        "--no-passphrase",
-        "--json",
-        "--home",
-        &home,
+    let made = made().await;
+    drop(made.broker);
+    let ask = [
+        "wallet", "withdraw", "5", "--to", "IBAN 1", "--home", &made.home,
     ];
-    assert_eq!(said(&[&make[..], &["--broker", &url]].concat()).await.0, 0);
-    let ask = ["wallet", "withdraw", "5", "--to", "IBAN 1", "--home", &home];
     let (code, errors) = said(&ask).await;
     assert_ne!(code, 0);
     assert!(
@@ -79,7 +80,7 @@ async fn a_withdrawal_that_was_never_made_is_said_to_be_none() {
         "{errors}"
     );
     // Nothing of it is left to be asked for.
-    let ask = ["wallet", "balance", "--json", "--home", &home];
+    let ask = ["wallet", "balance", "--json", "--home", &made.home];
     let mut proc = Proc::start("balance", &exe(), &args(&ask)).expect("starts");
     assert_eq!(proc.finish(LONG).await.expect("ends"), 0);
     let balance = proc.seen.back().expect("a balance");

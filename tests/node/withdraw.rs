@@ -57,7 +57,7 @@ async fn a_node_lets_money_out_and_then_buys_nothing_by_itself() {
     let text = String::from_utf8(text.expect("runs").stdout).expect("text");
     assert!(
         text.contains("10 units to IBAN 1: asked for on ")
-            && text.contains("taken into the broker's queue; the broker does not tell when"),
+            && text.contains("in the broker's queue, not paid out yet"),
         "{text}"
     );
     assert_eq!(wallet["buys_nothing"], false, "{wallet}");

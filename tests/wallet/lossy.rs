@@ -16,7 +16,7 @@ use dpay::coin::keys::PublicKey;
 use dpay::coin::{CoinCertificate, HoldingId, PseudonymCertificate};
 use dpay::http::client::{KnownHolding, RecoveredPage, Times};
 use dpay::record::{FraudProof, OpenSpend, Path, RedeemPart};
-use dpay::units::Units;
+use dpay::units::{Units, UnixMs};
 use dpay::wallet::{PinnedBroker, RequestId};
 
 /// What happens on the way.
@@ -127,6 +127,9 @@ impl BrokerDoor for Lossy {
         let queued = self.inner.withdraw(request, units, destination).await?;
         lose(&self.way.withdrawals)?;
         Ok(queued)
+    }
+    async fn payout(&self, withdrawal: String) -> Result<Option<UnixMs>, DoorError> {
+        self.inner.payout(withdrawal).await
     }
     async fn present(
         &self,

@@ -8,6 +8,7 @@ mod deposits;
 mod held;
 mod house;
 mod life;
+mod lists;
 mod lossy;
 mod proofs;
 mod trouble;

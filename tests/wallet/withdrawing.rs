@@ -9,9 +9,9 @@ use dpay::cashier::wallet::WithdrawReport;
 use dpay::channel::NoReserve;
 use dpay::clock;
 use dpay::units::Units;
-use dpay::wallet::JournalKind;
 use dpay::wallet::receipt::About;
 use dpay::wallet::withdraw::WithdrawAsk;
+use dpay::wallet::{Balance, JournalKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -246,4 +246,41 @@ async fn what_the_broker_refuses_is_over_and_the_rest_can_be_had() {
     };
     assert_eq!(*withdrawal, rest.withdrawal);
     assert!(answer.as_ref().is_some_and(|a| a.contains("IBAN 1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_out_is_in_the_history_once_and_shown_with_when() {
+    let house = House::open().await;
+    let mut person = Person::new(&house.server.url()).await;
+    person.config.limits.at_hand = 0;
+    person.restart().await;
+    house.deposit(person.wallet().account(), 1_000).await;
+    let mut ids = Vec::new();
+    for units in [600, 5] {
+        let queued = withdraw(&person, ask(Some(units), false)).await;
+        let id = queued.expect("there").withdrawal.expect("answered");
+        ids.push(id.parse().expect("an id"));
+    }
+    let cashier = house.server.cashier();
+    for _ in 0..2 {
+        let paid = cashier.operate(Operation::MarkPaid(ids[0])).await;
+        paid.expect("known");
+    }
+    let is_told = |b: &Balance| b.withdrawing_in.iter().any(|line| line.paid.is_some());
+    assert!(!is_told(&person.balance().await), "asked for once an hour");
+    for _ in 0..2 {
+        person.restart().await;
+        let balance = person.until("told", is_told).await;
+        let mut shown = balance.withdrawing_in.iter();
+        let paid = shown.find(|line| line.units == Units(600)).expect("shown");
+        assert!(shown.len() <= 1 && balance.withdrawing.is_zero());
+        let lines = person.wallet().history(1_000).await.expect("read");
+        let lines = lines.iter().map(|entry| &entry.line);
+        let mut lines = lines.filter(|line| line.kind == JournalKind::PaidOut);
+        let line = lines.next().expect("a line");
+        let told = (Some(line.at), line.units, line.peer.as_deref());
+        assert_eq!(told, (paid.paid, Units(600), Some("IBAN 1")));
+        assert_eq!(line.reference, paid.request);
+        assert!(lines.next().is_none());
+    }
 }

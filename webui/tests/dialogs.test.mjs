@@ -592,14 +592,14 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
   assert.equal((await api('/wallet')).broker_balance, before);
   await dialog.getByLabel('How many units').fill('40');
   await dialog.getByRole('button', { name: 'Withdraw', exact: true }).click();
-  await dialog.getByText('The broker does not tell when they are paid').waitFor();
+  await dialog.getByText('The wallet shows when they are paid out').waitFor();
   await dialog.getByRole('button', { name: 'Close', exact: true }).last().click();
   await dialog.waitFor({ state: 'detached' });
   await until('the balance', async () => (await api('/wallet')).broker_balance === before - 40);
   await page.getByRole('region', { name: 'History' }).getByText('account 7').first().waitFor();
   // Whether it is paid is not known; that it was asked for, and where to, is. Only what is answered has a receipt.
   const at = page.getByRole('region', { name: 'At the broker' });
-  const queued = at.locator('div', { hasText: /^40 units to account 7, asked for .*: taken into the broker’s queue; the broker does not tell when it is paid/ });
+  const queued = at.locator('div', { hasText: /^40 units to account 7, asked for .*: in the broker’s queue, not paid out yet as far as it says/ });
   await queued.getByRole('link', { name: 'Receipt' }).click();
   await page.getByRole('dialog', { name: 'Receipt' }).getByText('account 7').first().waitFor();
   await page.route('**/api/v1/wallet', async (route) => {
@@ -612,6 +612,15 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
   const open = at.locator('div', { hasText: /^40 units to account 7, asked for .*: the broker has not answered yet$/ });
   await open.waitFor();
   assert.equal(await open.getByRole('link').count(), 0);
+  await page.unrouteAll({ behavior: 'wait' });
+  await page.route('**/api/v1/wallet', async (route) => {
+    const answer = await route.fetch();
+    const wallet = await answer.json();
+    await route.fulfill({ response: answer, json: { ...wallet, withdrawals: wallet.withdrawals.map((one) => ({ ...one, paid: Date.UTC(2026, 0, 2, 12) })) } });
+  });
+  await page.goto('about:blank');
+  await page.goto(`${node.url}/#/wallet`);
+  await at.locator('div', { hasText: /^40 units to account 7, asked for .*: paid out .*2026/ }).waitFor();
   await page.unrouteAll({ behavior: 'wait' });
 });
 

@@ -259,6 +259,31 @@ fn outstanding_coins_never_exceed_the_bond_and_the_bond_comes_back_when_nothing_
 }
 
 #[test]
+fn who_withdrew_and_nobody_else_is_told_when_it_was_paid_out() {
+    let mut book = book();
+    let withdraw = Action::Withdraw {
+        units: Units(600),
+        destination: "bank".to_owned(),
+    };
+    book.ask(ALICE, withdraw).unwrap();
+    let id = book.queued()[0];
+    let told = |book: &mut Book, who| match book.ask(who, Action::Payout(id)) {
+        Ok(Answer::Payout { withdrawal }) => Ok(withdrawal.paid),
+        Ok(other) => panic!("{other:?}"),
+        Err(refusal) => Err(refusal.code),
+    };
+    assert_eq!(told(&mut book, ALICE), Ok(None));
+    let when = book.now.plus_ms(5);
+    for _ in 0..2 {
+        book.now = book.now.plus_ms(5);
+        book.operate(Operation::MarkPaid(id)).unwrap();
+    }
+    assert_eq!(told(&mut book, ALICE), Ok(Some(when)));
+    assert_eq!(told(&mut book, BOB), Err(RefusalCode::NotFound));
+    assert!(book.audit().balanced);
+}
+
+#[test]
 fn a_purchase_that_the_balance_does_not_cover_says_how_much_is_missing() {
     let mut book = Book::new(HOLD_MS, 1_000);
     book.deposit(ALICE, 1_000);

@@ -43,6 +43,7 @@ impl Purse {
             News::Spent(copy) => self.take_spent(copy, now).await,
             News::Recovered(told) => self.recovery_told(told, now).await,
             News::Notices(told) => self.noticed(told, now).await,
+            News::PaidOut(told) => self.paid_out(told, now).await,
             News::Contested(answers) => self.contested(answers, now).await,
             News::ProofTold(proof, taken) => self.proof_told(&proof, taken, now),
             News::Seen(job, seen) => self.seen(job, *seen, now).await,

@@ -237,6 +237,13 @@ impl BrokerDoor for Counter {
         })
     }
 
+    async fn payout(&self, withdrawal: String) -> Result<Option<UnixMs>, DoorError> {
+        let id = withdrawal.parse().map_err(|_| {
+            DoorError::Refused(format!("the withdrawal {withdrawal} has no id that is one"))
+        })?;
+        Ok(self.client.payout(id).await?)
+    }
+
     async fn present(
         &self,
         items: Vec<(Path, Option<OpenSpend>)>,

@@ -153,6 +153,9 @@ pub trait BrokerDoor: Send + Sync {
         destination: String,
     ) -> Result<Queued, DoorError>;
 
+    /// When a withdrawal in the broker's queue was paid out, if it was.
+    async fn payout(&self, withdrawal: String) -> Result<Option<UnixMs>, DoorError>;
+
     /// Presents paths, each with the open spend that follows it if there is one; the answers in their
     /// order.
     async fn present(&self, items: Vec<(Path, Option<OpenSpend>)>)

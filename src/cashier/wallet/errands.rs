@@ -64,6 +64,8 @@ pub(super) enum News {
     Spent(Result<Arc<dyn SpentCopy>, DoorError>),
     Recovered(Result<Box<Recovered>, DoorError>),
     Notices(Result<Vec<Notice>, DoorError>),
+    /// When withdrawals were paid out, as far as the broker says.
+    PaidOut(Vec<(RequestId, UnixMs)>),
     Contested(Result<Vec<Shown>, DoorError>),
     ProofTold(Box<FraudProof>, Result<(), DoorError>),
     /// What lies in a slot of ours.
@@ -90,6 +92,7 @@ pub(super) enum Errand {
     Spent,
     Recover,
     Notices,
+    PaidOut,
     Contest,
     Proof,
     Purchase(RequestId),

@@ -16,7 +16,7 @@ use crate::record::{FraudProof, Item, MAX_LINKS_REDEEM, OpenSpend, Path, Slot};
 use crate::units::UnixMs;
 use crate::wallet::notices::{self, Event, Told};
 use crate::wallet::trade::SETTLE_DAYS;
-use crate::wallet::{HoldingState, ReceivedRow, Rows, proofs};
+use crate::wallet::{HoldingState, ReceivedRow, RequestId, Rows, proofs, withdraw};
 
 /// Notices are asked for this often.
 const NOTICES_EVERY_MS: u64 = 3_600_000;
@@ -27,6 +27,8 @@ const RETRY_MS: u64 = 60_000;
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     notices_due: UnixMs,
+    /// When it is asked again which withdrawals were paid out.
+    payouts_due: UnixMs,
     /// After a failure nothing is presented or told before then.
     retry_at: UnixMs,
     /// Received spends that were presented against a contradiction in this run.
@@ -77,6 +79,24 @@ async fn all_notices(door: Arc<dyn BrokerDoor>, mut after: u64) -> Result<Vec<No
     }
 }
 
+/// Which of these withdrawals were paid out. What the broker does not say is asked for another time.
+async fn all_payouts(
+    door: Arc<dyn BrokerDoor>,
+    unpaid: Vec<(RequestId, String)>,
+) -> Vec<(RequestId, UnixMs)> {
+    let mut paid = Vec::new();
+    for (request, withdrawal) in unpaid {
+        match door.payout(withdrawal).await {
+            Ok(at) => paid.extend(at.map(|at| (request, at))),
+            Err(DoorError::Refused(why)) => {
+                tracing::debug!("whether withdrawal {request} was paid out is not said: {why}");
+            }
+            Err(_) => break,
+        }
+    }
+    paid
+}
+
 async fn tell(door: Arc<dyn BrokerDoor>, proof: FraudProof) -> News {
     let taken = door.proof(&proof).await.map(|_| ());
     News::ProofTold(Box::new(proof), taken)
@@ -106,6 +126,14 @@ impl Purse {
             self.desk.start(Errand::Notices, move |door| async move {
                 News::Notices(all_notices(door, after).await)
             });
+        }
+        if now.is_due(self.watcher.payouts_due, NOTICES_EVERY_MS) {
+            let unpaid: Vec<_> = withdraw::unpaid(&self.rows, now).collect();
+            if !unpaid.is_empty() {
+                self.desk.start(Errand::PaidOut, |door| async move {
+                    News::PaidOut(all_payouts(door, unpaid).await)
+                });
+            }
         }
         if !now.is_due(self.watcher.retry_at, RETRY_MS) {
             return;
@@ -173,6 +201,17 @@ impl Purse {
         for notice in told.unwrap_or_default() {
             let change = notices::told(&self.rows, &told_of(&notice));
             if !self.write_answer(change).await {
+                return;
+            }
+        }
+    }
+
+    pub(super) async fn paid_out(&mut self, told: Vec<(RequestId, UnixMs)>, now: UnixMs) {
+        self.desk.heard(Errand::PaidOut, None, now);
+        self.watcher.payouts_due = now.plus_ms(NOTICES_EVERY_MS);
+        for (request, at) in told {
+            let change = withdraw::paid_out(&self.rows, &request, at);
+            if !self.write_answer(Ok(change)).await {
                 return;
             }
         }

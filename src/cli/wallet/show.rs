@@ -163,11 +163,14 @@ pub(super) fn balance(balance: &Balance, home: &Path, is_json: bool) -> Result<(
     Ok(())
 }
 
-/// A withdrawal that the broker took: no longer the wallet's, and nobody tells when it is paid.
+/// A withdrawal that the broker took: no longer the wallet's.
 fn queued(line: &WithdrawingLine) -> String {
+    let how_far = match line.paid {
+        Some(paid) => format!("paid out on {}", date(paid.day())),
+        None => "in the broker's queue, not paid out yet as far as it says".to_owned(),
+    };
     format!(
-        "{} units to {}: asked for on {} and taken into the broker's queue; the broker does not tell when it \
-         is paid",
+        "{} units to {}: asked for on {}, {how_far}",
         line.units,
         printable(&line.destination),
         date(line.since.day())
@@ -351,15 +354,19 @@ mod tests {
 
     #[test]
     fn a_withdrawal_that_the_broker_took_is_told_and_is_in_no_sum() {
-        let line = WithdrawingLine {
+        let mut line = WithdrawingLine {
             request: String::new(),
             units: Units(10),
             destination: "IBAN\u{1b} 1".to_owned(),
             since: UnixMs(86_400_000),
             is_queued: true,
+            paid: Some(UnixMs(3 * 86_400_000)),
         };
+        let begins = "10 units to IBAN\u{fffd} 1: asked for on 1970-01-02, paid out on 1970-01-04";
+        assert_eq!(queued(&line), begins);
+        line.paid = None;
         let said = queued(&line);
-        let begins = "10 units to IBAN\u{fffd} 1: asked for on 1970-01-02 and taken";
+        let begins = "10 units to IBAN\u{fffd} 1: asked for on 1970-01-02, in the broker's queue";
         assert!(said.starts_with(begins), "{said}");
         let balance = Balance {
             withdrawing_in: vec![line],

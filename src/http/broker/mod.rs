@@ -9,6 +9,7 @@
 //! | `POST /v1/redeem` | yes | holdings into pending credits |
 //! | `POST /v1/present` | yes | statements shown without gain |
 //! | `POST /v1/withdraw` | yes | balance into the operator's queue |
+//! | `POST /v1/payout` | yes | whether a withdrawal was paid out |
 //! | `POST /v1/holding` | yes | what is known about a holding of this account |
 //! | `POST /v1/proof` | yes | a proof of fraud, about whomever |
 //! | `POST /v1/recover` | yes | keys, coins and holdings of this account |

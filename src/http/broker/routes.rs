@@ -18,8 +18,8 @@ use super::error::ApiError;
 use super::{MAX_BODY_BYTES, REQUEST_TIMEOUT, Shared, keys, spent};
 use crate::broker::answer::{Refusal, RefusalCode, SpentEntry};
 use crate::broker::ask::{
-    self, AskAccount, AskCertificates, AskHolding, AskNotices, AskPresent, AskProof, AskPurchase,
-    AskRecover, AskRedeem, AskWithdraw, MAX_PAGE,
+    self, AskAccount, AskCertificates, AskHolding, AskNotices, AskPayout, AskPresent, AskProof,
+    AskPurchase, AskRecover, AskRedeem, AskWithdraw, MAX_PAGE,
 };
 use crate::broker::recover::{Cursor, Found};
 use crate::broker::rows::{Row, RowKey};
@@ -47,6 +47,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/redeem", post(signed))
         .route("/v1/present", post(signed))
         .route("/v1/withdraw", post(signed))
+        .route("/v1/payout", post(signed))
         .route("/v1/holding", post(signed))
         .route("/v1/proof", post(signed))
         .route("/v1/recover", post(signed))
@@ -326,6 +327,10 @@ async fn parse(shared: &Arc<Shared>, caller: &Caller, address: IpAddr, body: Byt
                 units: ask.units,
                 destination: ask.destination,
             }
+        }
+        ask::PAYOUT => {
+            let ask: AskPayout = json(&body)?;
+            Action::Payout(ask.withdrawal)
         }
         ask::PROOF => {
             let ask: AskProof = json(&body)?;

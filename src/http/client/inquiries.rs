@@ -1,11 +1,11 @@
 //! What a wallet asks beside its money: what became of a holding, what it forgot, what happened to it.
 
 use super::{BrokerClient, ClientError};
-use crate::broker::RequestId;
 use crate::broker::answer::{
     Answer, CreditShown, HoldingFound, HoldingShown, HoldingStatus, KeyFound, Notice, ProofTaken,
 };
-use crate::broker::ask::{self, AskHolding, AskNotices, AskProof, AskRecover, MAX_PAGE};
+use crate::broker::ask::{self, AskHolding, AskNotices, AskPayout, AskProof, AskRecover, MAX_PAGE};
+use crate::broker::{RequestId, WithdrawalId};
 use crate::coin::certificate::{CoinCertificate, PseudonymCertificate};
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
@@ -141,6 +141,18 @@ impl BrokerClient {
             return Err(self.untrue("its notices are not numbered in order"));
         }
         Ok((notices, more))
+    }
+
+    /// When a withdrawal of this account was paid out, if it was.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn payout(&self, id: WithdrawalId) -> Result<Option<UnixMs>, ClientError> {
+        let ask = AskPayout { withdrawal: id };
+        match self.ask(ask::PAYOUT, fresh(), &ask).await?.value {
+            Answer::Payout { withdrawal } if withdrawal.id == id => Ok(withdrawal.paid),
+            _ => Err(self.untrue("it answers something else than was asked")),
+        }
     }
 
     fn found_key(

@@ -20,7 +20,6 @@ mod page;
 mod routes;
 mod stream;
 
-use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +38,7 @@ use crate::cashier::wallet::home::NODE_LOCK;
 use crate::config::write_private;
 use crate::session::Session;
 use crate::session::view::LoginCode;
+use crate::store::lock::{Lock, LockError};
 use login::{CODE_S, Logins};
 
 /// The file with the running node's address, in its home.
@@ -116,7 +116,7 @@ pub struct NodeServer {
     home: PathBuf,
     server: JoinHandle<()>,
     /// Held for as long as this is the home's node.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl NodeServer {
@@ -134,10 +134,9 @@ impl NodeServer {
             path: home.to_path_buf(),
             source,
         };
-        let lock = File::create(home.join(NODE_LOCK)).map_err(in_home)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => ServeError::Runs(home.to_path_buf()),
-            TryLockError::Error(error) => in_home(error),
+        let lock = Lock::take(&home.join(NODE_LOCK)).map_err(|error| match error {
+            LockError::Taken(_) => ServeError::Runs(home.to_path_buf()),
+            LockError::File(error) => in_home(error),
         })?;
         let logins = Logins::open(home).map_err(in_home)?;
         if !address.ip().is_loopback() && !logins.has_password() {
@@ -174,8 +173,7 @@ impl NodeServer {
     /// Whether a node runs with this home, be it on its way to its end.
     #[must_use]
     pub fn is_there(home: &Path) -> bool {
-        let lock = File::open(home.join(NODE_LOCK));
-        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        Lock::is_taken(&home.join(NODE_LOCK))
     }
 
     /// Where it is served.

@@ -1,14 +1,25 @@
 //! A file of a torrent as an answer, whole or a range of it (RFC 9110, section 14).
 
+use std::io;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 use super::error::Refused;
-use crate::session::Content;
+use crate::engine::FileBytes;
 use crate::session::view::{Advice, Problem, ProblemCode};
+use crate::session::{Content, Session};
+use crate::units::InfoHash;
+
+/// Bytes read at a time.
+const READ_BYTES: u64 = 256 * 1024;
+/// How often a file is opened again where nothing more of it can be read, and how long after each other.
+const OPENED_AGAIN: u32 = 10;
+const OPENED_EVERY: Duration = Duration::from_millis(500);
 
 /// What a file of strangers may do in a browser: nothing.
 const SANDBOX: &str = "default-src 'none'; media-src 'self'; img-src 'self'; sandbox";
@@ -51,11 +62,74 @@ fn range(asked: Option<&str>, length: u64) -> Result<Option<(u64, u64)>, ()> {
     }
 }
 
+/// A part of a torrent's file.
+struct Part {
+    session: Session,
+    hash: InfoHash,
+    index: u32,
+    bytes: Box<dyn FileBytes>,
+    at: u64,
+    left: u64,
+    /// How often it was opened since something of it was read.
+    opened: u32,
+}
+
+impl Part {
+    /// What comes next. A torrent may be given to the engine anew meanwhile: then it goes on where it was.
+    async fn next(mut self) -> io::Result<Option<(Bytes, Part)>> {
+        while self.left > 0 {
+            let mut bytes = BytesMut::new();
+            let most = self.left.min(READ_BYTES);
+            bytes.reserve(usize::try_from(most).unwrap_or_default());
+            let read = (&mut self.bytes).take(most).read_buf(&mut bytes).await;
+            match read {
+                Ok(count) if count > 0 => {
+                    let count = count as u64;
+                    self.at = self.at.saturating_add(count);
+                    self.left = self.left.saturating_sub(count);
+                    self.opened = 0;
+                    return Ok(Some((bytes.freeze(), self)));
+                }
+                Ok(_) if self.opened == OPENED_AGAIN => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Err(error) if self.opened == OPENED_AGAIN => return Err(error),
+                Ok(_) | Err(_) => self.open_again().await?,
+            }
+        }
+        Ok(None)
+    }
+
+    async fn open_again(&mut self) -> io::Result<()> {
+        self.opened += 1;
+        match self.session.content(self.hash, self.index).await {
+            Ok(content) => {
+                self.bytes = content.bytes;
+                self.bytes.seek(io::SeekFrom::Start(self.at)).await?;
+                Ok(())
+            }
+            Err(problem) if self.opened == OPENED_AGAIN => {
+                Err(io::Error::other(problem.to_string()))
+            }
+            // Its files may still be being looked at.
+            Err(_) => {
+                tokio::time::sleep(OPENED_EVERY).await;
+                Ok(())
+            }
+        }
+    }
+}
+
 /// The answer to a request for a file.
 ///
 /// # Errors
-/// A range beyond the file's end is answered with 416; a file that cannot be read is refused.
-pub(super) async fn answer(content: Content, headers: &HeaderMap) -> Result<Response, Refused> {
+/// No such file, or none of which anything can be had; a range beyond the file's end is answered with 416.
+pub(super) async fn answer(
+    session: Session,
+    (hash, index): (InfoHash, u32),
+    headers: &HeaderMap,
+) -> Result<Response, Refused> {
+    let content: Content = session.content(hash, index).await?;
     let length = content.length_bytes;
     let asked = headers
         .get(header::RANGE)
@@ -71,7 +145,7 @@ pub(super) async fn answer(content: Content, headers: &HeaderMap) -> Result<Resp
         None => (0, length),
     };
     if first > 0 {
-        let sought = bytes.seek(std::io::SeekFrom::Start(first)).await;
+        let sought = bytes.seek(io::SeekFrom::Start(first)).await;
         sought.map_err(|error| {
             Refused(Problem::new(
                 ProblemCode::Disk,
@@ -80,8 +154,17 @@ pub(super) async fn answer(content: Content, headers: &HeaderMap) -> Result<Resp
             ))
         })?;
     }
-    let body = Body::from_stream(ReaderStream::with_capacity(bytes.take(count), 256 * 1024));
-    let mut response = Response::new(body);
+    let part = Part {
+        session,
+        hash,
+        index,
+        bytes,
+        at: first,
+        left: count,
+        opened: 0,
+    };
+    let body = futures::stream::try_unfold(part, Part::next);
+    let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(count));

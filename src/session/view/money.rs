@@ -83,7 +83,7 @@ pub struct WalletView {
     pub total_redeemed: Units,
 }
 
-/// A withdrawal that may still have to be paid out.
+/// A withdrawal that may still have to be paid out, or was lately.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Withdrawing {
     /// The request. Once it is queued it has a receipt, and not before:
@@ -95,8 +95,11 @@ pub struct Withdrawing {
     pub destination: String,
     /// Since when.
     pub since: UnixMs,
-    /// Whether the broker took it into its queue. It does not tell when it is paid out.
+    /// Whether the broker took it into its queue.
     pub is_queued: bool,
+    /// When it was paid out, if the broker says so.
+    #[serde(default)]
+    pub paid: Option<UnixMs>,
 }
 
 /// Coins that expire on one day.

@@ -77,7 +77,7 @@ fn story() -> [Side; 2] {
     [payer, payee]
 }
 
-/// One is answered, one refused, one open; and nothing more is bought by itself.
+/// One is answered and paid out, one refused, one open; and nothing more is bought by itself.
 fn withdraw_thrice(side: &mut Side) {
     let rich = Standing {
         balance: Units(900),
@@ -100,6 +100,7 @@ fn withdraw_thrice(side: &mut Side) {
             (None, false) => return,
         };
         side.write(change.expect("known"));
+        side.write(withdraw::paid_out(&side.rows, &request, UnixMs(NOW.0 + 5)));
     }
 }
 

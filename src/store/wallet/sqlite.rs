@@ -168,6 +168,7 @@ fn forms() -> Vec<Migration> {
         step(20, "recovery and notices", include_str!("schema_20.sql")),
         step(30, "withdrawals", include_str!("schema_30.sql")),
         step(40, "times of requests", include_str!("schema_40.sql")),
+        step(50, "withdrawals paid out", include_str!("schema_50.sql")),
     ]
 }
 

@@ -340,6 +340,7 @@ fn withdrawal_from(row: &SqliteRow) -> Result<WithdrawalRow, StoreError> {
         bond: read.int("bond")? != 0,
         at: UnixMs(read.int("at_unix_ms")?),
         state,
+        paid: read.maybe_int("paid_unix_ms")?.map(UnixMs),
     })
 }
 

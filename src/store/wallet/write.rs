@@ -327,11 +327,12 @@ fn withdrawal(row: &WithdrawalRow) -> Result<Query, StoreError> {
     };
     Ok(sqlx::query(
         "INSERT INTO withdrawal (request, units, destination, bond, at_unix_ms, state, withdrawal,
-            answer, why)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            answer, why, paid_unix_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (request) DO UPDATE SET units = excluded.units,
             destination = excluded.destination, state = excluded.state,
-            withdrawal = excluded.withdrawal, answer = excluded.answer, why = excluded.why",
+            withdrawal = excluded.withdrawal, answer = excluded.answer, why = excluded.why,
+            paid_unix_ms = excluded.paid_unix_ms",
     )
     .bind(row.request.0.to_vec())
     .bind(int(row.units.0)?)
@@ -341,7 +342,8 @@ fn withdrawal(row: &WithdrawalRow) -> Result<Query, StoreError> {
     .bind(state)
     .bind(done.map(|(id, _)| id.clone()))
     .bind(done.map(|(_, answer)| answer.clone()))
-    .bind(why))
+    .bind(why)
+    .bind(row.paid.map(|paid| int(paid.0)).transpose()?))
 }
 
 fn budget_of(info_hash: &InfoHash, budget: Option<Units>) -> Result<Query, StoreError> {

@@ -2016,12 +2016,13 @@ export interface components {
              */
             units?: number | null;
         };
-        /** @description A withdrawal that may still have to be paid out. */
+        /** @description A withdrawal that may still have to be paid out, or was lately. */
         Withdrawing: {
             /** @description Where to. */
             destination: string;
-            /** @description Whether the broker took it into its queue. It does not tell when it is paid out. */
+            /** @description Whether the broker took it into its queue. */
             is_queued: boolean;
+            paid?: null | components["schemas"]["UnixMs"];
             /**
              * @description The request. Once it is queued it has a receipt, and not before:
              *     `GET /api/v1/wallet/receipts/{reference}`.

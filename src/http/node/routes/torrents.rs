@@ -134,8 +134,8 @@ async fn stream(
     Named((text, index)): Named<(String, u32)>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let content = app.session.content(hash(&text)?, index).await?;
-    crate::http::node::stream::answer(content, &headers).await
+    let file = (hash(&text)?, index);
+    crate::http::node::stream::answer(app.session, file, &headers).await
 }
 
 /// Which pieces are there.
