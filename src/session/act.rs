@@ -61,6 +61,7 @@ impl Session {
                 }),
             }
         }
+        self.hold_all_to_queue(&run);
         self.look(&run).await;
         Ok(result)
     }
@@ -81,7 +82,7 @@ impl Session {
     }
 
     /// Has the engine pause a torrent.
-    async fn stand_still(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
+    pub(super) async fn stand_still(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
         let Some(handle) = run.entry(hash)?.handle else {
             return Ok(());
         };
@@ -93,7 +94,7 @@ impl Session {
             paused => {
                 paused.map_err(engine_problem)?;
                 // Whoever resumed it meanwhile found nothing to resume.
-                match run.entry(hash)?.saved.paused {
+                match run.entry(hash)?.stands_still() {
                     true => Ok(()),
                     false => handle.resume().await.map_err(engine_problem),
                 }
@@ -131,6 +132,7 @@ impl Session {
         }
         match handle {
             None => self.wake(run, hash).await,
+            Some(_) if run.take_place(hash, self.settings().limits.downloads_at_once) => Ok(()),
             Some(handle) => match handle.resume().await {
                 Ok(()) => run.apply_terms(hash).await,
                 // It fetches its metadata already.
