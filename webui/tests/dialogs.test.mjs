@@ -753,7 +753,8 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
   await dialog.getByRole('alert').getByText(String(before)).first().waitFor();
   assert.equal((await api('/wallet')).broker_balance, before);
   const { withdrawable } = await api('/wallet');
-  await dialog.getByRole('button', { name: `All that can be withdrawn: ${withdrawable.toLocaleString('en-GB')}` }).click();
+  await dialog.getByText(`Can be withdrawn now: ${withdrawable.toLocaleString('en-GB')}.`).waitFor();
+  await dialog.getByRole('button', { name: 'All of it' }).click();
   assert.equal(await dialog.getByLabel('How many units').inputValue(), String(withdrawable));
   await dialog.getByLabel('How many units').fill('40');
   await dialog.getByRole('button', { name: 'Withdraw', exact: true }).click();
