@@ -250,6 +250,7 @@ impl Node {
             initial_peers,
             overwrite: true,
             only_files: only_files.clone(),
+            paused: false,
             looks_only: false,
         };
         let handle = self.start_adding(add, terms).await?;

@@ -8,6 +8,11 @@ const source = new URL('src/', import.meta.url);
 const read = (name: string): string => readFileSync(new URL(name, source), 'utf8');
 const table = (code: string): Record<string, string> => JSON.parse(read(`i18n/${code}.json`)) as Record<string, string>;
 
+/** Of what the page is built from. Each file that is loaded later says it, and so does the page: after an upgrade the two differ. */
+const version = createHash('sha256')
+  .update(JSON.stringify([...readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) => /\.\w+$/.test(name)).sort(), '../lean.ts', '../vite.config.ts', '../package-lock.json'].map((name) => [name, read(name)])))
+  .digest('hex').slice(0, 12);
+
 const node = ['beat', 'entry', 'folder', 'life'].map((file) => readFileSync(new URL(`../src/session/${file}.rs`, import.meta.url), 'utf8')).join('');
 
 /** The node's own English says it, be it in the same words. */
@@ -16,7 +21,7 @@ const unsaidHere = (id: string, key: string, text = ''): boolean => id.endsWith(
 /**
  * Languages have the same keys in the same order (a test sees to it), so each brings its texts only. Keys that
  * the page puts together as it runs are kept; the others are numbers in what is built, and are refused if nobody says them.
- * Of another version the numbers mean other texts: each file says whose it is, and so does the page (`TEXTS`).
+ * Of another version the numbers mean other texts.
  */
 function texts(): Plugin {
   const virtual = '\0texts-';
@@ -28,11 +33,10 @@ function texts(): Plugin {
   const unsaid = numbered.filter((key) => !code.includes(`'${key}'`));
   if (unsaid.length > 0) throw new Error(`nobody says ${unsaid.join(', ')}`);
   const numbers = new Map(numbered.map((key, i) => [key, (kept.length + i).toString(36)]));
-  const version = createHash('sha256').update(JSON.stringify([kept, table('en')])).digest('hex').slice(0, 12);
   return {
     name: 'texts',
     enforce: 'pre',
-    config: () => ({ define: { TEXTS: JSON.stringify(version) } }),
+    config: () => ({ define: { VERSION: JSON.stringify(version) } }),
     resolveId: (name) => {
       const language = /^\.\/(\w+)\.json$/.exec(name)?.[1];
       return language === undefined ? null : `${virtual}${language}.js`;

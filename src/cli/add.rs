@@ -46,6 +46,9 @@ pub struct AddArgs {
     /// Price to ask of leechers, in units per GiB
     #[arg(long, value_name = "UNITS_PER_GIB")]
     pub price: Option<PricePerGib>,
+    /// Its label: 1 to 40 characters
+    #[arg(long, value_name = "LABEL")]
+    pub label: Option<String>,
     /// Indexes of the files to download, separated by commas
     #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
     pub files: Option<Vec<u32>>,
@@ -102,25 +105,48 @@ pub async fn add(args: AddArgs, global: &Global) -> Result<u8> {
                 price: args.price,
                 ..TermsChange::default()
             },
+            label: args.label.clone(),
             peers: args.peers.clone(),
         };
         let added = node.change(Method::POST, "/torrents", &request).await;
         let added: Added = added.with_context(|| format!("{} is not added", printable(text)))?;
         let asks = asks(&node, &added).await?;
+        let paid = match args.budget {
+            Some(_) => Some(paid(&node, added.info_hash).await?),
+            None => None,
+        };
         let mut line = serde_json::to_value(&added)?;
         line["asks"] = json!(asks);
+        if let Some(paid) = paid {
+            line["units_paid"] = json!(paid);
+        }
         super::say(global.json, &line, || {
             let how = how(&added);
             let asks =
                 asks.map_or_else(String::new, |asks| format!("; {}", question(&asks, &added)));
+            let (budget, paid) = (json!(args.budget), json!(paid));
+            let beyond = is_paid(&budget, &paid).then(|| budget_words(&budget, &paid));
+            let beyond = beyond.map_or_else(String::new, |words| format!("; budget: {words}"));
             format!(
-                "{how}: {} ({}){asks}",
+                "{how}: {} ({}){asks}{beyond}",
                 printable(&added.name),
                 added.info_hash
             )
         });
     }
     Ok(super::EXIT_DONE)
+}
+
+/// What was paid for a torrent, ever: also before it was removed and added again.
+async fn paid(node: &NodeClient, hash: InfoHash) -> Result<Units> {
+    let rows = rows(node).await?;
+    let row = rows.iter().find(|row| row.info_hash == hash);
+    Ok(row.map_or(Units::ZERO, |row| row.units_paid))
+}
+
+/// Whether as much as a budget is paid already.
+fn is_paid(budget: &Value, paid: &Value) -> bool {
+    matches!((budget.as_u64(), paid.as_u64()), (Some(units), Some(paid)) if paid >= units)
 }
 
 fn how(added: &Added) -> String {
@@ -182,12 +208,12 @@ fn question(asks: &Estimate, added: &Added) -> String {
 
 /// A torrent's budget, and whether as much is paid already.
 pub(super) fn budget_words(budget: &Value, paid: &Value) -> String {
-    match (budget.as_u64(), paid.as_u64()) {
-        (None, _) => "none".to_owned(),
-        (Some(units), Some(paid)) if paid >= units => {
+    match budget.as_u64() {
+        None => "none".to_owned(),
+        Some(units) if is_paid(budget, paid) => {
             format!("{units} units, and {paid} are paid already: it pays nothing more")
         }
-        (Some(units), _) => format!("{units} units"),
+        Some(units) => format!("{units} units"),
     }
 }
 

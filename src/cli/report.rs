@@ -85,7 +85,7 @@ fn columns(report: &Report) -> Vec<Column> {
     }
     let mut columns: Vec<Column> = vec![
         ("units earned", |row| row.units),
-        ("redeemed", |row| row.redeemed),
+        ("earnings redeemed", |row| row.redeemed),
         ("spent again", |row| row.spent_again),
         ("still held", |row| row.held),
     ];
@@ -132,4 +132,45 @@ fn show(report: &Report, is_json: bool) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_earned_is_called_as_on_the_page() {
+        let page = include_str!("../../webui/src/i18n/en.json");
+        let page: serde_json::Value = serde_json::from_str(page).expect("json");
+        let row = || ReportRow {
+            key: String::new(),
+            label: String::new(),
+            units: Units(1),
+            open: Units::ZERO,
+            redeemed: Units::ZERO,
+            spent_again: Units::ZERO,
+            held: Units::ZERO,
+            withheld: Units(1),
+            channels: 1,
+            bytes: None,
+        };
+        let report = Report {
+            kind: Kind::Earnings,
+            by: By::Day,
+            since: None,
+            until: None,
+            rows: Vec::new(),
+            total: row(),
+            currency: None,
+            units_per_credit: None,
+        };
+        let names: Vec<&str> = columns(&report).iter().map(|(name, _)| *name).collect();
+        let keys = ["redeemed", "spent_again", "held", "withheld"];
+        let words = keys.map(|key| {
+            page[format!("earnings.{key}")]
+                .as_str()
+                .map(str::to_lowercase)
+        });
+        assert_eq!(names[1..], words.map(|word| word.expect("a text")));
+    }
 }

@@ -1,6 +1,7 @@
 //! What no type can say of settings.
 
 use super::settings::{Settings, SettingsError};
+use crate::torrent::check_label;
 
 fn is_host_and_port(text: &str) -> bool {
     let parts = text.rsplit_once(':');
@@ -80,6 +81,10 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
             return wrong(key, speed.to_string(), "give at least 16384, or none");
         }
     }
+    if settings.limits.downloads_at_once == Some(0) {
+        let reason = "give 1 or more, or none";
+        return wrong("limits.downloads_at_once", "0".to_owned(), reason);
+    }
     for (key, folder) in [
         ("folders.downloads", &settings.folders.downloads),
         ("folders.watch", &settings.folders.watch),
@@ -93,6 +98,15 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
                 "give a path from the root",
             );
         }
+    }
+    if let Some(label) = &settings.folders.watch_label
+        && let Err(fault) = check_label(label)
+    {
+        return wrong(
+            "folders.watch_label",
+            format!("{label:?}"),
+            &fault.to_string(),
+        );
     }
     if settings.node.listen.is_ipv6() {
         let listen = settings.node.listen.to_string();

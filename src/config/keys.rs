@@ -25,6 +25,8 @@ pub enum Kind {
     Address,
     /// A URL, or none.
     Url,
+    /// A label, or none.
+    Label,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Several texts.
@@ -106,6 +108,11 @@ pub const KEYS: &[Key] = &[
         ".torrent and .magnet files that appear here are added",
     ),
     key(
+        "folders.watch_label",
+        Kind::Label,
+        "The label of torrents from the watch folder (1 to 40 characters)",
+    ),
+    key(
         "spending.pays",
         Kind::Bool,
         "Whether new torrents pay seeders",
@@ -169,6 +176,11 @@ pub const KEYS: &[Key] = &[
         "limits.upload_bytes_per_s",
         Kind::Speed,
         "Most payload going out a second, all torrents together",
+    ),
+    key(
+        "limits.downloads_at_once",
+        Kind::Number,
+        "Most torrents that download at once; those beyond wait in the order in which they were added; none: all download",
     ),
     key(
         "rules.at_hand",
@@ -348,6 +360,7 @@ mod tests {
         full.broker.url = Some("http://127.0.0.1:1".into());
         full.folders.downloads = Some("/a".into());
         full.folders.watch = Some("/b".into());
+        full.folders.watch_label = Some("c".into());
         let some = Some(crate::units::Units(1));
         full.spending.budget_torrent = some;
         full.spending.budget_day = some;
@@ -357,6 +370,7 @@ mod tests {
         full.seeding.ratio_limit_percent = Some(1);
         full.limits.download_bytes_per_s = Some(1);
         full.limits.upload_bytes_per_s = Some(1);
+        full.limits.downloads_at_once = Some(1);
         full.rules.buy_below = some;
         full.rules.redeem_from = some;
         let whole = whole(&full);
@@ -392,7 +406,9 @@ mod tests {
             ("seeding.free", json!("maybe")),
             ("log.keep_days", json!(0)),
             ("folders.watch", json!("here")),
+            ("folders.watch_label", json!("\u{200b}")),
             ("limits.upload_bytes_per_s", json!(5)),
+            ("limits.downloads_at_once", json!(0)),
             ("seeding.ratio_limit_percent", json!(0)),
         ] {
             let error = set(&before, [bad.clone()]).expect_err("refused");

@@ -168,6 +168,9 @@ pub struct FolderSettings {
     /// .torrent and .magnet files that appear here are added.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watch: Option<PathBuf>,
+    /// The label of what is added that way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch_label: Option<String>,
 }
 
 /// What may be paid.
@@ -264,6 +267,9 @@ pub struct LimitSettings {
     /// Payload going out, all torrents together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upload_bytes_per_s: Option<u32>,
+    /// Torrents that download at once; those beyond wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub downloads_at_once: Option<u32>,
 }
 
 /// What is done by itself.

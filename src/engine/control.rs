@@ -83,6 +83,12 @@ impl Handle {
         brief
     }
 
+    /// Whether all that is wanted is there; false while that is being checked.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        (self.ready()).is_ok_and(|ready| ready.managed.stats().finished)
+    }
+
     /// Indexes of the files that are wanted; `None`: all.
     #[must_use]
     pub fn wanted_files(&self) -> Option<Vec<usize>> {

@@ -150,6 +150,8 @@ pub struct AddTorrent {
     pub overwrite: bool,
     /// Indexes of the files to fetch; none: all.
     pub only_files: Option<Vec<usize>>,
+    /// Whether it is paused as soon as its files are checked, until [`Handle::resume`].
+    pub paused: bool,
     /// Whether it only looks at what is on the disk and writes nothing there: no file is made, and what
     /// comes from peers is refused.
     pub looks_only: bool,

@@ -367,6 +367,7 @@ impl Inner {
             output_folder: Some(folder.ok_or_else(|| EngineError::Folder(add.output_dir.clone()))?),
             initial_peers: Some(add.initial_peers.clone()),
             only_files: add.only_files.clone(),
+            paused: add.paused,
             trackers: (!metainfo.is_private()).then(|| self.trackers.clone()),
             storage_factory: looking.map(StorageFactoryExt::boxed),
             peer_opts: self.threads.is_some().then(|| PeerConnectionOptions {

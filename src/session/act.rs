@@ -72,6 +72,7 @@ impl Session {
                 }),
             }
         }
+        self.hold_all_to_queue(run);
         self.look(run).await;
         result
     }
@@ -97,12 +98,12 @@ impl Session {
         Box::pin(async move {
             loop {
                 let entry = run.entry(hash)?;
-                let paused = entry.saved.paused;
-                match paused {
+                let still = entry.stands_still();
+                match still {
                     true => self.stand_still(run, hash, entry.handle).await?,
                     false => self.go_on(run, hash, entry.handle).await?,
                 }
-                if run.entry(hash)?.saved.paused == paused {
+                if run.entry(hash)?.stands_still() == still {
                     return Ok(());
                 }
             }
@@ -170,9 +171,14 @@ impl Session {
             let has_failed = entry.error.take().is_some() || entry.row.state == State::Failed;
             entry.saved.asking && !was_paused && !has_failed
         });
-        match was_asking.await? {
-            true => Err(asks_first(hash)),
-            false => self.agree(run, hash).await,
+        if was_asking.await? {
+            return Err(asks_first(hash));
+        }
+        let waits = run.take_place(hash, self.settings().limits.downloads_at_once);
+        match run.entry(hash)?.handle {
+            None => self.wake(run, hash).await,
+            Some(_) if waits => Ok(()),
+            Some(_) => self.agree(run, hash).await,
         }
     }
 
@@ -355,7 +361,7 @@ impl Session {
         let limit = self.settings().spending.ask_above;
         let changed = run.change(hash, |entry| {
             let before = entry.saved.span_bytes;
-            entry.saved.want(&metainfo, only);
+            entry.saved.want(&metainfo, only.clone());
             entry.saved.completed = None;
             let asks = self.asks_for_more(entry, before, limit);
             entry.saved.asking |= asks;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::asking::{limits_of, make_folder};
 use super::entry::{Entry, Saved, node_terms, row_of};
 use super::fetch::{self, Found};
+use super::label;
 use super::problems::{engine_problem, node_problem};
 use super::run::Running;
 use super::sources;
@@ -78,6 +79,9 @@ impl Session {
             return self.add_again(run, &found, &request).await;
         }
         let mut saved = self.plan(&found, &request, automatic)?;
+        if let Some(label) = &saved.label {
+            label::check_room(&lock(&run.torrents), label, &[])?;
+        }
         // What was paid for it counts on from before it was removed, and so do the bytes.
         (saved.down_bytes, saved.up_bytes) = lock(&run.traffic).of(hash);
         make_folder(&saved.folder, saved.asking).map_err(|error| {
@@ -178,7 +182,7 @@ impl Session {
             down_bytes: 0,
             up_bytes: 0,
             private: false,
-            label: None,
+            label: (request.label.as_deref()).map(label::checked).transpose()?,
             ratio_reached: false,
             past_ratio: false,
         };
@@ -215,6 +219,7 @@ impl Session {
 
     /// Gives a torrent to the engine.
     pub(super) async fn wake(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        let queued = run.take_place(hash, self.settings().limits.downloads_at_once);
         let entry = run.entry(hash)?;
         let known = run.metainfo(hash);
         let source = match (&known, &entry.saved.magnet) {
@@ -236,6 +241,7 @@ impl Session {
             initial_peers: entry.saved.peers.clone(),
             overwrite: true,
             only_files: entry.saved.files(),
+            paused: queued,
             looks_only: entry.saved.asking,
         };
         run.node.gateway.set_limits(hash, limits_of(&entry));

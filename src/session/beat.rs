@@ -78,6 +78,7 @@ impl Session {
             run.make_up();
             self.look_at_torrents(run);
             self.hold_all_to_ratio(run);
+            self.hold_all_to_queue(run);
             self.begin_all_whole(run);
         }
         {
@@ -337,6 +338,9 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
         row.units_paid = entry.units_paid;
         row.units_earned = entry.units_earned;
         row.waits = renewed(entry).or(row.waits);
+        if entry.queued && row.state == State::Checking {
+            row.state = State::Queued;
+        }
         if let Some(error) = &entry.error {
             row.state = State::Failed;
             row.error = Some(error.clone());
@@ -418,6 +422,7 @@ fn state_of(entry: &Entry, state: &TorrentState) -> State {
         _ if entry.saved.asking => State::Asking,
         TorrentState::Downloading => State::Downloading,
         TorrentState::Seeding => State::Seeding,
+        TorrentState::Paused if entry.queued => State::Queued,
         TorrentState::Paused => State::Paused,
     }
 }

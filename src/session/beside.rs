@@ -18,6 +18,7 @@ pub(super) struct Beside {
     beginning: Arc<tokio::sync::Mutex<()>>,
     applying: Arc<tokio::sync::Mutex<()>>,
     holding: Arc<tokio::sync::Mutex<()>>,
+    queueing: Arc<tokio::sync::Mutex<()>>,
     saving: Arc<Mutex<Saving>>,
     /// Held from when a copy of the traffic is taken until it is written: the last one taken is the last one
     /// written.
@@ -93,6 +94,17 @@ impl Session {
         let (session, of) = (self.clone(), Arc::clone(run));
         once(&run.beside.holding, run.over.clone(), async move {
             session.hold_to_ratio(&of).await;
+        });
+    }
+
+    /// What is beyond the number that may download at once waits, and what is not any more goes on.
+    pub(super) fn hold_all_to_queue(&self, run: &Arc<Running>) {
+        if !run.has_misplaced(self.settings().limits.downloads_at_once) {
+            return;
+        }
+        let (session, of) = (self.clone(), Arc::clone(run));
+        once(&run.beside.queueing, run.over.clone(), async move {
+            session.hold_to_queue(&of).await;
         });
     }
 

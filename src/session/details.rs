@@ -253,7 +253,7 @@ impl Session {
             (Some(metainfo), _) => metainfo.trackers().to_vec(),
             (None, link) => super::sources::tiers_of(link.as_deref()),
         };
-        let runs = entry.handle.is_some() && !entry.saved.paused;
+        let runs = entry.handle.is_some() && !entry.stands_still();
         let words = &self.book().trackers;
         let first = tiers.iter().flatten().next();
         let row = |url: &String, tier: u32| {
@@ -337,13 +337,14 @@ impl Session {
             let waits = || {
                 Problem::new(
                     ProblemCode::Conflict,
-                    "the torrent is paused, and the file is not whole",
+                    "the torrent is paused or queued, and the file is not whole",
                     Advice::ResumeFirst,
                 )
             };
             let handle = entry
                 .handle
-                .filter(|_| !entry.saved.paused)
+                .clone()
+                .filter(|_| !entry.stands_still())
                 .ok_or_else(waits)?;
             handle
                 .stream(index as usize)

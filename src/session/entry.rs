@@ -146,6 +146,8 @@ pub(super) struct Entry {
     pub untold: bool,
     /// Whether `saved` differs from its file.
     pub unsaved: bool,
+    /// Whether it waits until fewer download at once.
+    pub queued: bool,
     /// Whether its terms could not be noted by the wallet.
     pub unapplied: bool,
     /// The engine is being given its new trackers and peers; true: there are more by now.
@@ -211,6 +213,7 @@ impl Entry {
             row,
             untold: false,
             unsaved: false,
+            queued: false,
             unapplied: false,
             renewing: None,
             told_budget: None,

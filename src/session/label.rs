@@ -9,10 +9,9 @@ use super::problems::to_its_end;
 use super::run::Running;
 use super::view::{ActionFailure, ActionResult, Advice, LabelRequest, Problem, ProblemCode};
 use super::{Session, lock};
+use crate::torrent::check_label;
 use crate::units::InfoHash;
 
-/// Most characters of a label.
-const MOST_CHARS: usize = 40;
 /// Most labels among the torrents.
 const MOST_LABELS: usize = 100;
 
@@ -22,34 +21,14 @@ fn refused(label: &str, error: String) -> Problem {
     problem.about(shown)
 }
 
-/// A label as it is kept: without space around it.
-fn checked(label: &str) -> Result<String, Problem> {
-    let label = label.trim();
-    let length = label.chars().count();
-    let is_seen = !label.chars().all(is_unseen);
-    if !(1..=MOST_CHARS).contains(&length) || label.chars().any(char::is_control) || !is_seen {
-        let error = format!(
-            "a label has 1 to {MOST_CHARS} characters, one that can be seen among them, and no control \
-             characters; this has {length}"
-        );
-        return Err(refused(label, error));
-    }
-    Ok(label.to_owned())
-}
-
-/// Whether a character leaves the line as it was: space, and those that are made to be ignored or look empty.
-fn is_unseen(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
+/// A label as it is kept.
+pub(super) fn checked(label: &str) -> Result<String, Problem> {
+    let kept = check_label(label).map_err(|fault| refused(label, fault.to_string()));
+    kept.map(str::to_owned)
 }
 
 /// Refuses one more label than there may be, beside those of the torrents that are given it.
-fn check_room(
+pub(super) fn check_room(
     torrents: &BTreeMap<InfoHash, Entry>,
     label: &str,
     given: &[InfoHash],
@@ -153,25 +132,6 @@ impl Session {
 mod tests {
     use super::*;
     use crate::session::entry::tests::saved;
-
-    #[test]
-    fn a_label_is_one_line_of_1_to_40_characters_of_which_one_can_be_seen() {
-        assert_eq!(checked("  films "), Ok("films".to_owned()));
-        assert_eq!(checked(&"영".repeat(40)), Ok("영".repeat(40)));
-        let family = "\u{1f468}\u{200d}\u{1f469}";
-        assert_eq!(checked(family), Ok(family.to_owned()));
-        let unseen = [
-            "\u{200b}",
-            "\u{2060}\u{feff}",
-            "\u{3164}",
-            "\u{2800} \u{ad}",
-        ];
-        let none = ["", "  ", "a\nb", "a\u{7f}", "\u{9b}31m", &"x".repeat(41)];
-        for none in none.into_iter().chain(unseen) {
-            let problem = checked(none).expect_err(none);
-            assert_eq!(problem.code, ProblemCode::BadRequest, "{none:?}");
-        }
-    }
 
     #[test]
     fn labels_that_are_replaced_make_room_for_the_one_in_their_place() {

@@ -15,8 +15,8 @@ use super::fetch;
 use super::run::Running;
 use super::terms::check_terms;
 use super::view::{
-    AddRequest, Advice, Event, ManyAnswer, ManyRefused, ManyRequest, ManyView, Problem,
-    ProblemCode, Source, TermsChange,
+    AddRequest, Advice, Event, LabelRequest, ManyAnswer, ManyRefused, ManyRequest, ManyView,
+    Problem, ProblemCode, Source, TermsChange,
 };
 use super::{Session, lock};
 use crate::config::write_private;
@@ -268,6 +268,8 @@ fn check(request: &ManyRequest) -> Result<(), Problem> {
             Advice::NameFewer,
         ));
     }
+    let label = request.answer.label.as_deref();
+    label.map(super::label::checked).transpose()?;
     super::add::folder_of(request.answer.folder.as_deref()).map(|_| ())
 }
 
@@ -397,6 +399,17 @@ impl Session {
             return Ok(());
         }
         self.change_terms(hash, answer.terms).await?;
+        if answer.label.is_some() {
+            let given = LabelRequest {
+                label: answer.label.clone(),
+                info_hashes: vec![hash],
+            };
+            let failed = self.label(given).await?.failed;
+            failed
+                .into_iter()
+                .next()
+                .map_or(Ok(()), |failed| Err(failed.problem))?;
+        }
         // Paused first: then the yes starts nothing.
         if answer.paused {
             self.pause(run, hash).await?;
@@ -408,6 +421,7 @@ impl Session {
 fn add_request(answer: &ManyAnswer) -> AddRequest {
     AddRequest {
         folder: answer.folder.clone(),
+        label: answer.label.clone(),
         paused: answer.paused,
         confirmed: true,
         terms: TermsChange {

@@ -20,6 +20,7 @@
 //! | `traffic` | bytes by day and torrent, for reports |
 //! | `money`, `withdraw`, `books` | the wallet; money out of it; history and reports |
 //! | `ratio` | seeds that have shared enough |
+//! | `queue` | downloads that wait until fewer download at once |
 //! | `rules` | buying, redeeming, the watch folder |
 //! | `notices`, `log` | what is told |
 
@@ -48,6 +49,7 @@ mod outcome;
 mod paying;
 pub mod play;
 mod problems;
+mod queue;
 mod ratio;
 mod rules;
 mod run;
@@ -381,6 +383,7 @@ fn shown(key: &keys::Key, value: Value, default: Value) -> Setting {
         keys::Kind::Address => (SettingKind::Address, &[][..]),
         keys::Kind::Url => (SettingKind::Url, &[][..]),
         keys::Kind::List => (SettingKind::List, &[][..]),
+        keys::Kind::Label => (SettingKind::Label, &[][..]),
         keys::Kind::Choice(words) => (SettingKind::Choice, words),
     };
     Setting {

@@ -241,8 +241,11 @@ impl Session {
                 true => fetch::link(&String::from_utf8_lossy(&bytes)),
                 false => fetch::decode(&bytes),
             }?;
+            // One that is there keeps the label that it has.
+            let is_new = run.entry(found.info_hash()).is_err();
             let request = AddRequest {
                 confirmed: true,
+                label: self.settings().folders.watch_label.filter(|_| is_new),
                 ..AddRequest::default()
             };
             self.add_found(run, found, request, true).await

@@ -56,6 +56,8 @@ pub(super) struct Running {
     pub listed: Mutex<Listed>,
     /// What is to be added with one answer for all of it.
     pub many: Many,
+    /// Held while torrents are started and held back as the queue says.
+    pub queueing: tokio::sync::Mutex<()>,
     /// Held while a torrent is given trackers and peers.
     pub sourcing: tokio::sync::Mutex<()>,
     /// What a beat began and does not wait for.
@@ -109,6 +111,7 @@ impl Running {
             holding_ratio: tokio::sync::Mutex::new(()),
             listed: Mutex::default(),
             many: Many::open(&home),
+            queueing: tokio::sync::Mutex::new(()),
             sourcing: tokio::sync::Mutex::new(()),
             beside: Beside::default(),
             moved: Mutex::default(),
@@ -377,7 +380,7 @@ impl Running {
     /// does not begin to pay.
     pub async fn reconnect(&self, hash: InfoHash) -> Result<(), Problem> {
         let entry = self.entry(hash)?;
-        let Some(handle) = entry.handle.filter(|_| !entry.saved.paused) else {
+        let Some(handle) = entry.handle.clone().filter(|_| !entry.stands_still()) else {
             return Ok(());
         };
         // While its files are checked it has no connections yet.

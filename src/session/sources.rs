@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::Session;
 use super::entry::Entry;
 use super::fetch::Found;
+use super::label;
 use super::lock;
 use super::problems::node_problem;
 use super::run::Running;
@@ -373,7 +374,9 @@ async fn check_same(entry: &Entry, request: &AddRequest) -> Result<(), Problem> 
         pays: request.terms.pays.filter(|pays| *pays),
         ..request.terms
     };
-    if said != TermsChange::default() || request.only_files.is_some() {
+    let label = (request.label.as_deref()).map(label::checked).transpose()?;
+    let is_other = label.is_some() && label != entry.saved.label;
+    if said != TermsChange::default() || request.only_files.is_some() || is_other {
         let error = format!(
             "{} is there already, and nothing of it was changed",
             entry.saved.info_hash

@@ -5,6 +5,7 @@
 
 mod bencode;
 mod files;
+mod label;
 mod magnet;
 mod maker;
 mod metainfo;
@@ -13,6 +14,7 @@ mod pieces;
 
 pub use bencode::BencodeError;
 pub use files::TorrentFile;
+pub use label::{LabelFault, check_label};
 pub use magnet::{Magnet, MagnetError};
 pub use maker::{Layout, MakeError, MetainfoBuilder, PieceLength};
 pub use metainfo::{MAX_TRACKERS, Metainfo, MetainfoError, is_tracker};

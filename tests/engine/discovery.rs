@@ -67,6 +67,7 @@ async fn a_magnet_without_peers_fails_and_a_removed_one_is_gone() {
         initial_peers: peers.to_vec(),
         overwrite: true,
         only_files: None,
+        paused: false,
         looks_only: false,
     };
     let handle = leecher.add(magnet(&[])).await.expect("adds");

@@ -82,6 +82,7 @@ fn add(metainfo: &Metainfo, dir: &Path, peers: &[&Engine]) -> AddTorrent {
         initial_peers: peers.iter().map(|engine| engine.listen_addr()).collect(),
         overwrite: true,
         only_files: None,
+        paused: false,
         looks_only: false,
     }
 }

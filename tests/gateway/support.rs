@@ -101,6 +101,7 @@ fn add(metainfo: &Metainfo, dir: &Path, peers: &[SocketAddr]) -> AddTorrent {
         initial_peers: peers.to_vec(),
         overwrite: true,
         only_files: None,
+        paused: false,
         looks_only: false,
     }
 }

@@ -158,6 +158,16 @@ async fn a_yes_that_comes_before_the_metadata_is_taken_and_a_torrents_own_budget
         row(&list_after, &hash)["units_paid"].as_u64() <= Some(40),
         "{list} {list_after}"
     );
+    // What was paid for it counts also when it is added again, and a budget that it uses up says so.
+    let remove = json!({ "action": "remove", "info_hashes": [hash] });
+    post(&node, "/torrents/actions", remove).await;
+    let again = ["add", "--paused", "--budget", "16", &hash];
+    let (code, said, error) = world.says(&again).await;
+    assert_eq!(code, 0, "{error}");
+    assert!(
+        said.contains("budget: 16 units, and ") && said.contains("it pays nothing more"),
+        "{said}"
+    );
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
 }
 

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::support::{
-    LONG, args, client, exe, get, lone, post, refused, row, send, start, wait_stage,
+    LONG, args, client, exe, get, lone, post, refused, row, send, start, wait, wait_stage,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,4 +100,73 @@ async fn a_label_is_given_to_many_at_once_kept_over_a_restart_and_bounded() {
     let refused = say(&[&hashes[0], "--set", " "]).expect("runs");
     assert!(!refused.status.success());
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_is_added_with_its_label_by_api_command_answer_and_watch_folder() {
+    let mut lone = lone().await;
+    let node = client(&lone.home).await;
+    post(&node, "/wallet", json!({})).await;
+    wait_stage(&node, "running").await;
+    let hash = |n: u8| format!("{n:02x}").repeat(20);
+    let label = |list: &Value, n: u8| row(list, &hash(n))["label"].clone();
+    let add = |n: u8, label: &str| json!({ "source": { "magnet": hash(n) }, "paused": true, "label": label });
+    let (code, text) = refused(&node, Method::POST, "/torrents", add(1, "two\nlines")).await;
+    assert_eq!(code, "bad_request", "{text}");
+    assert!(text.contains("1 to 40 characters"), "{text}");
+    post(&node, "/torrents", add(1, " films ")).await;
+    let list = get(&node, "/torrents").await;
+    assert_eq!(label(&list, 1), "films", "{list}");
+    // Added again with the same it is there; with another one nothing of it is changed.
+    let again = post(&node, "/torrents", add(1, "films")).await;
+    assert_eq!(again["already"], true, "{again}");
+    let (code, text) = refused(&node, Method::POST, "/torrents", add(1, "books")).await;
+    assert_eq!(code, "conflict", "{text}");
+    assert!(text.contains("dpay label"), "{text}");
+
+    let home = lone.home.display().to_string();
+    let by_command = |label: &str| {
+        let link = hash(2);
+        let words = [
+            "add", "--json", "--home", &home, "--paused", "--label", label, &link,
+        ];
+        std::process::Command::new(exe())
+            .args(args(&words))
+            .output()
+            .expect("runs")
+    };
+    assert!(!by_command(" ").status.success());
+    let output = by_command("music");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(label(&get(&node, "/torrents").await, 2), "music");
+
+    // One answer for many: new ones, and one that waits for a yes.
+    let waits = json!({ "source": { "magnet": hash(3) }, "ask": true });
+    post(&node, "/torrents", waits).await;
+    let answer = |label: &str| json!({ "pays": false, "paused": true, "label": label });
+    let many = |label: &str| json!({ "sources": [{ "magnet": hash(4) }], "info_hashes": [hash(3)], "answer": answer(label) });
+    let (code, text) = refused(&node, Method::POST, "/torrents/many", many("")).await;
+    assert_eq!(code, "bad_request", "{text}");
+    post(&node, "/torrents/many", many("talks")).await;
+    wait(&node, "/torrents", |list| {
+        [3, 4].iter().all(|n| label(list, *n) == "talks")
+    })
+    .await;
+
+    // What the watch folder names for the first time is given its label; what is there keeps its own.
+    let folder = lone.dir.path().join("watched");
+    std::fs::create_dir(&folder).expect("made");
+    let seen = json!({ "folders.watch": folder, "folders.watch_label": "seen" });
+    send(&node, Method::PATCH, "/settings", seen).await;
+    for n in [1, 5] {
+        let file = folder.join(format!("{n}.magnet"));
+        std::fs::write(file, format!("magnet:?xt=urn:btih:{}", hash(n))).expect("written");
+    }
+    let list = wait(&node, "/torrents", |list| label(list, 5) == "seen").await;
+    assert_eq!(label(&list, 1), "films");
+    wait(&node, "/notices", |all| {
+        all.to_string().contains("watch_there")
+    })
+    .await;
+    assert_eq!(lone.proc.stop(LONG).await.expect("stops"), 0);
 }

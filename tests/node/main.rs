@@ -13,6 +13,7 @@ mod late;
 mod many;
 mod money;
 mod play;
+mod queue;
 mod ratio;
 mod refuses;
 mod reports;

@@ -231,17 +231,21 @@ test('a torrent goes where it is told to, and does not start before it is told t
   await dialog.getByText('A folder that is not there is made.').waitFor();
   assert.equal(await dialog.getByRole('alert').filter({ hasText: /\S/ }).count(), 0);
   await dialog.getByLabel('Start paused').check();
+  await dialog.getByLabel('Label').fill(' talks ');
   await accessible(page, 'the folder of a torrent');
   await yes.click();
   await page.getByText('zeta.bin is in the list, paused').waitFor();
   const { row, folder: there, terms: agreed } = await api(`/torrents/${zeta.info_hash}`);
-  assert.deepEqual([row.state, there, agreed.budget], ['paused', elsewhere, 77], 'and what was typed before holds');
+  assert.deepEqual([row.state, row.label, there, agreed.budget], ['paused', 'talks', elsewhere, 77], 'and what was typed before holds');
   // The next one is offered that folder, and begins at once again.
   await api('/torrents/actions', { action: 'remove', info_hashes: [zeta.info_hash] });
+  await api('/torrents/label', { label: 'films', info_hashes: [still[0].info_hash] }, 'PUT');
   await page.getByRole('button', { name: 'Add torrent' }).click();
   await page.getByRole('dialog').locator('input[type=file]').setInputFiles(zeta.torrent);
   await yes.waitFor();
-  assert.deepEqual(await dialog.locator('datalist option').evaluateAll((all) => all.map((one) => one.value)), [usual, elsewhere]);
+  const offered = (at) => dialog.locator('datalist').nth(at).locator('option').evaluateAll((all) => all.map((one) => one.value));
+  assert.deepEqual([await offered(0), await offered(1)], [[usual, elsewhere], ['films']], 'labels that there are');
+  await api('/torrents/label', { label: null, info_hashes: [still[0].info_hash] }, 'PUT');
   assert.deepEqual([await folder.inputValue(), await dialog.getByLabel('Start paused').isChecked()], [usual, false]);
   await dialog.getByRole('button', { name: 'Cancel' }).click();
   await until('an empty place', async () => !(await isListed(zeta)));
@@ -283,6 +287,7 @@ test('many links: what is none is said, a mistake is mended, and one answer may 
   await dialog.getByRole('button', { name: 'Next' }).click();
   await dialog.getByText('Asking peers what this is…').waitFor();
   await dialog.getByLabel('Start paused').check();
+  await dialog.getByLabel('Label').fill('many');
   await dialog.getByLabel('The same for the 2 after this, without asking again').check();
   await accessible(page, 'one answer for all');
   await dialog.getByRole('button', { name: 'Free peers only' }).click();
@@ -290,7 +295,7 @@ test('many links: what is none is said, a mistake is mended, and one answer may 
   await page.getByRole('status').getByText('2 more torrents added').waitFor();
   for (const one of links) {
     const { row, terms } = await api(`/torrents/${one.info_hash}`);
-    assert.deepEqual([row.state, terms.pays], ['paused', false], one.name);
+    assert.deepEqual([row.state, row.label, terms.pays], ['paused', 'many', false], one.name);
   }
   await api('/torrents/actions', { action: 'remove', info_hashes: links.map((one) => one.info_hash) });
 });
@@ -578,6 +583,163 @@ test('a page whose first texts do not come says in both languages what to do', {
   await made.close();
 });
 
+test('a page that is older than the node says so: where a part of it is loaded late, and wherever the node answers', { timeout: 60_000 }, async () => {
+  const { made, other } = await elsewhere();
+  const main = other.getByRole('main');
+  const home = async () => {
+    await other.goto('about:blank');
+    await other.goto(`${node.url}/#/home`);
+  };
+  const gone = main.getByRole('alert').filter({ hasText: 'What draws this chart did not come.' });
+  // Of a later version, or not there any more.
+  for (const late of [(route) => route.fulfill({ contentType: 'text/javascript', body: "export const version = 'later'; export const rates = 1;" }), (route) => route.abort()]) {
+    await other.route('**/assets/plot.js', late, { times: 1 });
+    await home();
+    await gone.waitFor();
+    await accessible(other, 'a chart that does not come');
+    await gone.getByRole('button', { name: 'Load the page anew' }).click();
+    await main.locator('canvas').waitFor();
+  }
+  const older = main.getByRole('alert').filter({ hasText: 'This page is older than the node.' });
+  assert.equal(await older.count(), 0);
+  await other.route('**/api/v1/reports/**', async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ response: answer, headers: { ...answer.headers(), 'dpay-page': 'later' } });
+  });
+  await other.goto(`${node.url}/#/earnings`);
+  await older.waitFor();
+  await accessible(other, 'a page that is older than the node');
+  await other.unrouteAll({ behavior: 'wait' });
+  await Promise.all([other.waitForEvent('load'), older.getByRole('button', { name: 'Load the page anew' }).click()]);
+  await other.getByRole('heading', { level: 1, name: 'Earnings' }).waitFor();
+  assert.equal(await older.count(), 0);
+  assert.deepEqual(made.problems, []);
+  await made.close();
+});
+
+test('torrents that wait for a yes, or for their turn, are found by their number', { timeout: 60_000 }, async () => {
+  const chips = page.getByRole('group', { name: 'Show' }).getByRole('button');
+  const rows = page.getByRole('grid').getByRole('row').filter({ hasText: '.bin' });
+  await page.goto(`${node.url}/#/torrents`);
+  await chips.filter({ hasText: /^Waiting for you 2$/ }).click();
+  await until('only those', async () => (await rows.count()) === 2);
+  for (const { name } of asking.slice(0, 2)) await rows.filter({ hasText: name }).getByText('Waits for your yes').first().waitFor();
+  assert.equal(await chips.filter({ hasText: 'Queued' }).count(), 0);
+  // One downloads, the other waits until it is paused.
+  await page.goto(`${node.url}/#/settings?section=limits`);
+  await page.getByLabel('Downloads at once').fill('1');
+  await page.getByLabel('Downloads at once').press('Enter');
+  await page.getByRole('status').getByText('Saved: Downloads at once').waitFor();
+  const [alpha, beta] = still;
+  const act = (action, ...all) => api('/torrents/actions', { action, info_hashes: all.map((one) => one.info_hash) });
+  await act('resume', alpha, beta);
+  await page.goto(`${node.url}/#/torrents`);
+  await chips.filter({ hasText: /^Queued 1$/ }).click();
+  await rows.filter({ hasText: beta.name }).getByText('Queued').first().waitFor();
+  await accessible(page, 'a torrent that is queued');
+  await act('pause', alpha);
+  await until('its turn', async () => (await api(`/torrents/${beta.info_hash}`)).row.state === 'downloading');
+  await act('pause', beta);
+  await api('/settings', { 'limits.downloads_at_once': null }, 'PATCH');
+});
+
+test('a budget below what is paid says so where it is typed', { timeout: 60_000 }, async () => {
+  await page.route('**/api/v1/torrents', async (route) => {
+    const answer = await route.fetch();
+    const list = await answer.json();
+    for (const row of list.torrents) row.units_paid = row.name === still[0].name || row.name === asking[0].name ? 48 : 0;
+    await route.fulfill({ response: answer, json: list });
+  });
+  await page.reload();
+  const said = '48 units are paid for it already: nothing more is paid.';
+  await page.goto(`${node.url}/#/torrents/${still[0].info_hash}`);
+  await page.getByRole('button', { name: 'Price, budget and speed' }).last().click();
+  let dialog = page.getByRole('dialog', { name: /alpha\.bin$/ });
+  const budget = () => dialog.getByRole('spinbutton', { name: 'Budget for this torrent' });
+  await budget().fill('49');
+  assert.equal(await dialog.getByText(said).count(), 0);
+  await budget().fill('48');
+  await dialog.getByRole('status').getByText(said).waitFor();
+  await accessible(page, 'a budget that is used up already');
+  await close(dialog, 'Cancel');
+  dialog = await several();
+  await budget().fill('10');
+  await dialog.getByText('1 of them has paid as much already: nothing more is paid for it.').waitFor();
+  await close(dialog, 'Cancel');
+  // Also of one that is added again, for which was paid before.
+  await page.goto(`${node.url}/#/torrents/${asking[0].info_hash}`);
+  await page.getByRole('button', { name: 'See what it costs' }).click();
+  dialog = page.getByRole('dialog', { name: asking[0].name });
+  await budget().fill('20');
+  await dialog.getByText(said).waitFor();
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  await page.unrouteAll({ behavior: 'wait' });
+});
+
+test('where torrents run the first-run guide is a card that is put away, and comes back from the settings', { timeout: 60_000 }, async () => {
+  await api('/settings', { 'ui.guide_done': false }, 'PATCH');
+  await page.goto('about:blank');
+  await page.goto(`${node.url}/#/torrents`);
+  const card = page.getByRole('region', { name: 'First-run guide' });
+  await card.waitFor();
+  await page.getByRole('grid').getByRole('row').filter({ hasText: still[0].name }).waitFor();
+  await accessible(page, 'the guide as a card');
+  await card.getByRole('link', { name: 'Open the guide' }).click();
+  await page.getByRole('heading', { name: 'Where do downloads go?' }).waitFor();
+  await page.goBack();
+  await card.getByRole('button', { name: 'Put the guide away' }).click();
+  await card.waitFor({ state: 'detached' });
+  assert.equal((await api('/node')).guide_done, true);
+  await page.goto(`${node.url}/#/settings`);
+  await page.getByRole('link', { name: 'First-run guide' }).click();
+  await page.getByRole('heading', { name: 'Where do downloads go?' }).waitFor();
+});
+
+test('on a phone all of it is found: the log, the columns and what they say, all tabs, all torrents at once', { timeout: 60_000 }, async () => {
+  const made = await context(browser, { width: 360, height: 740 });
+  await made.addCookies(await page.context().cookies());
+  const phone = await made.newPage();
+  await phone.route('**/api/v1/torrents', async (route) => {
+    const answer = await route.fetch();
+    const list = await answer.json();
+    for (const row of list.torrents) if (row.name === still[0].name) Object.assign(row, { downloaded_bytes: 1 << 20, uploaded_bytes: 3 << 19, units_paid: 7 });
+    await route.fulfill({ response: answer, json: list });
+  });
+  const inSight = async (place) => {
+    const box = await place.boundingBox();
+    assert.ok(box && box.x >= 0 && box.x + box.width <= 360, `${await place.innerText()} is out of sight: ${JSON.stringify(box)}`);
+  };
+  await phone.goto(`${node.url}/#/torrents`);
+  const row = phone.getByRole('row').filter({ hasText: still[0].name });
+  await row.getByText('1.50').waitFor();
+  await row.getByText('−7').waitFor();
+  const columns = phone.getByRole('button', { name: 'Columns of the list' });
+  await inSight(columns);
+  await columns.click();
+  const dialog = phone.getByRole('dialog', { name: 'Columns of the list' });
+  for (const name of ['Ratio', 'Paid']) await dialog.getByLabel(name).uncheck();
+  await dialog.getByLabel('Added').check();
+  await dialog.getByRole('button', { name: 'Close' }).click();
+  await row.getByText(String(new Date().getFullYear())).waitFor();
+  assert.deepEqual([await row.getByText('1.50').count(), await row.getByText('−7').count()], [0, 0]);
+  await phone.getByRole('checkbox', { name: `Select ${still[0].name}` }).check();
+  const all = phone.getByRole('toolbar').getByRole('checkbox', { name: 'Select all' });
+  await all.click();
+  const { torrents } = await api('/torrents');
+  await phone.getByRole('toolbar').getByRole('status').getByText(`${torrents.length} selected`).waitFor();
+  for (const button of await phone.getByRole('toolbar').getByRole('button').all()) await inSight(button);
+  await accessible(phone, 'all selected on a phone');
+  await phone.getByRole('toolbar').getByRole('button', { name: 'Clear' }).click();
+  await row.click();
+  for (const tab of await phone.getByRole('tab').all()) await inSight(tab);
+  const log = phone.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Log' });
+  await inSight(log);
+  await log.click();
+  await phone.getByRole('heading', { level: 1, name: 'Log' }).waitFor();
+  assert.deepEqual(made.problems, []);
+  await made.close();
+});
+
 test('money is withdrawn, once for each asking, and what is too much is refused with what there is', { timeout: 60_000 }, async () => {
   const { broker_balance: before } = await api('/wallet');
   assert.ok(before > 40, `${before}`);
@@ -590,6 +752,10 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
   await dialog.getByRole('button', { name: 'Withdraw', exact: true }).click();
   await dialog.getByRole('alert').getByText(String(before)).first().waitFor();
   assert.equal((await api('/wallet')).broker_balance, before);
+  const { withdrawable } = await api('/wallet');
+  await dialog.getByText(`Can be withdrawn now: ${withdrawable.toLocaleString('en-GB')}.`).waitFor();
+  await dialog.getByRole('button', { name: 'All of it' }).click();
+  assert.equal(await dialog.getByLabel('How many units').inputValue(), String(withdrawable));
   await dialog.getByLabel('How many units').fill('40');
   await dialog.getByRole('button', { name: 'Withdraw', exact: true }).click();
   await dialog.getByText('The wallet shows when they are paid out').waitFor();

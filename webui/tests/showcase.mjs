@@ -28,13 +28,14 @@ async function enter(page, world) {
 export async function showcase(page) {
   const world = await World.start({ dhtNodes: 8, clockOffset: -6 * day_s });
   const own = [];
+  const labels = ['systems', 'films', 'music', 'maps'];
   for (const [name, size] of [['alpine-standard-3.22.0-x86_64.iso', 24], ['Sintel.2010.1080p.mkv', 40], ['field-recordings-vol-2.flac', 12], ['openstreetmap-monaco.osm.pbf', 8]]) own.push(await world.payload(name, size * MiB));
   const sold = [await world.payload('big-buck-bunny-2160p.mkv', 96 * MiB), await world.payload('wikipedia-simple-2026-11.zim', 32 * MiB), await world.payload('kernel-6.18.tar.xz', 16 * MiB)];
   await world.wallet('user', 600_000);
   let user = await enter(page, world);
   await user.api('/settings', { 'ui.guide_done': true, 'spending.max_price': price, 'seeding.price': price, 'spending.budget_day': 5_000, 'rules.low_balance': 500 }, 'PATCH');
   await user.api('/wallet/buy', { units: 20_000 });
-  for (const one of own) await user.api('/torrents', { source: { file: await world.torrentBase64(one) }, folder: one.data, confirmed: true, terms: { free: 'off' } });
+  for (const [i, one] of own.entries()) await user.api('/torrents', { source: { file: await world.torrentBase64(one) }, folder: one.data, label: labels[i], confirmed: true, terms: { free: 'off' } });
   // On most days somebody comes and buys what it seeds.
   for (const [i, bought] of [[1], [0, 3], [2], [], [0, 1, 2], [3, 2], [0, 1]].entries()) {
     if (i > 0) {
@@ -52,7 +53,7 @@ export async function showcase(page) {
   const peers = sellers.map((seller) => seller.listen);
   const magnet = (one) => ({ magnet: `magnet:?xt=urn:btih:${one.info_hash}&dn=${one.name}` });
   const { api, row } = user;
-  await api('/torrents', { source: magnet(sold[2]), peers, confirmed: true });
+  await api('/torrents', { source: magnet(sold[2]), peers, label: 'systems', confirmed: true });
   await until('the kernel', async () => (await row(sold[2]))?.state === 'seeding');
   await api('/torrents', { source: magnet(sold[1]), peers, confirmed: true, terms: { budget: 96 } });
   await until('a budget that is reached', async () => (await api('/notices')).notices.some((notice) => ['budget_reached', 'budget_rest'].includes(notice.code)));

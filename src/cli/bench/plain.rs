@@ -38,6 +38,7 @@ pub async fn run(args: PlainArgs) -> Result<u8> {
             initial_peers: args.peer.into_iter().collect(),
             overwrite: true,
             only_files: None,
+            paused: false,
             looks_only: false,
         })
         .await?;

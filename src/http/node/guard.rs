@@ -52,6 +52,9 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     );
     if in_api {
         put(header::CACHE_CONTROL, "no-store");
+        // So that a page that was loaded from an older node sees that it is older.
+        let name = HeaderName::from_static("dpay-page");
+        headers.insert(name, super::page::NAME.clone());
     }
     response
 }

@@ -93,6 +93,11 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
                 TorrentState::Seeding,
             ),
             (
+                "torrents_queued",
+                "Torrents that wait until fewer download at once.",
+                TorrentState::Queued,
+            ),
+            (
                 "torrents_paused",
                 "Torrents that stand still.",
                 TorrentState::Paused,

@@ -1,11 +1,26 @@
 //! The page: the files of `webui/dist`, within the program.
 
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use std::sync::LazyLock;
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
 
 #[derive(rust_embed::RustEmbed)]
 #[folder = "webui/dist"]
 struct Files;
+
+/// Which page this is: another one has another name.
+pub(super) static NAME: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let mut hash = Sha256::new();
+    for path in Files::iter() {
+        let file = Files::get(&path).map(|file| file.metadata.sha256_hash());
+        hash.update(path.as_bytes());
+        hash.update(file.unwrap_or_default());
+    }
+    let name = hex::encode(&hash.finalize()[..8]);
+    HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("unknown"))
+});
 
 /// A file of the page; its start for every other path, since the page's own routes are paths too.
 pub(super) async fn page(uri: Uri, headers: HeaderMap) -> Response {

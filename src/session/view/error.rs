@@ -194,7 +194,7 @@ pub enum Advice {
     #[error("give 1 or more, no limit at all, or let it take from free peers only")]
     GiveBudget,
     #[error(
-        "change price and budget with `dpay limit` or on its page, the files with `dpay files`, or remove the torrent and add it anew"
+        "change price and budget with `dpay limit`, the label with `dpay label`, the files with `dpay files`, or all of it on its page; or remove the torrent and add it anew"
     )]
     ChangeThere,
     #[error(

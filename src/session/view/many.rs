@@ -17,6 +17,9 @@ pub struct ManyAnswer {
     pub paused: bool,
     /// The folder to put new ones into; none: the setting `folders.downloads`.
     pub folder: Option<String>,
+    /// Their label; none: those that have one keep it.
+    #[schema(min_length = 1, max_length = 40)]
+    pub label: Option<String>,
     /// Where their terms differ from the settings.
     #[serde(default)]
     pub terms: TermsChange,

@@ -27,6 +27,8 @@ pub enum SettingKind {
     Address,
     /// A URL, or null for none.
     Url,
+    /// A label, or null for none.
+    Label,
     /// One of the words in `choices`.
     Choice,
     /// Several texts.

@@ -21,7 +21,9 @@ pub enum State {
     Downloading,
     /// Complete as far as wanted, and serves.
     Seeding,
-    /// Neither fetches nor serves.
+    /// Waits until fewer download at once (setting `limits.downloads_at_once`): neither fetches nor serves.
+    Queued,
+    /// Neither fetches nor serves, as somebody wants it.
     Paused,
     /// Stopped by a failure; `error` says which. Resume tries again.
     Failed,
@@ -160,6 +162,9 @@ pub struct AddRequest {
     /// Where its terms differ from the settings.
     #[serde(default)]
     pub terms: TermsChange,
+    /// Its label: 1 to 40 characters without control characters, at least one of which can be seen.
+    #[schema(min_length = 1, max_length = 40)]
+    pub label: Option<String>,
     /// Peers to begin with, as IP:PORT; a private torrent takes none.
     #[serde(default)]
     pub peers: Vec<String>,

@@ -16,6 +16,16 @@ export class ApiError extends Error {
   }
 }
 
+/** Which page the node had when it answered first. */
+let page: string | null = null;
+
+function note(has: string | null): void {
+  // Something in between may have answered.
+  if (has === null) return;
+  page ??= has;
+  if (has !== page) api.older();
+}
+
 /** Status 0: the node did not answer at all. */
 async function ask(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
   let response: Response;
@@ -30,6 +40,7 @@ async function ask(method: string, path: string, body?: unknown, signal?: AbortS
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
     throw new ApiError(0, 'unreachable', 'The node does not answer.', undefined);
   }
+  note(response.headers.get('dpay-page'));
   if (response.ok) return response;
   if (response.status === 401) api.lost();
   throw await refusal(response);
@@ -57,6 +68,8 @@ export const api = {
   delete: <T>(path: string) => json<T>(ask('DELETE', path)),
   /** Called where the node no longer knows this browser. */
   lost: (): void => {},
+  /** Called where the node has another page by now. */
+  older: (): void => {},
   /** For links and the event stream. */
   url: (path: string) => `${base}${path}`,
 };

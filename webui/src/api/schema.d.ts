@@ -763,6 +763,8 @@ export interface components {
             confirmed?: boolean;
             /** @description The folder to put it into; none: the setting `folders.downloads`. */
             folder?: string | null;
+            /** @description Its label: 1 to 40 characters without control characters, at least one of which can be seen. */
+            label?: string | null;
             /** @description Indexes of the wanted files; none: all. */
             only_files?: number[] | null;
             /** @description Only add it, do not start it. */
@@ -1153,6 +1155,8 @@ export interface components {
         ManyAnswer: {
             /** @description The folder to put new ones into; none: the setting `folders.downloads`. */
             folder?: string | null;
+            /** @description Their label; none: those that have one keep it. */
+            label?: string | null;
             /** @description Only add them, do not start them. */
             paused?: boolean;
             /** @description A yes to what they may cost; false: from free peers only. */
@@ -1636,7 +1640,7 @@ export interface components {
          * @description What a setting's value is.
          * @enum {string}
          */
-        SettingKind: "bool" | "units" | "price" | "speed" | "number" | "percent" | "folder" | "address" | "url" | "choice" | "list";
+        SettingKind: "bool" | "units" | "price" | "speed" | "number" | "percent" | "folder" | "address" | "url" | "label" | "choice" | "list";
         /** @description All settings. */
         SettingList: {
             /** @description The file. */
@@ -1686,7 +1690,7 @@ export interface components {
          * @description What a torrent is doing.
          * @enum {string}
          */
-        State: "asking" | "fetching_metadata" | "checking" | "downloading" | "seeding" | "paused" | "failed";
+        State: "asking" | "fetching_metadata" | "checking" | "downloading" | "seeding" | "queued" | "paused" | "failed";
         /** @description What a torrent costs and may cost. */
         Terms: {
             budget?: null | components["schemas"]["Units"];

@@ -8,6 +8,8 @@ const linked = (): string | undefined => /^#login=([\w-]+)$/.exec(location.hash)
 class Session {
   state = $state<'starting' | 'out' | 'in' | 'unreachable'>('starting');
   node = $state.raw<NodeView | null>(null);
+  /** Whether the node was upgraded since this page was loaded. */
+  isOlder = $state(false);
   /** What was wrong with the link that opened the page. */
   problem = $state.raw<ApiError | null>(null);
 
@@ -61,5 +63,6 @@ class Session {
 
 export const session = new Session();
 api.lost = () => (session.state = 'out');
+api.older = () => (session.isOlder = true);
 // A link that is pasted where the page is open already changes only the fragment.
 window.addEventListener('hashchange', () => linked() && void session.start());

@@ -7,6 +7,8 @@ import { bytes, count } from '../lib/format';
 import { colour } from '../lib/theme.svelte';
 
 export type Plot = uPlot;
+declare const VERSION: string;
+export const version = VERSION;
 const font = '12px system-ui, sans-serif';
 
 function axis(more: Partial<uPlot.Axis> = {}): uPlot.Axis {

@@ -9,8 +9,8 @@ type Values = Record<string, string | number>;
 
 type Table = Record<Key, string>;
 
-/** Whose texts the page says. Each file of a language says the same, unless it is of another version than the page. */
-declare const TEXTS: string;
+/** Of the page. Each file that it loads later says its own, which is another one after an upgrade. */
+declare const VERSION: string;
 
 const tables: Record<Language, () => Promise<{ default: Table; version?: string }>> = { en: () => import('./en.json'), ko: () => import('./ko.json') };
 export const languages: readonly { code: Language; name: string }[] = [
@@ -28,7 +28,7 @@ export function language(): Language {
 export async function ready(): Promise<void> {
   const code = document.documentElement.lang === 'ko' ? 'ko' : 'en';
   const { default: table, version } = await tables[code]();
-  if (version !== TEXTS) throw new Error(`${code} is of ${version}, the page of ${TEXTS}`);
+  if (version !== VERSION) throw new Error(`${code} is of ${version}, the page of ${VERSION}`);
   state = { language: code, table };
 }
 
@@ -52,7 +52,7 @@ export async function setLanguage(code: Language): Promise<void> {
   } catch {
     // Without storage the choice lasts as long as the page.
   }
-  if (version !== TEXTS) return location.reload();
+  if (version !== VERSION) return location.reload();
   state = { language: code, table };
   document.documentElement.lang = code;
 }

@@ -1,11 +1,13 @@
 // Which torrents the list shows, in which order. Pure, since it runs every second over thousands of rows.
 import type { TorrentRow } from '../api/types';
 
-export const filters = ['all', 'downloading', 'seeding', 'active', 'paused', 'money', 'error'] as const;
+export const filters = ['all', 'asking', 'downloading', 'queued', 'seeding', 'active', 'paused', 'money', 'error'] as const;
 export type Filter = (typeof filters)[number];
+/** Those that are shown only while something passes them. */
+export const rare: readonly Filter[] = ['asking', 'queued', 'error'];
 export const columns = ['name', 'size', 'progress', 'down', 'up', 'eta', 'peers', 'paid', 'earned', 'ratio', 'added'] as const;
 export type Column = (typeof columns)[number];
-/** Columns beside the name that one may have, each with its width in pixels. */
+/** Columns beside the name that one may have, each with its width in pixels; on a narrow page, what a row says of them. */
 const widths = { down: 84, up: 84, eta: 84, peers: 96, paid: 76, earned: 68, ratio: 56, size: 78, added: 100 };
 export type Shown = keyof typeof widths;
 export const choosable = Object.keys(widths) as Shown[];
@@ -45,7 +47,11 @@ export function passes(row: TorrentRow, filter: Filter): boolean {
     case 'all':
       return true;
     case 'downloading':
-      return row.state === 'downloading' || row.state === 'fetching_metadata' || row.state === 'asking' || row.state === 'checking';
+      return row.state === 'downloading' || row.state === 'fetching_metadata' || row.state === 'checking';
+    case 'asking':
+      return row.state === 'asking';
+    case 'queued':
+      return row.state === 'queued';
     case 'seeding':
       return row.state === 'seeding';
     case 'active':

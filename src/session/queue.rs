@@ -1,0 +1,177 @@
+//! The queue: where at most so many torrents may download at once, those beyond that wait in the order in which
+//! they were added. One that waits is paused in the engine once its files are checked, so that nothing of it is
+//! fetched or paid, and goes on by itself as soon as one before it is whole, has failed, or is paused.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::run::Running;
+use super::view::{Problem, State};
+use super::{Session, lock};
+use crate::engine::{Handle, TorrentState};
+use crate::units::InfoHash;
+
+impl Entry {
+    /// Whether the engine is to have it paused.
+    pub fn stands_still(&self) -> bool {
+        self.saved.paused || self.queued
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.saved.paused && !self.saved.asking
+    }
+
+    fn has_failed(&self) -> bool {
+        self.error.is_some() || self.row.state == State::Failed
+    }
+
+    /// Whether it would download, if it need not wait.
+    fn wants_more(&self) -> bool {
+        let is_whole =
+            self.saved.completed.is_some() || self.handle.as_ref().is_some_and(Handle::is_finished);
+        self.goes_on() && !is_whole && !self.has_failed()
+    }
+
+    /// Whether its description has yet to come: then it takes nobody's place, and the engine has it as it was
+    /// given it.
+    fn is_unknown(&self) -> bool {
+        self.saved.size_bytes == 0
+    }
+
+    /// Whether the engine has it paused, where it can be paused or resumed now.
+    fn is_held(&self) -> Option<bool> {
+        let handle = self.handle.as_ref()?;
+        handle.pieces_have()?;
+        match handle.brief().state {
+            TorrentState::Paused => Some(true),
+            TorrentState::Downloading | TorrentState::Seeding => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether it is not as the queue says, where it is among those that have to wait, or is not.
+    fn is_misplaced(&self, waits: bool) -> bool {
+        let concerns = self.goes_on() && (self.queued || self.saved.completed.is_none());
+        match self.is_unknown() {
+            true => false,
+            false => self.queued != waits || (concerns && self.is_held() == Some(!waits)),
+        }
+    }
+}
+
+/// Those that wait, where at most `limit` download at once.
+fn waiting(torrents: &BTreeMap<InfoHash, Entry>, limit: Option<u32>) -> HashSet<InfoHash> {
+    let Some(mut places) = limit else {
+        return HashSet::new();
+    };
+    let mut all: Vec<&Entry> = torrents.values().filter(|one| one.wants_more()).collect();
+    all.sort_by_key(|entry| (entry.saved.added, entry.saved.info_hash));
+    let waits = all.into_iter().filter(|entry| {
+        let waits = places == 0;
+        places -= u32::from(!waits && !entry.is_unknown());
+        waits
+    });
+    waits.map(|entry| entry.saved.info_hash).collect()
+}
+
+impl Running {
+    /// Whether a torrent that is about to go on has to wait; notes it.
+    pub fn take_place(&self, hash: InfoHash, limit: Option<u32>) -> bool {
+        let mut torrents = lock(&self.torrents);
+        let waits = waiting(&torrents, limit).contains(&hash);
+        if let Some(entry) = torrents.get_mut(&hash) {
+            entry.queued = waits;
+        }
+        waits
+    }
+
+    /// Those that are not as the queue says, and whether each has to wait: first those that have.
+    fn misplaced(&self, limit: Option<u32>) -> Vec<(InfoHash, bool)> {
+        let torrents = lock(&self.torrents);
+        let waiting = waiting(&torrents, limit);
+        let all = torrents
+            .iter()
+            .map(|(hash, entry)| (*hash, entry, waiting.contains(hash)));
+        let wrong = all.filter(|(_, entry, waits)| entry.is_misplaced(*waits));
+        let mut wrong: Vec<_> = wrong.map(|(hash, _, waits)| (hash, waits)).collect();
+        wrong.sort_by_key(|(_, waits)| !waits);
+        wrong
+    }
+
+    /// Whether any is not as the queue says.
+    pub fn has_misplaced(&self, limit: Option<u32>) -> bool {
+        let is_used = limit.is_some() || lock(&self.torrents).values().any(|entry| entry.queued);
+        is_used && !self.misplaced(limit).is_empty()
+    }
+}
+
+impl Session {
+    /// Holds back what has to wait, and starts what has not any more.
+    pub(super) async fn hold_to_queue(&self, run: &Arc<Running>) {
+        let _one = run.queueing.lock().await;
+        let limit = self.settings().limits.downloads_at_once;
+        for (hash, _) in run.misplaced(limit) {
+            // It may have changed since.
+            let waits = run.take_place(hash, limit);
+            let done = match waits {
+                true => self.agree(run, hash).await,
+                false => self.let_run(run, hash).await,
+            };
+            if let Err(problem) = done {
+                tracing::warn!(info_hash = %hash, "it is not as the queue says: {problem}");
+            }
+        }
+    }
+
+    async fn let_run(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        let entry = run.entry(hash)?;
+        // One that has failed waits for whoever mends it.
+        if entry.stands_still() || entry.renewing.is_some() || entry.has_failed() {
+            return Ok(());
+        }
+        self.agree(run, hash).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::entry::tests::saved;
+    use crate::units::UnixMs;
+
+    #[test]
+    fn those_that_were_added_last_wait_and_what_does_not_download_takes_no_place() {
+        let entry = |added: u8| {
+            let mut saved = saved();
+            saved.info_hash = InfoHash([added; 20]);
+            (saved.added, saved.size_bytes) = (UnixMs(u64::from(9 - added)), 1);
+            (saved.info_hash, Entry::new(saved))
+        };
+        let mut all: BTreeMap<_, _> = (1..=5).map(entry).collect();
+        let waits = |all: &BTreeMap<_, _>, limit| {
+            let mut waits: Vec<u8> = waiting(all, limit).iter().map(|hash| hash.0[0]).collect();
+            waits.sort_unstable();
+            waits
+        };
+        assert_eq!(waits(&all, None), [0; 0]);
+        // Added in the order 5, 4, 3, 2, 1.
+        assert_eq!(waits(&all, Some(2)), [1, 2, 3]);
+        let at = |n: u8| InfoHash([n; 20]);
+        let change = |all: &mut BTreeMap<_, Entry>, n, change: fn(&mut Entry)| {
+            change(all.get_mut(&at(n)).expect("there"));
+        };
+        change(&mut all, 5, |entry| entry.saved.paused = true);
+        assert_eq!(waits(&all, Some(2)), [1, 2]);
+        change(&mut all, 4, |entry| entry.saved.completed = Some(UnixMs(1)));
+        change(&mut all, 3, |entry| entry.error = Some("gone".into()));
+        assert_eq!(waits(&all, Some(1)), [1]);
+        // What is not known yet takes no place, and waits where there is none.
+        change(&mut all, 2, |entry| entry.saved.size_bytes = 0);
+        assert_eq!(waits(&all, Some(1)), [0; 0]);
+        change(&mut all, 5, |entry| entry.saved.paused = false);
+        assert_eq!(waits(&all, Some(1)), [1, 2]);
+        change(&mut all, 5, |entry| entry.saved.asking = true);
+        assert_eq!(waits(&all, Some(1)), [0; 0]);
+    }
+}
