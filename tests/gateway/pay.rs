@@ -141,6 +141,7 @@ async fn the_second_of_two_seeders_gets_a_coin_for_half_of_what_is_missing() {
             .into(),
         overwrite: true,
         only_files: None,
+        paused: false,
         looks_only: false,
     };
     let handle = leecher.engine.add(add).await.expect("adds");
