@@ -390,7 +390,7 @@ pub struct Stored {
     pub guessed: bool,
 }
 
-/// A map by keys, hashed faster than the standard library does; who chose the keys cannot tell where they go.
+/// A map by keys, hashed faster than the standard library does, from a seed that differs at each start.
 pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// A set of loaded rows. A key that is not in it was not loaded, which is not the same as absent.

@@ -271,7 +271,7 @@ impl Handle {
     }
 
     /// Stops fetching and serving. Pieces not yet complete are fetched anew later. Nothing if it
-    /// is paused already.
+    /// is paused already. What is asked for while its files are checked may not be heeded, see [`Handle::runs`].
     ///
     /// # Errors
     /// [`EngineError::NotYet`] for a magnet without metadata; [`EngineError::Stopped`] if it has
@@ -279,7 +279,13 @@ impl Handle {
     pub async fn pause(&self) -> Result<(), EngineError> {
         let (session, ready) = self.parts()?;
         let _turn = self.rest.end().await;
-        if ready.managed.is_paused() {
+        // By its state: a check may have ended otherwise than was asked for meanwhile.
+        let stands_still = ready.managed.with_state(|state| match state {
+            ManagedTorrentState::Paused(_) => true,
+            ManagedTorrentState::Live(_) => false,
+            _ => ready.managed.is_paused(),
+        });
+        if stands_still {
             return Ok(());
         }
         let paused = session.pause(&ready.managed).await;
@@ -293,15 +299,28 @@ impl Handle {
     pub async fn resume(&self) -> Result<(), EngineError> {
         let (session, ready) = self.parts()?;
         let _turn = self.rest.end().await;
-        let failed = ready
-            .managed
-            .with_state(|s| matches!(s, ManagedTorrentState::Error(_)));
-        if !ready.managed.is_paused() && !failed {
+        let runs = ready.managed.with_state(|state| match state {
+            ManagedTorrentState::Paused(_) | ManagedTorrentState::Error(_) => false,
+            ManagedTorrentState::Live(_) => true,
+            _ => !ready.managed.is_paused(),
+        });
+        if runs {
             return Ok(());
         }
         requeue(&session, &ready).await;
         let resumed = self.start(session, ready).await;
         resumed.map_err(|error| self.stopped(&error))
+    }
+
+    /// Whether it runs, or rests until somebody wants it; nothing while its files are checked, or it has failed.
+    #[must_use]
+    pub fn runs(&self) -> Option<bool> {
+        let ready = self.ready().ok()?;
+        ready.managed.with_state(|state| match state {
+            ManagedTorrentState::Live(_) => Some(true),
+            ManagedTorrentState::Paused(_) => Some(self.rest.is_resting()),
+            _ => None,
+        })
     }
 
     /// Has librqbit run it.

@@ -288,6 +288,16 @@ impl Session {
     ) -> Result<Terms, Problem> {
         let run = self.running()?;
         check_terms(&change)?;
+        let session = self.clone();
+        to_its_end(async move { session.change_terms_of(&run, hash, change).await }).await?
+    }
+
+    async fn change_terms_of(
+        &self,
+        run: &Arc<Running>,
+        hash: InfoHash,
+        change: TermsChange,
+    ) -> Result<Terms, Problem> {
         let before = run.entry(hash)?.saved.terms;
         let written = run.change(hash, |entry| {
             entry.saved.terms = changed(entry.saved.terms, &change);
@@ -302,8 +312,13 @@ impl Session {
                 if tight == before {
                     return Err(problem);
                 }
-                let held = run.hold(hash, |entry| entry.saved.terms = tight);
-                let ((), written) = held.await?;
+                // Others may have changed them meanwhile.
+                let held = run.hold(hash, |entry| {
+                    let now = entry.saved.terms;
+                    entry.saved.terms = tightened(now, changed(now, &change));
+                    entry.saved.terms
+                });
+                let (tight, written) = held.await?;
                 let outcome = || Outcome::of_terms(&before, &wanted, &tight);
                 written
                     .map(|()| tight)
@@ -317,9 +332,9 @@ impl Session {
             run.reconnect(hash).await?;
         }
         if change.ratio_limit_percent.is_some() {
-            self.hold_to_ratio(&run).await;
+            self.hold_to_ratio(run).await;
         }
-        self.look(&run).await;
+        self.look(run).await;
         let terms = kept?;
         applied.map(|()| terms)
     }
@@ -339,7 +354,16 @@ impl Session {
     /// # Errors
     /// Files that are none, a torrent whose metadata is not known.
     pub async fn choose_files(&self, hash: InfoHash, choice: FileChoice) -> Result<(), Problem> {
-        let run = self.running()?;
+        let (run, session) = (self.running()?, self.clone());
+        to_its_end(async move { session.choose_files_of(&run, hash, choice).await }).await?
+    }
+
+    async fn choose_files_of(
+        &self,
+        run: &Arc<Running>,
+        hash: InfoHash,
+        choice: FileChoice,
+    ) -> Result<(), Problem> {
         let entry = run.entry(hash)?;
         let metainfo = run.metainfo(hash).ok_or_else(|| {
             Problem::new(
@@ -377,7 +401,7 @@ impl Session {
         if let Some(handle) = &entry.handle {
             choose(handle, &metainfo, files).await?;
         }
-        self.look(&run).await;
+        self.look(run).await;
         Ok(())
     }
 }

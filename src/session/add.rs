@@ -9,7 +9,7 @@ use super::asking::{limits_of, make_folder};
 use super::entry::{Entry, Saved, node_terms, row_of};
 use super::fetch::{self, Found};
 use super::label;
-use super::problems::{engine_problem, node_problem};
+use super::problems::{engine_problem, node_problem, to_its_end};
 use super::run::Running;
 use super::sources;
 use super::terms::{check_terms, terms_of_new};
@@ -63,7 +63,8 @@ impl Session {
     pub async fn add(&self, request: AddRequest) -> Result<Added, Problem> {
         let run = self.running()?;
         let found = fetch::find(&request.source).await?;
-        self.add_found(&run, found, request, false).await
+        let session = self.clone();
+        to_its_end(async move { session.add_found(&run, found, request, false).await }).await?
     }
 
     /// Adds a torrent that was found.

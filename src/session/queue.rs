@@ -9,7 +9,7 @@ use super::entry::Entry;
 use super::run::Running;
 use super::view::{Problem, State};
 use super::{Session, lock};
-use crate::engine::{Handle, TorrentState};
+use crate::engine::Handle;
 use crate::units::InfoHash;
 
 impl Entry {
@@ -39,24 +39,14 @@ impl Entry {
         self.saved.size_bytes == 0
     }
 
-    /// Whether the engine has it paused, where it can be paused or resumed now.
-    fn is_held(&self) -> Option<bool> {
-        let handle = self.handle.as_ref()?;
-        handle.pieces_have()?;
-        match handle.brief().state {
-            TorrentState::Paused => Some(true),
-            TorrentState::Downloading | TorrentState::Seeding => Some(false),
-            _ => None,
-        }
-    }
-
-    /// Whether it is not as the queue says, where it is among those that have to wait, or is not.
+    /// Whether it is not as the list says, where it is among those that have to wait, or is not: the engine
+    /// may end a check otherwise than was asked for while it lasted.
     fn is_misplaced(&self, waits: bool) -> bool {
-        let concerns = self.goes_on() && (self.queued || self.saved.completed.is_none());
-        match self.is_unknown() {
-            true => false,
-            false => self.queued != waits || (concerns && self.is_held() == Some(!waits)),
-        }
+        let runs = || self.handle.as_ref().and_then(Handle::runs);
+        let stands_still = self.saved.paused || waits;
+        let is_left_alone =
+            self.is_unknown() || self.saved.asking || self.renewing.is_some() || self.has_failed();
+        !is_left_alone && (self.queued != waits || runs() == Some(stands_still))
     }
 }
 
@@ -99,10 +89,9 @@ impl Running {
         wrong
     }
 
-    /// Whether any is not as the queue says.
+    /// Whether any is not as the list says.
     pub fn has_misplaced(&self, limit: Option<u32>) -> bool {
-        let is_used = limit.is_some() || lock(&self.torrents).values().any(|entry| entry.queued);
-        is_used && !self.misplaced(limit).is_empty()
+        !self.misplaced(limit).is_empty()
     }
 }
 
@@ -114,23 +103,32 @@ impl Session {
         for (hash, _) in run.misplaced(limit) {
             // It may have changed since.
             let waits = run.take_place(hash, limit);
-            let done = match waits {
-                true => self.agree(run, hash).await,
-                false => self.let_run(run, hash).await,
-            };
-            if let Err(problem) = done {
-                tracing::warn!(info_hash = %hash, "it is not as the queue says: {problem}");
+            if let Err(problem) = self.put_right(run, hash, waits).await {
+                tracing::warn!(info_hash = %hash, "it is not as the list says: {problem}");
             }
         }
     }
 
-    async fn let_run(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+    /// Has the engine do with a torrent what the list says, but does not meddle with a check: what that ends
+    /// as is looked at afterwards.
+    async fn put_right(
+        &self,
+        run: &Arc<Running>,
+        hash: InfoHash,
+        waits: bool,
+    ) -> Result<(), Problem> {
         let entry = run.entry(hash)?;
-        // One that has failed waits for whoever mends it.
-        if entry.stands_still() || entry.renewing.is_some() || entry.has_failed() {
-            return Ok(());
+        let runs = entry.handle.as_ref().and_then(Handle::runs);
+        // What is paused is not given to the engine, and one that has failed waits for whoever mends it.
+        let is_due = match (&entry.handle, runs) {
+            _ if entry.renewing.is_some() || entry.has_failed() => false,
+            (None, _) => !waits && entry.goes_on(),
+            (Some(_), runs) => runs == Some(entry.stands_still()),
+        };
+        match is_due {
+            true => self.agree(run, hash).await,
+            false => Ok(()),
         }
-        self.agree(run, hash).await
     }
 }
 

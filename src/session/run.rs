@@ -299,7 +299,7 @@ impl Running {
     pub async fn insist(
         &self,
         hash: InfoHash,
-        change: impl FnOnce(&mut Entry),
+        change: impl Fn(&mut Entry),
     ) -> Result<Result<(), Problem>, Problem> {
         let ((), written) = self.hold(hash, change).await?;
         Ok(written.map_err(|error| holds_until_stop(&self.home, &error)))
@@ -309,7 +309,7 @@ impl Running {
     pub async fn hold<T>(
         &self,
         hash: InfoHash,
-        change: impl FnOnce(&mut Entry) -> T,
+        change: impl Fn(&mut Entry) -> T,
     ) -> Result<(T, std::io::Result<()>), Problem> {
         let held = self.shelf.hold(&self.torrents, hash, change).await;
         held.map_err(|error| self.not_kept(hash, error))
@@ -391,6 +391,10 @@ impl Running {
             .pause()
             .await
             .map_err(super::problems::engine_problem)?;
+        // It may have been paused meanwhile.
+        if self.entry(hash)?.stands_still() {
+            return Ok(());
+        }
         handle
             .resume()
             .await

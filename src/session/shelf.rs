@@ -145,7 +145,8 @@ impl Shelf {
         Ok(changed)
     }
 
-    /// Changes an entry at once, and then writes it.
+    /// Changes an entry at once, and then writes it. `change` is asked again when its turn to be written has
+    /// come: what was being written meanwhile was asked for before it.
     ///
     /// # Errors
     /// As [`Shelf::change`]; the change holds also where the disk does not take it, and is due to be written.
@@ -153,15 +154,18 @@ impl Shelf {
         &self,
         torrents: &Torrents,
         hash: InfoHash,
-        change: impl FnOnce(&mut Entry) -> T,
+        change: impl Fn(&mut Entry) -> T,
     ) -> Result<(T, io::Result<()>), NotKept> {
-        let changed = {
+        let hold = || {
             let mut torrents = lock(torrents);
             let entry = torrents.get_mut(&hash).ok_or(NotKept::Unknown)?;
             entry.unsaved = true;
-            change(entry)
+            Ok((change(entry), entry.saved.clone()))
         };
-        Ok((changed, self.save(torrents, hash).await))
+        hold()?;
+        let turn = self.turn().await;
+        let (changed, saved) = hold()?;
+        Ok((changed, self.write_copy(torrents, turn, &saved).await))
     }
 
     /// Writes an entry if it differs from its file.
@@ -171,9 +175,14 @@ impl Shelf {
         let Some(saved) = lock(torrents).get(&hash).and_then(copy) else {
             return Ok(());
         };
-        let (written, _turn) = self.write(turn, &saved).await;
-        if let Some(entry) = lock(torrents).get_mut(&hash) {
-            entry.unsaved = written.is_err() || entry.saved != saved;
+        self.write_copy(torrents, turn, &saved).await
+    }
+
+    /// Writes a copy of an entry, and notes whether the entry is as that is.
+    async fn write_copy(&self, torrents: &Torrents, turn: Turn, copy: &Saved) -> io::Result<()> {
+        let (written, _turn) = self.write(turn, copy).await;
+        if let Some(entry) = lock(torrents).get_mut(&copy.info_hash) {
+            entry.unsaved = written.is_err() || entry.saved != *copy;
         }
         written
     }
@@ -344,6 +353,27 @@ mod tests {
         let written = disk.written();
         assert_eq!((written.paused, written.label), (true, None));
         assert_eq!(disk.written(), disk.listed().saved);
+    }
+
+    #[tokio::test]
+    async fn of_two_that_contradict_each_other_the_one_that_was_asked_for_last_holds() {
+        let mut disk = Slow::new();
+        lock(&disk.torrents)
+            .get_mut(&HASH)
+            .map(pause)
+            .expect("is there");
+        let resumed = disk.begin(false, |entry| entry.saved.paused = false);
+        disk.asked.recv().await.expect("writes");
+        let paused = disk.begin(true, pause);
+        disk.until(|entry| entry.unsaved).await;
+        tokio::task::yield_now().await;
+        for _ in 0..2 {
+            disk.go.send(Ok(())).expect("heard");
+        }
+        resumed.await.expect("ends").expect("kept");
+        paused.await.expect("ends").expect("kept");
+        assert!(disk.listed().saved.paused && disk.written().paused);
+        assert!(!disk.listed().unsaved);
     }
 
     #[tokio::test]

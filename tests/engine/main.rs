@@ -177,6 +177,31 @@ async fn torrents_that_are_added_at_the_same_moment_are_different_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_check_did_not_heed_can_be_asked_for_again_when_it_is_over() {
+    let (a, _) = dirs();
+    let metainfo = make(a.path(), "large.bin", 256, &[("", 32 << 20)]);
+    let (engine, _) = engine(1 << 26).await;
+    let add = AddTorrent {
+        paused: true,
+        ..add(&metainfo, a.path(), &[])
+    };
+    let handle = engine.add(add).await.expect("adds");
+    // Its check ends as it was begun, whatever is said meanwhile.
+    handle.resume().await.expect("asks");
+    assert_eq!(handle.runs(), None, "it is being checked");
+    within(20, handle.wait_checked()).await.expect("checks");
+    for run in [true, false, true] {
+        let asked = match run {
+            true => handle.resume().await,
+            false => handle.pause().await,
+        };
+        asked.expect("is heeded");
+        assert_eq!(handle.runs(), Some(run));
+    }
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_verified_is_known_at_the_next_start_however_the_engine_ended() {
     let (a, b) = dirs();
     let notes = tempfile::tempdir().expect("makes a folder");

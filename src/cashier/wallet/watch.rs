@@ -210,7 +210,7 @@ impl Purse {
         self.desk.heard(Errand::PaidOut, None, now);
         self.watcher.payouts_due = now.plus_ms(NOTICES_EVERY_MS);
         for (request, at) in told {
-            let change = withdraw::paid_out(&self.rows, &request, at);
+            let change = withdraw::paid_out(&self.rows, &request, at.min(now));
             if !self.write_answer(Ok(change)).await {
                 return;
             }

@@ -73,7 +73,8 @@ pub(super) const SOLD: [Field; 6] = [
 /// Whether a coin is as it is sold.
 pub(super) fn is_sold(coin: &CoinRow) -> bool {
     let is_whole = coin.certificate.len() == CoinCertificate::SIZE;
-    is_whole && coin.credited.is_zero() && coin.contests == 0 && !coin.settled
+    let fits = i64::try_from(coin.value.0).is_ok();
+    is_whole && fits && coin.credited.is_zero() && coin.contests == 0 && !coin.settled
 }
 
 /// Adds a coin as it is sold.
