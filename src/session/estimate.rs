@@ -57,6 +57,7 @@ impl Session {
             torrent_budget_left: own_left,
             day_budget_left: day_left,
             total_budget_left: total_left,
+            ask_above: settings.spending.ask_above,
             affordable: most.0 <= money,
         })
     }

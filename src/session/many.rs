@@ -401,7 +401,10 @@ impl Session {
         if answer.paused {
             self.pause(run, hash, false).await?;
         }
-        self.confirm(run, hash, answer.pays).await
+        match answer.pays && answer.asks_above {
+            true => self.confirm_unseen(run, hash).await,
+            false => self.confirm(run, hash, answer.pays).await,
+        }
     }
 }
 
@@ -409,7 +412,7 @@ fn add_request(answer: &ManyAnswer) -> AddRequest {
     AddRequest {
         folder: answer.folder.clone(),
         paused: answer.paused,
-        confirmed: true,
+        confirmed: !answer.asks_above,
         terms: TermsChange {
             pays: match answer.pays {
                 true => answer.terms.pays,

@@ -52,6 +52,7 @@ mod ratio;
 mod rules;
 mod run;
 mod sources;
+mod streaming;
 mod terms;
 mod traffic;
 pub mod view;
@@ -59,8 +60,8 @@ mod withdraw;
 
 pub use books::Sheet;
 pub use budget::hold_to_budgets;
-pub use details::Content;
 pub use entry::names_in;
+pub use streaming::Content;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

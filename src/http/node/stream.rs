@@ -1,8 +1,10 @@
 //! A file of a torrent as an answer, whole or a range of it (RFC 9110, section 14).
 
+use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
@@ -61,9 +63,7 @@ pub(super) async fn answer(content: Content, headers: &HeaderMap) -> Result<Resp
         .get(header::RANGE)
         .and_then(|value| value.to_str().ok());
     let Ok(range) = range(asked, length) else {
-        let all = format!("bytes */{length}");
-        let status = StatusCode::RANGE_NOT_SATISFIABLE;
-        return Ok((status, [(header::CONTENT_RANGE, all)]).into_response());
+        return Ok(beyond(asked.unwrap_or_default(), length));
     };
     let mut bytes = content.bytes;
     let (first, count) = match range {
@@ -80,7 +80,8 @@ pub(super) async fn answer(content: Content, headers: &HeaderMap) -> Result<Resp
             ))
         })?;
     }
-    let body = Body::from_stream(ReaderStream::with_capacity(bytes.take(count), 256 * 1024));
+    let bytes = ReaderStream::with_capacity(bytes.take(count), 256 * 1024);
+    let body = Body::from_stream(bytes.take_until(content.until));
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -111,6 +112,15 @@ pub(super) async fn answer(content: Content, headers: &HeaderMap) -> Result<Resp
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// That nothing of a range is in the file.
+fn beyond(asked: &str, length: u64) -> Response {
+    let error = format!("the file has {length} bytes, and none of {asked}");
+    let problem = Problem::new(ProblemCode::BadRequest, error, Advice::AskWithinFile);
+    let all = format!("bytes */{length}");
+    let status = StatusCode::RANGE_NOT_SATISFIABLE;
+    (status, [(header::CONTENT_RANGE, all)], Json(problem)).into_response()
 }
 
 /// A name from strangers as RFC 8187 wants it.
