@@ -76,6 +76,9 @@ pub enum Operated {
         units: Units,
         /// Whether the same reference had already been booked, so that nothing changed now.
         again: bool,
+        /// Whether the account never had money here before: one that is mistyped never had.
+        #[serde(default)]
+        is_new: bool,
         /// The account's balance now.
         balance: Units,
     },
@@ -214,6 +217,7 @@ fn deposit(
             format!("deposit 1 to {MAX_TRANSFER} units with a reference of 1 to 200 bytes"),
         ));
     }
+    let is_new = desk.row(&RowKey::Account(*account))?.is_none();
     let known = desk.row(&RowKey::Deposit(reference.to_owned()))?;
     if let Some(Row::Deposit(row)) = &known {
         if row.account != *account || row.units != units {
@@ -245,6 +249,7 @@ fn deposit(
         account: *account,
         units,
         again: known.is_some(),
+        is_new,
         balance: desk.account(account)?.balance,
     })
 }

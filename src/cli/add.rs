@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::remote::{node, rows};
+use super::remote::{fits, node, rows};
 use crate::config::Global;
 use crate::http::node::client::NodeClient;
-use crate::session::view::{AddRequest, Added, Estimate, Source, State, TermsChange};
+use crate::session::view::{AddRequest, Added, Estimate, Source, State, TermsChange, TorrentRow};
 use crate::torrent::printable;
 use crate::units::{InfoHash, PricePerGib, Units};
 
@@ -22,7 +22,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A torrent to add to the running node.
 #[derive(Debug, clap::Args)]
 pub struct AddArgs {
-    /// .torrent files, magnet links, or http addresses of .torrent files
+    /// .torrent files, magnet links, http addresses of .torrent files; or, of one in the list, its info hash or
+    /// the beginning of that
     #[arg(value_name = "TORRENT|MAGNET|URL", required = true)]
     pub torrents: Vec<String>,
     /// Folder to put it into (default: the node's setting); that of one that is there stays
@@ -57,7 +58,13 @@ pub struct AddArgs {
     pub peers: Vec<String>,
 }
 
-fn source(text: &str) -> Result<Source> {
+fn source(text: &str, rows: &[TorrentRow]) -> Result<Source> {
+    if let Some(row) = begun(text, rows)? {
+        return Ok(Source {
+            magnet: Some(row.info_hash.to_string()),
+            ..Source::default()
+        });
+    }
     let is_link = text.starts_with("magnet:") || text.parse::<InfoHash>().is_ok();
     if is_link {
         return Ok(Source {
@@ -79,6 +86,23 @@ fn source(text: &str) -> Result<Source> {
     })
 }
 
+/// The torrent in the list whose info hash begins so; a file that is called so goes before.
+fn begun<'a>(text: &str, rows: &'a [TorrentRow]) -> Result<Option<&'a TorrentRow>> {
+    let is_short = (4..40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if !is_short || Path::new(text).exists() {
+        return Ok(None);
+    }
+    let mut fitting = rows.iter().filter(|row| fits(text, row));
+    let one = fitting.next();
+    match fitting.count() {
+        0 => Ok(one),
+        more => bail!(
+            "{text} fits {} torrents; give more of the info hash",
+            more + 1
+        ),
+    }
+}
+
 /// `dpay add`.
 ///
 /// # Errors
@@ -90,9 +114,10 @@ pub async fn add(args: AddArgs, global: &Global) -> Result<u8> {
         .as_deref()
         .map(std::path::absolute)
         .transpose()?;
+    let listed = rows(&node).await?;
     for text in &args.torrents {
         let request = AddRequest {
-            source: source(text)?,
+            source: source(text, &listed)?,
             folder: folder.as_ref().map(|folder| folder.display().to_string()),
             paused: args.paused,
             ask: false,
@@ -122,8 +147,7 @@ pub async fn add(args: AddArgs, global: &Global) -> Result<u8> {
         }
         super::say(global.json, &line, || {
             let how = how(&added);
-            let asks =
-                asks.map_or_else(String::new, |asks| format!("; {}", question(&asks, &added)));
+            let asks = asks.map_or_else(String::new, |asks| format!("; {}", question(&asks)));
             let (budget, paid) = (json!(args.budget), json!(paid));
             let beyond = is_paid(&budget, &paid).then(|| budget_words(&budget, &paid));
             let beyond = beyond.map_or_else(String::new, |words| format!("; budget: {words}"));
@@ -186,10 +210,10 @@ async fn asks(node: &NodeClient, added: &Added) -> Result<Option<Estimate>> {
     Ok(Some(node.get(&format!("/torrents/{hash}/estimate")).await?))
 }
 
-fn question(asks: &Estimate, added: &Added) -> String {
+pub(super) fn question(asks: &Estimate) -> String {
     let yes = format!(
         "Say yes with: dpay add --yes {}; or take from free peers only with --free-only",
-        added.info_hash
+        asks.info_hash
     );
     if !asks.has_metadata {
         return format!(

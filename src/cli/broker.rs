@@ -330,11 +330,18 @@ async fn deposit(args: DepositArgs, global: &BrokerGlobal) -> Result<()> {
         account,
         units,
         again,
+        is_new,
         balance,
     } = done
     {
         let what = if again { "was booked before" } else { "booked" };
         println!("{units} units for account {account} {what}; its balance is {balance} units");
+        if is_new {
+            println!(
+                "The account is new here: compare all of it with what its owner gave you. Another one may \
+                 have the money for good."
+            );
+        }
     }
     Ok(())
 }

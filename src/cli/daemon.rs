@@ -13,7 +13,7 @@ use super::stop::Stop;
 use super::wallet::{PassphraseSource, show};
 use crate::cashier::wallet::{Wallet, home};
 use crate::config::{Global, prepare_folder};
-use crate::http::node::NodeServer;
+use crate::http::node::{NodeServer, ServeError};
 use crate::session::log::LogBook;
 use crate::session::{Options, Session};
 
@@ -71,6 +71,10 @@ pub async fn serve(
 ) -> Result<u8> {
     let stop = Stop::new(global.with_parent);
     home::prepare(home)?;
+    // Before anything of it is touched; its lock is taken with the page.
+    if NodeServer::is_there(home) {
+        return Err(ServeError::Runs(home.to_path_buf()).into());
+    }
     let passphrase = match home::has_wallet(home) && home::needs_passphrase(home)? {
         true => PassphraseSource::choose(global.passphrase_file.clone()).given()?,
         false => None,

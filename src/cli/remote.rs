@@ -12,8 +12,8 @@ use crate::http::node::NodeServer;
 use crate::http::node::client::NodeClient;
 use crate::session::view::node::dht_silent;
 use crate::session::view::{
-    Action, ActionRequest, ActionResult, Done, FileChoice, FileRow, LoginCode, NodeView, State,
-    TorrentList, TorrentRow,
+    Action, ActionRequest, ActionResult, Done, FileChoice, FileRow, FilesChosen, LoginCode,
+    NodeView, State, TorrentList, TorrentRow,
 };
 use crate::torrent::printable;
 use crate::units::InfoHash;
@@ -147,6 +147,12 @@ pub(super) fn right(value: impl ToString) -> Cell {
     Cell::new(value.to_string()).set_alignment(CellAlignment::Right)
 }
 
+/// Whether a torrent's info hash begins so.
+pub(super) fn fits(word: &str, row: &TorrentRow) -> bool {
+    let lower = word.to_ascii_lowercase();
+    lower.len() >= 4 && row.info_hash.to_string().starts_with(&lower)
+}
+
 /// The torrents that words name.
 pub(super) async fn which(node: &NodeClient, words: &[String]) -> Result<Vec<InfoHash>> {
     let rows = rows(node).await?;
@@ -155,10 +161,7 @@ pub(super) async fn which(node: &NodeClient, words: &[String]) -> Result<Vec<Inf
         if word == "all" {
             return Ok(rows.iter().map(|row| row.info_hash).collect());
         }
-        let lower = word.to_ascii_lowercase();
-        let hit = |row: &&TorrentRow| {
-            row.name == *word || (lower.len() >= 4 && row.info_hash.to_string().starts_with(&lower))
-        };
+        let hit = |row: &&TorrentRow| row.name == *word || fits(word, row);
         let hits: Vec<&TorrentRow> = rows.iter().filter(hit).collect();
         match hits.as_slice() {
             [one] => found.push(one.info_hash),
@@ -219,6 +222,7 @@ pub async fn files(args: FilesArgs, global: &Global) -> Result<u8> {
     let hash = which(&node, std::slice::from_ref(&args.torrent)).await?;
     let hash = *hash.first().context("no torrent is named")?;
     let path = format!("/torrents/{hash}/files");
+    let mut asks = None;
     let mut files: Vec<FileRow> = node.get(&path).await?;
     let wanted = match (args.only, args.all) {
         (Some(only), _) => Some(only),
@@ -226,14 +230,20 @@ pub async fn files(args: FilesArgs, global: &Global) -> Result<u8> {
         (None, false) => None,
     };
     if let Some(wanted) = wanted {
-        let _: Done = node
-            .change(Method::PUT, &path, &FileChoice { wanted })
-            .await?;
+        let choice = FileChoice { wanted };
+        let chosen: FilesChosen = node.change(Method::PUT, &path, &choice).await?;
+        if chosen.asking {
+            let estimate = node.get(&format!("/torrents/{hash}/estimate")).await?;
+            asks = Some(super::add::question(&estimate));
+        }
         files = node.get(&path).await?;
     }
     if global.json {
         for file in &files {
             println!("{}", serde_json::to_string(file)?);
+        }
+        if let Some(asks) = asks {
+            eprintln!("{asks}");
         }
         return Ok(super::EXIT_DONE);
     }
@@ -248,6 +258,9 @@ pub async fn files(args: FilesArgs, global: &Global) -> Result<u8> {
         ]);
     }
     println!("{table}");
+    if let Some(asks) = asks {
+        println!("{asks}");
+    }
     Ok(super::EXIT_DONE)
 }
 

@@ -382,6 +382,9 @@ async fn balance(global: &WalletGlobal) -> Result<()> {
     if let Err(error) = add_account(&mut balance, global).await {
         balance.broker_error = Some(format!("{error:#}"));
     }
+    // One that was only named so far.
+    let named = global.broker_url.clone();
+    balance.broker_url = balance.broker_url.or(named);
     show::balance(&balance, &global.home, global.json)
 }
 

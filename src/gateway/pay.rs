@@ -399,7 +399,7 @@ impl Link {
     }
 
     /// Tells the payer what the torrent still needs of this peer: of the chosen files, unless our engine
-    /// asks it for more than these, as for somebody who looks into another one.
+    /// still asks it for more than these, as where fewer are chosen than before.
     pub fn update_wanted(&mut self, now: UnixMs) {
         let Some(pay) = self.pay.as_mut() else {
             return;

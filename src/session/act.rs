@@ -7,14 +7,14 @@ use futures::future::BoxFuture;
 
 use super::add::{check_files, choose};
 use super::asking::asks_first;
-use super::entry::Entry;
+use super::entry::{Entry, Saved};
 use super::outcome::Outcome;
 use super::problems::{engine_problem, node_problem, to_its_end};
 use super::run::Running;
 use super::terms::{changed, check_terms, tightened};
 use super::view::{
-    Action, ActionFailure, ActionRequest, ActionResult, Advice, Event, FileChoice, Problem,
-    ProblemCode, State, Terms, TermsChange,
+    Action, ActionFailure, ActionRequest, ActionResult, Advice, Event, FileChoice, FilesChosen,
+    Problem, ProblemCode, State, Terms, TermsChange,
 };
 use super::{Session, lock};
 use crate::engine::{EngineError, Handle};
@@ -62,6 +62,7 @@ impl Session {
                 Action::Remove => self.remove(run, hash, false).await,
                 Action::RemoveWithData => self.remove(run, hash, true).await,
                 Action::Confirm => self.confirm(run, hash, true).await,
+                Action::ConfirmUnseen => self.confirm_unseen(run, hash).await,
                 Action::FreeOnly => self.confirm(run, hash, false).await,
             };
             match done {
@@ -340,20 +341,28 @@ impl Session {
     }
 
     /// Whether a torrent that pays, and of which more is wanted now, may cost so much that a yes is due.
-    fn asks_for_more(&self, entry: &Entry, before: u64, limit: Option<Units>) -> bool {
+    fn asks_for_more(&self, entry: &Entry, before: &Saved, limit: Option<Units>) -> bool {
         let saved = &entry.saved;
-        let is_more = saved.span_bytes > before;
+        let wanted = saved.only_files.as_ref();
+        let is_more = match wanted {
+            Some(wanted) => !wanted.iter().all(|index| before.wants(*index)),
+            None => before.only_files.is_some(),
+        };
         let pays = saved.terms.pays && !saved.asking;
         let costs = |limit| saved.may_cost_more(entry.missing_bytes(), limit);
         pays && is_more && limit.is_some_and(costs)
     }
 
     /// Chooses the files to download. Where they may cost more than is paid without asking, the torrent
-    /// waits for a yes again.
+    /// waits for a yes again; whether it does.
     ///
     /// # Errors
     /// Files that are none, a torrent whose metadata is not known.
-    pub async fn choose_files(&self, hash: InfoHash, choice: FileChoice) -> Result<(), Problem> {
+    pub async fn choose_files(
+        &self,
+        hash: InfoHash,
+        choice: FileChoice,
+    ) -> Result<FilesChosen, Problem> {
         let (run, session) = (self.running()?, self.clone());
         to_its_end(async move { session.choose_files_of(&run, hash, choice).await }).await?
     }
@@ -363,7 +372,7 @@ impl Session {
         run: &Arc<Running>,
         hash: InfoHash,
         choice: FileChoice,
-    ) -> Result<(), Problem> {
+    ) -> Result<FilesChosen, Problem> {
         let entry = run.entry(hash)?;
         let metainfo = run.metainfo(hash).ok_or_else(|| {
             Problem::new(
@@ -384,14 +393,15 @@ impl Session {
         let only = (!all).then_some(choice.wanted);
         let limit = self.settings().spending.ask_above;
         let changed = run.change(hash, |entry| {
-            let before = entry.saved.span_bytes;
+            let before = entry.saved.clone();
             entry.saved.want(&metainfo, only.clone());
             entry.saved.completed = None;
-            let asks = self.asks_for_more(entry, before, limit);
+            let asks = self.asks_for_more(entry, &before, limit);
             entry.saved.asking |= asks;
             (asks, entry.saved.name.clone(), entry.saved.files())
         });
         let (asks, name, files) = changed.await?;
+        run.choices.send_replace(());
         run.apply_choice(&metainfo).await?;
         if asks {
             self.say_asks(hash, &name);
@@ -402,6 +412,7 @@ impl Session {
             choose(handle, &metainfo, files).await?;
         }
         self.look(run).await;
-        Ok(())
+        let asking = run.entry(hash)?.saved.asking;
+        Ok(FilesChosen { asking })
     }
 }

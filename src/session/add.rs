@@ -107,7 +107,7 @@ impl Session {
                 .about(run.home.display())
             })?;
         }
-        let (name, asking) = (saved.name.clone(), saved.asking);
+        let (name, asks) = (saved.name.clone(), saved.asking && !saved.asks_above);
         let paused = saved.paused;
         let is_new = match lock(&run.torrents).entry(hash) {
             Place::Occupied(_) => false,
@@ -130,7 +130,7 @@ impl Session {
             return Err(problem);
         }
         run.count_units().await?;
-        if asking {
+        if asks {
             self.say_asks(hash, &name);
         }
         if !paused {
@@ -347,16 +347,21 @@ impl Session {
             if let Some(only) = &mut entry.saved.only_files {
                 only.retain(|index| (*index as usize) < count);
             }
-            if entry.saved.asks_above {
-                decide(&mut entry.saved, limit);
-            }
+            let was_undecided = entry.saved.asks_above;
+            decide(&mut entry.saved, limit);
             entry.row = Arc::new(row_of(&entry.saved));
             entry.untold = true;
-            was_asking && !entry.saved.asking
+            let asks = entry.saved.asking;
+            (was_asking && !asks, was_undecided && asks)
         });
         let done = match asked.await {
-            Ok(true) => self.start_wanted(run, hash).await,
-            Ok(false) => run.apply_terms(hash).await,
+            Ok((true, _)) => self.start_wanted(run, hash).await,
+            Ok((false, asks)) => {
+                if asks {
+                    self.say_asks(hash, metainfo.name());
+                }
+                run.apply_terms(hash).await
+            }
             Err(problem) => Err(problem),
         };
         if let Err(problem) = done {
@@ -412,7 +417,7 @@ fn describe(saved: &mut Saved, metainfo: &Metainfo) {
 }
 
 /// Whether a torrent whose size is known still has to ask.
-fn decide(saved: &mut Saved, limit: Option<Units>) {
+pub(super) fn decide(saved: &mut Saved, limit: Option<Units>) {
     if !saved.asks_above {
         return;
     }

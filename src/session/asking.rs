@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::Session;
+use super::add::decide;
 use super::entry::Entry;
 use super::run::Running;
 use super::view::{Advice, Problem, ProblemCode};
@@ -69,6 +70,34 @@ impl Session {
             run.reconnect(hash).await?;
             applied
         })
+    }
+
+    /// A yes to what had no size in sight: it goes on where it costs no more than is paid without asking, and
+    /// asks where it may cost more.
+    pub(super) async fn confirm_unseen(
+        &self,
+        run: &Arc<Running>,
+        hash: InfoHash,
+    ) -> Result<(), Problem> {
+        let limit = self.settings().spending.ask_above;
+        let _one = run.sourcing.lock().await;
+        let changed = run.change(hash, |entry| {
+            let saved = &mut entry.saved;
+            saved.terms.pays = true;
+            saved.asks_above = saved.asking;
+            if saved.size_bytes > 0 || limit.is_none() {
+                decide(saved, limit);
+            }
+            (saved.asking, saved.name.clone())
+        });
+        let (asks, name) = changed.await?;
+        if !asks {
+            return self.start_wanted(run, hash).await;
+        }
+        if !run.entry(hash)?.saved.asks_above {
+            self.say_asks(hash, &name);
+        }
+        Ok(())
     }
 
     /// What asks and is whole on the disk costs nothing: it seeds.

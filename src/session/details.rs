@@ -1,13 +1,10 @@
-//! Looking at one torrent: files, pieces, peers, channels, trackers, log; and streaming a file.
+//! Looking at one torrent: files, pieces, peers, channels, trackers, log.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::entry::Entry;
 use super::run::{Running, SeenPeer};
 use super::view::event::Log;
 use super::view::{
@@ -15,72 +12,21 @@ use super::view::{
     TrackerRow, Transport,
 };
 use super::{Session, lock};
-use crate::engine::FileBytes;
 use crate::torrent::{Magnet, Metainfo};
 use crate::units::{InfoHash, Units};
 use crate::wallet::trade::SETTLE_DAYS;
 
 /// Lines of a torrent's log.
 const LOG_LINES: usize = 500;
-/// How long a stream waits for a torrent that the engine is being given anew.
-const SETTLES_WITHIN: Duration = Duration::from_secs(20);
-/// How often it looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Kinds of files that browsers play or show without running anything in them.
 const SHOWN: [&str; 3] = ["video/", "audio/", "image/"];
 
-/// A file to be sent, with what it is.
-pub struct Content {
-    /// Its bytes.
-    pub bytes: Box<dyn FileBytes>,
-    /// How many.
-    pub length_bytes: u64,
-    /// Its name. From strangers.
-    pub name: String,
-    /// Its media type, where a browser can play or show it safely.
-    pub media_type: Option<String>,
-}
-
 /// The media type of a file that a browser can play or show without running anything.
-fn media_type(name: &str) -> Option<String> {
+pub(super) fn media_type(name: &str) -> Option<String> {
     let kind = mime_guess::from_path(name).first()?.to_string();
     // Pictures in SVG can hold scripts.
     let safe = SHOWN.iter().any(|shown| kind.starts_with(shown)) && !kind.contains("svg");
     safe.then_some(kind)
-}
-
-/// A torrent, as soon as it `is_whole` on the disk, or the engine has it as it is to have it: between a yes and
-/// that a stream would break off.
-///
-/// # Errors
-/// Unknown torrent; one that takes longer than until `late`.
-async fn settled(
-    look: impl Fn() -> Result<Entry, Problem>,
-    is_whole: impl Fn(&Entry) -> bool,
-    late: Instant,
-) -> Result<Entry, Problem> {
-    loop {
-        let entry = look()?;
-        if is_whole(&entry) || !entry.is_changing() {
-            return Ok(entry);
-        }
-        if Instant::now() >= late {
-            let error = "the torrent is being started anew";
-            let problem = Problem::new(ProblemCode::Busy, error, Advice::AskAgain);
-            return Err(problem.about(entry.saved.info_hash));
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
-/// Whether all of a file is known to be on the disk.
-fn is_whole(entry: &Entry, index: u32, length_bytes: u64) -> bool {
-    let handle = entry.handle.as_ref();
-    let have = handle.and_then(|handle| handle.file_bytes_have().get(index as usize).copied());
-    // The engine may just have let go of it, or not know its pieces yet.
-    let is_known_by_us = handle.is_none() || entry.is_changing();
-    have == Some(length_bytes)
-        || (is_known_by_us && entry.saved.have_bytes >= entry.saved.size_bytes)
 }
 
 impl Session {
@@ -153,11 +99,7 @@ impl Session {
                 None if is_whole => file.length_bytes,
                 None => 0,
             },
-            wanted: entry
-                .saved
-                .only_files
-                .as_ref()
-                .is_none_or(|only| only.contains(&index)),
+            wanted: entry.saved.wants(index),
             media_type: file.path.last().and_then(|name| media_type(name)),
         };
         Ok(files.map(row).collect())
@@ -304,85 +246,9 @@ impl Session {
         let lines = self.book().tail(0, LOG_LINES, Some(hash));
         Ok(Log { lines })
     }
-
-    /// A file's bytes, also while it is being downloaded.
-    ///
-    /// # Errors
-    /// No such file, metadata not known, a torrent that is paused and has not all of the file, or one that
-    /// the engine is being given anew for long.
-    pub async fn content(&self, hash: InfoHash, index: u32) -> Result<Content, Problem> {
-        let run = self.running()?;
-        run.entry(hash)?;
-        let metainfo = known(&run, hash)?;
-        let file = metainfo
-            .files()
-            .get(index as usize)
-            .filter(|file| !file.padding);
-        let file = file.ok_or_else(|| {
-            Problem::new(
-                ProblemCode::NotFound,
-                format!("the torrent has no file {index}"),
-                Advice::SeeFiles,
-            )
-        })?;
-        let name = file.path.last().cloned().unwrap_or_default();
-        let is_whole = |entry: &Entry| is_whole(entry, index, file.length_bytes);
-        let late = Instant::now() + SETTLES_WITHIN;
-        let entry = settled(|| run.entry(hash), is_whole, late).await?;
-        let bytes: Box<dyn FileBytes> = if is_whole(&entry) {
-            Box::new(open(&path_of(&entry, &metainfo, file)).await?)
-        } else if entry.saved.asking {
-            return Err(super::asking::asks_first(hash));
-        } else {
-            let waits = || {
-                Problem::new(
-                    ProblemCode::Conflict,
-                    "the torrent is paused or queued, and the file is not whole",
-                    Advice::ResumeFirst,
-                )
-            };
-            let handle = entry
-                .handle
-                .clone()
-                .filter(|_| !entry.stands_still())
-                .ok_or_else(waits)?;
-            handle
-                .stream(index as usize)
-                .await
-                .map_err(super::problems::engine_problem)?
-        };
-        Ok(Content {
-            bytes,
-            length_bytes: file.length_bytes,
-            media_type: media_type(&name),
-            name,
-        })
-    }
 }
 
-fn path_of(entry: &Entry, metainfo: &Metainfo, file: &crate::torrent::TorrentFile) -> PathBuf {
-    match metainfo.is_multi_file() {
-        true => entry
-            .saved
-            .folder
-            .join(metainfo.name())
-            .join(file.relative_path()),
-        false => entry.saved.folder.join(metainfo.name()),
-    }
-}
-
-async fn open(path: &Path) -> Result<tokio::fs::File, Problem> {
-    tokio::fs::File::open(path).await.map_err(|error| {
-        Problem::new(
-            ProblemCode::Disk,
-            format!("{}: {error}", path.display()),
-            Advice::PutBackOrResume,
-        )
-        .about(path.display())
-    })
-}
-
-fn known(run: &Running, hash: InfoHash) -> Result<std::sync::Arc<Metainfo>, Problem> {
+pub(super) fn known(run: &Running, hash: InfoHash) -> Result<std::sync::Arc<Metainfo>, Problem> {
     run.metainfo(hash).ok_or_else(|| {
         Problem::new(
             ProblemCode::Conflict,
@@ -446,45 +312,5 @@ mod tests {
         ] {
             assert_eq!(media_type(name), None, "{name}");
         }
-    }
-
-    fn renewed() -> Entry {
-        let mut saved = crate::session::entry::tests::saved();
-        (saved.size_bytes, saved.have_bytes) = (10, 4);
-        let mut entry = Entry::new(saved);
-        entry.renewing = Some(false);
-        entry
-    }
-
-    #[tokio::test]
-    async fn a_stream_waits_for_a_torrent_that_is_given_to_the_engine_anew() {
-        let entry = renewed();
-        let by_engine = |entry: &Entry| is_whole(entry, 0, 10);
-        let late = Instant::now();
-        let busy = settled(|| Ok(entry.clone()), by_engine, late).await;
-        let busy = busy.expect_err("it is late");
-        assert_eq!(busy.code, ProblemCode::Busy, "{busy:?}");
-
-        let looks = std::cell::Cell::new(0);
-        let look = || {
-            looks.set(looks.get() + 1);
-            let mut entry = entry.clone();
-            entry.renewing = Some(true).filter(|_| looks.get() < 3);
-            Ok(entry)
-        };
-        let late = Instant::now() + SETTLES_WITHIN;
-        let entry = settled(look, by_engine, late).await.expect("in time");
-        assert_eq!((looks.get(), entry.renewing), (3, None));
-    }
-
-    #[tokio::test]
-    async fn what_is_whole_on_the_disk_waits_for_nothing() {
-        let mut entry = renewed();
-        entry.saved.have_bytes = 10;
-        assert!(entry.is_changing());
-        let late = Instant::now();
-        let whole = |entry: &Entry| is_whole(entry, 0, 10);
-        let found = settled(|| Ok(entry.clone()), whole, late).await;
-        assert!(found.expect("at once").is_changing());
     }
 }

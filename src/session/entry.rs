@@ -85,6 +85,11 @@ impl Saved {
         self.only_files = only;
     }
 
+    /// Whether a file is wanted.
+    pub fn wants(&self, index: u32) -> bool {
+        (self.only_files.as_ref()).is_none_or(|only| only.contains(&index))
+    }
+
     /// Indexes of the files that are wanted; none: all.
     pub fn files(&self) -> Option<Vec<usize>> {
         let only = self.only_files.as_ref()?;
@@ -171,6 +176,8 @@ impl Entry {
                 let have = only.iter().filter_map(|index| have.get(*index as usize));
                 have.sum()
             }
+            // What was looked at so far is not what is there.
+            _ if self.row.state == State::Checking => self.saved.have_bytes,
             _ => self.row.have_bytes,
         }
     }
@@ -312,6 +319,7 @@ pub(super) fn row_of(saved: &Saved) -> TorrentRow {
 pub(super) mod tests {
     use super::*;
     use crate::session::terms::terms_of_new;
+    use crate::session::view::TermsChange;
 
     /// A torrent of which only the hash is known.
     pub fn saved() -> Saved {
@@ -325,11 +333,7 @@ pub(super) mod tests {
             paused: false,
             asking: false,
             asks_above: false,
-            terms: terms_of_new(
-                &settings,
-                &super::super::view::TermsChange::default(),
-                false,
-            ),
+            terms: terms_of_new(&settings, &TermsChange::default(), false),
             only_files: None,
             automatic: false,
             added: UnixMs(0),
@@ -372,11 +376,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_seed_has_shared_enough_by_its_own_limit_or_else_by_the_one_for_all() {
-        let terms = super::super::terms::terms_of_new(
-            &crate::config::Settings::default(),
-            &super::super::view::TermsChange::default(),
-            false,
-        );
+        let terms = saved().terms;
         let saved = serde_json::json!({
             "info_hash": InfoHash([1; 20]), "name": "film", "folder": "/", "peers": [], "paused": false,
             "asking": false, "asks_above": false, "terms": terms, "automatic": false, "added": 1,

@@ -57,6 +57,7 @@ impl Session {
             torrent_budget_left: own_left,
             day_budget_left: day_left,
             total_budget_left: total_left,
+            ask_above: settings.spending.ask_above,
             affordable: most.0 <= money,
         })
     }
@@ -87,6 +88,7 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::view::State;
 
     #[test]
     fn the_price_to_be_expected_is_the_mean_of_those_that_may_be_paid() {
@@ -99,5 +101,17 @@ mod tests {
         assert_eq!(mean(&[65_536]), Some(65_536));
         assert_eq!(mean(&[8192, 16_384]), Some(12_288));
         assert_eq!(mean(&[16, 16, 17]), Some(16));
+    }
+
+    #[test]
+    fn what_was_looked_at_while_files_are_checked_is_not_there() {
+        let mut saved = crate::session::entry::tests::saved();
+        (saved.size_bytes, saved.wanted_bytes, saved.span_bytes) = (10, 10, 10);
+        let mut entry = Entry::new(saved);
+        let row = std::sync::Arc::make_mut(&mut entry.row);
+        (row.state, row.have_bytes) = (State::Checking, 10);
+        assert_eq!(entry.missing_bytes(), 10);
+        std::sync::Arc::make_mut(&mut entry.row).state = State::Downloading;
+        assert_eq!(entry.missing_bytes(), 0);
     }
 }

@@ -414,7 +414,10 @@ impl Session {
         if answer.paused {
             self.pause(run, hash).await?;
         }
-        self.confirm(run, hash, answer.pays).await
+        match answer.pays && answer.asks_above {
+            true => self.confirm_unseen(run, hash).await,
+            false => self.confirm(run, hash, answer.pays).await,
+        }
     }
 }
 
@@ -423,7 +426,7 @@ fn add_request(answer: &ManyAnswer) -> AddRequest {
         folder: answer.folder.clone(),
         label: answer.label.clone(),
         paused: answer.paused,
-        confirmed: true,
+        confirmed: !answer.asks_above,
         terms: TermsChange {
             pays: match answer.pays {
                 true => answer.terms.pays,

@@ -55,6 +55,7 @@ mod rules;
 mod run;
 mod shelf;
 mod sources;
+mod streaming;
 mod terms;
 mod traffic;
 pub mod view;
@@ -62,8 +63,8 @@ mod withdraw;
 
 pub use books::Sheet;
 pub use budget::hold_to_budgets;
-pub use details::Content;
 pub use shelf::names_in;
+pub use streaming::Content;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

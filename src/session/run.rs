@@ -64,6 +64,8 @@ pub(super) struct Running {
     pub beside: Beside,
     /// What moved since the last pulse.
     pub moved: Mutex<Moved>,
+    /// Tells whoever reads a file when files are chosen.
+    pub choices: tokio::sync::watch::Sender<()>,
     /// Ends the tasks.
     pub over: CancellationToken,
 }
@@ -115,6 +117,7 @@ impl Running {
             sourcing: tokio::sync::Mutex::new(()),
             beside: Beside::default(),
             moved: Mutex::default(),
+            choices: tokio::sync::watch::Sender::default(),
             over: CancellationToken::new(),
             node,
             home,

@@ -432,7 +432,7 @@ async fn what_is_no_backup_or_has_another_passphrase_is_refused_and_leaves_nothi
         refused
             .expect_err("is there")
             .to_string()
-            .contains("already")
+            .contains("name another file")
     );
     let refused = run("again", with(["wallet", "restore", &file], &wrong)).await;
     assert!(

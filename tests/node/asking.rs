@@ -101,6 +101,52 @@ async fn free_peers_give_nothing_before_the_yes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_yes_without_a_size_in_sight_asks_where_it_may_cost_more_than_is_paid_unasked() {
+    let world = node_world(1 << 20).await;
+    let (seeder, link) = world.another("many", &FILES).await;
+    let (mut proc, node) = world.rich_node().await;
+    let settings = json!({ "spending.max_price": 20_000, "spending.ask_above": 10 });
+    send(&node, Method::PATCH, "/settings", settings).await;
+    let hash_of = |link: &str| link["magnet:?xt=urn:btih:".len()..][..40].to_owned();
+    let (film, many) = (hash_of(&world.magnet), hash_of(&link));
+    // As the page adds it, and says yes before anything is known of it.
+    let add = json!({ "source": { "magnet": world.magnet }, "ask": true });
+    post(&node, "/torrents", add).await;
+    let yes = json!({ "action": "confirm_unseen", "info_hashes": [film] });
+    let done = post(&node, "/torrents/actions", yes).await;
+    assert_eq!(done["failed"], json!([]));
+    // The same said of another one after it.
+    let answer = json!({ "pays": true, "asks_above": true });
+    let sources = json!([{ "magnet": link }]);
+    let both = json!({ "sources": sources, "answer": answer });
+    post(&node, "/torrents/many", both).await;
+    for hash in [&film, &many] {
+        let asks = |list: &Value| {
+            let is_known = row(list, hash)["size_bytes"].as_u64() > Some(0);
+            is_known && state(list, hash) == "asking"
+        };
+        wait(&node, "/torrents", asks).await;
+        let is_told = |told: &Value| {
+            let notices = told["notices"].as_array().expect("notices");
+            let asks = |one: &Value| one["code"] == "asks" && one["info_hash"] == **hash;
+            notices.iter().any(asks)
+        };
+        wait(&node, "/notices", is_told).await;
+    }
+    // What costs no more than that goes on, whether its size is known by now or not.
+    let settings = json!({ "spending.ask_above": 30 });
+    send(&node, Method::PATCH, "/settings", settings).await;
+    let yes = json!({ "action": "confirm_unseen", "info_hashes": [film, many] });
+    post(&node, "/torrents/actions", yes).await;
+    wait(&node, "/torrents", |list| state(list, &film) == "seeding").await;
+    let list = get(&node, "/torrents").await;
+    assert_eq!(state(&list, &many), "asking", "2 MiB may cost 40");
+    assert_eq!(get(&node, "/wallet").await["total_paid"], 16);
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop((seeder, world.seeder));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_lies_on_the_disk_already_seeds_without_a_yes() {
     let world = node_world(1 << 20).await;
     let (mut proc, node) = world.rich_node().await;
@@ -161,7 +207,7 @@ async fn commands_say_what_waits_for_a_yes_and_how_to_give_it() {
     ];
     assert!(known.iter().all(|part| said.contains(part)), "{said}");
 
-    let said = good(world.says(&["add", "--yes", &hash]).await);
+    let said = good(world.says(&["add", "--yes", &hash[..8]]).await);
     let goes_on = "is there already, goes on and is paid for as its terms say: film.mp4";
     assert!(said.contains(goes_on), "{said}");
     wait(&node, "/torrents", |list| state(list, &hash) == "seeding").await;

@@ -1,9 +1,10 @@
 //! Files are chosen: what is locked and paid is for these, and for others from when they are chosen on.
 
+use dpay::http::node::client::NodeClient;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{LONG, get, node_world, post, row, send, wait};
+use super::support::{LONG, NodeWorld, get, node_world, post, refused, row, send, wait};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn coins_are_locked_for_the_chosen_files_and_more_files_are_paid_for_as_they_are_chosen() {
@@ -36,7 +37,7 @@ async fn coins_are_locked_for_the_chosen_files_and_more_files_are_paid_for_as_th
     send(&node, Method::PUT, &files, wanted).await;
     let fast = json!({ "download_bytes_per_s": null });
     let terms = format!("/torrents/{hash}/terms");
-    send(&node, Method::PATCH, &terms, fast).await;
+    send(&node, Method::PATCH, &terms, fast.clone()).await;
     let paid_more = |peers: &Value| peers[0]["units_paid"].as_u64() > Some(64);
     let list = wait(&node, &peers, |peers| {
         paid_more(peers) || peers == &json!([])
@@ -50,21 +51,66 @@ async fn coins_are_locked_for_the_chosen_files_and_more_files_are_paid_for_as_th
     let paid = |list: &Value, units: u64| row(list, &hash)["units_paid"] == units;
     wait(&node, "/torrents", |list| paid(list, 128)).await;
 
-    // Somebody looks into a file that is not chosen: it comes, and is paid.
-    let token = std::fs::read_to_string(world.home().join("api.token")).expect("a token");
-    let answer = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(LONG)
-        .build()
-        .expect("a client")
-        .get(format!("{}/api/v1{files}/2/stream", node.url()))
-        .bearer_auth(&token)
-        .send();
-    let bytes = answer.await.expect("answers").bytes().await;
+    // Nobody who looks into a file that is not chosen has it fetched.
+    let stream = format!("{files}/2/stream");
+    let (code, text) = refused(&node, Method::GET, &stream, Value::Null).await;
+    let known = ["c.bin", "is not chosen", "choose it first"];
+    let is_said = known.iter().all(|part| text.contains(part));
+    assert!(code == "conflict" && is_said, "{text}");
+
+    // Nor is it once it is chosen, where it may cost more than is paid without asking: not before the yes. That
+    // fewer bytes are wanted than before does not matter.
+    let settings = json!({ "spending.ask_above": 10 });
+    send(&node, Method::PATCH, "/settings", settings).await;
+    let slow = json!({ "download_bytes_per_s": 65_536 });
+    send(&node, Method::PATCH, &terms, slow).await;
+    let (code, said, error) = world.says(&["files", &hash, "--only", "2"]).await;
+    let yes = format!("dpay add --yes {hash}");
+    assert!(
+        said.contains("it waits for a yes") && said.contains(&yes),
+        "{said}"
+    );
+    assert_eq!((code, error.as_str()), (0, ""));
+    let (_, text) = refused(&node, Method::GET, &stream, Value::Null).await;
+    assert!(text.contains("waits for a yes"), "{text}");
+    let list = get(&node, "/torrents").await;
+    assert!(
+        row(&list, &hash)["state"] == "asking" && paid(&list, 128),
+        "{list}"
+    );
+    let yes = json!({ "action": "confirm", "info_hashes": [hash] });
+    post(&node, "/torrents/actions", yes.clone()).await;
+
+    // A stream ends with the choice of its file.
+    let mut begun = look_at(&world, &node, &stream).await;
+    assert!(
+        !begun
+            .chunk()
+            .await
+            .expect("comes")
+            .expect("bytes")
+            .is_empty()
+    );
+    let fewer = send(&node, Method::PUT, &files, json!({ "wanted": [0, 1] })).await;
+    assert_eq!(fewer, json!({ "asking": false }));
+    assert!(begun.bytes().await.is_err(), "it breaks off");
+    send(&node, Method::PUT, &files, json!({ "wanted": [0, 1, 2] })).await;
+    send(&node, Method::PATCH, &terms, fast).await;
+    post(&node, "/torrents/actions", yes).await;
+    let bytes = look_at(&world, &node, &stream).await.bytes().await;
     assert_eq!(bytes.expect("does not break off").len(), 1 << 20);
     wait(&node, "/torrents", |list| paid(list, 144)).await;
     let balance = get(&node, "/wallet").await;
     assert_eq!(balance["total_paid"], 144, "{balance}");
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop((world.seeder, many));
+}
+
+/// A file as it is streamed.
+async fn look_at(world: &NodeWorld, node: &NodeClient, path: &str) -> reqwest::Response {
+    let token = std::fs::read_to_string(world.home().join("api.token")).expect("a token");
+    let client = reqwest::Client::builder().no_proxy().timeout(LONG).build();
+    let url = format!("{}/api/v1{path}", node.url());
+    let asked = client.expect("a client").get(url).bearer_auth(&token);
+    asked.send().await.expect("answers")
 }

@@ -225,6 +225,10 @@ async fn a_day_budget_stops_paying_and_a_file_streams_in_ranges() {
         .get(&url)
         .bearer_auth(&token)
         .header("range", "bytes=16777216-");
-    assert_eq!(beyond.send().await.expect("answers").status(), 416);
+    let beyond = beyond.send().await.expect("answers");
+    assert_eq!(beyond.status(), 416);
+    assert_eq!(beyond.headers()["content-range"], "bytes */16777216");
+    let said: Value = beyond.json().await.expect("JSON");
+    assert_eq!(said["code"], "bad_request", "{said}");
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
 }

@@ -4,7 +4,9 @@ use std::fs::File;
 
 use serde_json::json;
 
-use super::support::{LONG, args, node_world, post, start, wait_stage};
+use super::support::{
+    LONG, args, exe, node_words, node_world, post, private_dir, start, wait_stage,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_a_node_by_command_may_start_another_as_soon_as_the_command_ends() {
@@ -35,4 +37,37 @@ async fn who_stops_a_node_by_command_may_start_another_as_soon_as_the_command_en
     assert_eq!(proc.finish(LONG).await.expect("ends"), 0);
     assert_eq!(second.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_start_with_a_home_says_so_and_nothing_else() {
+    let dir = private_dir();
+    let home = dir.path().join("home");
+    let shown = home.display().to_string();
+    let dpay = |words: Vec<String>| tokio::process::Command::new(exe()).args(words).output();
+    let url = "http://127.0.0.1:9";
+    let init = [
+        "wallet",
+        "init",
+        "--no-passphrase",
+        "--broker",
+        url,
+        "--home",
+        &shown,
+    ];
+    let made = dpay(args(&init)).await.expect("runs");
+    assert!(made.status.success(), "{made:?}");
+    // A broker that was named and not met yet is none that nobody named.
+    let balance = dpay(args(&["wallet", "balance", "--home", &shown])).await;
+    let said = String::from_utf8(balance.expect("runs").stdout).expect("text");
+    assert!(said.contains(&format!("{url}, not met yet")), "{said}");
+
+    let (mut proc, _, _) = start(&home, dir.path(), &[]).await;
+    let again = dpay(node_words(&home, dir.path(), &[]))
+        .await
+        .expect("runs");
+    let error = String::from_utf8(again.stderr).expect("text");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("runs with the home"), "{error}");
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
 }

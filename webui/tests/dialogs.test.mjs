@@ -181,6 +181,37 @@ test('a source that was cancelled does not take over the dialog of another one',
   await until('an empty place', async () => !(await isListed(zeta)));
 });
 
+test('a yes to what is not known yet is one to what is paid without asking, or to a budget', { timeout: 60_000 }, async () => {
+  const links = ['psi.bin', 'omega.bin'].map((name, i) => ({ info_hash: `${i + 7}d`.repeat(20), name }));
+  await world.ask('user', node.url, '/settings', { 'spending.ask_above': 10 }, 'PATCH');
+  await page.goto(`${node.url}/#/torrents`);
+  for (const [i, one] of links.entries()) {
+    const held = await hold('**/estimate', 'GET');
+    await page.getByRole('button', { name: 'Add torrent' }).click();
+    await page.getByLabel('Magnet links or addresses').fill(magnet(one));
+    await page.getByRole('dialog').getByRole('button', { name: 'Next' }).click();
+    const dialog = page.getByRole('dialog', { name: one.name });
+    const yes = dialog.getByRole('button', { name: 'Download', exact: true });
+    await dialog.getByText('Counting what it may cost…').waitFor();
+    assert.equal(await yes.isDisabled(), true, 'nothing is in sight to say yes to');
+    held.release();
+    await dialog.getByText('it asks before anything is fetched if it may cost more than 10 units').waitFor();
+    if (i === 1) {
+      await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).fill('55');
+      await dialog.getByText('It may cost up to its budget of 55 units.').waitFor();
+    }
+    await accessible(page, 'a yes to what is not known yet');
+    const [answered] = await Promise.all([page.waitForResponse((response) => response.url().endsWith('/torrents/actions')), yes.click()]);
+    assert.deepEqual(answered.request().postDataJSON(), { action: i === 0 ? 'confirm_unseen' : 'confirm', info_hashes: [one.info_hash] });
+    assert.equal((await terms(one)).budget ?? null, i === 0 ? null : 55);
+    await dialog.waitFor({ state: 'detached' });
+    await page.unrouteAll();
+    await page.goto(`${node.url}/#/torrents`);
+  }
+  await api('/torrents/actions', { action: 'remove', info_hashes: links.map((one) => one.info_hash) });
+  await world.ask('user', node.url, '/settings', { 'spending.ask_above': null }, 'PATCH');
+});
+
 test('an estimate that is opened anew has the terms of its torrent', { timeout: 60_000 }, async () => {
   const [delta, epsilon] = asking;
   await setTerms(delta, { budget: 111, max_price: 1111 });

@@ -383,11 +383,19 @@ fn a_deposit_is_booked_once_by_its_reference() {
     };
     assert!(matches!(
         book.operate(deposit(50, BOB)),
-        Ok(Operated::Deposit { again: false, .. })
+        Ok(Operated::Deposit {
+            again: false,
+            is_new: true,
+            ..
+        })
     ));
     assert!(matches!(
         book.operate(deposit(50, BOB)),
-        Ok(Operated::Deposit { again: true, .. })
+        Ok(Operated::Deposit {
+            again: true,
+            is_new: false,
+            ..
+        })
     ));
     for wrong in [deposit(51, BOB), deposit(50, CAROL)] {
         assert!(matches!(book.operate(wrong), Err(Stop::Refused(_))));

@@ -44,7 +44,7 @@ impl Wallet {
     ) -> Result<u64, CashierError> {
         home::check_private(home)?;
         if file.exists() {
-            return Err(HomeError::Exists(file.to_path_buf()).into());
+            return Err(HomeError::FileExists(file.to_path_buf()).into());
         }
         let seed = home::read_seed(home, passphrase)?;
         let image = SqliteStore::image(home).await?;

@@ -39,6 +39,9 @@ pub enum HomeError {
     /// There is a wallet already.
     #[error("there is a wallet in {} already: it stays untouched", .0.display())]
     Exists(PathBuf),
+    /// A file is there already, where another is to be written.
+    #[error("{} is there already and stays untouched: name another file", .0.display())]
+    FileExists(PathBuf),
     /// Something is there already, where a wallet is to be restored.
     #[error(
         "{} is not empty: a wallet is only restored into an empty or new directory, or the home of a node that \

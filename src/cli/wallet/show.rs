@@ -83,7 +83,8 @@ pub(super) fn balance(balance: &Balance, home: &Path, is_json: bool) -> Result<(
     }
     match (&balance.broker_url, &balance.broker) {
         (Some(url), Some(key)) => println!("broker  {key} at {url}"),
-        _ => println!("broker  none yet"),
+        (Some(url), None) => println!("broker  {url}, not met yet"),
+        (None, _) => println!("broker  none yet"),
     }
     let mut rows = table(&["units", "", ""]);
     for (units, what, note) in lines(balance) {

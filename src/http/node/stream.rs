@@ -3,10 +3,12 @@
 use std::io;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::error::Refused;
@@ -135,9 +137,7 @@ pub(super) async fn answer(
         .get(header::RANGE)
         .and_then(|value| value.to_str().ok());
     let Ok(range) = range(asked, length) else {
-        let all = format!("bytes */{length}");
-        let status = StatusCode::RANGE_NOT_SATISFIABLE;
-        return Ok((status, [(header::CONTENT_RANGE, all)]).into_response());
+        return Ok(beyond(asked.unwrap_or_default(), length));
     };
     let mut bytes = content.bytes;
     let (first, count) = match range {
@@ -164,7 +164,8 @@ pub(super) async fn answer(
         opened: 0,
     };
     let body = futures::stream::try_unfold(part, Part::next);
-    let mut response = Response::new(Body::from_stream(body));
+    let body = Body::from_stream(body.take_until(content.until));
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(count));
@@ -194,6 +195,15 @@ pub(super) async fn answer(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// That nothing of a range is in the file.
+fn beyond(asked: &str, length: u64) -> Response {
+    let error = format!("the file has {length} bytes, and none of {asked}");
+    let problem = Problem::new(ProblemCode::BadRequest, error, Advice::AskWithinFile);
+    let all = format!("bytes */{length}");
+    let status = StatusCode::RANGE_NOT_SATISFIABLE;
+    (status, [(header::CONTENT_RANGE, all)], Json(problem)).into_response()
 }
 
 /// A name from strangers as RFC 8187 wants it.

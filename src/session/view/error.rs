@@ -129,6 +129,10 @@ pub enum Advice {
     OtherValue,
     #[error("resume it first")]
     ResumeFirst,
+    #[error("choose it first, on the torrent's page or with `dpay files`")]
+    ChooseFileFirst,
+    #[error("ask for bytes that it has")]
+    AskWithinFile,
     #[error("put the file back, or resume the torrent to fetch it anew")]
     PutBackOrResume,
     #[error("check the words and their order")]

@@ -12,6 +12,10 @@ use crate::units::InfoHash;
 pub struct ManyAnswer {
     /// A yes to what they may cost; false: from free peers only.
     pub pays: bool,
+    /// The yes was given without a size in sight: one that may cost more than the setting `spending.ask_above`
+    /// waits for a yes of its own.
+    #[serde(default)]
+    pub asks_above: bool,
     /// Only add them, do not start them.
     #[serde(default)]
     pub paused: bool,

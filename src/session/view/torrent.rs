@@ -251,6 +251,8 @@ pub struct Estimate {
     pub day_budget_left: Option<Units>,
     /// What the budget for all leaves; none: no such budget.
     pub total_budget_left: Option<Units>,
+    /// What a torrent may cost without asking, by the setting `spending.ask_above`; none: whatever it costs.
+    pub ask_above: Option<Units>,
     /// Whether money and budgets suffice for `most_units`.
     pub affordable: bool,
 }
@@ -282,6 +284,9 @@ pub enum Action {
     RemoveWithData,
     /// Yes to the estimate: download and pay.
     Confirm,
+    /// Yes where no size was known to say yes to: download and pay, and ask once the size is known and may cost
+    /// more than the setting `spending.ask_above`.
+    ConfirmUnseen,
     /// Download from free peers only; pays nothing.
     FreeOnly,
 }
@@ -349,6 +354,13 @@ pub struct FileRow {
 pub struct FileChoice {
     /// Indexes of all wanted files.
     pub wanted: Vec<u32>,
+}
+
+/// What came of choosing files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FilesChosen {
+    /// The torrent waits for a yes to what they may cost.
+    pub asking: bool,
 }
 
 /// Which pieces are there.

@@ -453,7 +453,7 @@ export interface paths {
         };
         /**
          * A file's bytes, also while it is being downloaded: what is asked for is fetched first. Takes a
-         *     `Range`.
+         *     `Range`. Of a file that is not chosen nothing is fetched: it is refused, unless it is whole.
          */
         get: operations["stream"];
         put?: never;
@@ -733,7 +733,7 @@ export interface components {
          * @description What to do with torrents.
          * @enum {string}
          */
-        Action: "pause" | "resume" | "recheck" | "remove" | "remove_with_data" | "confirm" | "free_only";
+        Action: "pause" | "resume" | "recheck" | "remove" | "remove_with_data" | "confirm" | "confirm_unseen" | "free_only";
         /** @description Why something was not done. */
         ActionFailure: {
             /** @description With which torrent. */
@@ -809,7 +809,7 @@ export interface components {
          * @description What to do next: a closed list, so that a page can say it in its own language.
          * @enum {string}
          */
-        Advice: "see_api" | "send_less" | "send_json" | "give_info_hash" | "open_or_password" | "open_anew" | "open" | "wait_or_open" | "try_again_or_open" | "let_write" | "other_password" | "longer_password" | "try_again" | "password_first" | "name_fewer" | "wait_for_metadata" | "see_files" | "other_folder" | "make_room" | "give_peer_address" | "give_root_path" | "say_yes" | "add_anew" | "make_wallet_first" | "give_passphrase" | "ask_again" | "start_again" | "mend_or_start_again" | "use_it_or_other_home" | "go_on" | "leave_play_first" | "nothing_to_leave" | "other_dates" | "see_history" | "other_folder_or_let_write" | "other_value" | "resume_first" | "put_back_or_resume" | "check_words" | "name_broker" | "see_account" | "see_broker" | "see_wallet" | "make_room_try_again" | "choose_one_or_none" | "make_one_first" | "let_read_write" | "give_amount" | "check_broker_address" | "other_home" | "give_torrent_file" | "give_magnet" | "send_base64" | "give_one_source" | "give_torrent_address" | "check_address_or_add_file" | "wait_for_check" | "see_list" | "other_torrent" | "make_room_and_resume" | "see_log" | "make_room_or_let_write" | "use_token_or_browser" | "ask_by_address" | "choose_files" | "open_own_page" | "give_tracker" | "add_tracker_instead" | "give_budget" | "change_there" | "holds_until_stop";
+        Advice: "see_api" | "send_less" | "send_json" | "give_info_hash" | "open_or_password" | "open_anew" | "open" | "wait_or_open" | "try_again_or_open" | "let_write" | "other_password" | "longer_password" | "try_again" | "password_first" | "name_fewer" | "wait_for_metadata" | "see_files" | "other_folder" | "make_room" | "give_peer_address" | "give_root_path" | "say_yes" | "add_anew" | "make_wallet_first" | "give_passphrase" | "ask_again" | "start_again" | "mend_or_start_again" | "use_it_or_other_home" | "go_on" | "leave_play_first" | "nothing_to_leave" | "other_dates" | "see_history" | "other_folder_or_let_write" | "other_value" | "resume_first" | "choose_file_first" | "ask_within_file" | "put_back_or_resume" | "check_words" | "name_broker" | "see_account" | "see_broker" | "see_wallet" | "make_room_try_again" | "choose_one_or_none" | "make_one_first" | "let_read_write" | "give_amount" | "check_broker_address" | "other_home" | "give_torrent_file" | "give_magnet" | "send_base64" | "give_one_source" | "give_torrent_address" | "check_address_or_add_file" | "wait_for_check" | "see_list" | "other_torrent" | "make_room_and_resume" | "see_log" | "make_room_or_let_write" | "use_token_or_browser" | "ask_by_address" | "choose_files" | "open_own_page" | "give_tracker" | "add_tracker_instead" | "give_budget" | "change_there" | "holds_until_stop";
         /** @description What was bought. */
         Bought: {
             /**
@@ -918,6 +918,7 @@ export interface components {
         Estimate: {
             /** @description Whether money and budgets suffice for `most_units`. */
             affordable: boolean;
+            ask_above?: null | components["schemas"]["Units"];
             /** @description Coins at hand. */
             available_units: components["schemas"]["Units"];
             buyable_units?: null | components["schemas"]["Units"];
@@ -1021,6 +1022,11 @@ export interface components {
             size_bytes: number;
             /** @description Whether it is to be downloaded. */
             wanted: boolean;
+        };
+        /** @description What came of choosing files. */
+        FilesChosen: {
+            /** @description The torrent waits for a yes to what they may cost. */
+            asking: boolean;
         };
         /**
          * @description Whether a router forwards the node's port, so that peers reach it.
@@ -1153,6 +1159,11 @@ export interface components {
         };
         /** @description What is said of all of them. */
         ManyAnswer: {
+            /**
+             * @description The yes was given without a size in sight: one that may cost more than the setting `spending.ask_above`
+             *     waits for a yes of its own.
+             */
+            asks_above?: boolean;
             /** @description The folder to put new ones into; none: the setting `folders.downloads`. */
             folder?: string | null;
             /** @description Their label; none: those that have one keep it. */
@@ -3069,7 +3080,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Done"];
+                    "application/json": components["schemas"]["FilesChosen"];
                 };
             };
             default: {

@@ -13,6 +13,7 @@ export type ChannelRow = Said['ChannelRow'];
 export type Estimate = Said['Estimate'];
 export type Event = Said['Event'];
 export type FileRow = Said['FileRow'];
+export type FilesChosen = Said['FilesChosen'];
 export type FreeService = Said['FreeService'];
 export type History = Said['History'];
 export type HistoryLine = Said['HistoryLine'];

@@ -13,8 +13,8 @@ use crate::http::node::body::{Body, Named};
 use crate::http::node::error::{Hash, Refused, hash};
 use crate::session::view::event::Log;
 use crate::session::view::{
-    ActionRequest, ActionResult, AddRequest, Added, ChannelRow, DONE, Done, Estimate, FileChoice,
-    FileRow, LabelRequest, ManyRequest, ManyView, MorePeers, MoreTrackers, NewCount, PeerRow,
+    ActionRequest, ActionResult, AddRequest, Added, ChannelRow, Estimate, FileChoice, FileRow,
+    FilesChosen, LabelRequest, ManyRequest, ManyView, MorePeers, MoreTrackers, NewCount, PeerRow,
     PieceMap, Problem, Terms, TermsChange, TorrentDetail, TorrentList, TrackerRow,
 };
 
@@ -116,18 +116,17 @@ async fn files(State(app): State<App>, Hash(hash): Hash) -> Answer<Vec<FileRow>>
 }
 
 /// Choose the files to download.
-#[utoipa::path(put, path = "/torrents/{info_hash}/files", tag = "torrents", params(("info_hash" = String, Path)), request_body = FileChoice, responses((status = 200, body = Done), (status = "default", body = Problem)))]
+#[utoipa::path(put, path = "/torrents/{info_hash}/files", tag = "torrents", params(("info_hash" = String, Path)), request_body = FileChoice, responses((status = 200, body = FilesChosen), (status = "default", body = Problem)))]
 async fn choose_files(
     State(app): State<App>,
     Hash(hash): Hash,
     Body(choice): Body<FileChoice>,
-) -> Answer<Done> {
-    app.session.choose_files(hash, choice).await?;
-    Ok(Json(DONE))
+) -> Answer<FilesChosen> {
+    Ok(Json(app.session.choose_files(hash, choice).await?))
 }
 
 /// A file's bytes, also while it is being downloaded: what is asked for is fetched first. Takes a
-/// `Range`.
+/// `Range`. Of a file that is not chosen nothing is fetched: it is refused, unless it is whole.
 #[utoipa::path(get, path = "/torrents/{info_hash}/files/{index}/stream", tag = "torrents", params(("info_hash" = String, Path), ("index" = u32, Path)), responses((status = 200, description = "The whole file", content_type = "application/octet-stream"), (status = 206, description = "The range asked for", content_type = "application/octet-stream"), (status = "default", body = Problem)))]
 async fn stream(
     State(app): State<App>,
