@@ -12,21 +12,26 @@ use super::support::{
     LONG, NodeWorld, args, client, exe, get, node_words, node_world, post, refused, row, send, wait,
 };
 
-/// A node whose home is a disk of its own, in a mount namespace where an ordinary user may mount; and that home
-/// as it is seen from here.
-async fn on_a_small_disk(world: &NodeWorld) -> (Proc, PathBuf) {
-    let home = world.home();
-    std::fs::create_dir_all(&home).expect("made");
-    let shown = home.display().to_string();
-    let mount = "mount -t tmpfs -o size=24m,mode=700 tmpfs \"$0\" && exec \"$@\"";
-    let mut all = args(&["--map-root-user", "--mount", "sh", "-c", mount, &shown]);
+/// The node of this world with `folder` on a disk of its own, in a mount namespace where an ordinary user may
+/// mount; and that folder as it is seen from here.
+async fn with_a_small_disk(world: &NodeWorld, folder: &Path, size: &str) -> (Proc, PathBuf) {
+    std::fs::create_dir_all(folder).expect("made");
+    let shown = folder.display().to_string();
+    let mount = format!("mount -t tmpfs -o size={size},mode=700 tmpfs \"$0\" && exec \"$@\"");
+    let mut all = args(&["--map-root-user", "--mount", "sh", "-c", &mount, &shown]);
     all.push(exe().display().to_string());
-    all.extend(node_words(&home, world.dir.path(), &world.around()));
+    let (home, dir) = (world.home(), world.dir.path());
+    all.extend(node_words(&home, dir, &world.around()));
     let mut proc = Proc::start("node", Path::new("unshare"), &all).expect("starts");
     proc.wait_for("ready", LONG).await.expect("ready");
     let root = format!("/proc/{}/root", proc.id().expect("runs"));
-    let home = home.strip_prefix("/").expect("from the root");
-    (proc, Path::new(&root).join(home))
+    let folder = folder.strip_prefix("/").expect("from the root");
+    (proc, Path::new(&root).join(folder))
+}
+
+/// A node whose home is a disk of its own; and that home as it is seen from here.
+async fn on_a_small_disk(world: &NodeWorld) -> (Proc, PathBuf) {
+    with_a_small_disk(world, &world.home(), "24m").await
 }
 
 /// Fills the disk, also what was given back since.
@@ -201,6 +206,53 @@ async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
         (&again["pays"], &again["price"]),
         (&json!(false), &json!(100))
     );
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop(world.seeder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_full_disk_stopped_shows_what_it_had_and_is_told() {
+    let world = node_world(16 << 20).await;
+    let downloads = world.dir.path().join("downloads");
+    let (mut proc, _) = with_a_small_disk(&world, &downloads, "8m").await;
+    let node = client(&world.home()).await;
+    world.enrich(&node).await;
+    let add = json!({
+        "source": { "magnet": world.magnet },
+        "confirmed": true,
+        "terms": { "max_price": 20_000 },
+    });
+    let hash = post(&node, "/torrents", add).await["info_hash"].clone();
+    let hash = hash.as_str().expect("a hash");
+    let list = wait(&node, "/torrents", |list| {
+        row(list, hash)["state"] == "failed" && row(list, hash)["units_paid"] != 0
+    })
+    .await;
+    let stopped = row(&list, hash);
+    assert_eq!(stopped["waits"]["code"], "disk_full", "{stopped}");
+    let have = stopped["have_bytes"].as_u64().expect("bytes");
+    assert!(have > 4 << 20, "{stopped}");
+    assert!(stopped["progress"].as_f64() > Some(0.25), "{stopped}");
+    let pieces = get(&node, &format!("/torrents/{hash}/pieces")).await;
+    let piece_bytes = get(&node, &format!("/torrents/{hash}")).await["piece_bytes"].clone();
+    let kept = pieces["have"].as_u64().zip(piece_bytes.as_u64());
+    assert_eq!(
+        kept.map(|(have, bytes)| have * bytes),
+        Some(have),
+        "{pieces}"
+    );
+    let files = get(&node, &format!("/torrents/{hash}/files")).await;
+    assert_eq!(files[0]["have_bytes"], have, "{files}");
+    let notices = get(&node, "/notices").await;
+    let told = notices["notices"].as_array().expect("a list").iter();
+    let told: Vec<_> = told.filter(|n| n["code"] == "torrent_failed").collect();
+    assert_eq!(told.len(), 1, "once: {notices}");
+    assert_eq!(told[0]["values"]["code"], "disk_full", "{notices}");
+    assert_eq!(told[0]["info_hash"], hash);
+    let paused = json!({ "action": "pause", "info_hashes": [hash] });
+    post(&node, "/torrents/actions", paused).await;
+    let list = get(&node, "/torrents").await;
+    assert_eq!(row(&list, hash)["have_bytes"], have, "{list}");
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);
 }

@@ -66,7 +66,7 @@ pub struct SpeedHistory {
 pub enum NoticeCode {
     /// A torrent is complete. `name`.
     Finished,
-    /// A torrent failed. `name`, `error`.
+    /// A torrent failed. `name`, and `error`, or `code` with `why` in English.
     TorrentFailed,
     /// A budget is used up; for a torrent once. `which`: torrent, day or total; `limit`.
     BudgetReached,
