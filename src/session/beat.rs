@@ -93,7 +93,9 @@ impl Session {
             units_earned_per_s: moved.earned,
             ..pulse
         });
-        let is_due = beats.is_multiple_of(SAVE_EVERY);
+        self.look_at_home(run);
+        // What a full disk kept from being written is, as soon as there is room.
+        let is_due = beats.is_multiple_of(SAVE_EVERY) || run.is_unwritten();
         run.save_beside(is_due);
         if is_due {
             self.save_settings().await;

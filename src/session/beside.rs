@@ -93,22 +93,26 @@ impl Running {
     pub fn save_beside(self: &Arc<Self>, all: bool) {
         let run = Arc::clone(self);
         once(&self.beside.saving, self.over.clone(), async move {
-            let written = tokio::task::spawn_blocking(move || match all {
-                true => run.save(),
-                false => {
-                    let _one = lock(&run.beside.writing);
-                    run.write_traffic(Traffic::copy_recent);
-                }
+            let written = tokio::task::spawn_blocking(move || {
+                let written = match all {
+                    true => run.save(),
+                    false => {
+                        let _one = lock(&run.beside.writing);
+                        run.write_traffic(Traffic::copy_recent)
+                    }
+                };
+                run.note_written(written);
             });
             let _ = written.await;
         });
     }
 
     /// Writes a copy of what was transferred. Hold [`Beside::writing`].
-    pub fn write_traffic(&self, take: fn(&mut Traffic) -> std::io::Result<Option<Copied>>) {
-        if let Err(error) = traffic::write(&self.traffic, take, &self.home) {
-            tracing::error!("what was transferred is not saved: {error}");
-        }
+    pub fn write_traffic(
+        &self,
+        take: fn(&mut Traffic) -> std::io::Result<Option<Copied>>,
+    ) -> std::io::Result<()> {
+        traffic::write(&self.traffic, take, &self.home)
     }
 }
 

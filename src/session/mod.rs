@@ -22,6 +22,7 @@
 //! | `ratio` | seeds that have shared enough |
 //! | `rules` | buying, redeeming, the watch folder |
 //! | `notices`, `log` | what is told |
+//! | `unwritten` | the home has no room |
 
 mod act;
 mod add;
@@ -54,6 +55,7 @@ mod run;
 mod sources;
 mod terms;
 mod traffic;
+mod unwritten;
 pub mod view;
 mod withdraw;
 

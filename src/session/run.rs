@@ -23,8 +23,8 @@ use crate::gateway::PeerSnapshot;
 use crate::node::{CLOSE_DEADLINE, Node};
 use crate::torrent::Metainfo;
 use crate::units::{Day, InfoHash, Units};
-use crate::wallet::Balance;
 use crate::wallet::deals::TorrentSums;
+use crate::wallet::{Balance, Unwritten};
 
 /// Between counts of the DHT's nodes.
 const COUNT_DHT_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
@@ -57,6 +57,10 @@ pub(super) struct Running {
     pub many: Many,
     /// Held while a torrent is given trackers and peers.
     pub sourcing: tokio::sync::Mutex<()>,
+    /// Why what was transferred is not written down, if it is not.
+    pub unwritten: Mutex<Option<Unwritten>>,
+    /// The code of what was last told of the home.
+    pub told_home: Mutex<Option<String>>,
     /// What a beat began and does not wait for.
     pub beside: Beside,
     /// What moved since the last pulse.
@@ -109,6 +113,8 @@ impl Running {
             listed: Mutex::default(),
             many: Many::open(&home),
             sourcing: tokio::sync::Mutex::new(()),
+            unwritten: Mutex::default(),
+            told_home: Mutex::default(),
             beside: Beside::default(),
             moved: Mutex::default(),
             over: CancellationToken::new(),
@@ -263,7 +269,9 @@ impl Running {
             );
         }
         session.look(self).await;
-        self.save();
+        if let Err(error) = self.save() {
+            tracing::error!("what was transferred last is not saved: {error}");
+        }
         session.save_settings().await;
         self.node.engine.stop().await;
         self.node.router.stop().await;
@@ -272,18 +280,18 @@ impl Running {
         }
     }
 
-    /// Writes what has changed.
-    pub fn save(&self) {
+    /// Writes what has changed; all that can be, where some cannot.
+    pub fn save(&self) -> std::io::Result<()> {
         let mut torrents = lock(&self.torrents);
+        let mut written = Ok(());
         for entry in torrents.values_mut().filter(|entry| entry.unsaved) {
-            match self.shelf.write(&entry.saved) {
-                Ok(()) => entry.unsaved = false,
-                Err(error) => tracing::error!("{} is not saved: {error}", entry.saved.info_hash),
-            }
+            let saved = self.shelf.write(&entry.saved);
+            entry.unsaved = saved.is_err();
+            written = written.and(saved);
         }
         drop(torrents);
         let _one = lock(&self.beside.writing);
-        self.write_traffic(Traffic::copy_all);
+        written.and(self.write_traffic(Traffic::copy_all))
     }
 
     /// A torrent's description, where it is known.

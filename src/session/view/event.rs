@@ -104,6 +104,9 @@ pub enum NoticeCode {
     WatchFailed,
     /// The disk is nearly full. `folder`, `free_bytes`.
     DiskLow,
+    /// The home has no room, or cannot be written; taken back once it can. `code` with `why` in English, `home`,
+    /// `system`.
+    HomeUnwritten,
     /// No DHT node answers; taken back once one does. `at`.
     DhtSilent,
 }
