@@ -20,7 +20,7 @@
 //! | `traffic` | bytes by day and torrent, for reports |
 //! | `money`, `withdraw`, `books` | the wallet; money out of it; history and reports |
 //! | `ratio` | seeds that have shared enough |
-//! | `rules` | buying, redeeming, the watch folder |
+//! | `rules`, `watch` | buying, redeeming; the watch folder |
 //! | `notices`, `log` | what is told |
 //! | `unwritten` | the home has no room |
 
@@ -57,6 +57,7 @@ mod terms;
 mod traffic;
 mod unwritten;
 pub mod view;
+mod watch;
 mod withdraw;
 
 pub use books::Sheet;
