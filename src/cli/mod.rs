@@ -167,9 +167,9 @@ pub fn main() -> ExitCode {
         Ok(EXIT_DONE) if output::failed() => ExitCode::from(EXIT_FAILED),
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("dpay: {error:#}");
+            let text = output::error_text(&error);
+            eprintln!("dpay: {text}");
             if json {
-                let text = format!("{error:#}");
                 println!("{}", serde_json::json!({"event": "error", "error": text}));
             }
             ExitCode::from(EXIT_FAILED)

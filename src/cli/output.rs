@@ -29,7 +29,54 @@ pub(crate) fn failed() -> bool {
     FAILED.load(Ordering::Relaxed)
 }
 
+/// What went wrong, from the outside in, each cause once; and what to do where a disk has no room.
+pub(crate) fn error_text(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Many say what the system said, which is their cause as well.
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    let of_system = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref::<std::io::Error>();
+        error.is_some_and(|error| {
+            matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+            )
+        })
+    };
+    if error.chain().any(of_system) && !text.contains("make room") {
+        text.push_str("; make room there, and try again");
+    }
+    text
+}
+
 /// Writes to standard error, where somebody reads it: there is nobody else to tell.
 pub(crate) fn put_error(what: Arguments<'_>) {
     let _ = stderr().lock().write_fmt(what);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_said_once_and_where_there_is_no_room_what_to_do() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("/home: {source}")]
+        struct At {
+            source: std::io::Error,
+        }
+        let source = std::io::Error::from(ErrorKind::StorageFull);
+        let system = source.to_string();
+        let error = anyhow::Error::new(At { source }).context("it does not start");
+        let said = format!("it does not start: /home: {system}; make room there, and try again");
+        assert_eq!(error_text(&error), said);
+        let error = anyhow::anyhow!("inner").context("outer");
+        assert_eq!(error_text(&error), "outer: inner");
+    }
 }

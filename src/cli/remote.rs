@@ -12,8 +12,8 @@ use crate::http::node::NodeServer;
 use crate::http::node::client::NodeClient;
 use crate::session::view::node::dht_silent;
 use crate::session::view::{
-    Action, ActionRequest, ActionResult, Done, FileChoice, FileRow, FilesChosen, LoginCode,
-    NodeView, State, TorrentList, TorrentRow,
+    Action, ActionFailure, ActionRequest, ActionResult, Advice, Done, FileChoice, FileRow,
+    FilesChosen, LoginCode, NodeView, State, TorrentList, TorrentRow,
 };
 use crate::torrent::printable;
 use crate::units::InfoHash;
@@ -90,6 +90,9 @@ pub async fn list(global: &Global) -> Result<u8> {
     let view: NodeView = node.get("/node").await?;
     if let Some(since) = view.dht_silent_since {
         eprintln!("{}", dht_silent(since));
+    }
+    if let Some(problem) = &view.home_problem {
+        eprintln!("{}", problem.text);
     }
     if global.json {
         for row in &rows {
@@ -193,8 +196,10 @@ pub async fn act(action: Action, which_args: &WhichArgs, global: &Global) -> Res
     let result: ActionResult = node
         .change(Method::POST, "/torrents/actions", &request)
         .await?;
+    let is_held = |failed: &&ActionFailure| failed.problem.advice == Advice::HoldsUntilStop;
+    let held = result.failed.iter().filter(is_held).count();
     super::say(global.json, &serde_json::to_value(&result)?, || {
-        format!("done with {}", result.done.len())
+        format!("done with {}", result.done.len() + held)
     });
     all_done(&result)?;
     Ok(super::EXIT_DONE)
@@ -205,8 +210,12 @@ pub(super) fn all_done(result: &ActionResult) -> Result<()> {
     let Some(failed) = result.failed.first() else {
         return Ok(());
     };
+    let what = match failed.problem.advice {
+        Advice::HoldsUntilStop => "not written down for",
+        _ => "not done with",
+    };
     bail!(
-        "not done with {}: {}: {}",
+        "{what} {}: {}: {}",
         result.failed.len(),
         failed.info_hash,
         failed.problem

@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use super::handle::{Handle, Stage};
 use super::{EngineError, TorrentState};
 use crate::engine::Engine;
+use crate::torrent::{Metainfo, PieceSet, TorrentFile};
+use crate::units::PieceIndex;
 
 /// A file's bytes, fetched where they are not there yet.
 pub trait FileBytes: AsyncRead + AsyncSeek + Send + Unpin {}
@@ -72,7 +74,7 @@ impl Handle {
                 .map(std::io::Error::kind),
             _ => None,
         });
-        brief.bytes_have = stats.progress_bytes;
+        brief.bytes_have = ready.bytes_have(&stats);
         brief.bytes_wanted = stats.total_bytes;
         if let Some(live) = stats.live {
             brief.download_bytes_per_s = live.download_speed.as_bytes();
@@ -98,8 +100,13 @@ impl Handle {
     /// Bytes of each file in verified pieces; empty while they are being checked.
     #[must_use]
     pub fn file_bytes_have(&self) -> Vec<u64> {
-        let ready = self.ready().ok();
-        ready.map_or_else(Vec::new, |ready| ready.managed.stats().file_progress)
+        let Ok(ready) = self.ready() else {
+            return Vec::new();
+        };
+        match ready.left() {
+            Some(left) => bytes_of_files(&ready.metainfo, &left),
+            None => ready.managed.stats().file_progress,
+        }
     }
 
     /// Fetches these files from now on, and no others. What is there stays.
@@ -109,7 +116,7 @@ impl Handle {
     /// [`EngineError::Stopped`] with what librqbit says.
     pub async fn choose_files(&self, files: &HashSet<usize>) -> Result<(), EngineError> {
         let (session, ready) = self.parts()?;
-        if self.pieces_have().is_none() {
+        if ready.left().is_some() || self.pieces_have().is_none() {
             return Err(EngineError::NotYet(self.info_hash()));
         }
         self.wake().await;
@@ -169,6 +176,26 @@ impl<S: AsyncSeek + Unpin> AsyncSeek for WhileThere<S> {
     }
 }
 
+/// Bytes of each file that lie in these pieces.
+fn bytes_of_files(metainfo: &Metainfo, pieces: &PieceSet) -> Vec<u64> {
+    let piece_bytes = u64::from(metainfo.piece_length_bytes()).max(1);
+    let of_file = |file: &TorrentFile| {
+        let end = file.offset_bytes.saturating_add(file.length_bytes);
+        let within = file.offset_bytes / piece_bytes..end.div_ceil(piece_bytes);
+        let had = within.filter(|piece| {
+            let piece = u32::try_from(*piece).map(PieceIndex);
+            piece.is_ok_and(|piece| pieces.contains(piece))
+        });
+        had.map(|piece| {
+            let begin = piece.saturating_mul(piece_bytes);
+            let piece_end = begin.saturating_add(piece_bytes);
+            piece_end.min(end) - begin.max(file.offset_bytes)
+        })
+        .sum()
+    };
+    metainfo.files().iter().map(of_file).collect()
+}
+
 impl Engine {
     /// The most payload a second, all torrents together; none lifts the limit. Values below a block
     /// (16 KiB) count as one block.
@@ -177,5 +204,30 @@ impl Engine {
         let limits = &self.session().ratelimits;
         limits.set_download_bps(at_least_a_block(download_bytes_per_s));
         limits.set_upload_bps(at_least_a_block(upload_bytes_per_s));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torrent::{Layout, MetainfoBuilder, PieceLength};
+
+    #[test]
+    fn of_each_file_there_is_what_lies_in_the_pieces() {
+        let files = [("a", 40 << 10), ("none", 0), ("b", 40 << 10)];
+        let files = files.map(|(name, bytes)| (vec![name.to_owned()], bytes));
+        let length = PieceLength::from_kib(32).expect("a power of two");
+        let made = MetainfoBuilder::new("many", Layout::Folder(files.to_vec()), length);
+        let mut made = made.expect("usable");
+        made.update(&vec![0; 80 << 10]).expect("fits");
+        let metainfo = made.finish().expect("complete");
+        let mut pieces = PieceSet::new(metainfo.piece_count());
+        let mut have = |piece| {
+            pieces.insert(PieceIndex(piece));
+            bytes_of_files(&metainfo, &pieces)
+        };
+        assert_eq!(have(1), [8 << 10, 0, 24 << 10]);
+        assert_eq!(have(2), [8 << 10, 0, 40 << 10]);
+        assert_eq!(have(0), [40 << 10, 0, 40 << 10]);
     }
 }

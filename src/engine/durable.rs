@@ -88,12 +88,7 @@ impl Ready {
 
     /// Whether all pieces are there: found, or verified since.
     fn is_whole(&self) -> bool {
-        let (Some(found), Some(ledger)) = (self.found.get(), &self.ledger) else {
-            return false;
-        };
-        let mut all = ledger.verified_set();
-        all.union(found);
-        all.is_full()
+        self.known().is_some_and(|all| all.is_full())
     }
 }
 

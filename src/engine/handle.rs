@@ -79,6 +79,34 @@ pub(super) struct Ready {
     pub found: OnceLock<PieceSet>,
 }
 
+impl Ready {
+    /// The pieces that were found, and those verified since; `None` until the files were checked.
+    pub fn known(&self) -> Option<PieceSet> {
+        let mut all = self.found.get()?.clone();
+        if let Some(ledger) = &self.ledger {
+            all.union(&ledger.verified_set());
+        }
+        Some(all)
+    }
+
+    /// What it had when it failed, if it has failed: librqbit says nothing of it then.
+    pub fn left(&self) -> Option<PieceSet> {
+        let failed = |state: &ManagedTorrentState| matches!(state, ManagedTorrentState::Error(_));
+        self.managed.with_state(failed).then(|| self.known())?
+    }
+
+    /// Bytes of the pieces that it has; while checking, bytes looked at.
+    pub fn bytes_have(&self, stats: &TorrentStats) -> u64 {
+        let Some(left) = self.left() else {
+            return stats.progress_bytes;
+        };
+        let sizes = left
+            .iter()
+            .filter_map(|p| self.metainfo.piece_size_bytes(p));
+        sizes.map(u64::from).sum()
+    }
+}
+
 /// How far adding a torrent is: `Fetching` to `Ready` or `Failed`; any to `Gone`.
 #[derive(Clone)]
 pub(super) enum Stage {
@@ -144,12 +172,12 @@ impl Handle {
         Some(found)
     }
 
-    /// The pieces that are good now; `None` while they are being checked.
+    /// The pieces that are good now, or were when it failed; `None` while they are being checked.
     #[must_use]
     pub fn pieces_have(&self) -> Option<PieceSet> {
         let session = self.session.upgrade()?;
         let ready = self.ready().ok()?;
-        have(session, self.info_hash, &ready.metainfo)
+        have(session, self.info_hash, &ready.metainfo).or_else(|| ready.left())
     }
 
     /// How far it is.
@@ -181,7 +209,7 @@ impl Handle {
         let stats = ready.managed.stats();
         progress.state = self.state_of(ready, &stats);
         progress.bytes_total = ready.metainfo.length_bytes();
-        progress.bytes_have = stats.progress_bytes;
+        progress.bytes_have = ready.bytes_have(&stats);
         progress.pieces_total = ready.metainfo.piece_count();
         progress.uploaded_bytes = stats.uploaded_bytes;
         if let Some(have) = self.pieces_have() {

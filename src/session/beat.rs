@@ -94,7 +94,9 @@ impl Session {
             units_earned_per_s: moved.earned,
             ..pulse
         });
-        let is_due = beats.is_multiple_of(SAVE_EVERY);
+        self.look_at_home(run);
+        // What a full disk kept from being written is, as soon as there is room.
+        let is_due = beats.is_multiple_of(SAVE_EVERY) || run.is_unwritten();
         run.save_beside(is_due);
         if is_due {
             self.save_settings().await;
@@ -152,6 +154,7 @@ impl Session {
         let clock_is_wrong = clock_is_wrong(&lock(&run.balance));
         let mut changed: Vec<TorrentRow> = Vec::new();
         let mut finished: Vec<(InfoHash, String)> = Vec::new();
+        let mut failed: Vec<TorrentRow> = Vec::new();
         let mut torrents = lock(&run.torrents);
         for (hash, entry) in torrents.iter_mut() {
             let mut row = row_now(entry, of_peers.get(hash));
@@ -171,6 +174,10 @@ impl Session {
                     finished.push((*hash, entry.saved.name.clone()));
                 }
             }
+            if row.state == State::Failed && entry.row.state != State::Failed {
+                // What could not even be begun was told then.
+                failed.extend(entry.handle.is_some().then(|| row.clone()));
+            }
             if std::mem::take(&mut entry.untold) || row != *entry.row {
                 entry.row = Arc::new(row.clone());
                 changed.push(row);
@@ -182,6 +189,9 @@ impl Session {
                 changed,
                 removed: Vec::new(),
             });
+        }
+        for row in &failed {
+            self.tell_stopped(row);
         }
         for (hash, name) in finished {
             let text = format!("{} is complete", printable(&name));
@@ -348,15 +358,21 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
         return row;
     };
     let state = state_of(entry, &brief.state);
-    if matches!(state, State::Downloading | State::Seeding | State::Paused)
-        && entry.saved.have_bytes != brief.bytes_have
-    {
+    let is_known = match state {
+        State::Downloading | State::Seeding | State::Paused => true,
+        // What failed before its files were checked has what it had.
+        State::Failed => brief.bytes_have > 0,
+        _ => false,
+    };
+    if is_known && entry.saved.have_bytes != brief.bytes_have {
         entry.saved.have_bytes = brief.bytes_have;
         entry.unsaved = true;
     }
     let mut row = row_of(&entry.saved);
     row.state = state;
-    row.have_bytes = brief.bytes_have;
+    if state != State::Failed {
+        row.have_bytes = brief.bytes_have;
+    }
     if let TorrentState::Failed(error) = &brief.state {
         row.error = Some(error.clone());
         row.waits = brief.refused.and_then(what_to_mend);
@@ -368,7 +384,7 @@ fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentRow {
     row.progress = match (state, wanted) {
         (State::Seeding, _) => 1.0,
         (_, 0) => 0.0,
-        (_, wanted) => (brief.bytes_have as f64 / wanted as f64).min(1.0),
+        (_, wanted) => (row.have_bytes as f64 / wanted as f64).min(1.0),
     };
     fill_speeds(&mut row, &brief, of_peers);
     row.seeds = seeds(entry, of_peers);

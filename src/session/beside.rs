@@ -152,11 +152,13 @@ impl Running {
         });
     }
 
-    /// Writes what was transferred since all of that was written, or `all` that has changed.
+    /// Writes what was transferred since all of that was written, or `all` that has changed; all that can be,
+    /// where some cannot.
     pub async fn save(self: &Arc<Self>, all: bool) {
-        if all {
-            self.shelf.save_all(&self.torrents).await;
-        }
+        let kept = match all {
+            true => self.shelf.save_all(&self.torrents).await,
+            false => Ok(()),
+        };
         let run = Arc::clone(self);
         let written = tokio::task::spawn_blocking(move || {
             let _one = lock(&run.beside.writing);
@@ -164,11 +166,15 @@ impl Running {
                 true => Traffic::copy_all,
                 false => Traffic::copy_recent,
             };
-            if let Err(error) = traffic::write(&run.traffic, take, &run.home) {
-                tracing::error!("what was transferred is not saved: {error}");
-            }
+            traffic::write(&run.traffic, take, &run.home)
         });
-        let _ = written.await;
+        let written = written
+            .await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        if let Err(error) = &written {
+            tracing::error!("what was transferred is not saved: {error}");
+        }
+        self.note_written(kept.and(written));
     }
 }
 

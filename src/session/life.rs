@@ -142,6 +142,7 @@ impl Session {
             money: if is_play { Money::Play } else { Money::Real },
             play,
             home: home.display().to_string(),
+            home_problem: run.and_then(|run| run.home_problem()),
             wallet_home: wallet_home.display().to_string(),
             folder_free_bytes: seen.as_ref().and_then(|seen| seen.free_bytes),
             folder_problem: seen.and_then(|seen| seen.problem),

@@ -21,8 +21,9 @@
 //! | `money`, `withdraw`, `books` | the wallet; money out of it; history and reports |
 //! | `ratio` | seeds that have shared enough |
 //! | `queue` | downloads that wait until fewer download at once |
-//! | `rules` | buying, redeeming, the watch folder |
+//! | `rules`, `watch` | buying, redeeming; the watch folder |
 //! | `notices`, `log` | what is told |
+//! | `unwritten` | the home has no room |
 
 mod act;
 mod add;
@@ -58,7 +59,9 @@ mod sources;
 mod streaming;
 mod terms;
 mod traffic;
+mod unwritten;
 pub mod view;
+mod watch;
 mod withdraw;
 
 pub use books::Sheet;

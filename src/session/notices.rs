@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::view::Event;
 use super::view::event::{Level, Notice, NoticeCode, Notices};
+use super::view::{Event, Saying, TorrentRow};
 use super::{Session, lock};
 use crate::clock;
+use crate::torrent::printable;
 use crate::units::InfoHash;
 
 /// Notices kept.
@@ -33,6 +34,21 @@ impl Session {
             .notices
             .retain(|notice| notice.code != code);
         self.tell(Event::Reload);
+    }
+
+    /// Tells that a torrent stopped, and why.
+    pub(super) fn tell_stopped(&self, row: &TorrentRow) {
+        let error = row.error.clone().unwrap_or_default();
+        let (why, more) = match &row.waits {
+            Some(Saying { code, text, .. }) => {
+                (text, vec![("code", code.clone()), ("why", text.clone())])
+            }
+            None => (&error, vec![("error", error.clone())]),
+        };
+        let text = format!("{} stopped: {}", printable(&row.name), printable(why));
+        let values = [vec![("name", row.name.clone())], more].concat();
+        let code = NoticeCode::TorrentFailed;
+        self.notice(Level::Error, code, text, &values, Some(row.info_hash));
     }
 
     /// Tells something, and logs it.

@@ -1,15 +1,12 @@
-//! What is done by itself: buying, the watch folder; and what is told in time. Redeeming beyond what
+//! What is done by itself: buying; and what is told in time. Redeeming beyond what
 //! is kept is the wallet's own (`cashier::wallet::keeper`).
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fetch;
 use super::run::Running;
+use super::view::Problem;
 use super::view::event::{Level, NoticeCode};
-use super::view::{AddRequest, Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::clock;
 use crate::config::Settings;
@@ -21,10 +18,6 @@ use crate::wallet::keeping::Rules;
 const RULES_EVERY: Duration = Duration::from_secs(20);
 /// A rule that failed is left alone so many looks.
 const FAILED_LOOKS: u32 = 15;
-/// How often the watch folder is looked at.
-const WATCH_EVERY: Duration = Duration::from_secs(2);
-/// Largest file in the watch folder that is looked into.
-const MAX_WATCHED_BYTES: u64 = 32 << 20;
 /// Coins that expire within so many days are told.
 const EXPIRY_DAYS: u32 = 7;
 /// Less room than this on the disk is told.
@@ -202,106 +195,11 @@ impl Session {
         let values = [("units", units.to_string()), ("day", day.0.to_string())];
         self.notice(Level::Info, NoticeCode::Expiring, text, &values, None);
     }
-
-    /// Adds what appears in the watch folder, until it is dropped.
-    pub(super) async fn watch_folder(&self, run: &Arc<Running>) {
-        if run.home != self.inner.options.home {
-            // In the play world nothing lasts: what lies there waits for the real node.
-            return;
-        }
-        let mut seen: HashMap<PathBuf, u64> = HashMap::new();
-        let mut tick = tokio::time::interval(WATCH_EVERY);
-        loop {
-            tick.tick().await;
-            let Some(folder) = self.settings().folders.watch else {
-                continue;
-            };
-            let found = tokio::task::spawn_blocking(move || watched(&folder)).await;
-            let found = found.unwrap_or_default();
-            seen.retain(|path, _| found.iter().any(|(there, _)| there == path));
-            for (path, size) in found {
-                // Only what did not grow since the last look is whole.
-                if seen.insert(path.clone(), size) == Some(size) {
-                    self.take_watched(run, &path).await;
-                    seen.remove(&path);
-                }
-            }
-        }
-    }
-
-    async fn take_watched(&self, run: &Arc<Running>, path: &Path) {
-        let file = path.display().to_string();
-        let added = async {
-            let bytes = tokio::fs::read(path).await.map_err(|error| {
-                Problem::new(ProblemCode::Disk, error.to_string(), Advice::LetReadWrite)
-                    .about(&file)
-            })?;
-            let is_link = path.extension().is_some_and(|end| end == "magnet");
-            let found = match is_link {
-                true => fetch::link(&String::from_utf8_lossy(&bytes)),
-                false => fetch::decode(&bytes),
-            }?;
-            // One that is there keeps the label that it has.
-            let is_new = run.entry(found.info_hash()).is_err();
-            let request = AddRequest {
-                confirmed: true,
-                label: self.settings().folders.watch_label.filter(|_| is_new),
-                ..AddRequest::default()
-            };
-            self.add_found(run, found, request, true).await
-        }
-        .await;
-        let end = match &added {
-            Ok(_) => "added",
-            Err(_) => "failed",
-        };
-        let mut done = path.as_os_str().to_owned();
-        done.push(format!(".{end}"));
-        if let Err(error) = tokio::fs::rename(path, &done).await {
-            tracing::warn!("{file} could not be renamed: {error}");
-        }
-        match added {
-            Ok(added) => {
-                let name = crate::torrent::printable(&added.name);
-                let (code, text) = match added.already {
-                    true => (
-                        NoticeCode::WatchThere,
-                        format!("{name}, named by {file}, is there already"),
-                    ),
-                    false => (NoticeCode::WatchAdded, format!("added {name} from {file}")),
-                };
-                let values = [("name", added.name), ("file", file)];
-                self.notice(Level::Info, code, text, &values, Some(added.info_hash));
-            }
-            Err(problem) => {
-                let text = format!("{file} was not added: {problem}");
-                let values = [vec![("file", file)], problem.values()].concat();
-                self.notice(Level::Warning, NoticeCode::WatchFailed, text, &values, None);
-            }
-        }
-    }
 }
 
 /// Of what was bought so far, what the rule did: a torrent may have bought more for itself.
 fn for_the_rule(bought: Units, kept: Units) -> Units {
     bought.min(kept)
-}
-
-/// Torrents and links in a folder, with their sizes.
-fn watched(folder: &Path) -> Vec<(PathBuf, u64)> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let files = entries.filter_map(|entry| {
-        let path = entry.path();
-        let wanted = path
-            .extension()
-            .is_some_and(|end| end == "torrent" || end == "magnet");
-        let meta = entry
-            .metadata()
-            .ok()
-            .filter(|meta| wanted && meta.is_file())?;
-        Some((path, meta.len())).filter(|(_, size)| *size <= MAX_WATCHED_BYTES)
-    });
-    files.collect()
 }
 
 #[cfg(test)]

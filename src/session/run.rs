@@ -24,8 +24,8 @@ use crate::gateway::PeerSnapshot;
 use crate::node::{CLOSE_DEADLINE, Node};
 use crate::torrent::Metainfo;
 use crate::units::{Day, InfoHash, Units};
-use crate::wallet::Balance;
 use crate::wallet::deals::TorrentSums;
+use crate::wallet::{Balance, Unwritten};
 
 /// Between counts of the DHT's nodes.
 const COUNT_DHT_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
@@ -60,6 +60,10 @@ pub(super) struct Running {
     pub queueing: tokio::sync::Mutex<()>,
     /// Held while a torrent is given trackers and peers.
     pub sourcing: tokio::sync::Mutex<()>,
+    /// Why what was transferred is not written down, if it is not.
+    pub unwritten: Mutex<Option<Unwritten>>,
+    /// The code of what was last told of the home.
+    pub told_home: Mutex<Option<String>>,
     /// What a beat began and does not wait for.
     pub beside: Beside,
     /// What moved since the last pulse.
@@ -115,6 +119,8 @@ impl Running {
             many: Many::open(&home),
             queueing: tokio::sync::Mutex::new(()),
             sourcing: tokio::sync::Mutex::new(()),
+            unwritten: Mutex::default(),
+            told_home: Mutex::default(),
             beside: Beside::default(),
             moved: Mutex::default(),
             choices: tokio::sync::watch::Sender::default(),

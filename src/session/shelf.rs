@@ -187,18 +187,22 @@ impl Shelf {
         written
     }
 
-    /// Writes all entries that differ from their files.
-    pub async fn save_all(&self, torrents: &Torrents) {
+    /// Writes all entries that differ from their files; all that can be, where some cannot.
+    pub async fn save_all(&self, torrents: &Torrents) -> io::Result<()> {
         let unsaved: Vec<InfoHash> = {
             let torrents = lock(torrents);
             let unsaved = torrents.iter().filter(|(_, entry)| entry.unsaved);
             unsaved.map(|(hash, _)| *hash).collect()
         };
+        let mut kept = Ok(());
         for hash in unsaved {
-            if let Err(error) = self.save(torrents, hash).await {
+            let saved = self.save(torrents, hash).await;
+            if let Err(error) = &saved {
                 tracing::error!("{hash} is not saved: {error}");
             }
+            kept = kept.and(saved);
         }
+        kept
     }
 
     /// Keeps a torrent's description.
@@ -391,7 +395,7 @@ mod tests {
         assert_eq!(disk.written().down_bytes, 0);
         assert!(disk.listed().unsaved);
         disk.go.send(Ok(())).expect("heard");
-        disk.shelf.save_all(&disk.torrents).await;
+        disk.shelf.save_all(&disk.torrents).await.expect("kept");
         assert_eq!(disk.written().down_bytes, 7);
         assert!(!disk.listed().unsaved);
     }
@@ -415,7 +419,7 @@ mod tests {
         );
         assert!(disk.listed().saved.paused && disk.listed().unsaved);
         disk.go.send(Ok(())).expect("heard");
-        disk.shelf.save_all(&disk.torrents).await;
+        disk.shelf.save_all(&disk.torrents).await.expect("kept");
         assert!(disk.written().paused && !disk.listed().unsaved);
     }
 }

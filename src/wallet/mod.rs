@@ -69,5 +69,7 @@ pub use rows::{
     PurchaseState, ReceivedRow, ReceivedState, RedemptionRow, RequestId, Rows, SpendRow,
 };
 pub use step::Step;
-pub use view::{Balance, FrozenLine, LockReason, LockedLine, PendingLine, WithdrawingLine};
+pub use view::{
+    Balance, FrozenLine, LockReason, LockedLine, PendingLine, Unwritten, WithdrawingLine,
+};
 pub use withdraw::{WithdrawalRow, WithdrawalState};

@@ -113,6 +113,15 @@ pub struct WithdrawingLine {
     pub paid: Option<UnixMs>,
 }
 
+/// Why something could not be written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unwritten {
+    /// There is no room.
+    pub is_full: bool,
+    /// What the system says.
+    pub error: String,
+}
+
 /// A wallet's money at one moment. All amounts but `broker_*` are what the wallet itself holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
@@ -202,6 +211,9 @@ pub struct Balance {
     pub broker_suspended: Option<bool>,
     /// Why the broker could not be asked.
     pub broker_error: Option<String>,
+    /// Why what was paid and earned last is in memory only, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<Unwritten>,
 }
 
 impl Balance {

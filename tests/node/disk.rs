@@ -9,24 +9,30 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::support::{
-    LONG, NodeWorld, args, client, exe, get, node_words, node_world, post, refused, row, send, wait,
+    LONG, NodeWorld, args, client, exe, get, node_words, node_world, post, private_dir, refused,
+    row, send, wait,
 };
 
-/// A node whose home is a disk of its own, in a mount namespace where an ordinary user may mount; and that home
-/// as it is seen from here.
-async fn on_a_small_disk(world: &NodeWorld) -> (Proc, PathBuf) {
-    let home = world.home();
-    std::fs::create_dir_all(&home).expect("made");
-    let shown = home.display().to_string();
-    let mount = "mount -t tmpfs -o size=24m,mode=700 tmpfs \"$0\" && exec \"$@\"";
-    let mut all = args(&["--map-root-user", "--mount", "sh", "-c", mount, &shown]);
+/// The node of this world with `folder` on a disk of its own, in a mount namespace where an ordinary user may
+/// mount; and that folder as it is seen from here.
+async fn with_a_small_disk(world: &NodeWorld, folder: &Path, size: &str) -> (Proc, PathBuf) {
+    std::fs::create_dir_all(folder).expect("made");
+    let shown = folder.display().to_string();
+    let mount = format!("mount -t tmpfs -o size={size},mode=700 tmpfs \"$0\" && exec \"$@\"");
+    let mut all = args(&["--map-root-user", "--mount", "sh", "-c", &mount, &shown]);
     all.push(exe().display().to_string());
-    all.extend(node_words(&home, world.dir.path(), &world.around()));
+    let (home, dir) = (world.home(), world.dir.path());
+    all.extend(node_words(&home, dir, &world.around()));
     let mut proc = Proc::start("node", Path::new("unshare"), &all).expect("starts");
     proc.wait_for("ready", LONG).await.expect("ready");
     let root = format!("/proc/{}/root", proc.id().expect("runs"));
-    let home = home.strip_prefix("/").expect("from the root");
-    (proc, Path::new(&root).join(home))
+    let folder = folder.strip_prefix("/").expect("from the root");
+    (proc, Path::new(&root).join(folder))
+}
+
+/// A node whose home is a disk of its own; and that home as it is seen from here.
+async fn on_a_small_disk(world: &NodeWorld) -> (Proc, PathBuf) {
+    with_a_small_disk(world, &world.home(), "24m").await
 }
 
 /// Fills the disk, also what was given back since.
@@ -203,4 +209,120 @@ async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
     );
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_full_disk_stopped_shows_what_it_had_and_is_told() {
+    let world = node_world(16 << 20).await;
+    let downloads = world.dir.path().join("downloads");
+    let (mut proc, _) = with_a_small_disk(&world, &downloads, "8m").await;
+    let node = client(&world.home()).await;
+    world.enrich(&node).await;
+    let add = json!({
+        "source": { "magnet": world.magnet },
+        "confirmed": true,
+        "terms": { "max_price": 20_000 },
+    });
+    let hash = post(&node, "/torrents", add).await["info_hash"].clone();
+    let hash = hash.as_str().expect("a hash");
+    let list = wait(&node, "/torrents", |list| {
+        row(list, hash)["state"] == "failed" && row(list, hash)["units_paid"] != 0
+    })
+    .await;
+    let stopped = row(&list, hash);
+    assert_eq!(stopped["waits"]["code"], "disk_full", "{stopped}");
+    let have = stopped["have_bytes"].as_u64().expect("bytes");
+    assert!(have > 4 << 20, "{stopped}");
+    assert!(stopped["progress"].as_f64() > Some(0.25), "{stopped}");
+    let pieces = get(&node, &format!("/torrents/{hash}/pieces")).await;
+    let piece_bytes = get(&node, &format!("/torrents/{hash}")).await["piece_bytes"].clone();
+    let kept = pieces["have"].as_u64().zip(piece_bytes.as_u64());
+    assert_eq!(
+        kept.map(|(have, bytes)| have * bytes),
+        Some(have),
+        "{pieces}"
+    );
+    let files = get(&node, &format!("/torrents/{hash}/files")).await;
+    assert_eq!(files[0]["have_bytes"], have, "{files}");
+    let notices = get(&node, "/notices").await;
+    let told = notices["notices"].as_array().expect("a list").iter();
+    let told: Vec<_> = told.filter(|n| n["code"] == "torrent_failed").collect();
+    assert_eq!(told.len(), 1, "once: {notices}");
+    assert_eq!(told[0]["values"]["code"], "disk_full", "{notices}");
+    assert_eq!(told[0]["info_hash"], hash);
+    let paused = json!({ "action": "pause", "info_hashes": [hash] });
+    post(&node, "/torrents/actions", paused).await;
+    let list = get(&node, "/torrents").await;
+    assert_eq!(row(&list, hash)["have_bytes"], have, "{list}");
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop(world.seeder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_home_is_told_until_there_is_room_and_so_is_a_pause_that_is_not_written_down() {
+    let world = node_world(16 << 20).await;
+    let (mut proc, home) = on_a_small_disk(&world).await;
+    let (node, hash) = paying(&world, &home).await;
+    let of_home = |list: &Value| -> Vec<Value> {
+        let all = list["notices"].as_array().cloned().unwrap_or_default();
+        let of_home = all.into_iter().filter(|n| n["code"] == "home_unwritten");
+        of_home.collect()
+    };
+    let says = async |words: &[&str]| {
+        let mut command = tokio::process::Command::new(exe());
+        let output = command.args(words).arg("--home").arg(&home).output().await;
+        let output = output.expect("runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    assert_eq!(get(&node, "/node").await["home_problem"], Value::Null);
+
+    fill(&home);
+    let view = wait(&node, "/node", |view| !view["home_problem"].is_null()).await;
+    let problem = &view["home_problem"];
+    assert_eq!(problem["code"], "home_full", "{problem}");
+    assert_eq!(problem["values"]["home"], view["home"], "{problem}");
+    let notices = wait(&node, "/notices", |list| !of_home(list).is_empty()).await;
+    let notices = of_home(&notices);
+    assert_eq!(notices.len(), 1, "once: {notices:?}");
+    assert_eq!(notices[0]["values"]["code"], "home_full", "{notices:?}");
+    let (code, _, said) = says(&["list"]).await;
+    assert_eq!(code, Some(0));
+    assert!(said.contains("has no room: make room there"), "{said}");
+    fill(&home);
+    let (code, done, said) = says(&["pause", &hash]).await;
+    assert_eq!((code, done.trim()), (Some(1), "done with 1"), "{said}");
+    assert!(said.contains("not written down for 1: "), "{said}");
+    assert!(said.contains("as long as the node runs"), "{said}");
+
+    make_room(&home);
+    wait(&node, "/node", |view| view["home_problem"].is_null()).await;
+    wait(&node, "/notices", |list| of_home(list).is_empty()).await;
+    noted(&home, &hash, |saved| saved["paused"] == true).await;
+    assert_eq!(says(&["list"]).await.2, "");
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop(world.seeder);
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_home_says_once_which_folder_and_what_to_do() {
+    let dir = private_dir();
+    let home = dir.path().join("home");
+    std::fs::create_dir_all(&home).expect("made");
+    let full = "mount -t tmpfs -o size=64k,mode=700 tmpfs \"$0\" && \
+                { head -c 1m /dev/zero >\"$0/filler\" 2>/dev/null; exec \"$@\"; }";
+    let mut command = tokio::process::Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", full]);
+    command.arg(&home).arg(exe());
+    command.args(node_words(&home, dir.path(), &[]));
+    let output = command.output().await.expect("runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.matches("No space left").count(), 1, "{said}");
+    assert!(said.contains(&home.display().to_string()), "{said}");
+    assert!(said.contains("make room there"), "{said}");
 }

@@ -36,8 +36,8 @@ use crate::units::{InfoHash, Units, UnixMs};
 use crate::wallet::deals::{self, TorrentSums};
 use crate::wallet::trade::{self, Redeemable};
 use crate::wallet::{
-    Balance, Change, Effect, JournalEntry, PinnedBroker, ReceivedState, Rows, Step, WalletError,
-    earning, keys, paying, sign, signing,
+    Balance, Change, Effect, JournalEntry, PinnedBroker, ReceivedState, Rows, Step, Unwritten,
+    WalletError, earning, keys, paying, sign, signing,
 };
 use crate::wire::message::RefuseReason;
 
@@ -100,6 +100,8 @@ pub(super) struct Purse {
     pub(super) withdrawing: Withdrawing,
     sent: BTreeMap<Commitment, u32>,
     came: BTreeMap<Commitment, (u32, ChainValue)>,
+    /// Why ticks are in memory only, if they are.
+    unwritten: Option<Unwritten>,
     given: BTreeMap<u32, UnixMs>,
     pub(super) keeping: Keeping,
     pub(super) cheating: Cheating,
@@ -130,6 +132,7 @@ impl Purse {
             withdrawing: Withdrawing::default(),
             sent: BTreeMap::new(),
             came: BTreeMap::new(),
+            unwritten: None,
             given: BTreeMap::new(),
             keeping: Keeping::new(clock::now()),
             cheating: Cheating::default(),
@@ -160,9 +163,8 @@ impl Purse {
                 },
                 Some(item) = news.recv() => self.hear(item).await,
                 _ = flush.tick() => {
-                    if let Err(error) = self.flush().await {
-                        tracing::error!("ticks stay in memory: {error}");
-                    }
+                    // What it says is shown until it is written.
+                    let _ = self.flush().await;
                 }
             }
             self.break_old_promises(clock::now());
@@ -240,6 +242,19 @@ impl Purse {
 
     /// Writes ticks. What cannot be written stays in memory and is tried again.
     pub(super) async fn flush(&mut self) -> Outcome<()> {
+        let written = self.write_ticks().await;
+        let fault = written.as_ref().err().map(|error| Unwritten {
+            is_full: matches!(error, CashierError::Store(StoreError::Full)),
+            error: error.to_string(),
+        });
+        if let (None, Some(Unwritten { error, .. })) = (&self.unwritten, &fault) {
+            tracing::error!("ticks stay in memory: {error}");
+        }
+        self.unwritten = fault;
+        written
+    }
+
+    async fn write_ticks(&mut self) -> Outcome<()> {
         self.settle_doubt().await;
         if !self.sent.is_empty() {
             let sent: Vec<_> = self.sent.iter().map(|(s, k)| (*s, *k)).collect();
@@ -431,6 +446,7 @@ impl Purse {
         let mut balance = Balance::of(&self.rows, now);
         self.desk.show(&mut balance);
         balance.waits_for_broker = self.waiting_for_list(now);
+        balance.unwritten = self.unwritten.clone();
         balance
     }
 

@@ -66,7 +66,7 @@ pub struct SpeedHistory {
 pub enum NoticeCode {
     /// A torrent is complete. `name`.
     Finished,
-    /// A torrent failed. `name`, `error`.
+    /// A torrent failed. `name`, and `error`, or `code` with `why` in English.
     TorrentFailed,
     /// A budget is used up; for a torrent once. `which`: torrent, day or total; `limit`.
     BudgetReached,
@@ -104,6 +104,9 @@ pub enum NoticeCode {
     WatchFailed,
     /// The disk is nearly full. `folder`, `free_bytes`.
     DiskLow,
+    /// The home has no room, or cannot be written; taken back once it can. `code` with `why` in English, `home`,
+    /// `system`.
+    HomeUnwritten,
     /// No DHT node answers; taken back once one does. `at`.
     DhtSilent,
 }

@@ -51,6 +51,8 @@ pub struct NodeView {
     pub play: PlayView,
     /// The home directory.
     pub home: String,
+    /// Why what is paid and earned cannot be written down there; none while it can.
+    pub home_problem: Option<super::Saying>,
     /// The home of the wallet that pays: the play world's own while the money is play money.
     pub wallet_home: String,
     /// The folder for downloads.

@@ -1261,6 +1261,7 @@ export interface components {
             has_wallet: boolean;
             /** @description The home directory. */
             home: string;
+            home_problem?: null | components["schemas"]["Saying"];
             /** @description Where peers reach the node; none while it is not running. */
             listen?: string | null;
             /** @description Whose money it is. */
@@ -1303,7 +1304,7 @@ export interface components {
          * @description What a notice tells; the page has the words for each in every language.
          * @enum {string}
          */
-        NoticeCode: "finished" | "torrent_failed" | "budget_reached" | "budget_rest" | "asks" | "price_above_limit" | "goes_free" | "double_spend" | "garbage" | "expiring" | "low_balance" | "auto_bought" | "kept_at_hand" | "clock_wrong" | "auto_redeemed" | "rule_failed" | "watch_added" | "watch_there" | "watch_failed" | "disk_low" | "dht_silent";
+        NoticeCode: "finished" | "torrent_failed" | "budget_reached" | "budget_rest" | "asks" | "price_above_limit" | "goes_free" | "double_spend" | "garbage" | "expiring" | "low_balance" | "auto_bought" | "kept_at_hand" | "clock_wrong" | "auto_redeemed" | "rule_failed" | "watch_added" | "watch_there" | "watch_failed" | "disk_low" | "home_unwritten" | "dht_silent";
         /** @description Notices of this run. */
         Notices: {
             /** @description Oldest first, at most 200. */

@@ -46,7 +46,8 @@ export function said(notice: Notice): string {
     const here = inWords(code, notice.values['about'], notice.values['advice']);
     return filled(`notice.${notice.code}`, { ...notice.values, error: here ? [here.text, here.hint].filter(Boolean).join(' — ') : '' }, notice.text).replace(/: *$/, '.');
   }
-  const values = why !== undefined && code !== undefined ? { ...notice.values, why: filled(`saying.${code}`, notice.values, why) } : notice.values;
+  const reason = why !== undefined && code !== undefined ? filled(`saying.${code}`, notice.values, why) : undefined;
+  const values = reason === undefined ? notice.values : { error: `${reason}.`, ...notice.values, why: reason };
   return filled(`notice.${notice.code}`, values, notice.text);
 }
 
