@@ -36,7 +36,7 @@ impl Entering {
         for (table, rows) in [(&COIN, coins), (&HOLDER, holders)] {
             let begin = names.len();
             names.extend(rows.iter().map(|(name, row)| (table, *name, *row)));
-            names[begin..].sort_unstable_by(|(_, one, _), (_, other, _)| one.cmp(other));
+            names[begin..].sort_unstable_by_key(|(_, name, _)| *name);
         }
         Entering {
             names,
