@@ -109,14 +109,17 @@ impl Handle {
         }
     }
 
-    /// Fetches these files from now on, and no others. What is there stays.
+    /// Fetches these files from now on, and no others. What is there stays. One that has failed does so once it is
+    /// resumed.
     ///
     /// # Errors
     /// [`EngineError::NotYet`] for a magnet without metadata or while files are being checked;
     /// [`EngineError::Stopped`] with what librqbit says.
     pub async fn choose_files(&self, files: &HashSet<usize>) -> Result<(), EngineError> {
         let (session, ready) = self.parts()?;
-        if ready.left().is_some() || self.pieces_have().is_none() {
+        let has_failed = (ready.managed)
+            .with_state(|state| matches!(state, librqbit::ManagedTorrentState::Error(_)));
+        if !has_failed && (ready.left().is_some() || self.pieces_have().is_none()) {
             return Err(EngineError::NotYet(self.info_hash()));
         }
         self.wake().await;

@@ -308,10 +308,11 @@ impl Handle {
         let (session, ready) = self.parts()?;
         let _turn = self.rest.end().await;
         // By its state: a check may have ended otherwise than was asked for meanwhile.
+        let asked = ready.managed.is_paused();
         let stands_still = ready.managed.with_state(|state| match state {
             ManagedTorrentState::Paused(_) => true,
             ManagedTorrentState::Live(_) => false,
-            _ => ready.managed.is_paused(),
+            _ => asked,
         });
         if stands_still {
             return Ok(());
@@ -327,10 +328,11 @@ impl Handle {
     pub async fn resume(&self) -> Result<(), EngineError> {
         let (session, ready) = self.parts()?;
         let _turn = self.rest.end().await;
+        let asked = ready.managed.is_paused();
         let runs = ready.managed.with_state(|state| match state {
             ManagedTorrentState::Paused(_) | ManagedTorrentState::Error(_) => false,
             ManagedTorrentState::Live(_) => true,
-            _ => !ready.managed.is_paused(),
+            _ => !asked,
         });
         if runs {
             return Ok(());
@@ -340,13 +342,16 @@ impl Handle {
         resumed.map_err(|error| self.stopped(&error))
     }
 
-    /// Whether it runs, or rests until somebody wants it; nothing while its files are checked, or it has failed.
+    /// Whether it runs, or rests until somebody wants it; nothing while its files are checked, or it has failed. A
+    /// check that was begun paused, or cut off by a pause, is no running.
     #[must_use]
     pub fn runs(&self) -> Option<bool> {
         let ready = self.ready().ok()?;
+        let asked = ready.managed.is_paused();
         ready.managed.with_state(|state| match state {
             ManagedTorrentState::Live(_) => Some(true),
             ManagedTorrentState::Paused(_) => Some(self.rest.is_resting()),
+            ManagedTorrentState::Initializing(_) if asked => Some(false),
             _ => None,
         })
     }

@@ -373,7 +373,7 @@ impl Session {
         hash: InfoHash,
         choice: FileChoice,
     ) -> Result<FilesChosen, Problem> {
-        let entry = run.entry(hash)?;
+        run.entry(hash)?;
         let metainfo = run.metainfo(hash).ok_or_else(|| {
             Problem::new(
                 ProblemCode::Conflict,
@@ -398,9 +398,9 @@ impl Session {
             entry.saved.completed = None;
             let asks = self.asks_for_more(entry, &before, limit);
             entry.saved.asking |= asks;
-            (asks, entry.saved.name.clone(), entry.saved.files())
+            (asks, entry.saved.name.clone())
         });
-        let (asks, name, files) = changed.await?;
+        let (asks, name) = changed.await?;
         run.choices.send_replace(());
         run.apply_choice(&metainfo).await?;
         if asks {
@@ -408,9 +408,7 @@ impl Session {
             run.apply_terms(hash).await?;
             run.reconnect(hash).await?;
         }
-        if let Some(handle) = &entry.handle {
-            choose(handle, &metainfo, files).await?;
-        }
+        choose(run, &metainfo).await?;
         self.look(run).await;
         let asking = run.entry(hash)?.saved.asking;
         Ok(FilesChosen { asking })

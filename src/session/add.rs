@@ -17,7 +17,7 @@ use super::view::event::{Level, NoticeCode};
 use super::view::{AddRequest, Added, Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::clock;
-use crate::engine::{AddTorrent, Handle, TorrentSource};
+use crate::engine::{AddTorrent, EngineError, TorrentSource};
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, Units};
 
@@ -299,7 +299,7 @@ impl Session {
         } else if now.saved.only_files != given.only_files
             && let Some(metainfo) = run.metainfo(hash)
         {
-            choose(handle, &metainfo, now.saved.files()).await?;
+            choose(run, &metainfo).await?;
         }
         Ok(())
     }
@@ -393,17 +393,26 @@ impl Session {
     }
 }
 
-/// Tells the engine which files are wanted, once it knows what is there.
-pub(super) async fn choose(
-    handle: &Handle,
-    metainfo: &Metainfo,
-    only: Option<Vec<usize>>,
-) -> Result<(), Problem> {
-    let wanted: HashSet<usize> = match only {
+/// Tells the engine which files are wanted, once it knows what is there: those that are chosen by then.
+pub(super) async fn choose(run: &Running, metainfo: &Metainfo) -> Result<(), Problem> {
+    let hash = metainfo.info_hash();
+    let Some(handle) = run.entry(hash)?.handle else {
+        return Ok(());
+    };
+    match handle.wait_checked().await {
+        // One that has failed fetches them once it goes on.
+        Ok(_) | Err(EngineError::Stopped { .. }) => {}
+        Err(error) => return Err(engine_problem(error)),
+    }
+    let _alone = run.telling.lock().await;
+    let entry = run.entry(hash)?;
+    let Some(handle) = entry.handle else {
+        return Ok(());
+    };
+    let wanted: HashSet<usize> = match entry.saved.files() {
         Some(only) => only.into_iter().collect(),
         None => (0..metainfo.files().len()).collect(),
     };
-    handle.wait_checked().await.map_err(engine_problem)?;
     handle.choose_files(&wanted).await.map_err(engine_problem)
 }
 

@@ -83,6 +83,8 @@ impl Session {
         let _one = run.sourcing.lock().await;
         let changed = run.change(hash, |entry| {
             let saved = &mut entry.saved;
+            // One that was to have free peers only was not asked about.
+            saved.asking |= !saved.terms.pays;
             saved.terms.pays = true;
             saved.asks_above = saved.asking;
             if saved.size_bytes > 0 || limit.is_none() {

@@ -217,6 +217,11 @@ impl Session {
     /// # Errors
     /// Unknown keys, values that cannot be, a file that cannot be written.
     pub async fn change_settings(&self, change: SettingsChange) -> Result<SettingList, Problem> {
+        let session = self.clone();
+        problems::to_its_end(async move { session.change_settings_of(change).await }).await?
+    }
+
+    async fn change_settings_of(&self, change: SettingsChange) -> Result<SettingList, Problem> {
         let given: BTreeMap<String, Value> = change.0;
         let mut unsaved = self.inner.setting.lock().await;
         let before = self.settings();

@@ -44,8 +44,7 @@ impl Entry {
     fn is_misplaced(&self, waits: bool) -> bool {
         let runs = || self.handle.as_ref().and_then(Handle::runs);
         let stands_still = self.saved.paused || waits;
-        let is_left_alone =
-            self.is_unknown() || self.saved.asking || self.renewing.is_some() || self.has_failed();
+        let is_left_alone = self.is_unknown() || self.renewing.is_some() || self.has_failed();
         !is_left_alone && (self.queued != waits || runs() == Some(stands_still))
     }
 }
@@ -76,7 +75,7 @@ impl Running {
         waits
     }
 
-    /// Those that are not as the queue says, and whether each has to wait: first those that have.
+    /// Those that are not as the list says, and whether each is to stand still: first those that are.
     fn misplaced(&self, limit: Option<u32>) -> Vec<(InfoHash, bool)> {
         let torrents = lock(&self.torrents);
         let waiting = waiting(&torrents, limit);
@@ -84,8 +83,10 @@ impl Running {
             .iter()
             .map(|(hash, entry)| (*hash, entry, waiting.contains(hash)));
         let wrong = all.filter(|(_, entry, waits)| entry.is_misplaced(*waits));
-        let mut wrong: Vec<_> = wrong.map(|(hash, _, waits)| (hash, waits)).collect();
-        wrong.sort_by_key(|(_, waits)| !waits);
+        let mut wrong: Vec<_> = wrong
+            .map(|(hash, entry, waits)| (hash, entry.saved.paused || waits))
+            .collect();
+        wrong.sort_by_key(|(_, stands_still)| !stands_still);
         wrong
     }
 

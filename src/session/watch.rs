@@ -236,7 +236,8 @@ impl Session {
                 // One that is there keeps the label that it has.
                 let is_new = run.entry(found.info_hash()).is_err();
                 let request = AddRequest {
-                    confirmed: true,
+                    // A file is no yes to what waits for one.
+                    confirmed: is_new,
                     label: self.settings().folders.watch_label.filter(|_| is_new),
                     ..AddRequest::default()
                 };

@@ -99,6 +99,8 @@ test('first run: from nothing to a paid download and its receipt', { timeout: 30
   await dialog.getByRole('button', { name: 'Download', exact: true }).click();
 
   await until('the sample', async () => (await row(sample.info_hash))?.state === 'seeding');
+  // The last pieces are paid once they are verified and the payment is accepted.
+  await until('its payment', async () => (await row(sample.info_hash)).units_paid > 0);
   const paid = (await row(sample.info_hash)).units_paid;
   assert.ok(paid > 0 && paid <= 68, `${paid} units for 4 MiB at ${price} units per GiB`);
   await tab('Wallet').click();
