@@ -174,7 +174,10 @@ impl Running {
         if let Err(error) = &written {
             tracing::error!("what was transferred is not saved: {error}");
         }
-        self.note_written(kept.and(written));
+        // What came since is little: that it is written does not say that all can be.
+        if all || written.is_err() {
+            self.note_written(kept.and(written));
+        }
     }
 }
 
