@@ -64,8 +64,8 @@ pub struct Payer {
     resumes: u32,
     /// Units ticked on channels that are over, less what their closes gave back.
     done_units: Units,
-    /// Value of the largest channel that was closed honestly, or of which a quarter is ticked.
-    proven: Option<Units>,
+    /// Blocks need no new plan until so many bytes came, if nothing but blocks comes.
+    enough_until_bytes: u64,
     failures: u32,
     /// How often in a row the wallet said that nothing is there yet.
     not_yet: u32,
@@ -116,7 +116,7 @@ impl Payer {
             recalling: None,
             resumes: 0,
             done_units: Units::ZERO,
-            proven: None,
+            enough_until_bytes: 0,
             failures: 0,
             not_yet: 0,
             used_up: 0,
@@ -155,8 +155,10 @@ impl Payer {
         }
         self.held = None;
         self.owing_since = None;
-        self.is_idle = false;
-        self.plan(now);
+        let was_idle = std::mem::take(&mut self.is_idle);
+        if was_idle || self.came_bytes() >= self.enough_until_bytes {
+            self.plan(now);
+        }
     }
 
     /// `bytes` that the payee delivered intact lie in pieces that are verified now.
@@ -373,9 +375,6 @@ impl Payer {
             };
             self.actions.push_back(PayerAction::Send(tick));
             self.actions.push_back(PayerAction::Ticked { spend, k, wk });
-            if spent.ticked().0.saturating_mul(4) >= spent.holding.value.0 {
-                self.proven = self.proven.max(Some(spent.holding.value));
-            }
             if spent.left().is_zero() {
                 *channel = Channel::new(State::Closing(spent.clone()), now);
             }

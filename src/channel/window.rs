@@ -17,6 +17,8 @@ pub const WINDOW_MIN_BYTES: u64 = 2 * MIB;
 pub const EIGHTH_MAX_BYTES: u64 = 64 * MIB;
 /// A first channel buys at least this, and at least four pieces.
 pub const FIRST_CHANNEL_BYTES: u64 = 64 * MIB;
+/// A later channel is worth at most so many times what its connection has paid.
+pub const CHANNEL_TIMES_PAID: u64 = 32;
 
 /// The windows of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +110,14 @@ impl Windows {
         coin_for(self.price.due(four_pieces.max(FIRST_CHANNEL_BYTES)))
     }
 
-    /// The largest channel after one of `proven` units was closed honestly, or a quarter of it ticked.
+    /// The largest channel once `paid` units were paid to a payee on the connection: the dearest coin that is worth no
+    /// more than [`CHANNEL_TIMES_PAID`] times as much, or a first channel.
     #[must_use]
-    pub fn next_channel(&self, proven: Units) -> Units {
-        coin_for(Units(proven.0.saturating_mul(4))).max(self.first_channel())
+    pub fn largest_channel(&self, paid: Units) -> Units {
+        let most = Units(paid.0.saturating_mul(CHANNEL_TIMES_PAID));
+        let mut coins = COIN_VALUES.iter().rev().copied();
+        let earned = coins.find(|coin| *coin <= most).unwrap_or_default();
+        earned.max(self.first_channel())
     }
 }
 
@@ -168,9 +174,10 @@ mod tests {
         assert_eq!(windows(MIB, 1024).first_channel(), Units(64));
         assert_eq!(windows(MIB, 65_536).first_channel(), Units(4096));
         assert_eq!(windows(16 * MIB, 16_384).first_channel(), Units(1024));
-        assert_eq!(windows(MIB, 1024).next_channel(Units(64)), Units(256));
-        assert_eq!(windows(MIB, 1024).next_channel(Units(4096)), Units(4096));
-        assert_eq!(windows(MIB, 1024).next_channel(Units(1)), Units(64));
+        let largest = |paid| windows(MIB, 1024).largest_channel(Units(paid)).0;
+        let largest = [0, 7, 8, 31, 32, 127, 128, u64::MAX].map(largest);
+        assert_eq!(largest, [64, 64, 256, 256, 1024, 1024, 4096, 4096]);
+        assert_eq!(windows(MIB, 65_536).largest_channel(Units(1)), Units(4096));
         assert!(windows(32 * MIB, 65_536).buys_two_pieces());
         assert!(!windows(64 * MIB, 65_536).buys_two_pieces());
     }

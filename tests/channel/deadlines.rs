@@ -104,7 +104,7 @@ fn who_asks_for_a_holding_says_what_the_next_channel_will_want() {
         assert_eq!(*at_most, Units(64));
         then.push(next.0);
     }
-    assert_eq!(then, [0, 16, 64, 256, 256], "four times as much at most");
+    assert_eq!(then, [0, 16, 64, 256, 1024]);
 }
 
 #[test]

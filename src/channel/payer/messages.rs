@@ -240,9 +240,6 @@ impl Payer {
         // What was ticked on earlier connections paid there.
         let paid = Units(u64::from(close.k.min(spent.k).saturating_sub(spent.base)));
         self.done_units = self.done_units.checked_add(paid).unwrap_or(self.done_units);
-        if close.k == spent.k && close.k > 0 {
-            self.proven = self.proven.max(Some(spent.holding.value));
-        }
         self.actions.push_back(PayerAction::Closed {
             spend: spent.spend,
             close: *close,

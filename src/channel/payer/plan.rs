@@ -28,6 +28,7 @@ impl Payer {
     /// Asks the wallet for a holding where the next channel is due; when stopping, closes everything
     /// as soon as nothing on its way could still pay what is owed.
     pub(super) fn plan(&mut self, now: UnixMs) {
+        self.enough_until_bytes = 0;
         if self.stopping {
             let is_pending = self.channels.values().any(Channel::is_pending);
             if !is_pending || self.owed().is_zero() {
@@ -55,7 +56,7 @@ impl Payer {
         });
     }
 
-    fn next_size(&self, now: UnixMs) -> Option<Size> {
+    fn next_size(&mut self, now: UnixMs) -> Option<Size> {
         let terms = self.accepted_offer()?;
         let is_recalling = self.recalling.is_some();
         if is_recalling
@@ -71,11 +72,17 @@ impl Payer {
         let needed_bytes = self.needed_bytes();
         let owed = terms.windows.price().due(needed_bytes);
         if self.accepted_once {
-            let rest_bytes = bought_bytes.saturating_sub(self.came_bytes());
+            let came_bytes = self.came_bytes();
+            let rest_bytes = bought_bytes.saturating_sub(came_bytes);
             let window_bytes = terms.windows.accepted_bytes(self.paid());
-            let is_enough = bought_bytes >= needed_bytes
-                || rest_bytes >= window_bytes.max(self.pace.ahead_bytes());
-            if is_enough {
+            let least_bytes = window_bytes.max(self.pace.ahead_bytes());
+            if bought_bytes >= needed_bytes || rest_bytes >= least_bytes {
+                // Half of what is to spare, since the pace may rise meanwhile.
+                let spare_bytes = match bought_bytes >= needed_bytes && !self.is_short {
+                    true => u64::MAX,
+                    false => rest_bytes.saturating_sub(least_bytes) / 2,
+                };
+                self.enough_until_bytes = came_bytes.saturating_add(spare_bytes);
                 return None;
             }
         }
@@ -92,7 +99,7 @@ impl Payer {
         let rest = needed.saturating_sub(at_most).min(part);
         let then = match rest.is_zero() {
             true => Units::ZERO,
-            false => coin_for(rest.min(terms.windows.next_channel(at_most))),
+            false => coin_for(rest.min(terms.windows.largest_channel(at_most))),
         };
         Some(Size {
             at_least,
@@ -111,10 +118,7 @@ impl Payer {
 
     /// The largest channel at present.
     fn most(&self, windows: Windows) -> Units {
-        match self.proven {
-            Some(proven) => windows.next_channel(proven),
-            None => windows.first_channel(),
-        }
+        windows.largest_channel(self.paid())
     }
 
     /// What is on its way stays below the largest channel, so that less than twice that is at risk.
