@@ -76,7 +76,9 @@ pub async fn serve(
         return Err(ServeError::Runs(home.to_path_buf()).into());
     }
     let passphrase = match home::has_wallet(home) && home::needs_passphrase(home)? {
-        true => PassphraseSource::choose(global.passphrase_file.clone()).given()?,
+        true => {
+            PassphraseSource::choose(global.passphrase_file.clone()).given_or_asked(global.json)?
+        }
         false => None,
     };
     let downloads = args.downloads.as_deref();
@@ -111,11 +113,12 @@ pub async fn serve(
         let mut started = std::pin::pin!(session.started());
         let early = tokio::time::timeout(STARTING, &mut started).await;
         let early = early.ok();
-        let what = stage(early.as_ref());
+        let is_locked = session.is_locked();
+        let what = stage(early.as_ref(), is_locked);
         let is_early = early.is_some();
         let tell_failure = |error: String| tell_failed(global, &error);
         early.flatten().into_iter().for_each(tell_failure);
-        tell_ready(global, &server, what, kept.as_deref());
+        tell_ready(global, &server, what, is_locked, kept.as_deref());
         if !is_early {
             started.await.into_iter().for_each(tell_failure);
         }
@@ -155,19 +158,29 @@ fn tell_failed(global: &Global, error: &str) {
 }
 
 /// How far the node is when its page is told: whether it started within [`STARTING`], or why it did not.
-const fn stage(early: Option<&Option<String>>) -> &'static str {
+const fn stage(early: Option<&Option<String>>, is_locked: bool) -> &'static str {
     match early {
         None => "the node starts",
+        Some(None) if is_locked => {
+            "the wallet is locked: nothing is downloaded, seeded or earned until its page has the passphrase"
+        }
         Some(None) => "the node runs",
         Some(Some(_)) => "settings can be changed",
     }
 }
 
-fn tell_ready(global: &Global, server: &NodeServer, what: &str, kept: Option<&str>) {
+fn tell_ready(
+    global: &Global,
+    server: &NodeServer,
+    what: &str,
+    is_locked: bool,
+    kept: Option<&str>,
+) {
     let line = json!({
         "event": "ready",
         "url": server.url(),
         "login_url": server.login_url(),
+        "locked": is_locked,
     });
     super::say(global.json, &line, || {
         format!(
@@ -186,9 +199,10 @@ mod tests {
 
     #[test]
     fn a_node_that_still_starts_is_not_said_to_run() {
-        assert_eq!(stage(None), "the node starts");
-        assert_eq!(stage(Some(&None)), "the node runs");
+        assert_eq!(stage(None, false), "the node starts");
+        assert_eq!(stage(Some(&None), false), "the node runs");
+        assert!(stage(Some(&None), true).starts_with("the wallet is locked"));
         let failed = Some("the port is taken".to_owned());
-        assert_eq!(stage(Some(&failed)), "settings can be changed");
+        assert_eq!(stage(Some(&failed), false), "settings can be changed");
     }
 }

@@ -17,10 +17,10 @@ use super::view::{
     ProblemCode, Saying, Stage, WalletInit, Words,
 };
 use super::{Session, lock};
-use crate::cashier::wallet::{Passphrase, Wallet, home};
+use crate::cashier::wallet::{CashierError, HomeError, Passphrase, Wallet, home};
 use crate::dht::ACCEPT_DEADLINE_MS;
 use crate::engine::EngineConfig;
-use crate::node::{Node, NodeConfig};
+use crate::node::{Node, NodeConfig, NodeError};
 
 /// Certified payee keys at hand.
 const PAYEE_KEYS: u32 = 16;
@@ -233,6 +233,11 @@ impl Session {
                 }
                 Err(error) => self.set_life(Life::Failed(error)),
             },
+            Err(NodeError::Wallet(CashierError::Home(HomeError::Passphrase(_)))) => {
+                tracing::error!("the passphrase that was given is wrong: the wallet stays locked");
+                *lock(&self.inner.passphrase) = None;
+                self.set_life(Life::Locked);
+            }
             Err(error) => {
                 let error = not_started(&error, self.inner.options.listen.is_some());
                 tracing::error!("the node did not start: {error}");
@@ -250,6 +255,12 @@ impl Session {
                 _ => return None,
             }
         }
+    }
+
+    /// Whether nothing runs until somebody gives the wallet's passphrase.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(self.life(), Life::Locked)
     }
 
     /// Stops the running node, if there is one, closing its channels.

@@ -147,7 +147,9 @@ impl Session {
 
     /// Tells, once, that the wallet has bought its first coins by itself, and what that took.
     fn tell_first_coins(&self, balance: &Balance, told: &mut Told) {
-        let was_new = *told.is_new.get_or_insert(balance.books.bought.is_zero());
+        // What a restored wallet gets back was bought before.
+        let is_new = balance.books.bought.is_zero() && !balance.needs_recovery;
+        let was_new = *told.is_new.get_or_insert(is_new);
         let bond = balance.broker_bond.unwrap_or(Units::ZERO);
         let kept = self.settings().rules.at_hand;
         let units = for_the_rule(balance.books.bought, kept);

@@ -103,13 +103,17 @@ fn shows_faith(row: &SpendRow) -> bool {
     row.close.as_ref().is_some_and(|close| close.k > 0) || ticked_far
 }
 
-/// Channels locked with payees that have not shown good faith: their number and what is locked in
-/// them. Running reservations count.
+/// A payee's good faith in one channel counts for channels of so many times its value.
+const FAITH_TIMES: u64 = 4;
+
+/// Channels locked with payees that have not shown good faith in one of a quarter of the value: their number
+/// and what is locked in them. Running reservations count.
 #[must_use]
 pub fn exposed(rows: &Rows, now: UnixMs) -> (usize, Units) {
     let faithful = |row: &SpendRow| {
         rows.spends.values().any(|other| {
             (other.payee == row.payee || (!row.peer.is_empty() && other.peer == row.peer))
+                && other.value.0.saturating_mul(FAITH_TIMES) >= row.value.0
                 && shows_faith(other)
         })
     };

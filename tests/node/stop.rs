@@ -2,10 +2,11 @@
 
 use std::fs::File;
 
+use dpay::cli::world::Proc;
 use serde_json::json;
 
 use super::support::{
-    LONG, args, exe, node_words, node_world, post, private_dir, start, wait_stage,
+    LONG, args, client, exe, node_words, node_world, post, private_dir, start, wait_stage,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,4 +71,38 @@ async fn a_second_start_with_a_home_says_so_and_nothing_else() {
     assert_eq!(error.lines().count(), 1, "{error}");
     assert!(error.contains("runs with the home"), "{error}");
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_wrong_passphrase_the_wallet_stays_locked_and_the_right_one_still_opens_it() {
+    let lone = super::support::lone().await;
+    let node = client(&lone.home).await;
+    post(&node, "/wallet", json!({ "passphrase": "one two three" })).await;
+    wait_stage(&node, "running").await;
+    let super::support::Lone {
+        mut proc,
+        home,
+        dir,
+        ..
+    } = lone;
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    let file = dir.path().join("passphrase");
+    std::fs::write(&file, "one two four").expect("written");
+    let wrong = ["--passphrase-file", file.to_str().expect("text")];
+    for more in [&wrong[..], &[]] {
+        let words = node_words(&home, dir.path(), more);
+        let mut proc = Proc::start("node", &exe(), &words).expect("starts");
+        let ready = proc.wait_for("ready", LONG).await.expect("ready");
+        assert_eq!(ready["locked"], true, "{ready}");
+        let node = client(&home).await;
+        wait_stage(&node, "locked").await;
+        post(
+            &node,
+            "/wallet/unlock",
+            json!({ "passphrase": "one two three" }),
+        )
+        .await;
+        wait_stage(&node, "running").await;
+        assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    }
 }

@@ -780,15 +780,23 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
   await dialog.getByLabel('How many units').fill('1000000');
   await dialog.getByLabel('Where to, as the operator asks for it').fill('account 7');
   await accessible(page, 'the dialog of a withdrawal');
-  await dialog.getByRole('button', { name: 'Withdraw', exact: true }).click();
+  await dialog.getByLabel('How many units').press('Enter');
+  await dialog.getByText('1,000,000 units are withdrawn to “account 7”. That cannot be taken back here.').waitFor();
+  await accessible(page, 'what is withdrawn, before it is');
+  await dialog.getByRole('button', { name: 'Withdraw it' }).click();
   await dialog.getByRole('alert').getByText(String(before)).first().waitFor();
   assert.equal((await api('/wallet')).broker_balance, before);
   const { withdrawable } = await api('/wallet');
   await dialog.getByText(`Can be withdrawn now: ${withdrawable.toLocaleString('en-GB')}.`).waitFor();
   await dialog.getByRole('button', { name: 'All of it' }).click();
   assert.equal(await dialog.getByLabel('How many units').inputValue(), String(withdrawable));
+  // Nothing is not all.
+  await dialog.getByLabel('How many units').fill('');
+  await dialog.getByRole('button', { name: 'Withdraw', exact: true }).click();
+  assert.equal(await dialog.getByRole('button', { name: 'Withdraw it' }).count(), 0);
   await dialog.getByLabel('How many units').fill('40');
   await dialog.getByRole('button', { name: 'Withdraw', exact: true }).click();
+  await dialog.getByRole('button', { name: 'Withdraw it' }).click();
   await dialog.getByText('The wallet shows when they are paid out').waitFor();
   await dialog.getByRole('button', { name: 'Close', exact: true }).last().click();
   await dialog.waitFor({ state: 'detached' });

@@ -98,6 +98,8 @@ test('the list is searched, filtered and ordered without jumping', async () => {
   assert.deepEqual(ask('', 'all', 'down', true), ['a', 'b 2', 'C', 'b 10']);
   assert.deepEqual(ask('B 1', 'all', 'name', false), ['b 10']);
   assert.deepEqual(ask('', 'active', 'down', false), ['C', 'a', 'b 2']);
+  rows[3].info_hash = 'a1b2c3d4'.padEnd(40, '0');
+  assert.deepEqual([ask('a1b2c3d', 'all', 'name', false), ask('A1B2C3D4', 'all', 'name', false)], [[], ['C']]);
   assert.deepEqual(list.counts(rows), { all: 4, asking: 0, downloading: 1, queued: 0, seeding: 1, active: 3, paused: 1, money: 0, error: 1 });
   rows[0].label = 'films';
   rows[1].label = 'books';

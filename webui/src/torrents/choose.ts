@@ -96,6 +96,9 @@ export function labelCounts(rows: Iterable<TorrentRow>): Map<string, number> {
   return new Map([...found].sort(([a], [b]) => collator.compare(a, b)));
 }
 
+/** From so many digits on a word is the beginning of a hash, too: shorter ones would find what nobody meant. */
+const HASH_DIGITS = 8;
+
 /** Rows that pass, in order; equal rows by name, then hash, so that nothing jumps. Of a label, or of none where it is null. */
 export function choose(rows: Iterable<TorrentRow>, text: string, filter: Filter, sort: Sort, label?: string | null): TorrentRow[] {
   const words = text.toLocaleLowerCase().split(/\s+/).filter(Boolean);
@@ -104,7 +107,7 @@ export function choose(rows: Iterable<TorrentRow>, text: string, filter: Filter,
     if (!passes(row, filter) || (label !== undefined && (row.label ?? null) !== label)) continue;
     if (words.length > 0) {
       const name = row.name.toLocaleLowerCase();
-      if (!words.every((word) => name.includes(word) || row.info_hash.startsWith(word))) continue;
+      if (!words.every((word) => name.includes(word) || (word.length >= HASH_DIGITS && row.info_hash.startsWith(word)))) continue;
     }
     found.push(row);
   }
