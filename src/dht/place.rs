@@ -218,14 +218,16 @@ async fn look_up(
     place: &mut PlaceItems,
 ) -> GetMutableOutcome {
     count(&pool.tally.gets, 1);
-    let mut found = dht.get_mutable_detailed(&key.0, Some(&salt.0), Some(more_recent_than));
-    while let Some(item) = found.items.next().await {
+    let found = dht.get_mutable_detailed(&key.0, Some(&salt.0), Some(more_recent_than));
+    // The end first: who waits for each answer is woken for each.
+    let outcome = found.outcome.recv().await;
+    let mut items = found.items;
+    while let Some(item) = items.next().await {
         match checked(&item, key, salt, place) {
             Some(item) => place.add(item),
             None => place.invalid = place.invalid.saturating_add(1),
         }
     }
-    let outcome = found.outcome.recv().await;
     // To every node that a look-up visits goes the question and a ping.
     count(&pool.tally.requests, u64::from(outcome.queried) * 2);
     count(&pool.tally.unanswered, outcome.timed_out().into());

@@ -250,7 +250,7 @@ impl BrokerClient {
         let Answer::Redeem { items: done, .. } = answered.value else {
             return Err(self.untrue("it answers something else than was asked"));
         };
-        self.check_redeemed(&items, &done)?;
+        let done = self.redeemed(&items, done)?;
         Ok(Answered {
             value: done,
             evidence: answered.evidence,
