@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
-
 use super::add::{check_files, choose};
 use super::asking::asks_first;
 use super::entry::{Entry, Saved};
@@ -17,7 +15,7 @@ use super::view::{
     Problem, ProblemCode, State, Terms, TermsChange,
 };
 use super::{Session, lock};
-use crate::engine::{EngineError, Handle};
+use crate::engine::EngineError;
 use crate::node::NodeError;
 use crate::units::{InfoHash, Units};
 
@@ -88,70 +86,8 @@ impl Session {
         kept
     }
 
-    /// Has the engine pause a torrent, or go on with it, as the list says: also where somebody says otherwise
-    /// meanwhile.
-    pub(super) fn agree<'a>(
-        &'a self,
-        run: &'a Arc<Running>,
-        hash: InfoHash,
-    ) -> BoxFuture<'a, Result<(), Problem>> {
-        // Boxed, as putting a torrent into the engine may come here again.
-        Box::pin(async move {
-            loop {
-                let entry = run.entry(hash)?;
-                let still = entry.stands_still();
-                match still {
-                    true => self.stand_still(run, hash, entry.handle).await?,
-                    false => self.go_on(run, hash, entry.handle).await?,
-                }
-                if run.entry(hash)?.stands_still() == still {
-                    return Ok(());
-                }
-            }
-        })
-    }
-
-    async fn stand_still(
-        &self,
-        run: &Running,
-        hash: InfoHash,
-        handle: Option<Handle>,
-    ) -> Result<(), Problem> {
-        let Some(handle) = handle else {
-            return Ok(());
-        };
-        match handle.pause().await {
-            // Nothing that could be paused: let go of until it is resumed.
-            Err(EngineError::NotYet(_) | EngineError::Stopped { .. } | EngineError::Gone(_)) => {
-                self.let_go(run, hash).await
-            }
-            paused => paused.map_err(engine_problem),
-        }
-    }
-
-    async fn go_on(
-        &self,
-        run: &Arc<Running>,
-        hash: InfoHash,
-        handle: Option<Handle>,
-    ) -> Result<(), Problem> {
-        let Some(handle) = handle else {
-            return self.wake(run, hash).await;
-        };
-        match handle.resume().await {
-            Ok(()) => run.apply_terms(hash).await,
-            // It fetches its metadata already.
-            Err(EngineError::NotYet(_)) => Ok(()),
-            Err(EngineError::Gone(_) | EngineError::Metadata { .. } | EngineError::Add { .. }) => {
-                run.set_aside(hash).await?;
-                self.wake(run, hash).await
-            }
-            Err(error) => Err(engine_problem(error)),
-        }
-    }
-
     /// Takes a torrent out of the engine with what that noted of its pieces, not out of the list.
-    async fn let_go(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
+    pub(super) async fn let_go(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
         if let Some(entry) = lock(&run.torrents).get_mut(&hash) {
             entry.handle = None;
         }
