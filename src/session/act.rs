@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::add::{check_files, choose};
+use futures::future::join_all;
+
+use super::add::check_files;
 use super::asking::asks_first;
 use super::entry::{Entry, Saved};
 use super::outcome::Outcome;
@@ -24,6 +26,11 @@ const RENEWED_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Most torrents in one request.
 const MOST: usize = 10_000;
+
+fn pause(entry: &mut Entry) {
+    entry.saved.paused = true;
+    entry.saved.ratio_reached = false;
+}
 
 /// Refuses more torrents than one request may have.
 pub(super) fn check_count(number: usize) -> Result<(), Problem> {
@@ -52,6 +59,14 @@ impl Session {
 
     async fn act_on_each(&self, run: &Arc<Running>, request: ActionRequest) -> ActionResult {
         let mut result = ActionResult::default();
+        if matches!(
+            request.action,
+            Action::Pause | Action::Remove | Action::RemoveWithData
+        ) {
+            let halts = request.info_hashes.iter();
+            let halts = halts.map(|hash| self.halt(run, *hash));
+            let _ = join_all(halts).await;
+        }
         for hash in request.info_hashes {
             let done = match request.action {
                 Action::Pause => self.pause(run, hash).await,
@@ -77,13 +92,17 @@ impl Session {
     }
 
     pub(super) async fn pause(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
-        let kept = run.insist(hash, |entry| {
-            entry.saved.paused = true;
-            entry.saved.ratio_reached = false;
-        });
-        let kept = kept.await?;
+        let _ = self.halt(run, hash).await;
+        let kept = run.insist(hash, pause).await?;
+        // A resume that was being written meanwhile was asked for before.
         self.agree(run, hash).await?;
         kept
+    }
+
+    /// Has a torrent stand still before anything is written: a disk may take its time, and what runs is paid for.
+    async fn halt(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        run.at_once(hash, pause)?;
+        self.agree(run, hash).await
     }
 
     /// Takes a torrent out of the engine with what that noted of its pieces, not out of the list.
@@ -159,7 +178,7 @@ impl Session {
         let entry = run.entry(hash)?;
         let metainfo = run.metainfo(hash);
         // Where its data cannot be deleted it stays, and stands still also after the next start.
-        let _ = run.insist(hash, |entry| entry.saved.paused = true).await?;
+        let _ = run.insist(hash, pause).await?;
         self.let_go(run, hash).await?;
         // Who is giving it to the engine anew sees that it is paused, and is soon done.
         let late = Instant::now() + RENEWED_WITHIN;

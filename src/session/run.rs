@@ -311,6 +311,12 @@ impl Running {
         change: impl Fn(&mut Entry),
     ) -> Result<Result<(), Problem>, Problem> {
         let ((), written) = self.hold(hash, change).await?;
+    /// Changes an entry before it is written; what [`Running::insist`] does then.
+    pub fn at_once(&self, hash: InfoHash, change: impl Fn(&mut Entry)) -> Result<(), Problem> {
+        let changed = self.shelf.at_once(&self.torrents, hash, change);
+        changed.map_err(|error| self.not_kept(hash, error))
+    }
+
         Ok(written.map_err(|error| holds_until_stop(&self.home, &error)))
     }
 
@@ -321,7 +327,9 @@ impl Running {
         change: impl Fn(&mut Entry) -> T,
     ) -> Result<(T, std::io::Result<()>), Problem> {
         let held = self.shelf.hold(&self.torrents, hash, change).await;
-        held.map_err(|error| self.not_kept(hash, error))
+        let (changed, written) = held.map_err(|error| self.not_kept(hash, error))?;
+        self.note_fault(&written);
+        Ok((changed, written))
     }
 
     fn not_kept(&self, hash: InfoHash, error: NotKept) -> Problem {

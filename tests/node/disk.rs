@@ -48,6 +48,19 @@ fn make_room(home: &Path) {
     std::fs::remove_file(home.join("filler")).expect("removed");
 }
 
+/// Has the home take nothing about torrents, whatever is given back meanwhile: a file is where their folder was.
+fn shut(home: &Path) {
+    fill(home);
+    std::fs::rename(home.join("torrents"), home.join("aside")).expect("renamed");
+    std::fs::File::create(home.join("torrents")).expect("made");
+}
+
+fn open(home: &Path) {
+    std::fs::remove_file(home.join("torrents")).expect("removed");
+    std::fs::rename(home.join("aside"), home.join("torrents")).expect("renamed");
+    make_room(home);
+}
+
 /// Waits until the home has noted it.
 async fn noted(home: &Path, hash: &str, wanted: impl Fn(&Value) -> bool) {
     let deadline = tokio::time::Instant::now() + LONG;
@@ -146,7 +159,7 @@ async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
     let (node, hash) = paying(&world, &home).await;
     let paid_more = |list: &Value, than: u64| row(list, &hash)["units_paid"].as_u64() > Some(than);
 
-    fill(&home);
+    shut(&home);
     let act = async |action: &str| {
         let asked = json!({ "action": action, "info_hashes": [hash] });
         post(&node, "/torrents/actions", asked).await
@@ -163,7 +176,6 @@ async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
     let list = get(&node, "/torrents").await;
     assert_eq!(row(&list, &hash)["state"], "paused");
     // What pays more is written first, or does not happen.
-    fill(&home);
     let done = act("resume").await;
     assert_eq!(
         done["failed"][0]["problem"]["advice"], "make_room_or_let_write",
@@ -171,7 +183,7 @@ async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
     );
     let list = get(&node, "/torrents").await;
     assert_eq!(row(&list, &hash)["state"], "paused");
-    make_room(&home);
+    open(&home);
     noted(&home, &hash, |saved| saved["paused"] == true).await;
 
     let paid = row(&list, &hash)["units_paid"].as_u64().expect("paid");
@@ -304,13 +316,13 @@ async fn a_full_home_is_told_until_there_is_room_and_so_is_a_pause_that_is_not_w
     };
     let listed = tokio::time::timeout(LONG, listed).await;
     listed.expect("`dpay list` says that there is no room");
-    fill(&home);
+    shut(&home);
     let (code, done, said) = says(&["pause", &hash]).await;
     assert_eq!((code, done.trim()), (Some(1), "done with 1"), "{said}");
     assert!(said.contains("not written down for 1: "), "{said}");
     assert!(said.contains("as long as the node runs"), "{said}");
 
-    make_room(&home);
+    open(&home);
     wait(&node, "/node", |view| view["home_problem"].is_null()).await;
     wait(&node, "/notices", |list| of_home(list).is_empty()).await;
     noted(&home, &hash, |saved| saved["paused"] == true).await;
