@@ -14,7 +14,7 @@ use super::run::Running;
 use super::terms::{changed, check_terms, tightened};
 use super::view::{
     Action, ActionFailure, ActionRequest, ActionResult, Advice, Event, FileChoice, FilesChosen,
-    Problem, ProblemCode, State, Terms, TermsChange,
+    Problem, ProblemCode, Terms, TermsChange,
 };
 use super::{Session, lock};
 use crate::engine::EngineError;
@@ -86,7 +86,7 @@ impl Session {
                 }),
             }
         }
-        self.hold_all_to_queue(run);
+        self.put_all_right(run);
         self.look(run).await;
         result
     }
@@ -119,16 +119,21 @@ impl Session {
 
     async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         let limit = self.settings().seeding.ratio_limit_percent;
-        let was_asking = run.change(hash, |entry| {
+        let was = run.change(hash, |entry| {
             let was_paused = std::mem::replace(&mut entry.saved.paused, false);
             // Unless it has another limit by now.
             let reached = std::mem::take(&mut entry.saved.ratio_reached);
             entry.saved.past_ratio |= reached && entry.saved.has_shared_enough(limit);
-            let has_failed = entry.error.take().is_some() || entry.row.state == State::Failed;
-            entry.saved.asking && !was_paused && !has_failed
+            let has_failed = entry.has_failed();
+            entry.error = None;
+            let is_refused = entry.saved.asking && !was_paused && !has_failed;
+            (is_refused, has_failed && entry.handle.is_some())
         });
-        if was_asking.await? {
-            return Err(asks_first(hash));
+        match was.await? {
+            (true, _) => return Err(asks_first(hash)),
+            // What is there is looked at anew, also where it has to wait then.
+            (_, true) => self.let_go(run, hash).await?,
+            (false, false) => {}
         }
         let waits = run.take_place(hash, self.settings().limits.downloads_at_once);
         match run.entry(hash)?.handle {
@@ -138,8 +143,8 @@ impl Session {
         }
     }
 
-    /// Forgets what was verified and looks at the files anew; one that is paused is paused again
-    /// afterwards.
+    /// Forgets what was verified and looks at the files anew; one that is paused stays so. One that was whole counts
+    /// as that until it turns out not to be.
     async fn recheck(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         if run.entry(hash)?.saved.size_bytes == 0 {
             return Err(Problem::new(
@@ -149,29 +154,12 @@ impl Session {
             ));
         }
         self.let_go(run, hash).await?;
-        let paused = run.change(hash, |entry| {
-            entry.saved.completed = None;
+        let forgotten = run.change(hash, |entry| {
             entry.saved.have_bytes = 0;
             entry.down_at_check = entry.saved.down_bytes;
-            entry.saved.paused
         });
-        let paused = paused.await?;
-        self.wake(run, hash).await?;
-        let handle = run.entry(hash)?.handle;
-        if let (true, Some(handle)) = (paused, handle) {
-            let run = Arc::downgrade(run);
-            tokio::spawn(async move {
-                let checked = handle.wait_checked().await;
-                let still_paused = run
-                    .upgrade()
-                    .and_then(|run| run.entry(hash).ok())
-                    .is_some_and(|entry| entry.saved.paused);
-                if checked.is_ok() && still_paused {
-                    let _ = handle.pause().await;
-                }
-            });
-        }
-        Ok(())
+        forgotten.await?;
+        self.wake(run, hash).await
     }
 
     async fn remove(&self, run: &Arc<Running>, hash: InfoHash, data: bool) -> Result<(), Problem> {
@@ -363,7 +351,7 @@ impl Session {
             run.apply_terms(hash).await?;
             run.reconnect(hash).await?;
         }
-        choose(run, &metainfo).await?;
+        run.choose(hash).await?;
         self.look(run).await;
         let asking = run.entry(hash)?.saved.asking;
         Ok(FilesChosen { asking })

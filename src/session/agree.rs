@@ -1,6 +1,6 @@
-//! The engine and the list agree: what the engine runs is compared with what the list says, and what differs is put
-//! right. librqbit ends a check of files as it was begun, whatever is asked of it meanwhile: what it ended as is
-//! looked at afterwards.
+//! The engine and the list agree: what the engine runs, and which files it fetches, is compared with what the list
+//! says, and what differs is put right. librqbit ends a check of files as it was begun, whatever is asked of it
+//! meanwhile: what it ended as is looked at as soon as it has.
 
 use std::sync::Arc;
 
@@ -16,13 +16,24 @@ use crate::engine::{EngineError, Handle};
 use crate::units::InfoHash;
 
 impl Entry {
-    /// Whether it is not as the list says, where it is among those that have to wait, or is not: the engine
-    /// may end a check otherwise than was asked for while it lasted.
+    /// Whether it is not as the list says, where it is among those that have to wait, or is not.
     fn is_misplaced(&self, waits: bool) -> bool {
-        let runs = || self.handle.as_ref().and_then(Handle::runs);
         let stands_still = self.saved.paused || waits;
         let is_left_alone = self.is_unknown() || self.renewing.is_some() || self.has_failed();
-        !is_left_alone && (self.queued != waits || runs() == Some(stands_still))
+        let is_wrong = || self.runs_against(stands_still) || self.fetches_others();
+        !is_left_alone && (self.queued != waits || is_wrong())
+    }
+
+    /// Whether the engine runs it though it is to stand still, or the other way round.
+    fn runs_against(&self, stands_still: bool) -> bool {
+        let runs = self.handle.as_ref().and_then(Handle::runs);
+        runs == Some(stands_still)
+    }
+
+    /// Whether the engine fetches other files than were chosen.
+    fn fetches_others(&self) -> bool {
+        let handle = self.handle.as_ref();
+        handle.and_then(|handle| handle.fetches(self.saved.files())) == Some(false)
     }
 }
 
@@ -42,21 +53,32 @@ impl Running {
         wrong
     }
 
-    /// Whether any is not as the list says.
-    pub fn has_misplaced(&self, limit: Option<u32>) -> bool {
-        !self.misplaced(limit).is_empty()
+    /// Tells the engine which files are wanted, if it does not know; what is being checked, or given to it anew, is
+    /// compared when that is over.
+    pub async fn choose(&self, hash: InfoHash) -> Result<(), Problem> {
+        let _alone = self.telling.lock().await;
+        let entry = self.entry(hash)?;
+        let Some(handle) = entry.handle.as_ref().filter(|_| entry.fetches_others()) else {
+            return Ok(());
+        };
+        match handle.choose_files(entry.saved.files()).await {
+            Err(EngineError::NotYet(_) | EngineError::Gone(_) | EngineError::Stopped { .. }) => {
+                Ok(())
+            }
+            chosen => chosen.map_err(engine_problem),
+        }
     }
 }
 
 impl Session {
-    /// Holds back what has to wait, and starts what has not any more.
-    pub(super) async fn hold_to_queue(&self, run: &Arc<Running>) {
-        let _one = run.queueing.lock().await;
+    /// Has the engine do what the list says: first it holds back what has to wait, and then starts what has not
+    /// any more.
+    pub(super) async fn put_right(&self, run: &Arc<Running>) {
         let limit = self.settings().limits.downloads_at_once;
         for (hash, _) in run.misplaced(limit) {
             // It may have changed since.
             let waits = run.take_place(hash, limit);
-            if let Err(problem) = self.put_right(run, hash, waits).await {
+            if let Err(problem) = self.put_one_right(run, hash, waits).await {
                 tracing::warn!(info_hash = %hash, "it is not as the list says: {problem}");
             }
         }
@@ -64,19 +86,23 @@ impl Session {
 
     /// Has the engine do with a torrent what the list says, but does not meddle with a check: what that ends
     /// as is looked at afterwards.
-    async fn put_right(
+    async fn put_one_right(
         &self,
         run: &Arc<Running>,
         hash: InfoHash,
         waits: bool,
     ) -> Result<(), Problem> {
         let entry = run.entry(hash)?;
-        let runs = entry.handle.as_ref().and_then(Handle::runs);
-        // What is paused is not given to the engine, and one that has failed waits for whoever mends it.
-        let is_due = match (&entry.handle, runs) {
-            _ if entry.renewing.is_some() || entry.has_failed() => false,
-            (None, _) => !waits && entry.goes_on(),
-            (Some(_), runs) => runs == Some(entry.stands_still()),
+        // One that has failed waits for whoever mends it.
+        if entry.renewing.is_some() || entry.has_failed() {
+            return Ok(());
+        }
+        // Before it goes on: of what is not wanted any more nothing is fetched.
+        run.choose(hash).await?;
+        // What is paused is not given to the engine.
+        let is_due = match &entry.handle {
+            None => !waits && entry.goes_on(),
+            Some(_) => entry.runs_against(entry.stands_still()),
         };
         match is_due {
             true => self.agree(run, hash).await,
@@ -117,10 +143,10 @@ impl Session {
             return Ok(());
         };
         match handle.pause().await {
-            // Nothing that could be paused: let go of until it is resumed.
-            Err(EngineError::NotYet(_) | EngineError::Stopped { .. } | EngineError::Gone(_)) => {
-                self.let_go(run, hash).await
-            }
+            // Nothing that could be paused: taken out until it is resumed, with what was noted of it if that may
+            // be right.
+            Err(EngineError::NotYet(_)) => run.set_aside(hash).await.map(|_| ()),
+            Err(EngineError::Stopped { .. } | EngineError::Gone(_)) => self.let_go(run, hash).await,
             paused => paused.map_err(engine_problem),
         }
     }

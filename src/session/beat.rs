@@ -44,6 +44,7 @@ impl Session {
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
+                () = run.node.engine.has_checked() => self.put_all_right(run),
                 _ = tick.tick() => {
                     beats += 1;
                     self.one_beat(run, beats).await;
@@ -65,7 +66,7 @@ impl Session {
             run.make_up();
             self.look_at_torrents(run);
             self.hold_all_to_ratio(run);
-            self.hold_all_to_queue(run);
+            self.put_all_right(run);
             self.begin_all_whole(run);
         }
         {

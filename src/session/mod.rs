@@ -61,6 +61,8 @@ mod shelf;
 mod sources;
 mod streaming;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod unwritten;
 pub mod view;
@@ -286,6 +288,7 @@ impl Session {
         self.inner.options.book.set_level(after.log.level);
         if let Ok(run) = self.running() {
             run.apply_limits(after);
+            self.put_all_right(&run);
             if run.hold_budgets(after).await {
                 run.close_what_is_beyond().await;
             }

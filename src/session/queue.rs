@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashSet};
 use super::entry::Entry;
 use super::lock;
 use super::run::Running;
-use super::view::State;
 use crate::engine::Handle;
 use crate::units::InfoHash;
 
@@ -21,21 +20,37 @@ impl Entry {
         !self.saved.paused && !self.saved.asking
     }
 
+    /// Whether it does nothing more until somebody mends it.
     pub fn has_failed(&self) -> bool {
-        self.error.is_some() || self.row.state == State::Failed
+        self.error.is_some() || self.handle.as_ref().is_some_and(Handle::has_failed)
+    }
+
+    /// Whether all that is wanted is there: as the engine says, or while that does not know, as it was before.
+    pub fn is_whole(&self) -> bool {
+        let is_finished = self.handle.as_ref().and_then(Handle::is_finished);
+        is_finished.unwrap_or(self.saved.completed.is_some())
+    }
+
+    /// Whether it was whole when it was last looked at, and is.
+    pub fn pays_no_more(&self) -> bool {
+        self.saved.completed.is_some() && self.is_whole()
     }
 
     /// Whether it would download, if it need not wait.
     fn wants_more(&self) -> bool {
-        let is_whole =
-            self.saved.completed.is_some() || self.handle.as_ref().is_some_and(Handle::is_finished);
-        self.goes_on() && !is_whole && !self.has_failed()
+        self.goes_on() && !self.is_whole() && !self.has_failed()
     }
 
     /// Whether its description has yet to come: then it takes nobody's place, and the engine has it as it was
     /// given it.
     pub fn is_unknown(&self) -> bool {
-        self.saved.size_bytes == 0
+        let is_described = |handle: &Handle| handle.metainfo().is_some();
+        self.saved.size_bytes == 0 && !self.handle.as_ref().is_some_and(is_described)
+    }
+
+    /// Whether the engine is given it paused: also what is not known yet, as it may have to wait by the time it is.
+    pub fn begins_paused(&self, limit: Option<u32>) -> bool {
+        self.stands_still() || (limit.is_some() && self.is_unknown() && self.goes_on())
     }
 }
 

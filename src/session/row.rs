@@ -47,6 +47,10 @@ pub(super) fn row_now(entry: &mut Entry, of_peers: Option<&OfPeers>) -> TorrentR
         entry.saved.have_bytes = brief.bytes_have;
         entry.unsaved = true;
     }
+    if brief.state == TorrentState::Downloading && entry.saved.completed.take().is_some() {
+        // It was whole until its files were checked.
+        entry.unsaved = true;
+    }
     let mut row = row_of(&entry.saved);
     row.state = state;
     if state != State::Failed {

@@ -56,8 +56,6 @@ pub(super) struct Running {
     pub listed: Mutex<Listed>,
     /// What is to be added with one answer for all of it.
     pub many: Many,
-    /// Held while torrents are started and held back as the queue says.
-    pub queueing: tokio::sync::Mutex<()>,
     /// Held while a torrent is given trackers and peers.
     pub sourcing: tokio::sync::Mutex<()>,
     /// Why what was transferred is not written down, if it is not.
@@ -117,7 +115,6 @@ impl Running {
             holding_ratio: tokio::sync::Mutex::new(()),
             listed: Mutex::default(),
             many: Many::open(&home),
-            queueing: tokio::sync::Mutex::new(()),
             sourcing: tokio::sync::Mutex::new(()),
             unwritten: Mutex::default(),
             told_home: Mutex::default(),
@@ -311,13 +308,13 @@ impl Running {
         change: impl Fn(&mut Entry),
     ) -> Result<Result<(), Problem>, Problem> {
         let ((), written) = self.hold(hash, change).await?;
+        Ok(written.map_err(|error| holds_until_stop(&self.home, &error)))
+    }
+
     /// Changes an entry before it is written; what [`Running::insist`] does then.
     pub fn at_once(&self, hash: InfoHash, change: impl Fn(&mut Entry)) -> Result<(), Problem> {
         let changed = self.shelf.at_once(&self.torrents, hash, change);
         changed.map_err(|error| self.not_kept(hash, error))
-    }
-
-        Ok(written.map_err(|error| holds_until_stop(&self.home, &error)))
     }
 
     /// As [`Running::insist`], with what the system says.
@@ -401,7 +398,7 @@ impl Running {
             return Ok(());
         };
         // While its files are checked it has no connections yet.
-        if handle.pieces_have().is_none() || entry.saved.completed.is_some() {
+        if handle.pieces_have().is_none() || entry.pays_no_more() {
             return Ok(());
         }
         handle

@@ -349,3 +349,32 @@ async fn a_start_on_a_full_home_says_once_which_folder_and_what_to_do() {
     assert!(said.contains(&home.display().to_string()), "{said}");
     assert!(said.contains("make room there"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_are_chosen_when_it_has_failed_are_what_is_fetched_when_it_goes_on() {
+    let world = node_world(1 << 20).await;
+    let files = [("a.bin", 16 << 20), ("b.bin", 1 << 20)];
+    let (seeder, link) = world.another_that("many", &files, "on").await;
+    let downloads = world.dir.path().join("downloads");
+    let (mut proc, folder) = with_a_small_disk(&world, &downloads, "8m").await;
+    let node = client(&world.home()).await;
+    world.enrich(&node).await;
+    let add =
+        json!({ "source": { "magnet": link }, "terms": { "pays": false }, "confirmed": true });
+    let hash = post(&node, "/torrents", add).await["info_hash"].clone();
+    let hash = hash.as_str().expect("a hash");
+    let is = |list: &Value, state: &str| row(list, hash)["state"] == state;
+    wait(&node, "/torrents", |list| is(list, "failed")).await;
+    let wanted = json!({ "wanted": [1] });
+    let files = format!("/torrents/{hash}/files");
+    send(&node, Method::PUT, &files, wanted).await;
+    std::fs::remove_file(folder.join("many/a.bin")).expect("removed");
+    let resume = json!({ "action": "resume", "info_hashes": [hash] });
+    let done = post(&node, "/torrents/actions", resume).await;
+    assert_eq!(done["failed"], json!([]), "{done}");
+    wait(&node, "/torrents", |list| is(list, "seeding")).await;
+    let files = get(&node, &files).await;
+    assert_eq!(files[1]["have_bytes"], 1 << 20, "{files}");
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop((world.seeder, seeder));
+}
