@@ -132,10 +132,10 @@ pub fn prepare_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::remove_file(path)
 }
 
-/// Writes a file anew for its owner only: whole, or not at all.
+/// Writes a file anew for its owner only: whole, or not at all, also after a power cut.
 ///
 /// # Errors
-/// What the system says; the old file is there then.
+/// What the system says; the old file is there then, or the new one if it is not sure to last.
 pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     // Two that write at once do so apart, also in two processes; who renames last wins, whole.
     let mut new = path.as_os_str().to_owned();
@@ -148,9 +148,35 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = options.open(&new)?;
     let written = (file.write_all(bytes))
         .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&new, path));
+        .and_then(|()| std::fs::rename(&new, path))
+        .and_then(|()| sync_folder_of(path));
     if written.is_err() {
         let _ = std::fs::remove_file(&new);
     }
     written
+}
+
+/// Waits until the name of a file is on the disk, where the system can say that.
+#[cfg(unix)]
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    use std::io::ErrorKind;
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = std::fs::File::open(folder.unwrap_or(Path::new(".")))?;
+    match folder.sync_all() {
+        // Some file systems that are reached over a network keep no folders.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::InvalidInput | ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_folder_of(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }

@@ -1,6 +1,5 @@
 //! Choosing files, streaming one, limits on speed.
 
-use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::num::NonZeroU32;
 use std::pin::Pin;
@@ -85,16 +84,24 @@ impl Handle {
         brief
     }
 
-    /// Whether all that is wanted is there; false while that is being checked.
+    /// Whether all that is wanted is there; nothing while that is being checked, or it has failed.
     #[must_use]
-    pub fn is_finished(&self) -> bool {
-        (self.ready()).is_ok_and(|ready| ready.managed.stats().finished)
+    pub fn is_finished(&self) -> Option<bool> {
+        let ready = self.ready().ok()?;
+        let known = ready.runs();
+        known.map(|_| ready.managed.stats().finished)
     }
 
-    /// Indexes of the files that are wanted; `None`: all.
+    /// Whether it fetches these files and no others (none: all); nothing while files are being checked, or it has
+    /// failed.
     #[must_use]
-    pub fn wanted_files(&self) -> Option<Vec<usize>> {
-        self.ready().ok()?.managed.only_files()
+    pub fn fetches(&self, files: Option<Vec<usize>>) -> Option<bool> {
+        let ready = self.ready().ok()?;
+        let known = ready.runs();
+        known.map(|_| {
+            let told = ready.managed.only_files();
+            told == files || ready.indexes(told) == ready.indexes(files)
+        })
     }
 
     /// Bytes of each file in verified pieces; empty while they are being checked.
@@ -109,21 +116,20 @@ impl Handle {
         }
     }
 
-    /// Fetches these files from now on, and no others. What is there stays. One that has failed does so once it is
-    /// resumed.
+    /// Fetches these files from now on, and no others (none: all). What is there stays.
     ///
     /// # Errors
     /// [`EngineError::NotYet`] for a magnet without metadata or while files are being checked;
-    /// [`EngineError::Stopped`] with what librqbit says.
-    pub async fn choose_files(&self, files: &HashSet<usize>) -> Result<(), EngineError> {
+    /// [`EngineError::Stopped`] if it has failed, or with what librqbit says.
+    pub async fn choose_files(&self, files: Option<Vec<usize>>) -> Result<(), EngineError> {
         let (session, ready) = self.parts()?;
-        let has_failed = (ready.managed)
-            .with_state(|state| matches!(state, librqbit::ManagedTorrentState::Error(_)));
-        if !has_failed && (ready.left().is_some() || self.pieces_have().is_none()) {
+        self.check_running(&ready)?;
+        if ready.runs().is_none() {
             return Err(EngineError::NotYet(self.info_hash()));
         }
         self.wake().await;
-        let chosen = session.update_only_files(&ready.managed, files).await;
+        let files = ready.indexes(files);
+        let chosen = session.update_only_files(&ready.managed, &files).await;
         chosen.map_err(|error| self.stopped(&error))
     }
 

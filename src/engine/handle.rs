@@ -95,6 +95,21 @@ impl Ready {
         self.managed.with_state(failed).then(|| self.known())?
     }
 
+    /// Indexes of these files; none: of all.
+    pub fn indexes(&self, files: Option<Vec<usize>>) -> HashSet<usize> {
+        let all = || (0..self.metainfo.files().len()).collect();
+        files.map_or_else(all, HashSet::from_iter)
+    }
+
+    /// Whether it runs; nothing while its files are checked, or it has failed.
+    pub fn runs(&self) -> Option<bool> {
+        self.managed.with_state(|state| match state {
+            ManagedTorrentState::Live(_) => Some(true),
+            ManagedTorrentState::Paused(_) => Some(false),
+            _ => None,
+        })
+    }
+
     /// Bytes of the pieces that it has; while checking, bytes looked at.
     pub fn bytes_have(&self, stats: &TorrentStats) -> u64 {
         let Some(left) = self.left() else {
@@ -240,10 +255,8 @@ impl Handle {
                 })
             }
             TorrentStatsState::Paused if self.rest.is_resting() => TorrentState::Seeding,
-            TorrentStatsState::Paused | TorrentStatsState::Initializing { paused: true } => {
-                TorrentState::Paused
-            }
-            TorrentStatsState::Initializing { paused: false } => TorrentState::Checking,
+            TorrentStatsState::Paused => TorrentState::Paused,
+            TorrentStatsState::Initializing { .. } => TorrentState::Checking,
             TorrentStatsState::Live if stats.finished => TorrentState::Seeding,
             TorrentStatsState::Live => TorrentState::Downloading,
         }
@@ -299,42 +312,36 @@ impl Handle {
     }
 
     /// Stops fetching and serving. Pieces not yet complete are fetched anew later. Nothing if it
-    /// is paused already. What is asked for while its files are checked may not be heeded, see [`Handle::runs`].
+    /// is paused already.
     ///
     /// # Errors
-    /// [`EngineError::NotYet`] for a magnet without metadata; [`EngineError::Stopped`] if it has
-    /// failed.
+    /// [`EngineError::NotYet`] for a magnet without metadata, or while its files are checked;
+    /// [`EngineError::Stopped`] if it has failed.
     pub async fn pause(&self) -> Result<(), EngineError> {
         let (session, ready) = self.parts()?;
         let _turn = self.rest.end().await;
-        // By its state: a check may have ended otherwise than was asked for meanwhile.
-        let asked = ready.managed.is_paused();
-        let stands_still = ready.managed.with_state(|state| match state {
-            ManagedTorrentState::Paused(_) => true,
-            ManagedTorrentState::Live(_) => false,
-            _ => asked,
-        });
-        if stands_still {
-            return Ok(());
+        match ready.runs() {
+            Some(true) => {}
+            Some(false) => return Ok(()),
+            None => {
+                self.check_running(&ready)?;
+                return Err(EngineError::NotYet(self.info_hash));
+            }
         }
         let paused = session.pause(&ready.managed).await;
         paused.map_err(|error| self.stopped(&error))
     }
 
-    /// Goes on after [`Handle::pause`], or after a failure (then the files are checked anew).
+    /// Goes on after [`Handle::pause`], or after a failure (then the files are checked anew). Nothing while its
+    /// files are checked: that ends as it was begun, see [`Handle::runs`].
     ///
     /// # Errors
     /// As [`Handle::pause`].
     pub async fn resume(&self) -> Result<(), EngineError> {
         let (session, ready) = self.parts()?;
         let _turn = self.rest.end().await;
-        let asked = ready.managed.is_paused();
-        let runs = ready.managed.with_state(|state| match state {
-            ManagedTorrentState::Paused(_) | ManagedTorrentState::Error(_) => false,
-            ManagedTorrentState::Live(_) => true,
-            _ => !asked,
-        });
-        if runs {
+        let has_failed = self.check_running(&ready).is_err();
+        if ready.runs() != Some(false) && !has_failed {
             return Ok(());
         }
         requeue(&session, &ready).await;
@@ -342,18 +349,20 @@ impl Handle {
         resumed.map_err(|error| self.stopped(&error))
     }
 
-    /// Whether it runs, or rests until somebody wants it; nothing while its files are checked, or it has failed. A
-    /// check that was begun paused, or cut off by a pause, is no running.
+    /// Whether it runs, or rests until somebody wants it; nothing while its files are checked, or it has failed.
     #[must_use]
     pub fn runs(&self) -> Option<bool> {
-        let ready = self.ready().ok()?;
-        let asked = ready.managed.is_paused();
-        ready.managed.with_state(|state| match state {
-            ManagedTorrentState::Live(_) => Some(true),
-            ManagedTorrentState::Paused(_) => Some(self.rest.is_resting()),
-            ManagedTorrentState::Initializing(_) if asked => Some(false),
-            _ => None,
-        })
+        let runs = self.ready().ok()?.runs()?;
+        Some(runs || self.rest.is_resting())
+    }
+
+    /// Whether it does nothing more until it is resumed, or added anew.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        match self.ready() {
+            Ok(ready) => self.check_running(&ready).is_err(),
+            Err(error) => !matches!(error, EngineError::NotYet(_)),
+        }
     }
 
     /// Has librqbit run it.
@@ -384,7 +393,7 @@ impl Handle {
         }
     }
 
-    fn check_running(&self, ready: &Ready) -> Result<(), EngineError> {
+    pub(super) fn check_running(&self, ready: &Ready) -> Result<(), EngineError> {
         ready.managed.with_state(|state| match state {
             ManagedTorrentState::Error(error) => Err(self.stopped(error)),
             _ if self.session.strong_count() == 0 => Err(EngineError::Gone(self.info_hash)),
@@ -421,9 +430,7 @@ async fn requeue(session: &Arc<Session>, ready: &Ready) {
     if !ready.managed.with_state(is_paused) {
         return;
     }
-    let all = || (0..ready.metainfo.files().len()).collect();
-    let wanted = ready.managed.only_files();
-    let wanted = wanted.map_or_else(all, |files| files.into_iter().collect());
+    let wanted = ready.indexes(ready.managed.only_files());
     for files in [HashSet::new(), wanted] {
         if let Err(error) = session.update_only_files(&ready.managed, &files).await {
             tracing::warn!("could not queue unfinished pieces again: {error:#}");

@@ -217,11 +217,15 @@ impl Notes {
         }
     }
 
+    /// The pieces that a torrent has by its notes, if there are any.
+    pub(super) fn noted(&self, metainfo: &Metainfo) -> Option<PieceSet> {
+        let bits = std::fs::read(self.path(metainfo.info_hash())).ok()?;
+        Some(PieceSet::from_bitfield(&bits, metainfo.piece_count()))
+    }
+
     /// Whether notes of a torrent say that all of it is there.
     fn is_full(&self, metainfo: &Metainfo) -> bool {
-        let noted = std::fs::read(self.path(metainfo.info_hash())).ok();
-        let noted = noted.map(|bits| PieceSet::from_bitfield(&bits, metainfo.piece_count()));
-        noted.is_some_and(|noted| noted.is_full())
+        self.noted(metainfo).is_some_and(|noted| noted.is_full())
     }
 
     fn take_away(&self, info_hash: InfoHash) {

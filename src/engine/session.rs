@@ -16,7 +16,7 @@ use librqbit::{
 use librqbit_core::hash_id::Id20;
 use librqbit_core::peer_id::generate_azereus_style;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::durable;
 use super::fetch::fetch;
@@ -58,6 +58,8 @@ pub(super) struct Inner {
     /// `None` in plain mode.
     threads: Option<Arc<Threads>>,
     pub(super) torrents: Mutex<HashMap<InfoHash, Handle>>,
+    /// Told whenever the check of a torrent's files has ended.
+    checked: Notify,
     /// The number of the next torrent in librqbit, which would give one number to two that are added at once,
     /// and take the second for the first.
     next_number: AtomicUsize,
@@ -114,6 +116,7 @@ impl Engine {
                 factory,
                 threads: threads.map(Arc::new),
                 torrents: Mutex::default(),
+                checked: Notify::new(),
                 next_number: AtomicUsize::default(),
             }),
         };
@@ -212,6 +215,11 @@ impl Engine {
         self.inner.torrents.lock().get(&info_hash).cloned()
     }
 
+    /// Returns when checks of files have ended since it last did; for one who waits.
+    pub async fn has_checked(&self) {
+        self.inner.checked.notified().await;
+    }
+
     /// All torrents that were added, in no order.
     #[must_use]
     pub fn torrents(&self) -> Vec<Handle> {
@@ -259,9 +267,13 @@ impl Engine {
             return Ok(None);
         };
         let session = &self.inner.session;
+        // One whose check is cut off has what was noted of it before.
+        let is_checked = ready.runs().is_none() && handle.check_running(&ready).is_ok();
+        let notes = self.inner.notes.as_ref().filter(|_| is_checked);
+        let noted = notes.and_then(|notes| notes.noted(&ready.metainfo));
         // From then on it verifies nothing more. One that does not run cannot be paused.
         let _ = session.pause(&ready.managed).await;
-        let have = handle::have(Arc::clone(session), info_hash, &ready.metainfo);
+        let have = handle::have(Arc::clone(session), info_hash, &ready.metainfo).or(noted);
         let id = TorrentIdOrHash::Hash(Id20::new(info_hash.0));
         let deleted = session.delete(id, false).await;
         self.inner.ledgers.lock().remove(&info_hash);
@@ -460,6 +472,9 @@ async fn note_found(inner: Weak<Inner>, handle: Handle, ready: Arc<Ready>) {
         };
         if let Some(found) = handle::have(session, handle.info_hash, &ready.metainfo) {
             let _ = ready.found.set(found);
+            if let Some(inner) = inner.upgrade() {
+                inner.checked.notify_one();
+            }
             return durable::settle(inner, &handle, &ready).await;
         }
         let _ = tokio::time::timeout(Duration::from_millis(20), stages.changed()).await;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
+use futures::future::join_all;
 
-use super::add::{check_files, choose};
+use super::add::check_files;
 use super::asking::asks_first;
 use super::entry::{Entry, Saved};
 use super::outcome::Outcome;
@@ -14,10 +14,10 @@ use super::run::Running;
 use super::terms::{changed, check_terms, tightened};
 use super::view::{
     Action, ActionFailure, ActionRequest, ActionResult, Advice, Event, FileChoice, FilesChosen,
-    Problem, ProblemCode, State, Terms, TermsChange,
+    Problem, ProblemCode, Terms, TermsChange,
 };
 use super::{Session, lock};
-use crate::engine::{EngineError, Handle};
+use crate::engine::EngineError;
 use crate::node::NodeError;
 use crate::units::{InfoHash, Units};
 
@@ -26,6 +26,11 @@ const RENEWED_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Most torrents in one request.
 const MOST: usize = 10_000;
+
+fn pause(entry: &mut Entry) {
+    entry.saved.paused = true;
+    entry.saved.ratio_reached = false;
+}
 
 /// Refuses more torrents than one request may have.
 pub(super) fn check_count(number: usize) -> Result<(), Problem> {
@@ -54,6 +59,14 @@ impl Session {
 
     async fn act_on_each(&self, run: &Arc<Running>, request: ActionRequest) -> ActionResult {
         let mut result = ActionResult::default();
+        if matches!(
+            request.action,
+            Action::Pause | Action::Remove | Action::RemoveWithData
+        ) {
+            let halts = request.info_hashes.iter();
+            let halts = halts.map(|hash| self.halt(run, *hash));
+            let _ = join_all(halts).await;
+        }
         for hash in request.info_hashes {
             let done = match request.action {
                 Action::Pause => self.pause(run, hash).await,
@@ -73,85 +86,27 @@ impl Session {
                 }),
             }
         }
-        self.hold_all_to_queue(run);
+        self.put_all_right(run);
         self.look(run).await;
         result
     }
 
     pub(super) async fn pause(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
-        let kept = run.insist(hash, |entry| {
-            entry.saved.paused = true;
-            entry.saved.ratio_reached = false;
-        });
-        let kept = kept.await?;
+        let _ = self.halt(run, hash).await;
+        let kept = run.insist(hash, pause).await?;
+        // A resume that was being written meanwhile was asked for before.
         self.agree(run, hash).await?;
         kept
     }
 
-    /// Has the engine pause a torrent, or go on with it, as the list says: also where somebody says otherwise
-    /// meanwhile.
-    pub(super) fn agree<'a>(
-        &'a self,
-        run: &'a Arc<Running>,
-        hash: InfoHash,
-    ) -> BoxFuture<'a, Result<(), Problem>> {
-        // Boxed, as putting a torrent into the engine may come here again.
-        Box::pin(async move {
-            loop {
-                let entry = run.entry(hash)?;
-                let still = entry.stands_still();
-                match still {
-                    true => self.stand_still(run, hash, entry.handle).await?,
-                    false => self.go_on(run, hash, entry.handle).await?,
-                }
-                if run.entry(hash)?.stands_still() == still {
-                    return Ok(());
-                }
-            }
-        })
-    }
-
-    async fn stand_still(
-        &self,
-        run: &Running,
-        hash: InfoHash,
-        handle: Option<Handle>,
-    ) -> Result<(), Problem> {
-        let Some(handle) = handle else {
-            return Ok(());
-        };
-        match handle.pause().await {
-            // Nothing that could be paused: let go of until it is resumed.
-            Err(EngineError::NotYet(_) | EngineError::Stopped { .. } | EngineError::Gone(_)) => {
-                self.let_go(run, hash).await
-            }
-            paused => paused.map_err(engine_problem),
-        }
-    }
-
-    async fn go_on(
-        &self,
-        run: &Arc<Running>,
-        hash: InfoHash,
-        handle: Option<Handle>,
-    ) -> Result<(), Problem> {
-        let Some(handle) = handle else {
-            return self.wake(run, hash).await;
-        };
-        match handle.resume().await {
-            Ok(()) => run.apply_terms(hash).await,
-            // It fetches its metadata already.
-            Err(EngineError::NotYet(_)) => Ok(()),
-            Err(EngineError::Gone(_) | EngineError::Metadata { .. } | EngineError::Add { .. }) => {
-                run.set_aside(hash).await?;
-                self.wake(run, hash).await
-            }
-            Err(error) => Err(engine_problem(error)),
-        }
+    /// Has a torrent stand still before anything is written: a disk may take its time, and what runs is paid for.
+    async fn halt(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        run.at_once(hash, pause)?;
+        self.agree(run, hash).await
     }
 
     /// Takes a torrent out of the engine with what that noted of its pieces, not out of the list.
-    async fn let_go(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
+    pub(super) async fn let_go(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
         if let Some(entry) = lock(&run.torrents).get_mut(&hash) {
             entry.handle = None;
         }
@@ -164,16 +119,21 @@ impl Session {
 
     async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         let limit = self.settings().seeding.ratio_limit_percent;
-        let was_asking = run.change(hash, |entry| {
+        let was = run.change(hash, |entry| {
             let was_paused = std::mem::replace(&mut entry.saved.paused, false);
             // Unless it has another limit by now.
             let reached = std::mem::take(&mut entry.saved.ratio_reached);
             entry.saved.past_ratio |= reached && entry.saved.has_shared_enough(limit);
-            let has_failed = entry.error.take().is_some() || entry.row.state == State::Failed;
-            entry.saved.asking && !was_paused && !has_failed
+            let has_failed = entry.has_failed();
+            entry.error = None;
+            let is_refused = entry.saved.asking && !was_paused && !has_failed;
+            (is_refused, has_failed && entry.handle.is_some())
         });
-        if was_asking.await? {
-            return Err(asks_first(hash));
+        match was.await? {
+            (true, _) => return Err(asks_first(hash)),
+            // What is there is looked at anew, also where it has to wait then.
+            (_, true) => self.let_go(run, hash).await?,
+            (false, false) => {}
         }
         let waits = run.take_place(hash, self.settings().limits.downloads_at_once);
         match run.entry(hash)?.handle {
@@ -183,8 +143,8 @@ impl Session {
         }
     }
 
-    /// Forgets what was verified and looks at the files anew; one that is paused is paused again
-    /// afterwards.
+    /// Forgets what was verified and looks at the files anew; one that is paused stays so. One that was whole counts
+    /// as that until it turns out not to be.
     async fn recheck(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
         if run.entry(hash)?.saved.size_bytes == 0 {
             return Err(Problem::new(
@@ -194,36 +154,19 @@ impl Session {
             ));
         }
         self.let_go(run, hash).await?;
-        let paused = run.change(hash, |entry| {
-            entry.saved.completed = None;
+        let forgotten = run.change(hash, |entry| {
             entry.saved.have_bytes = 0;
             entry.down_at_check = entry.saved.down_bytes;
-            entry.saved.paused
         });
-        let paused = paused.await?;
-        self.wake(run, hash).await?;
-        let handle = run.entry(hash)?.handle;
-        if let (true, Some(handle)) = (paused, handle) {
-            let run = Arc::downgrade(run);
-            tokio::spawn(async move {
-                let checked = handle.wait_checked().await;
-                let still_paused = run
-                    .upgrade()
-                    .and_then(|run| run.entry(hash).ok())
-                    .is_some_and(|entry| entry.saved.paused);
-                if checked.is_ok() && still_paused {
-                    let _ = handle.pause().await;
-                }
-            });
-        }
-        Ok(())
+        forgotten.await?;
+        self.wake(run, hash).await
     }
 
     async fn remove(&self, run: &Arc<Running>, hash: InfoHash, data: bool) -> Result<(), Problem> {
         let entry = run.entry(hash)?;
         let metainfo = run.metainfo(hash);
         // Where its data cannot be deleted it stays, and stands still also after the next start.
-        let _ = run.insist(hash, |entry| entry.saved.paused = true).await?;
+        let _ = run.insist(hash, pause).await?;
         self.let_go(run, hash).await?;
         // Who is giving it to the engine anew sees that it is paused, and is soon done.
         let late = Instant::now() + RENEWED_WITHIN;
@@ -408,7 +351,7 @@ impl Session {
             run.apply_terms(hash).await?;
             run.reconnect(hash).await?;
         }
-        choose(run, &metainfo).await?;
+        run.choose(hash).await?;
         self.look(run).await;
         let asking = run.entry(hash)?.saved.asking;
         Ok(FilesChosen { asking })

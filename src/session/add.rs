@@ -1,6 +1,5 @@
 //! Adding torrents: what they may cost is decided before anything is paid.
 
-use std::collections::HashSet;
 use std::collections::btree_map::Entry as Place;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use super::asking::{limits_of, make_folder};
 use super::entry::{Entry, Saved, node_terms, row_of};
 use super::fetch::{self, Found};
 use super::label;
-use super::problems::{engine_problem, node_problem, to_its_end};
+use super::problems::{node_problem, to_its_end};
 use super::run::Running;
 use super::sources;
 use super::terms::{check_terms, terms_of_new};
@@ -17,7 +16,7 @@ use super::view::event::{Level, NoticeCode};
 use super::view::{AddRequest, Added, Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::clock;
-use crate::engine::{AddTorrent, EngineError, TorrentSource};
+use crate::engine::{AddTorrent, TorrentSource};
 use crate::torrent::Metainfo;
 use crate::units::{InfoHash, Units};
 
@@ -220,7 +219,8 @@ impl Session {
 
     /// Gives a torrent to the engine.
     pub(super) async fn wake(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
-        let queued = run.take_place(hash, self.settings().limits.downloads_at_once);
+        let limit = self.settings().limits.downloads_at_once;
+        run.take_place(hash, limit);
         let entry = run.entry(hash)?;
         let known = run.metainfo(hash);
         let source = match (&known, &entry.saved.magnet) {
@@ -242,7 +242,7 @@ impl Session {
             initial_peers: entry.saved.peers.clone(),
             overwrite: true,
             only_files: entry.saved.files(),
-            paused: queued,
+            paused: entry.begins_paused(limit),
             looks_only: entry.saved.asking,
         };
         run.node.gateway.set_limits(hash, limits_of(&entry));
@@ -296,12 +296,9 @@ impl Session {
         }
         if handle.looks_only() && !now.saved.asking {
             self.renew(run, hash);
-        } else if now.saved.only_files != given.only_files
-            && let Some(metainfo) = run.metainfo(hash)
-        {
-            choose(run, &metainfo).await?;
+            return Ok(());
         }
-        Ok(())
+        run.choose(hash).await
     }
 
     fn note_failure(&self, run: &Running, hash: InfoHash, problem: Problem) -> Result<(), Problem> {
@@ -391,29 +388,6 @@ impl Session {
             }
         }
     }
-}
-
-/// Tells the engine which files are wanted, once it knows what is there: those that are chosen by then.
-pub(super) async fn choose(run: &Running, metainfo: &Metainfo) -> Result<(), Problem> {
-    let hash = metainfo.info_hash();
-    let Some(handle) = run.entry(hash)?.handle else {
-        return Ok(());
-    };
-    match handle.wait_checked().await {
-        // One that has failed fetches them once it goes on.
-        Ok(_) | Err(EngineError::Stopped { .. }) => {}
-        Err(error) => return Err(engine_problem(error)),
-    }
-    let _alone = run.telling.lock().await;
-    let entry = run.entry(hash)?;
-    let Some(handle) = entry.handle else {
-        return Ok(());
-    };
-    let wanted: HashSet<usize> = match entry.saved.files() {
-        Some(only) => only.into_iter().collect(),
-        None => (0..metainfo.files().len()).collect(),
-    };
-    handle.choose_files(&wanted).await.map_err(engine_problem)
 }
 
 /// Takes down what a description says.

@@ -2,6 +2,7 @@
 //! beat comes in time.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,29 +13,32 @@ use super::traffic::{self, Traffic};
 use super::{Session, lock, ratio};
 use crate::units::InfoHash;
 
+/// Between two looks at what the engine does.
+const APART: Duration = Duration::from_millis(100);
+
 /// What is done beside the beats, each kind once at a time.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
     beginning: Arc<tokio::sync::Mutex<()>>,
     applying: Arc<tokio::sync::Mutex<()>>,
     holding: Arc<tokio::sync::Mutex<()>>,
-    queueing: Arc<tokio::sync::Mutex<()>>,
-    saving: Arc<Mutex<Saving>>,
+    righting: Arc<Mutex<Following>>,
+    saving: Arc<Mutex<Following>>,
     /// Held from when a copy of the traffic is taken until it is written: the last one taken is the last one
     /// written.
     writing: Mutex<()>,
 }
 
-/// What is to be saved.
+/// What is to follow on what is under way.
 #[derive(Debug, Default)]
-struct Saving {
-    /// Whether all is, or what came since.
+struct Following {
+    /// Whether all is to be done, or what came since.
     due: Option<bool>,
     is_under_way: bool,
 }
 
-impl Saving {
-    /// What is to be saved next; none: nothing is under way any more.
+impl Following {
+    /// What is to be done next; none: nothing is under way any more.
     fn next(&mut self) -> Option<bool> {
         let due = self.due.take();
         self.is_under_way = due.is_some();
@@ -42,25 +46,25 @@ impl Saving {
     }
 }
 
-/// Saves until `over`. What falls on one that is under way follows it at once, all that did with one more.
+/// Does `work` until `over`. What falls on one that is under way follows it at once, all that did with one more.
 fn follow<F: Future<Output = ()> + Send>(
-    saving: &Arc<Mutex<Saving>>,
+    following: &Arc<Mutex<Following>>,
     over: CancellationToken,
     all: bool,
-    save: impl Fn(bool) -> F + Send + Sync + 'static,
+    work: impl Fn(bool) -> F + Send + Sync + 'static,
 ) {
-    let mut now = lock(saving);
+    let mut now = lock(following);
     now.due = Some(all || now.due == Some(true));
     if std::mem::replace(&mut now.is_under_way, true) {
         return;
     }
     drop(now);
-    let saving = Arc::clone(saving);
+    let following = Arc::clone(following);
     tokio::spawn(over.run_until_cancelled_owned(async move {
         loop {
-            let next = lock(&saving).next();
+            let next = lock(&following).next();
             match next {
-                Some(all) => save(all).await,
+                Some(all) => work(all).await,
                 None => return,
             }
         }
@@ -97,14 +101,15 @@ impl Session {
         });
     }
 
-    /// What is beyond the number that may download at once waits, and what is not any more goes on.
-    pub(super) fn hold_all_to_queue(&self, run: &Arc<Running>) {
-        if !run.has_misplaced(self.settings().limits.downloads_at_once) {
-            return;
-        }
+    /// The engine does what the list says: also what changes while that is seen to.
+    pub(super) fn put_all_right(&self, run: &Arc<Running>) {
         let (session, of) = (self.clone(), Arc::clone(run));
-        once(&run.beside.queueing, run.over.clone(), async move {
-            session.hold_to_queue(&of).await;
+        follow(&run.beside.righting, run.over.clone(), true, move |_| {
+            let (session, of) = (session.clone(), Arc::clone(&of));
+            async move {
+                session.put_right(&of).await;
+                tokio::time::sleep(APART).await;
+            }
         });
     }
 

@@ -240,7 +240,7 @@ impl Running {
     /// Budgets were lowered below what open channels may yet cost: all are closed, and those that fit are
     /// opened anew.
     pub async fn close_what_is_beyond(&self) {
-        let pays = |entry: &&Entry| entry.saved.terms.pays && entry.saved.completed.is_none();
+        let pays = |entry: &&Entry| entry.saved.terms.pays && !entry.pays_no_more();
         let paying: Vec<InfoHash> = {
             let torrents = lock(&self.torrents);
             let paying = torrents.values().filter(pays);

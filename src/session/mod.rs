@@ -14,19 +14,21 @@
 //! | `outcome` | a change that could not be written down: what holds of it |
 //! | `folder` | whether the folder for downloads can be written, and how much room there is |
 //! | `sources` | trackers and peers for torrents that are there |
-//! | `beat`, `hear` | once a second: what moved, rows, pulses, budgets; what the gateway tells |
+//! | `beat`, `row`, `hear` | once a second: what moved, rows, pulses, budgets; what the gateway tells |
 //! | `beside` | what the beat begins and does not wait for: the engine, the disk |
 //! | `budget` | what may be spent in a day and in all |
 //! | `traffic` | bytes by day and torrent, for reports |
 //! | `money`, `withdraw`, `books` | the wallet; money out of it; history and reports |
 //! | `ratio` | seeds that have shared enough |
 //! | `queue` | downloads that wait until fewer download at once |
+//! | `agree` | what the engine does is compared with what the list says |
 //! | `rules`, `watch` | buying, redeeming; the watch folder |
 //! | `notices`, `log` | what is told |
 //! | `unwritten` | the home has no room |
 
 mod act;
 mod add;
+mod agree;
 mod asking;
 mod beat;
 mod beside;
@@ -52,12 +54,15 @@ pub mod play;
 mod problems;
 mod queue;
 mod ratio;
+mod row;
 mod rules;
 mod run;
 mod shelf;
 mod sources;
 mod streaming;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod unwritten;
 pub mod view;
@@ -283,6 +288,7 @@ impl Session {
         self.inner.options.book.set_level(after.log.level);
         if let Ok(run) = self.running() {
             run.apply_limits(after);
+            self.put_all_right(&run);
             if run.hold_budgets(after).await {
                 run.close_what_is_beyond().await;
             }

@@ -3,12 +3,10 @@
 //! fetched or paid, and goes on by itself as soon as one before it is whole, has failed, or is paused.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
 use super::entry::Entry;
+use super::lock;
 use super::run::Running;
-use super::view::{Problem, State};
-use super::{Session, lock};
 use crate::engine::Handle;
 use crate::units::InfoHash;
 
@@ -18,39 +16,49 @@ impl Entry {
         self.saved.paused || self.queued
     }
 
-    fn goes_on(&self) -> bool {
+    pub fn goes_on(&self) -> bool {
         !self.saved.paused && !self.saved.asking
     }
 
-    fn has_failed(&self) -> bool {
-        self.error.is_some() || self.row.state == State::Failed
+    /// Whether it does nothing more until somebody mends it.
+    pub fn has_failed(&self) -> bool {
+        self.error.is_some() || self.handle.as_ref().is_some_and(Handle::has_failed)
+    }
+
+    /// Whether all that is wanted is there: as the engine says, or while that does not know, as it was before.
+    pub fn is_whole(&self) -> bool {
+        let is_finished = self.handle.as_ref().and_then(Handle::is_finished);
+        is_finished.unwrap_or(self.saved.completed.is_some())
+    }
+
+    /// Whether it was whole when it was last looked at, and is.
+    pub fn pays_no_more(&self) -> bool {
+        self.saved.completed.is_some() && self.is_whole()
     }
 
     /// Whether it would download, if it need not wait.
     fn wants_more(&self) -> bool {
-        let is_whole =
-            self.saved.completed.is_some() || self.handle.as_ref().is_some_and(Handle::is_finished);
-        self.goes_on() && !is_whole && !self.has_failed()
+        self.goes_on() && !self.is_whole() && !self.has_failed()
     }
 
     /// Whether its description has yet to come: then it takes nobody's place, and the engine has it as it was
     /// given it.
-    fn is_unknown(&self) -> bool {
-        self.saved.size_bytes == 0
+    pub fn is_unknown(&self) -> bool {
+        let is_described = |handle: &Handle| handle.metainfo().is_some();
+        self.saved.size_bytes == 0 && !self.handle.as_ref().is_some_and(is_described)
     }
 
-    /// Whether it is not as the list says, where it is among those that have to wait, or is not: the engine
-    /// may end a check otherwise than was asked for while it lasted.
-    fn is_misplaced(&self, waits: bool) -> bool {
-        let runs = || self.handle.as_ref().and_then(Handle::runs);
-        let stands_still = self.saved.paused || waits;
-        let is_left_alone = self.is_unknown() || self.renewing.is_some() || self.has_failed();
-        !is_left_alone && (self.queued != waits || runs() == Some(stands_still))
+    /// Whether the engine is given it paused: also what is not known yet, as it may have to wait by the time it is.
+    pub fn begins_paused(&self, limit: Option<u32>) -> bool {
+        self.stands_still() || (limit.is_some() && self.is_unknown() && self.goes_on())
     }
 }
 
 /// Those that wait, where at most `limit` download at once.
-fn waiting(torrents: &BTreeMap<InfoHash, Entry>, limit: Option<u32>) -> HashSet<InfoHash> {
+pub(super) fn waiting(
+    torrents: &BTreeMap<InfoHash, Entry>,
+    limit: Option<u32>,
+) -> HashSet<InfoHash> {
     let Some(mut places) = limit else {
         return HashSet::new();
     };
@@ -73,63 +81,6 @@ impl Running {
             entry.queued = waits;
         }
         waits
-    }
-
-    /// Those that are not as the list says, and whether each is to stand still: first those that are.
-    fn misplaced(&self, limit: Option<u32>) -> Vec<(InfoHash, bool)> {
-        let torrents = lock(&self.torrents);
-        let waiting = waiting(&torrents, limit);
-        let all = torrents
-            .iter()
-            .map(|(hash, entry)| (*hash, entry, waiting.contains(hash)));
-        let wrong = all.filter(|(_, entry, waits)| entry.is_misplaced(*waits));
-        let mut wrong: Vec<_> = wrong
-            .map(|(hash, entry, waits)| (hash, entry.saved.paused || waits))
-            .collect();
-        wrong.sort_by_key(|(_, stands_still)| !stands_still);
-        wrong
-    }
-
-    /// Whether any is not as the list says.
-    pub fn has_misplaced(&self, limit: Option<u32>) -> bool {
-        !self.misplaced(limit).is_empty()
-    }
-}
-
-impl Session {
-    /// Holds back what has to wait, and starts what has not any more.
-    pub(super) async fn hold_to_queue(&self, run: &Arc<Running>) {
-        let _one = run.queueing.lock().await;
-        let limit = self.settings().limits.downloads_at_once;
-        for (hash, _) in run.misplaced(limit) {
-            // It may have changed since.
-            let waits = run.take_place(hash, limit);
-            if let Err(problem) = self.put_right(run, hash, waits).await {
-                tracing::warn!(info_hash = %hash, "it is not as the list says: {problem}");
-            }
-        }
-    }
-
-    /// Has the engine do with a torrent what the list says, but does not meddle with a check: what that ends
-    /// as is looked at afterwards.
-    async fn put_right(
-        &self,
-        run: &Arc<Running>,
-        hash: InfoHash,
-        waits: bool,
-    ) -> Result<(), Problem> {
-        let entry = run.entry(hash)?;
-        let runs = entry.handle.as_ref().and_then(Handle::runs);
-        // What is paused is not given to the engine, and one that has failed waits for whoever mends it.
-        let is_due = match (&entry.handle, runs) {
-            _ if entry.renewing.is_some() || entry.has_failed() => false,
-            (None, _) => !waits && entry.goes_on(),
-            (Some(_), runs) => runs == Some(entry.stands_still()),
-        };
-        match is_due {
-            true => self.agree(run, hash).await,
-            false => Ok(()),
-        }
     }
 }
 

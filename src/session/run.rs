@@ -56,8 +56,6 @@ pub(super) struct Running {
     pub listed: Mutex<Listed>,
     /// What is to be added with one answer for all of it.
     pub many: Many,
-    /// Held while torrents are started and held back as the queue says.
-    pub queueing: tokio::sync::Mutex<()>,
     /// Held while a torrent is given trackers and peers.
     pub sourcing: tokio::sync::Mutex<()>,
     /// Why what was transferred is not written down, if it is not.
@@ -117,7 +115,6 @@ impl Running {
             holding_ratio: tokio::sync::Mutex::new(()),
             listed: Mutex::default(),
             many: Many::open(&home),
-            queueing: tokio::sync::Mutex::new(()),
             sourcing: tokio::sync::Mutex::new(()),
             unwritten: Mutex::default(),
             told_home: Mutex::default(),
@@ -314,6 +311,12 @@ impl Running {
         Ok(written.map_err(|error| holds_until_stop(&self.home, &error)))
     }
 
+    /// Changes an entry before it is written; what [`Running::insist`] does then.
+    pub fn at_once(&self, hash: InfoHash, change: impl Fn(&mut Entry)) -> Result<(), Problem> {
+        let changed = self.shelf.at_once(&self.torrents, hash, change);
+        changed.map_err(|error| self.not_kept(hash, error))
+    }
+
     /// As [`Running::insist`], with what the system says.
     pub async fn hold<T>(
         &self,
@@ -321,7 +324,9 @@ impl Running {
         change: impl Fn(&mut Entry) -> T,
     ) -> Result<(T, std::io::Result<()>), Problem> {
         let held = self.shelf.hold(&self.torrents, hash, change).await;
-        held.map_err(|error| self.not_kept(hash, error))
+        let (changed, written) = held.map_err(|error| self.not_kept(hash, error))?;
+        self.note_fault(&written);
+        Ok((changed, written))
     }
 
     fn not_kept(&self, hash: InfoHash, error: NotKept) -> Problem {
@@ -393,7 +398,7 @@ impl Running {
             return Ok(());
         };
         // While its files are checked it has no connections yet.
-        if handle.pieces_have().is_none() || entry.saved.completed.is_some() {
+        if handle.pieces_have().is_none() || entry.pays_no_more() {
             return Ok(());
         }
         handle

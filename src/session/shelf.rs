@@ -145,6 +145,22 @@ impl Shelf {
         Ok(changed)
     }
 
+    /// Changes an entry at once; it is due to be written.
+    ///
+    /// # Errors
+    /// No such torrent.
+    pub fn at_once<T>(
+        &self,
+        torrents: &Torrents,
+        hash: InfoHash,
+        change: impl Fn(&mut Entry) -> T,
+    ) -> Result<T, NotKept> {
+        let mut torrents = lock(torrents);
+        let entry = torrents.get_mut(&hash).ok_or(NotKept::Unknown)?;
+        entry.unsaved = true;
+        Ok(change(entry))
+    }
+
     /// Changes an entry at once, and then writes it. `change` is asked again when its turn to be written has
     /// come: what was being written meanwhile was asked for before it.
     ///
@@ -156,12 +172,8 @@ impl Shelf {
         hash: InfoHash,
         change: impl Fn(&mut Entry) -> T,
     ) -> Result<(T, io::Result<()>), NotKept> {
-        let hold = || {
-            let mut torrents = lock(torrents);
-            let entry = torrents.get_mut(&hash).ok_or(NotKept::Unknown)?;
-            entry.unsaved = true;
-            Ok((change(entry), entry.saved.clone()))
-        };
+        let copied = |entry: &mut Entry| (change(entry), entry.saved.clone());
+        let hold = || self.at_once(torrents, hash, copied);
         hold()?;
         let turn = self.turn().await;
         let (changed, saved) = hold()?;

@@ -45,8 +45,15 @@ fn unwritten(error: &Error) -> Unwritten {
 impl Running {
     /// Notes what came of writing down what was transferred.
     pub fn note_written(&self, written: std::io::Result<()>) {
-        let fault = written.err().map(|error| unwritten(&error));
-        *lock(&self.unwritten) = fault;
+        *lock(&self.unwritten) = None;
+        self.note_fault(&written);
+    }
+
+    /// Notes that something holds, or was transferred, and waits to be written down.
+    pub fn note_fault(&self, written: &std::io::Result<()>) {
+        if let Err(error) = written {
+            *lock(&self.unwritten) = Some(unwritten(error));
+        }
     }
 
     /// Whether something waits to be written down.

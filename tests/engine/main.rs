@@ -140,6 +140,49 @@ async fn what_is_set_aside_and_added_again_is_not_hashed_anew() {
     assert!(!notes.path().join(format!("{hash}.bitv")).exists());
 }
 
+/// A large file of zeros and its torrent.
+fn zeros(dir: &Path, name: &str) -> Metainfo {
+    let length_bytes = 512 << 20;
+    let layout = Layout::File { length_bytes };
+    let piece_length = PieceLength::from_kib(1024).expect("a power of two");
+    let mut builder = MetainfoBuilder::new(name, layout, piece_length).expect("usable");
+    let part = vec![0; 1 << 20];
+    for _ in 0..512 {
+        builder.update(&part).expect("fits");
+    }
+    let file = std::fs::File::create(dir.join(name)).expect("made");
+    file.set_len(length_bytes).expect("grows");
+    builder.finish().expect("complete")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_set_aside_while_it_is_checked_keeps_its_notes() {
+    let (a, notes) = dirs();
+    let metainfo = make(a.path(), "file.bin", 16, &[("", 300_000)]);
+    let others = ["x", "y", "z"].map(|name| zeros(a.path(), name));
+    let (config, _) = config(1 << 26);
+    let engine = Engine::start(EngineConfig {
+        resume_dir: Some(notes.path().to_owned()),
+        ..config
+    })
+    .await
+    .expect("starts");
+    let hash = metainfo.info_hash();
+    seed(&engine, &metainfo, a.path()).await;
+    engine.set_aside(hash).await.expect("is there");
+    // As many as are checked at a time are before it.
+    for other in &others {
+        let other = engine.add(add(other, a.path(), &[])).await.expect("adds");
+        assert_eq!(other.runs(), None);
+    }
+    let handle = engine.add(add(&metainfo, a.path(), &[])).await;
+    let paused = handle.expect("adds").pause().await;
+    assert!(matches!(paused, Err(EngineError::NotYet(_))), "{paused:?}");
+    engine.set_aside(hash).await.expect("is there");
+    let noted = std::fs::read(notes.path().join(format!("{hash}.bitv"))).expect("noted");
+    assert_eq!(noted, [0xff, 0xff, 0b1110_0000]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn torrents_that_are_added_at_the_same_moment_are_different_ones() {
     let (a, b) = dirs();

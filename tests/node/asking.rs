@@ -5,7 +5,9 @@ use std::path::Path;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::support::{LONG, args, get, node_world, post, refused, row, send, wait};
+use super::support::{
+    LONG, args, client, file, get, lone, node_world, post, refused, row, send, wait, wait_stage,
+};
 
 const FILES: [(&str, usize); 2] = [("a.bin", 1 << 20), ("b.bin", 1 << 20)];
 
@@ -216,4 +218,28 @@ async fn commands_say_what_waits_for_a_yes_and_how_to_give_it() {
     assert_eq!(get(&node, "/wallet").await["total_paid"], 16);
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_in_the_watch_folder_is_no_yes() {
+    let mut lone = lone().await;
+    let node = client(&lone.home).await;
+    post(&node, "/wallet", json!({})).await;
+    wait_stage(&node, "running").await;
+    let torrent = Path::new("torrents/exact-multiple.bin.torrent");
+    let add = json!({ "source": file(torrent), "ask": true });
+    let added = post(&node, "/torrents", add).await;
+    let hash = added["info_hash"].as_str().expect("a hash").to_owned();
+    let asks = |list: &Value| state(list, &hash) == "asking";
+    wait(&node, "/torrents", asks).await;
+    let folder = lone.dir.path().join("watched");
+    std::fs::create_dir(&folder).expect("made");
+    let settings = json!({ "folders.watch": folder });
+    send(&node, Method::PATCH, "/settings", settings).await;
+    std::fs::copy(torrent, folder.join("again.torrent")).expect("copied");
+    let is_told = |all: &Value| all.to_string().contains("watch_there");
+    wait(&node, "/notices", is_told).await;
+    let list = get(&node, "/torrents").await;
+    assert!(asks(&list), "{list}");
+    assert_eq!(lone.proc.stop(LONG).await.expect("stops"), 0);
 }

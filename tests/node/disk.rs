@@ -48,6 +48,19 @@ fn make_room(home: &Path) {
     std::fs::remove_file(home.join("filler")).expect("removed");
 }
 
+/// Has the home take nothing about torrents, whatever is given back meanwhile: a file is where their folder was.
+fn shut(home: &Path) {
+    fill(home);
+    std::fs::rename(home.join("torrents"), home.join("aside")).expect("renamed");
+    std::fs::File::create(home.join("torrents")).expect("made");
+}
+
+fn open(home: &Path) {
+    std::fs::remove_file(home.join("torrents")).expect("removed");
+    std::fs::rename(home.join("aside"), home.join("torrents")).expect("renamed");
+    make_room(home);
+}
+
 /// Waits until the home has noted it.
 async fn noted(home: &Path, hash: &str, wanted: impl Fn(&Value) -> bool) {
     let deadline = tokio::time::Instant::now() + LONG;
@@ -146,7 +159,7 @@ async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
     let (node, hash) = paying(&world, &home).await;
     let paid_more = |list: &Value, than: u64| row(list, &hash)["units_paid"].as_u64() > Some(than);
 
-    fill(&home);
+    shut(&home);
     let act = async |action: &str| {
         let asked = json!({ "action": action, "info_hashes": [hash] });
         post(&node, "/torrents/actions", asked).await
@@ -163,7 +176,6 @@ async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
     let list = get(&node, "/torrents").await;
     assert_eq!(row(&list, &hash)["state"], "paused");
     // What pays more is written first, or does not happen.
-    fill(&home);
     let done = act("resume").await;
     assert_eq!(
         done["failed"][0]["problem"]["advice"], "make_room_or_let_write",
@@ -171,7 +183,7 @@ async fn a_full_home_keeps_nobody_from_pausing_or_paying_less() {
     );
     let list = get(&node, "/torrents").await;
     assert_eq!(row(&list, &hash)["state"], "paused");
-    make_room(&home);
+    open(&home);
     noted(&home, &hash, |saved| saved["paused"] == true).await;
 
     let paid = row(&list, &hash)["units_paid"].as_u64().expect("paid");
@@ -304,13 +316,13 @@ async fn a_full_home_is_told_until_there_is_room_and_so_is_a_pause_that_is_not_w
     };
     let listed = tokio::time::timeout(LONG, listed).await;
     listed.expect("`dpay list` says that there is no room");
-    fill(&home);
+    shut(&home);
     let (code, done, said) = says(&["pause", &hash]).await;
     assert_eq!((code, done.trim()), (Some(1), "done with 1"), "{said}");
     assert!(said.contains("not written down for 1: "), "{said}");
     assert!(said.contains("as long as the node runs"), "{said}");
 
-    make_room(&home);
+    open(&home);
     wait(&node, "/node", |view| view["home_problem"].is_null()).await;
     wait(&node, "/notices", |list| of_home(list).is_empty()).await;
     noted(&home, &hash, |saved| saved["paused"] == true).await;
@@ -336,4 +348,33 @@ async fn a_start_on_a_full_home_says_once_which_folder_and_what_to_do() {
     assert_eq!(said.matches("No space left").count(), 1, "{said}");
     assert!(said.contains(&home.display().to_string()), "{said}");
     assert!(said.contains("make room there"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_are_chosen_when_it_has_failed_are_what_is_fetched_when_it_goes_on() {
+    let world = node_world(1 << 20).await;
+    let files = [("a.bin", 16 << 20), ("b.bin", 1 << 20)];
+    let (seeder, link) = world.another_that("many", &files, "on").await;
+    let downloads = world.dir.path().join("downloads");
+    let (mut proc, folder) = with_a_small_disk(&world, &downloads, "8m").await;
+    let node = client(&world.home()).await;
+    world.enrich(&node).await;
+    let add =
+        json!({ "source": { "magnet": link }, "terms": { "pays": false }, "confirmed": true });
+    let hash = post(&node, "/torrents", add).await["info_hash"].clone();
+    let hash = hash.as_str().expect("a hash");
+    let is = |list: &Value, state: &str| row(list, hash)["state"] == state;
+    wait(&node, "/torrents", |list| is(list, "failed")).await;
+    let wanted = json!({ "wanted": [1] });
+    let files = format!("/torrents/{hash}/files");
+    send(&node, Method::PUT, &files, wanted).await;
+    std::fs::remove_file(folder.join("many/a.bin")).expect("removed");
+    let resume = json!({ "action": "resume", "info_hashes": [hash] });
+    let done = post(&node, "/torrents/actions", resume).await;
+    assert_eq!(done["failed"], json!([]), "{done}");
+    wait(&node, "/torrents", |list| is(list, "seeding")).await;
+    let files = get(&node, &files).await;
+    assert_eq!(files[1]["have_bytes"], 1 << 20, "{files}");
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    drop((world.seeder, seeder));
 }
