@@ -18,7 +18,7 @@ pub const EIGHTH_MAX_BYTES: u64 = 64 * MIB;
 /// A first channel buys at least this, and at least four pieces.
 pub const FIRST_CHANNEL_BYTES: u64 = 64 * MIB;
 /// A later channel is worth at most so many times what its connection has paid.
-pub const CHANNEL_TIMES_PAID: u64 = 32;
+pub const CHANNEL_TIMES_PAID: u64 = 64;
 
 /// The windows of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(windows(MIB, 65_536).first_channel(), Units(4096));
         assert_eq!(windows(16 * MIB, 16_384).first_channel(), Units(1024));
         let largest = |paid| windows(MIB, 1024).largest_channel(Units(paid)).0;
-        let largest = [0, 7, 8, 31, 32, 127, 128, u64::MAX].map(largest);
+        let largest = [0, 3, 4, 15, 16, 63, 64, u64::MAX].map(largest);
         assert_eq!(largest, [64, 64, 256, 256, 1024, 1024, 4096, 4096]);
         assert_eq!(windows(MIB, 65_536).largest_channel(Units(1)), Units(4096));
         assert!(windows(32 * MIB, 65_536).buys_two_pieces());
