@@ -637,7 +637,8 @@ async fn the_double_spend_campaign_says_what_it_saw_among_hostile_nodes() {
     // What lies there alone is accepted, after a look-up, a put and another look-up.
     assert_eq!(attacks[1]["one_accepted"], 2, "{report}");
     let trips = attacks[1]["acceptance_round_trips"]["median"].as_f64();
-    assert!(trips >= Some(3.0), "{report}");
+    let trips = trips.expect("a number");
+    assert!((3.0..=6.0).contains(&trips), "{report}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::coin::keys::PublicKey;
 use crate::store::broker::{BrokerStore, BrokerStoreError};
 use crate::units::UnixMs;
 
-/// The one durable step of a broker: what a batch of requests decided.
+/// The durable step of a broker: what a batch of requests decided.
 const STEP: &str = "broker.batch";
 /// Most requests in one transaction.
 const BATCH: usize = 64;
@@ -245,12 +245,12 @@ impl Till {
             if changes.is_empty() {
                 return Ok(said);
             }
-            kill::before(STEP);
+            steps(&said).for_each(kill::before);
             let applied = self.store.apply(&changes).await;
             self.accounts.clear();
             match applied {
                 Ok(()) => {
-                    kill::after(STEP);
+                    steps(&said).for_each(kill::after);
                     self.remember(&changes);
                     return Ok(said);
                 }
@@ -345,6 +345,17 @@ impl Till {
             }
         }
     }
+}
+
+/// The names of the step that makes this durable: the batch's, and those of what the broker does by itself.
+fn steps(said: &[Result<Said, BrokerCashierError>]) -> impl Iterator<Item = &'static str> {
+    let own = said.iter().filter_map(|said| match said {
+        Ok(Said::Operated(Operated::Read { decided: false })) => Some("broker.read"),
+        Ok(Said::Operated(Operated::Read { decided: true })) => Some("broker.decided"),
+        Ok(Said::Operated(Operated::Settle { settled: true })) => Some("broker.settled"),
+        _ => None,
+    });
+    std::iter::once(STEP).chain(own)
 }
 
 /// Whether an account has credits that may be due.

@@ -177,6 +177,18 @@ impl World {
     /// # Errors
     /// When it does not start.
     pub async fn start_broker(&mut self, listen: &str) -> Result<()> {
+        let args = self.broker_args(listen);
+        let mut broker = Proc::start("broker", &self.exe, &args)?;
+        let ready = broker.wait_for("ready", READY_TIMEOUT).await?;
+        self.broker_url = text(&ready, "broker_url")?;
+        self.broker_key = text(&ready, "broker_key")?;
+        self.broker = Some(broker);
+        Ok(())
+    }
+
+    /// What the broker is started with, to listen on `listen`.
+    #[must_use]
+    pub fn broker_args(&self, listen: &str) -> Vec<String> {
         let mut args: Vec<String> = vec![
             "broker".into(),
             "run".into(),
@@ -197,12 +209,7 @@ impl World {
         for address in &self.bootstrap {
             args.extend(["--dht-bootstrap".into(), address.clone()]);
         }
-        let mut broker = Proc::start("broker", &self.exe, &args)?;
-        let ready = broker.wait_for("ready", READY_TIMEOUT).await?;
-        self.broker_url = text(&ready, "broker_url")?;
-        self.broker_key = text(&ready, "broker_key")?;
-        self.broker = Some(broker);
-        Ok(())
+        args
     }
 
     /// The home directory of `name`.

@@ -170,6 +170,15 @@ fn redeem_commitment(seed: &Seed, id: &HoldingId) -> Commitment {
     commitment(&seed.record_key(id), &statement.encode())
 }
 
+/// Whether a statement that our key signed was seen: it stays signed, though the DHT forgets it and the broker
+/// has not been shown it.
+fn is_signed_for(state: &HoldingState) -> bool {
+    match state {
+        HoldingState::Frozen { why, seen, .. } => *why != Freeze::Listed || seen.is_some(),
+        _ => false,
+    }
+}
+
 /// Notes what a spend slot turned out to hold. `request` names the redemption that is asked for again
 /// where a redeem was found. A holding that was signed for meanwhile stays as it is; a promise stands
 /// where nothing was found.
@@ -194,7 +203,7 @@ pub fn found(
         return Ok(change);
     }
     match found {
-        Found::Clean if is_promised => return Ok(change),
+        Found::Clean if is_promised || is_signed_for(&row.state) => return Ok(change),
         Found::Clean => {
             if let HoldingState::Frozen { .. } = row.state {
                 change.journal.push(line(&row, JournalKind::Thawed, now));

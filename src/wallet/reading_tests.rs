@@ -5,7 +5,7 @@ use super::reading::{
     Born, Found, FoundClose, Sight, Standing, adopt_close, found, judge, judge_close,
 };
 use super::*;
-use crate::coin::ids::HoldingId;
+use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::SecretKey;
 use crate::coin::statement::{Redeem, Statement};
 use crate::record::{Item, OpenSpend, SignedRecord, Slot};
@@ -178,7 +178,7 @@ fn what_is_not_ours_or_is_there_twice_is_left_alone() {
     assert_eq!(why(both), Some(Freeze::Rivals));
     seen.truncate(3);
     let other = Standing::Redeem {
-        c: crate::coin::ids::Commitment([1; 32]),
+        c: Commitment([1; 32]),
     };
     assert_eq!(why(old.judge(seen, other.clone())), Some(Freeze::Rivals));
     assert_eq!(why(old.judge(Vec::new(), other)), Some(Freeze::Foreign));
@@ -204,6 +204,24 @@ fn what_is_not_ours_or_is_there_twice_is_left_alone() {
         kinds[kinds.len() - 2..],
         [JournalKind::Frozen, JournalKind::Thawed]
     );
+}
+
+/// The DHT forgets what nobody puts again.
+#[test]
+fn what_was_seen_signed_stays_frozen_when_it_is_seen_no_more() {
+    for (why, seen) in [
+        (Freeze::OwnSpend, Some(Commitment([1; 32]))),
+        (Freeze::Foreign, None),
+        (Freeze::Rivals, None),
+        (Freeze::Listed, Some(Commitment([1; 32]))),
+    ] {
+        let mut old = Old::new();
+        old.spend();
+        old.take(&Found::Frozen { why, seen });
+        let before = old.state().clone();
+        old.take(&Found::Clean);
+        assert_eq!(*old.state(), before, "{why:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The durable steps of a wallet, named: what a process may be killed before or after.
 
-use super::change::Change;
-use super::rows::{HoldingState, PurchaseState, ReceivedState, Rows};
+use super::change::{Change, JournalKind};
+use super::rows::{PurchaseState, ReceivedState, Rows};
 use super::withdraw::WithdrawalState;
 
 /// What a change makes durable.
@@ -45,15 +45,31 @@ pub enum Step {
     Withdraw,
     /// The broker's answer to a withdrawal is kept.
     Withdrawn,
+    /// The broker's operator has paid a withdrawal out.
+    PaidOut,
     /// A budget is set.
     Budget,
-    /// Anything else: freezing, notices, recovery.
+    /// Something found in a holding's slot is noted, before which nothing is signed for it.
+    Freeze,
+    /// A statement, a coin or a share of a lost journal is taken over.
+    Recover,
+    /// All that the broker told of a lost journal is taken over.
+    Recovered,
+    /// A payee's close was read back: its change may be spent on.
+    ReadBack,
+    /// What the broker was shown is noted.
+    Presented,
+    /// What the broker settled is noted.
+    Settled,
+    /// A notice of the broker is noted, with what it moves.
+    Notice,
+    /// Anything else. It moves no unit.
     Other,
 }
 
 impl Step {
     /// All of them.
-    pub const ALL: [Step; 21] = [
+    pub const ALL: [Step; 29] = [
         Step::Pin,
         Step::TakeKeys,
         Step::Certified,
@@ -73,7 +89,15 @@ impl Step {
         Step::Redeemed,
         Step::Withdraw,
         Step::Withdrawn,
+        Step::PaidOut,
         Step::Budget,
+        Step::Freeze,
+        Step::Recover,
+        Step::Recovered,
+        Step::ReadBack,
+        Step::Presented,
+        Step::Settled,
+        Step::Notice,
         Step::Other,
     ];
 
@@ -100,7 +124,15 @@ impl Step {
             Step::Redeemed => "wallet.redeemed",
             Step::Withdraw => "wallet.withdraw",
             Step::Withdrawn => "wallet.withdrawn",
+            Step::PaidOut => "wallet.paid_out",
             Step::Budget => "wallet.budget",
+            Step::Freeze => "wallet.freeze",
+            Step::Recover => "wallet.recover",
+            Step::Recovered => "wallet.recovered",
+            Step::ReadBack => "wallet.read_back",
+            Step::Presented => "wallet.presented",
+            Step::Settled => "wallet.settled",
+            Step::Notice => "wallet.notice",
             Step::Other => "wallet.other",
         }
     }
@@ -108,11 +140,30 @@ impl Step {
     /// Which step `change` is, decided on `rows`.
     #[must_use]
     pub fn of(change: &Change, rows: &Rows) -> Step {
-        payer(change, rows)
+        told(change, rows)
+            .or_else(|| payer(change, rows))
             .or_else(|| payee(change, rows))
             .or_else(|| broker(change, rows))
             .unwrap_or(Step::Other)
     }
+}
+
+/// What was learned from outside: of a lost journal, from a slot, or from the broker.
+fn told(change: &Change, rows: &Rows) -> Option<Step> {
+    if let Some(meta) = &change.meta {
+        if meta.last_notice != rows.meta.last_notice {
+            return Some(Step::Notice);
+        }
+        if rows.meta.needs_recovery && !meta.needs_recovery {
+            return Some(Step::Recovered);
+        }
+    }
+    change.journal.iter().find_map(|line| match line.kind {
+        JournalKind::Recovered => Some(Step::Recover),
+        JournalKind::Frozen | JournalKind::Thawed => Some(Step::Freeze),
+        JournalKind::Settled => Some(Step::Settled),
+        _ => None,
+    })
 }
 
 fn payer(change: &Change, rows: &Rows) -> Option<Step> {
@@ -122,6 +173,8 @@ fn payer(change: &Change, rows: &Rows) -> Option<Step> {
         Some(old) if old.close.is_none() && row.close.is_some() => Step::Closed,
         Some(old) if old.last_k != row.last_k => Step::TicksSent,
         Some(old) if old.ended != row.ended => Step::Ended,
+        Some(old) if old.presented != row.presented => Step::Presented,
+        Some(_) if !change.holdings.is_empty() => Step::ReadBack,
         Some(_) => Step::Other,
     })
 }
@@ -137,6 +190,7 @@ fn payee(change: &Change, rows: &Rows) -> Option<Step> {
         _ if !old.accepted && row.accepted => Step::Accepted,
         _ if !old.put && row.put => Step::ClosePut,
         _ if old.k != row.k => Step::TicksCame,
+        _ if old.presented != row.presented => Step::Presented,
         _ => Step::Other,
     })
 }
@@ -157,7 +211,7 @@ fn broker(change: &Change, rows: &Rows) -> Option<Step> {
     if let Some(row) = change.withdrawals.first() {
         return Some(match row.state {
             WithdrawalState::Pending => Step::Withdraw,
-            _ if row.paid.is_some() => Step::Other,
+            _ if row.paid.is_some() => Step::PaidOut,
             _ => Step::Withdrawn,
         });
     }
@@ -166,10 +220,6 @@ fn broker(change: &Change, rows: &Rows) -> Option<Step> {
     }
     if !change.budgets.is_empty() {
         return Some(Step::Budget);
-    }
-    let is_frozen = |state: &HoldingState| matches!(state, HoldingState::Frozen { .. });
-    if change.holdings.iter().any(|row| is_frozen(&row.state)) {
-        return Some(Step::Other);
     }
     let meta = change.meta.as_ref()?;
     if meta.broker != rows.meta.broker {
@@ -181,8 +231,13 @@ fn broker(change: &Change, rows: &Rows) -> Option<Step> {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{NOW, Side};
-    use super::super::{earning, keys, paying, trade};
+    use super::super::freeze::Freeze;
+    use super::super::notices::{Event, Told};
+    use super::super::reading::Found;
+    use super::super::rows::RequestId;
+    use super::super::{earning, keys, notices, paying, reading, recover, settled, trade};
     use super::*;
+    use crate::units::Units;
 
     fn steps(side: &Side) -> Vec<Step> {
         let mut rows = Rows::default();
@@ -242,6 +297,42 @@ mod tests {
         ];
         assert_eq!(steps(&payee)[2..], wanted);
         assert_eq!(steps(&payee)[1], Step::Pin);
+    }
+
+    #[test]
+    fn what_is_learned_from_outside_is_a_step_of_its_own() {
+        let mut side = Side::new(1);
+        side.buy(&[64, 64], NOW);
+        let mut ids = side.rows.holdings.keys().copied();
+        let (one, other) = (ids.next().expect("two"), ids.next().expect("two"));
+        let seen = None;
+        let why = Freeze::Foreign;
+        let found = |rows: &Rows, what: &Found| {
+            reading::found(rows, &one, what, RequestId([7; 16]), NOW).expect("there")
+        };
+        let frozen = found(&side.rows, &Found::Frozen { why, seen });
+        let redeem = found(&side.rows, &Found::Redeem);
+        let is_told = settled::settled(&side.rows, &other, Units(64), NOW).expect("there");
+        let notice = Told {
+            number: 1,
+            at: NOW,
+            what: Event::Settled(other, Units(64)),
+            reference: other.to_string(),
+        };
+        let noticed = notices::told(&side.rows, &notice).expect("fits");
+        let ask = recover::ask_first(&side.rows);
+        for (change, wanted) in [
+            (frozen, Step::Freeze),
+            (redeem, Step::Recover),
+            (is_told, Step::Settled),
+            (noticed, Step::Notice),
+            (ask.clone(), Step::Other),
+        ] {
+            assert_eq!(Step::of(&change, &side.rows), wanted);
+        }
+        side.write(ask);
+        let change = recover::told(&side.rows);
+        assert_eq!(Step::of(&change, &side.rows), Step::Recovered);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Result;
 use dpay::channel::Windows;
 use dpay::cli::world::Proc;
 use dpay::coin::{
@@ -11,8 +12,8 @@ use dpay::coin::{
 use dpay::record::{Holding, OpenSpend, Path};
 use dpay::store::broker::BrokerHome;
 use dpay::units::{Day, PricePerGib, Units};
-use dpay::wire::codes::{OpenedState, RefuseReason};
-use dpay::wire::message::Message;
+use dpay::wire::codes::{FreePolicy, OpenedState, RefuseReason};
+use dpay::wire::message::{Message, Offer, VERSION};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -422,40 +423,94 @@ async fn one_coin_is_not_accepted_by_two_payees_at_once() {
     }
 }
 
+/// What a seeder that sends garbage for money came to.
+#[derive(Default)]
+struct Liar {
+    opens: u32,
+    served: u32,
+    ticked: u32,
+}
+
+impl Liar {
+    /// Offers, says yes to whatever is proposed, and sends garbage until it is dropped.
+    async fn serve(&mut self, peer: &mut RawPeer, pieces: u32, broker: &SecretKey) -> Result<()> {
+        let offer = Offer {
+            version: VERSION,
+            price: PricePerGib::new(PRICE).expect("in range"),
+            brokers: vec![(broker.public(), String::new())],
+            smallest_channel: Units(16),
+            free: FreePolicy::Off,
+        };
+        peer.until_extended().await?;
+        peer.pay(&Message::Offer(offer)).await?;
+        peer.has_all(pieces).await?;
+        peer.unchoke().await?;
+        loop {
+            match peer.next().await? {
+                Event::Request {
+                    piece,
+                    begin,
+                    length,
+                } => {
+                    self.served += 1;
+                    let garbage = vec![0xab; length as usize];
+                    peer.piece(piece, begin, &garbage).await?;
+                }
+                Event::Pay(message) => self.answer(peer, *message, broker).await?,
+                _ => {}
+            }
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        peer: &mut RawPeer,
+        message: Message,
+        broker: &SecretKey,
+    ) -> Result<()> {
+        match message {
+            Message::Propose { channel, .. } => {
+                let holder = SecretKey::from_bytes([66; 32]).public();
+                let until = today().plus(30);
+                let certificate = PseudonymCertificate::issue(broker, holder, until);
+                let key = Message::Key {
+                    channel,
+                    certificate,
+                };
+                peer.pay(&key).await
+            }
+            Message::Open { channel, .. } => {
+                self.opens += 1;
+                let state = OpenedState::Accepted;
+                peer.pay(&Message::Opened { channel, state }).await
+            }
+            Message::Tick { k, .. } => {
+                self.ticked = self.ticked.max(k);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_seeder_that_sends_garbage_earns_nothing_and_is_dropped() {
+async fn a_seeder_that_sends_garbage_for_money_earns_nothing_and_is_dropped() {
     let world = world().await;
     let t = torrent(&world, 4 * MIB, 256).await;
     let (_seeder, good) = seeder(&world, "seeder", &t).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let bad = listener.local_addr().expect("bound").to_string();
     let pieces = t.bytes.len() as u32 / t.piece_bytes;
-    let info_hash = t.info_hash;
+    let (info_hash, broker) = (t.info_hash, broker_key(&world));
     let cheat = tokio::spawn(async move {
-        let mut served = 0u32;
-        while let Ok(mut peer) = RawPeer::accept(&listener, info_hash, &[b'g'; 20], false).await {
-            if peer.has_all(pieces).await.is_err() || peer.unchoke().await.is_err() {
-                continue;
-            }
-            while let Ok(event) = peer.next().await {
-                if let Event::Request {
-                    piece,
-                    begin,
-                    length,
-                } = event
-                {
-                    let garbage = vec![0xab; length as usize];
-                    if peer.piece(piece, begin, &garbage).await.is_err() {
-                        break;
-                    }
-                    served += 1;
-                }
-            }
-            if served > 0 {
-                break;
+        let mut liar = Liar::default();
+        while liar.served == 0 {
+            let peer = RawPeer::accept(&listener, info_hash, &[b'g'; 20], true).await;
+            if let Ok(mut peer) = peer {
+                let _ = liar.serve(&mut peer, pieces, &broker).await;
             }
         }
-        served
+        liar
     });
     world.wallet("leecher", 200_000).await.expect("a wallet");
     let (done, _leecher) = finish(&world, &t, &["--peer", &bad, "--peer", &good]).await;
@@ -470,11 +525,11 @@ async fn a_seeder_that_sends_garbage_earns_nothing_and_is_dropped() {
         .expect("in range")
         .due(4 * MIB as u64);
     assert_eq!(paid.get(good.as_str()).copied(), Some(due.0), "{done}");
-    let served = tokio::time::timeout(LONG, cheat)
-        .await
-        .expect("the cheat was dropped")
-        .expect("runs");
-    assert!(served > 0, "the cheat was asked for nothing");
+    let liar = tokio::time::timeout(LONG, cheat).await;
+    let liar = liar.expect("the cheat was dropped").expect("runs");
+    assert!(liar.opens > 0, "the cheat was never to be paid");
+    assert!(liar.served > 0, "the cheat was asked for nothing");
+    assert_eq!(liar.ticked, 0, "garbage was paid");
     audit(&world).await;
 }
 

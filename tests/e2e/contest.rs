@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use dpay::broker::RequestId;
 use dpay::broker::answer::ItemAnswer;
-use dpay::cli::world::WorldOptions;
+use dpay::cli::world::{Proc, WorldOptions};
 use dpay::coin::{RecordKey, SecretKey};
 use dpay::http::client::BrokerClient;
 use dpay::record::{Path, RedeemPart};
@@ -14,33 +14,27 @@ use dpay::units::Units;
 use dpay::wire::codes::RefuseReason;
 use dpay::wire::message::Message;
 
+use crate::books::{balance, kinds, number, sync};
 use crate::cheats::{connect, seeder};
-use crate::support::{LONG, SHORT, TestWorld, audit, same, torrent, world, world_with};
+use crate::killed::{dies, doomed_broker};
+use crate::restored::restart_broker;
+use crate::support::{LONG, SHORT, TestWorld, Torrent, audit, same, torrent, world, world_with};
 
 const MIB: usize = 1 << 20;
 const HOLD_S: u64 = 3_600;
 
-async fn balance(world: &TestWorld, name: &str) -> Value {
-    let balance = world.must(name, &["wallet", "balance"]).await;
-    balance.expect("a balance")
+/// A seeder that was paid with a coin which the broker then credited to the cheat.
+struct Stolen {
+    world: TestWorld,
+    t: Torrent,
+    /// The cheat's money before the contest.
+    before: Value,
+    paid: u64,
 }
 
-async fn kinds(world: &TestWorld, name: &str) -> Vec<String> {
-    let history = world
-        .must(name, &["wallet", "history", "--limit", "1000"])
-        .await;
-    let history = history.expect("a history");
-    let lines = history.as_array().expect("lines");
-    let kinds = lines.iter().filter_map(|line| line["kind"].as_str());
-    kinds.map(str::to_owned).collect()
-}
+const SEEDER: [&str; 4] = ["--free", "off", "--price", "4096"];
 
-fn units(of: &Value, key: &str) -> u64 {
-    of[key].as_u64().unwrap_or_else(|| panic!("{key}: {of}"))
-}
-
-#[tokio::test]
-async fn a_seeder_contests_what_the_spent_list_says_against_it_and_is_paid() {
+async fn stolen() -> Stolen {
     let options = WorldOptions {
         hold_s: HOLD_S,
         contest_gap_s: Some(1),
@@ -50,8 +44,7 @@ async fn a_seeder_contests_what_the_spent_list_says_against_it_and_is_paid() {
     let t = torrent(&world, 8 * MIB, 64).await;
     world.wallet("seeder", 0).await.expect("a wallet");
     world.wallet("cheat", 200_000).await.expect("a wallet");
-    let extra = ["--free", "off", "--price", "4096"];
-    let seeder = world.seeder("seeder", &t.file, &t.data, &extra).await;
+    let seeder = world.seeder("seeder", &t.file, &t.data, &SEEDER).await;
     let (mut seeder, address) = seeder.expect("seeds");
     let out = world.dir.path().join("out");
     let torrent = t.file.to_str().expect("UTF-8");
@@ -72,50 +65,90 @@ async fn a_seeder_contests_what_the_spent_list_says_against_it_and_is_paid() {
     };
     cheat.finish(SHORT).await.expect("ends");
     same(&t.payload, &out.join(&t.name));
-    let stolen = units(&tried["tried"], "units_credited");
-    let paid = units(&done, "units_paid");
+    let stolen = number(&tried["tried"], "units_credited");
+    let paid = number(&done, "units_paid");
     assert!(stolen > 0 && paid > 0, "{tried} {done}");
-    assert_eq!(
-        units(&balance(&world, "cheat").await, "broker_pending"),
-        stolen
-    );
     let before = balance(&world, "cheat").await;
-
+    assert_eq!(number(&before, "broker_pending"), stolen);
     // Its wallet has a copy of the list from before. With the next one, here that of its next start, it
     // sees what was done, and does all the rest by itself.
     assert_eq!(seeder.stop(LONG).await.expect("ends"), 0);
-    assert!(
-        !kinds(&world, "seeder")
-            .await
-            .contains(&"proof_found".to_owned())
-    );
-    let seeder = world.seeder("seeder", &t.file, &t.data, &extra).await;
-    let (mut seeder, _) = seeder.expect("seeds");
-    let start = std::time::Instant::now();
-    while units(&balance(&world, "cheat").await, "broker_pending") > 0 {
-        assert!(start.elapsed() < LONG, "the contest is never decided");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(!has(&world, "seeder", "proof_found").await);
+    Stolen {
+        world,
+        t,
+        before,
+        paid,
     }
-    assert!(
-        kinds(&world, "seeder")
-            .await
-            .contains(&"proof_found".to_owned())
-    );
-    assert_eq!(seeder.stop(LONG).await.expect("ends"), 0);
+}
 
-    // The credit went back to the coin, nothing to the cheat's balance; the seeder has its share.
-    let after = balance(&world, "cheat").await;
-    assert_eq!(after["broker_balance"], before["broker_balance"], "{after}");
-    assert_eq!(after["broker_bond"], before["broker_bond"], "{after}");
-    assert_eq!(after["broker_suspended"], false, "nobody lost: {after}");
-    let redeemed = world.must("seeder", &["wallet", "redeem", "--all"]).await;
-    let redeemed = redeemed.expect("its share stands");
-    assert_eq!(units(&redeemed, "units_earned"), paid, "{redeemed}");
-    assert_eq!(
-        units(&balance(&world, "seeder").await, "broker_pending"),
-        paid
-    );
-    audit(&world).await;
+/// Whether a wallet's history has a line of this kind.
+async fn has(world: &TestWorld, home: &str, kind: &str) -> bool {
+    kinds(world, home).await.iter().any(|line| line == kind)
+}
+
+impl Stolen {
+    async fn seeder(&self) -> Proc {
+        let (t, world) = (&self.t, &self.world);
+        let seeder = world.seeder("seeder", &t.file, &t.data, &SEEDER).await;
+        seeder.expect("seeds").0
+    }
+
+    /// The contest is decided: the credit went back to the coin, nothing to the cheat's balance; the
+    /// seeder has its share.
+    async fn is_given_back(&self, mut seeder: Proc) {
+        let world = &self.world;
+        let start = std::time::Instant::now();
+        while number(&balance(world, "cheat").await, "broker_pending") > 0 {
+            assert!(start.elapsed() < LONG, "the contest is never decided");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(seeder.stop(LONG).await.expect("ends"), 0);
+        let after = balance(world, "cheat").await;
+        for key in ["broker_balance", "broker_bond"] {
+            assert_eq!(after[key], self.before[key], "{after}");
+        }
+        assert_eq!(after["broker_suspended"], false, "nobody lost: {after}");
+        let redeemed = world.must("seeder", &["wallet", "redeem", "--all"]).await;
+        let redeemed = redeemed.expect("its share stands");
+        assert_eq!(number(&redeemed, "units_earned"), self.paid, "{redeemed}");
+        let seeder = balance(world, "seeder").await;
+        assert_eq!(number(&seeder, "broker_pending"), self.paid);
+        audit(world).await;
+    }
+}
+
+#[tokio::test]
+async fn a_seeder_contests_what_the_spent_list_says_against_it_and_is_paid() {
+    let stolen = stolen().await;
+    let seeder = stolen.seeder().await;
+    stolen.is_given_back(seeder).await;
+    assert!(has(&stolen.world, "seeder", "proof_found").await);
+    // Who lost the credit is told by its broker.
+    let start = std::time::Instant::now();
+    while !has(&stolen.world, "cheat", "cancelled").await {
+        assert!(start.elapsed() < LONG, "the wallet is never told");
+        sync(&stolen.world, "cheat").await;
+    }
+    balance(&stolen.world, "cheat").await;
+}
+
+#[tokio::test]
+async fn a_broker_killed_while_it_decides_a_contest_decides_it_once() {
+    let mut stolen = stolen().await;
+    let mut broker = stolen.world.world.broker.take().expect("runs");
+    broker.stop(LONG).await.expect("ends");
+    let first = "broker.read.before";
+    let mut doomed = doomed_broker(&stolen.world, first);
+    doomed.wait_for("ready", LONG).await.expect("serves");
+    let seeder = stolen.seeder().await;
+    dies(&mut doomed, first).await;
+    for at in ["broker.read", "broker.decided.before", "broker.decided"] {
+        dies(&mut doomed_broker(&stolen.world, at), at).await;
+        audit(&stolen.world).await;
+    }
+    restart_broker(&mut stolen.world).await;
+    stolen.is_given_back(seeder).await;
 }
 
 /// The coin is one that the broker sold, so that the broker takes it back.

@@ -4,7 +4,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::exe;
+use dpay::cli::world::Proc;
+
+use crate::support::{LONG, exe};
 
 fn demo(args: &[&str]) -> Value {
     let output = Command::new(exe())
@@ -81,8 +83,42 @@ fn broker_requests_do_not_grow_with_the_number_of_pieces() {
     );
 }
 
-#[test]
-fn a_payer_that_cheats_is_caught_twice_and_pays_who_lost() {
+/// The world that a demonstration left behind: what a wallet's history says once its broker runs again and has
+/// told the wallet.
+async fn told(dir: &tempfile::TempDir, name: &str, kind: &str) {
+    let home = |name: &str| dir.path().join(name).display().to_string();
+    let run = format!(
+        "broker run --json --with-parent --listen 127.0.0.1:0 --hold 3 --home {}",
+        home("broker")
+    );
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let broker = Proc::start("broker", &exe(), &words(&run));
+    let mut broker = broker.expect("starts");
+    let ready = broker.wait_for("ready", LONG).await.expect("serves");
+    let url = ready["broker_url"].as_str().expect("a URL");
+    let common = format!(
+        "--json --home {} --broker {url} --dht-bootstrap 127.0.0.1:9",
+        home(name)
+    );
+    let start = std::time::Instant::now();
+    loop {
+        let history = words(&format!("wallet history --limit 10000 {common}"));
+        let mut history = Proc::start("history", &exe(), &history).expect("starts");
+        history.finish(LONG).await.expect("ends");
+        let lines = history.seen.back().and_then(|lines| lines.as_array());
+        let is_told = lines.is_some_and(|lines| lines.iter().any(|line| line["kind"] == kind));
+        if is_told {
+            return;
+        }
+        assert!(start.elapsed() < LONG, "{name} is never told: {lines:?}");
+        let sync = words(&format!("wallet sync {common}"));
+        let mut sync = Proc::start("sync", &exe(), &sync).expect("starts");
+        sync.finish(LONG).await.expect("ends");
+    }
+}
+
+#[tokio::test]
+async fn a_payer_that_cheats_is_caught_twice_and_pays_who_lost() {
     let dir = tempfile::tempdir().expect("a directory");
     let kept = dir.path().to_str().expect("UTF-8");
     let report = demo(&["--cheat", "--json", "--keep", kept]);
@@ -140,6 +176,11 @@ fn a_payer_that_cheats_is_caught_twice_and_pays_who_lost() {
     assert_eq!(units(audit, "bonds"), units(cheat, "bond"));
     let rest = units(audit, "bonds") + units(audit, "outstanding");
     assert_eq!(balances + pending + rest, units(cheat, "deposited"));
+
+    // Both sides' wallets have it from the broker.
+    told(&dir, "leecher", "suspended").await;
+    let victim = behind_whom["seeder"].as_str().expect("a name");
+    told(&dir, victim, "compensated").await;
 }
 
 /// A file holds against the broker's key, and not against another one or with a byte changed.

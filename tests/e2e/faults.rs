@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use dpay::cli::world::{Proc, WorldOptions};
+use dpay::units::PricePerGib;
 
 use crate::support::{
     LONG, SHORT, TestWorld, Torrent, audit, exe, finish, same, sample, torrent, world, world_with,
@@ -91,8 +92,10 @@ async fn a_broker_unreachable_from_the_start_stops_no_download() {
 #[tokio::test]
 async fn a_broker_gone_in_the_middle_stops_no_download() {
     let mut world = world().await;
-    let t = torrent(&world, 64 * MIB, 256).await;
-    let (mut seeder, address) = seeder(&world, &t, "1024", "leftover").await;
+    // 10 240 units: more than the first coin and the one that is ordered with it.
+    let t = torrent(&world, 160 * MIB, 256).await;
+    let price = PricePerGib::MAX;
+    let (mut seeder, address) = seeder(&world, &t, &price.to_string(), "leftover").await;
     world.wallet("leecher", 200_000).await.expect("a wallet");
     let out = world.dir.path().join("out");
     let mut leecher = world
@@ -100,7 +103,7 @@ async fn a_broker_gone_in_the_middle_stops_no_download() {
             "leecher",
             t.file.to_str().expect("UTF-8"),
             &out,
-            &["--peer", &address],
+            &["--peer", &address, "--max-price", &price.to_string()],
         )
         .expect("starts");
     leecher.wait_for("accepted", LONG).await.expect("pays");
@@ -110,7 +113,10 @@ async fn a_broker_gone_in_the_middle_stops_no_download() {
     let done = leecher.wait_for("done", LONG).await.expect("finishes");
     same(&t.payload, &out.join(&t.name));
     let paid = done["units_paid"].as_u64().expect("a number");
-    assert!(paid > 0, "{done}");
+    let due = price.due(160 * MIB as u64).0;
+    assert!(0 < paid && paid < due, "it went on free: {done}");
+    let why = free_reason(&leecher).join("; ");
+    assert!(why.contains("broker"), "{why}");
     leecher.finish(LONG).await.expect("ends");
     seeder.stop(LONG).await.expect("ends");
 

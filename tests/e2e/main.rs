@@ -1,6 +1,7 @@
 //! End to end, in separate processes on loopback: real DHT nodes, a real broker, real seeders and leechers,
 //! and real foreign clients. Tests wait for states, never for time.
 
+mod books;
 mod cheats;
 mod contest;
 mod demo;
@@ -11,9 +12,12 @@ mod gone;
 mod killed;
 mod passing;
 mod raw;
+mod records;
 mod relay;
 mod replay;
 mod restore;
+mod restored;
 mod resume;
+mod settled;
 mod support;
 mod withdraw;

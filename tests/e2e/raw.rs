@@ -175,7 +175,7 @@ impl RawPeer {
                 },
                 20 if body.first() == Some(&0) => {
                     self.their_pay_id = find_pay_id(&body[1..]);
-                    continue;
+                    Event::Other
                 }
                 20 if body.first() == Some(&OUR_PAY_ID) => match Message::decode(&body[1..])? {
                     Some(message) => Event::Pay(Box::new(message)),
@@ -184,6 +184,14 @@ impl RawPeer {
                 _ => Event::Other,
             });
         }
+    }
+
+    /// Reads on until the other side has said that it speaks `dp_pay`.
+    pub async fn until_extended(&mut self) -> Result<()> {
+        while self.their_pay_id.is_none() {
+            self.next().await?;
+        }
+        Ok(())
     }
 
     /// The next frame within `limit`; `None` when nothing came.

@@ -1,133 +1,15 @@
 //! Wallets that are restored, old, or in two places at once: none signs two statements for a slot, and
 //! every unit that the broker honours comes back.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
-use std::time::Duration;
-
-use serde_json::Value;
 
 use dpay::cli::world::Proc;
-use dpay::coin::keys::PublicKey;
-use dpay::dht::{DhtConfig, DhtNode};
-use dpay::record::Slot;
-use dpay::store::wallet::{SqliteOptions, SqliteStore, WalletStore};
-use dpay::wallet::{HoldingState, ReceivedState, Rows};
 
+use crate::books::{all_is_back, balance, no_proof_is_possible, number, redeem};
 use crate::support::{LONG, TestWorld, Torrent, audit, same, torrent, world};
 
 const MIB: usize = 1 << 20;
 const DEPOSIT: u64 = 200_000;
-
-async fn rows(world: &TestWorld, home: &str) -> Rows {
-    let options = SqliteOptions {
-        read_only: true,
-        max_pages: None,
-    };
-    let store = SqliteStore::open(&world.home(home), options)
-        .await
-        .expect("a wallet");
-    store.load().await.expect("rows")
-}
-
-/// Every slot that these homes could have signed for: what they say they signed agrees, and the DHT holds
-/// at most one item in each place.
-async fn no_proof_is_possible(world: &TestWorld, homes: &[&str]) {
-    let mut spends: BTreeMap<String, String> = BTreeMap::new();
-    let mut closes: BTreeMap<String, (u32, String)> = BTreeMap::new();
-    let mut slots: BTreeMap<Slot, PublicKey> = BTreeMap::new();
-    for home in homes {
-        let rows = rows(world, home).await;
-        for row in rows.holdings.values() {
-            let id = row.holding.id;
-            slots.insert(Slot::spend(&id), row.holding.key);
-            let signed = match &row.state {
-                HoldingState::Locked { spend } | HoldingState::Closed { spend, .. } => {
-                    format!("spend {spend}")
-                }
-                HoldingState::Redeeming { .. } | HoldingState::Redeemed { .. } => {
-                    "redeem".to_owned()
-                }
-                _ => continue,
-            };
-            let first = spends
-                .entry(id.to_string())
-                .or_insert_with(|| signed.clone());
-            assert_eq!(
-                *first, signed,
-                "two statements about holding {id}, one of {home}"
-            );
-        }
-        for row in rows.spends.values() {
-            slots.insert(Slot::close(&row.holding, &row.spend), row.payee);
-        }
-        for row in rows.received.values() {
-            slots.insert(Slot::close(&row.holding.id, &row.spend), row.open.payee);
-            slots.insert(Slot::spend(&row.holding.id), row.holding.key);
-            if row.state != ReceivedState::Open {
-                let signed = (row.k, row.wk.to_string());
-                let first = closes.entry(row.spend.to_string());
-                let first = first.or_insert_with(|| signed.clone());
-                assert_eq!(
-                    *first, signed,
-                    "two closes of spend {}, one of {home}",
-                    row.spend
-                );
-            }
-        }
-    }
-    let dht = DhtNode::start(DhtConfig {
-        bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
-        bootstrap: world.bootstrap.clone(),
-        ..DhtConfig::default()
-    });
-    let dht = dht.await.expect("starts");
-    assert!(dht.settled(8, Duration::from_secs(10)).await);
-    for (slot, key) in slots {
-        for (place, items) in dht.read_slot(&key, &slot).await.places.iter().enumerate() {
-            assert!(
-                items.valid_answers() >= 8,
-                "place {place} of {slot} could not be read"
-            );
-            assert!(
-                items.items.len() <= 1,
-                "place {place} of {slot}: {:?}",
-                items.items
-            );
-        }
-    }
-}
-
-fn number(value: &Value, key: &str) -> u64 {
-    value[key]
-        .as_u64()
-        .unwrap_or_else(|| panic!("{key} in {value}"))
-}
-
-async fn balance(world: &TestWorld, home: &str) -> Value {
-    let balance = world
-        .must(home, &["wallet", "balance"])
-        .await
-        .expect("a balance");
-    assert_eq!(balance["books_agree"], true, "{balance}");
-    balance
-}
-
-/// Redeems everything, and does not mind what cannot be redeemed.
-async fn redeem_all(world: &TestWorld, home: &str) -> Value {
-    let mut args = vec!["wallet".to_owned(), "redeem".into(), "--all".into()];
-    args.extend(world.global(home));
-    let done = world.run(&args).await.expect("runs");
-    balance(world, home).await;
-    assert!(
-        done.json["units_redeemed"].is_u64(),
-        "{} {}",
-        done.json,
-        done.stderr
-    );
-    done.json
-}
 
 /// Looks for the closes of channels of earlier runs, takes over what the payees have shown the broker
 /// meanwhile, and redeems what that brings.
@@ -157,7 +39,7 @@ async fn seed(world: &TestWorld, name: &str, mib: usize) -> (Torrent, Proc, Stri
 async fn seeders_end(world: &TestWorld, seeders: [&mut Proc; 2]) {
     for (seeder, name) in seeders.into_iter().zip(["seeder-1", "seeder-2"]) {
         assert_eq!(seeder.stop(LONG).await.expect("ends"), 0);
-        redeem_all(world, name).await;
+        redeem(world, name).await;
     }
 }
 
@@ -166,7 +48,7 @@ async fn settled(world: &TestWorld) {
     settle(world, "again").await;
     let homes = ["leecher", "again", "seeder-1", "seeder-2"];
     no_proof_is_possible(world, &homes).await;
-    all_is_back(world, "again", &homes[2..]).await;
+    all_is_back(world, &homes[1..], DEPOSIT).await;
 }
 
 fn start(world: &TestWorld, home: &str, t: &Torrent, from: &str) -> Proc {
@@ -210,21 +92,7 @@ fn copy_home(world: &TestWorld, from: &str, to: &str) {
     );
 }
 
-/// All is redeemed: what the seeders earned and what the leechers have at the broker is the deposit.
-async fn all_is_back(world: &TestWorld, leecher: &str, seeders: &[&str]) {
-    let mut sum = 0;
-    for home in seeders.iter().chain([&leecher]) {
-        let balance = balance(world, home).await;
-        for key in ["held", "unread", "frozen", "locked"] {
-            assert_eq!(number(&balance, key), 0, "{key} of {home}: {balance}");
-        }
-        sum += number(&balance, "broker_balance") + number(&balance, "broker_bond");
-    }
-    assert_eq!(sum, DEPOSIT);
-    audit(world).await;
-}
-
-async fn backup(world: &TestWorld, home: &str, name: &str) -> String {
+pub async fn backup(world: &TestWorld, home: &str, name: &str) -> String {
     let file = world.dir.path().join(name).display().to_string();
     let made = world
         .must(home, &["wallet", "backup", &file])
@@ -261,7 +129,7 @@ async fn a_backup_from_the_middle_of_a_download_is_restored_and_signs_nothing_tw
     );
     let paid_again = download(&world, "again", &second, &at_two).await;
     assert!(paid_again > 0);
-    redeem_all(&world, "again").await;
+    redeem(&world, "again").await;
     no_proof_is_possible(&world, &["leecher", "again", "seeder-1", "seeder-2"]).await;
 
     // Once the payees have shown the broker what they were paid, the rest comes back by itself.
@@ -282,7 +150,7 @@ async fn an_old_backup_finds_what_was_done_after_it() {
         .must("leecher", &["wallet", "buy", "64"])
         .await
         .expect("buys");
-    redeem_all(&world, "leecher").await;
+    redeem(&world, "leecher").await;
     world
         .must("leecher", &["wallet", "buy", "256"])
         .await
@@ -296,7 +164,7 @@ async fn an_old_backup_finds_what_was_done_after_it() {
         number(&restored, "unread") >= 256,
         "a coin bought later is found: {restored}"
     );
-    redeem_all(&world, "again").await;
+    redeem(&world, "again").await;
     let paid = download(&world, "again", &second, &at_two).await;
     assert!(paid > 0);
     seeders_end(&world, [&mut one, &mut two]).await;
@@ -322,8 +190,8 @@ async fn a_clone_that_runs_at_the_same_time_signs_nothing_that_the_other_signed(
     finish(&world, "leecher", &first, &mut original).await;
     let homes = ["leecher", "clone", "seeder-1", "seeder-2"];
     no_proof_is_possible(&world, &homes).await;
-    redeem_all(&world, "clone").await;
-    redeem_all(&world, "leecher").await;
+    redeem(&world, "clone").await;
+    redeem(&world, "leecher").await;
     no_proof_is_possible(&world, &homes).await;
     seeders_end(&world, [&mut one, &mut two]).await;
     for home in ["clone", "leecher", "clone", "leecher"] {
@@ -356,7 +224,7 @@ async fn words_alone_bring_back_what_the_broker_honours() {
     assert!(paid > 0);
     let before = balance(&world, "leecher").await;
     assert_eq!(one.stop(LONG).await.expect("ends"), 0);
-    redeem_all(&world, "seeder-1").await;
+    redeem(&world, "seeder-1").await;
 
     let words = words.display().to_string();
     let args = ["wallet", "restore", "--words", &words, "--no-passphrase"];
@@ -374,7 +242,7 @@ async fn words_alone_bring_back_what_the_broker_honours() {
     let paid = download(&world, "again", &second, &at_two).await;
     assert!(paid > 0);
     assert_eq!(two.stop(LONG).await.expect("ends"), 0);
-    redeem_all(&world, "seeder-2").await;
+    redeem(&world, "seeder-2").await;
     settled(&world).await;
 }
 

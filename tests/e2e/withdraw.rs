@@ -81,7 +81,7 @@ async fn what_the_broker_tells_is_noted_once_whenever_the_wallet_is_killed() {
         balance["withdrawing_in"][0]["paid"].clone()
     };
     let node = ["node", "--web", "127.0.0.1:0"].map(str::to_owned);
-    for (at, is_noted) in [("wallet.other.before", false), ("wallet.other", true)] {
+    for (at, is_noted) in [("wallet.paid_out.before", false), ("wallet.paid_out", true)] {
         let killed = world.spawn_with("saver", &node, &[("DPAY_KILL_AT", at)]);
         let mut killed = killed.expect("starts");
         let code = killed.finish(LONG).await.expect("ends");

@@ -200,10 +200,15 @@ impl Purse {
             tracing::error!("what was read of holding {id} is not noted: {error}");
             return self.read_in_vain(id, now).await;
         }
+        let row = self.rows.holdings.get(id);
+        let is_frozen = row.is_some_and(|row| matches!(row.state, HoldingState::Frozen { .. }));
         match found {
-            Found::Frozen { .. } => {
+            _ if is_frozen => {
                 self.reader
                     .later(job, (FROZEN_FIRST_MS, FROZEN_MOST_MS), now);
+            }
+            Found::Frozen { .. } => {
+                self.reader.again.remove(&job);
             }
             Found::Clean => {
                 self.reader.again.remove(&job);
