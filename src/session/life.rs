@@ -13,8 +13,8 @@ use super::play::PlayWorld;
 use super::problems::not_started;
 use super::run::Running;
 use super::view::{
-    Advice, Event, ForwardingView, Money, NodeView, PassphraseGiven, PlayStage, PlayView, Problem,
-    ProblemCode, Saying, Stage, WalletInit, Words,
+    Advice, Event, ForwardingView, Money, NodeView, PlayStage, PlayView, Problem, ProblemCode,
+    Saying, Stage, WalletInit, Words,
 };
 use super::{Session, lock};
 use crate::cashier::wallet::{CashierError, HomeError, Passphrase, Wallet, home};
@@ -181,7 +181,7 @@ impl Session {
     }
 
     /// Starts the node with the real wallet, in the background.
-    fn launch(&self, passphrase: Passphrase) {
+    pub(super) fn launch(&self, passphrase: Passphrase) {
         *lock(&self.inner.passphrase) = Some(passphrase.clone());
         self.set_life(Life::Starting);
         let session = self.clone();
@@ -255,12 +255,6 @@ impl Session {
                 _ => return None,
             }
         }
-    }
-
-    /// Whether nothing runs until somebody gives the wallet's passphrase.
-    #[must_use]
-    pub fn is_locked(&self) -> bool {
-        matches!(self.life(), Life::Locked)
     }
 
     /// Stops the running node, if there is one, closing its channels.
@@ -337,42 +331,6 @@ impl Session {
             },
             account,
         })
-    }
-
-    /// Opens the wallet with its passphrase and starts the node.
-    ///
-    /// # Errors
-    /// A wrong passphrase; a wallet that is not locked.
-    pub async fn unlock(&self, given: PassphraseGiven) -> Result<(), Problem> {
-        let _turn = self.inner.turning.lock().await;
-        if !matches!(self.life(), Life::Locked) {
-            return Err(Problem::new(
-                ProblemCode::Conflict,
-                "the wallet is not locked",
-                Advice::GoOn,
-            ));
-        }
-        let passphrase = passphrase(given.passphrase.as_deref())?;
-        self.check_passphrase(&passphrase).await?;
-        self.launch(passphrase);
-        Ok(())
-    }
-
-    /// Whether it opens the wallet's file. Takes as long as guessing should.
-    pub(super) async fn check_passphrase(
-        &self,
-        passphrase: &Passphrase,
-    ) -> Result<crate::coin::Seed, Problem> {
-        let (home, passphrase) = (self.inner.options.home.clone(), passphrase.clone());
-        let read = tokio::task::spawn_blocking(move || home::read_seed(&home, &passphrase)).await;
-        match read {
-            Ok(read) => read.map_err(|error| super::money::home_problem(&error)),
-            Err(_) => Err(Problem::new(
-                ProblemCode::Internal,
-                "the check broke off",
-                Advice::TryAgain,
-            )),
-        }
     }
 
     /// Stops the node in order: channels are closed, everything is written.

@@ -44,6 +44,7 @@ mod hear;
 mod label;
 mod life;
 mod listed;
+mod locked;
 pub mod log;
 mod many;
 mod money;

@@ -2,6 +2,7 @@
 
 use super::choose::{choose, missed_size, orders, size_ahead};
 use super::fixture::{NOW, Side, TORRENT, wish};
+use super::tests::payee;
 use super::{Change, Funds, HoldingState, Limits, NoCoin, Wish, paying};
 use crate::units::{InfoHash, Units};
 
@@ -342,4 +343,22 @@ fn a_coin_below_what_is_of_use_is_not_bought_for_want_of_money_for_a_larger_one(
     assert_eq!(ordered(65, 255), [], "64 would buy nothing that it wants");
     assert_eq!(ordered(65, 256), [Units(256)]);
     assert_eq!(ordered(64, 255), [Units(64)]);
+}
+
+#[test]
+fn good_faith_counts_for_four_times_what_it_was_shown_in() {
+    for (value, exposed) in [(256, (0, Units::ZERO)), (1024, (1, Units(1024)))] {
+        let mut side = Side::new(1);
+        side.buy(&[64, value, 4096], NOW);
+        for most in [64, u64::from(value)] {
+            let row = side.reserve(most, most, NOW).expect("half of the wallet");
+            assert_eq!(row.holding.value, Units(most));
+            side.commit(&row.holding.id, payee(1), NOW)
+                .expect("reserved");
+        }
+        let small = side.rows.spends.values().find(|row| row.value == Units(64));
+        let small = small.expect("open").spend;
+        side.write(paying::ticks(&side.rows, &[(small, 48)]).expect("fits"));
+        assert_eq!(super::choose::exposed(&side.rows, NOW), exposed);
+    }
 }

@@ -10,7 +10,7 @@ use crate::wallet::trade::{Redeemable, Redeemed};
 
 const DAY_MS: u64 = 86_400_000;
 
-fn payee(name: u8) -> PseudonymCertificate {
+pub(super) fn payee(name: u8) -> PseudonymCertificate {
     let key = SecretKey::from_bytes([name; 32]).public();
     PseudonymCertificate::issue(&broker(), key, NOW.day().plus(20))
 }
@@ -128,24 +128,6 @@ fn half_the_wallet_at_most_is_locked_with_strangers_but_one_channel_always() {
     };
     side.write(paying::ticks(&side.rows, &[(spend, 48)]).expect("fits"));
     reserve(&mut side).expect("three quarters ticked are good faith");
-}
-
-#[test]
-fn good_faith_counts_for_four_times_what_it_was_shown_in() {
-    for (value, exposed) in [(256, (0, Units::ZERO)), (1024, (1, Units(1024)))] {
-        let mut side = Side::new(1);
-        side.buy(&[64, value, 4096], NOW);
-        for most in [64, u64::from(value)] {
-            let row = side.reserve(most, most, NOW).expect("half of the wallet");
-            assert_eq!(row.holding.value, Units(most));
-            side.commit(&row.holding.id, payee(1), NOW)
-                .expect("reserved");
-        }
-        let small = side.rows.spends.values().find(|row| row.value == Units(64));
-        let small = small.expect("open").spend;
-        side.write(paying::ticks(&side.rows, &[(small, 48)]).expect("fits"));
-        assert_eq!(choose::exposed(&side.rows, NOW), exposed);
-    }
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl PassphraseSource {
     pub(super) fn read(&self, question: &str) -> Result<Passphrase> {
         match self.given()? {
             Some(passphrase) => Ok(passphrase),
-            None => Ok(Passphrase::new(&super::ask(question, "")?)?),
+            None => Ok(Passphrase::new(&super::passphrase::ask(question, "")?)?),
         }
     }
 }

@@ -1,0 +1,112 @@
+//! Where a passphrase comes from: a file, the environment, or whoever sits at the terminal.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use zeroize::Zeroizing;
+
+use crate::cashier::wallet::{Passphrase, home};
+
+/// Where a passphrase comes from.
+#[derive(Clone, Debug, Default)]
+pub enum PassphraseSource {
+    /// A file; space around it does not count.
+    File(PathBuf),
+    /// Text, from the environment.
+    Text(Zeroizing<String>),
+    /// A prompt on the terminal.
+    #[default]
+    Ask,
+}
+
+impl PassphraseSource {
+    /// `file` if given, else the environment's `DPAY_PASSPHRASE`, else a prompt.
+    #[must_use]
+    pub fn choose(file: Option<PathBuf>) -> PassphraseSource {
+        match (file, std::env::var("DPAY_PASSPHRASE")) {
+            (Some(file), _) => PassphraseSource::File(file),
+            (None, Ok(text)) => PassphraseSource::Text(Zeroizing::new(text)),
+            (None, Err(_)) => PassphraseSource::Ask,
+        }
+    }
+
+    /// The passphrase, without asking anybody; `None` where somebody must be asked.
+    ///
+    /// # Errors
+    /// An unreadable file, or an empty passphrase.
+    pub fn given(&self) -> Result<Option<Passphrase>> {
+        let text = match self {
+            PassphraseSource::File(path) => Zeroizing::new(
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("the passphrase file {}", path.display()))?,
+            ),
+            PassphraseSource::Text(text) => text.clone(),
+            PassphraseSource::Ask => return Ok(None),
+        };
+        Ok(Some(Passphrase::new(&text)?))
+    }
+
+    /// The passphrase, asked for where there is a terminal and somebody to read the question; `None` where there is not,
+    /// or nothing was typed: the node's page asks then.
+    ///
+    /// # Errors
+    /// An unreadable file, or an empty passphrase in it.
+    pub fn given_or_asked(&self, is_json: bool) -> Result<Option<Passphrase>> {
+        if let Some(given) = self.given()? {
+            return Ok(Some(given));
+        }
+        if is_json || !std::io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        let typed = ask(
+            "Passphrase of the wallet (Enter alone: the page asks for it): ",
+            "",
+        )?;
+        match typed.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(Passphrase::new(&typed)?)),
+        }
+    }
+
+    /// The passphrase of the wallet in `home`; asks only if the wallet has one.
+    ///
+    /// # Errors
+    /// No wallet, an unreadable file, an empty passphrase, or nobody to ask.
+    pub fn open(&self, home: &Path) -> Result<Passphrase> {
+        if !home::needs_passphrase(home)? {
+            return Ok(Passphrase::none());
+        }
+        match self.given()? {
+            Some(passphrase) => Ok(passphrase),
+            None => Ok(Passphrase::new(&ask("Passphrase of the wallet: ", "")?)?),
+        }
+    }
+
+    /// A passphrase for a new wallet; asks twice.
+    pub(super) fn make(&self) -> Result<Passphrase> {
+        if let Some(passphrase) = self.given()? {
+            return Ok(passphrase);
+        }
+        let or = ", or --no-passphrase for a wallet without one";
+        let first = ask("New passphrase of the wallet: ", or)?;
+        let passphrase = Passphrase::new(&first)?;
+        if *ask("The same once more: ", or)? != *first {
+            bail!("the two passphrases differ: nothing was made");
+        }
+        Ok(passphrase)
+    }
+}
+
+/// `or`: what else may be done where nobody can be asked.
+pub(super) fn ask(question: &str, or: &str) -> Result<Zeroizing<String>> {
+    if !std::io::stdin().is_terminal() {
+        bail!(
+            "a passphrase is needed and there is no terminal to ask on: \
+             give --passphrase-file FILE or set DPAY_PASSPHRASE{or}"
+        );
+    }
+    Ok(Zeroizing::new(
+        rpassword::prompt_password(question).context("the passphrase could not be read")?,
+    ))
+}

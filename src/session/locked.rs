@@ -1,0 +1,50 @@
+//! A wallet whose passphrase nobody gave yet.
+
+use super::Session;
+use super::life::{Life, passphrase};
+use super::view::{Advice, PassphraseGiven, Problem, ProblemCode};
+use crate::cashier::wallet::{Passphrase, home};
+
+impl Session {
+    /// Whether nothing runs until somebody gives the wallet's passphrase.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(self.life(), Life::Locked)
+    }
+
+    /// Opens the wallet with its passphrase and starts the node.
+    ///
+    /// # Errors
+    /// A wrong passphrase; a wallet that is not locked.
+    pub async fn unlock(&self, given: PassphraseGiven) -> Result<(), Problem> {
+        let _turn = self.inner.turning.lock().await;
+        if !matches!(self.life(), Life::Locked) {
+            return Err(Problem::new(
+                ProblemCode::Conflict,
+                "the wallet is not locked",
+                Advice::GoOn,
+            ));
+        }
+        let passphrase = passphrase(given.passphrase.as_deref())?;
+        self.check_passphrase(&passphrase).await?;
+        self.launch(passphrase);
+        Ok(())
+    }
+
+    /// Whether it opens the wallet's file. Takes as long as guessing should.
+    pub(super) async fn check_passphrase(
+        &self,
+        passphrase: &Passphrase,
+    ) -> Result<crate::coin::Seed, Problem> {
+        let (home, passphrase) = (self.inner.options.home.clone(), passphrase.clone());
+        let read = tokio::task::spawn_blocking(move || home::read_seed(&home, &passphrase)).await;
+        match read {
+            Ok(read) => read.map_err(|error| super::money::home_problem(&error)),
+            Err(_) => Err(Problem::new(
+                ProblemCode::Internal,
+                "the check broke off",
+                Advice::TryAgain,
+            )),
+        }
+    }
+}
