@@ -239,6 +239,24 @@ test('an estimate that is opened anew has the terms of its torrent', { timeout: 
   assert.deepEqual([(await terms(epsilon)).budget, (await terms(epsilon)).max_price], [222, 2222]);
 });
 
+test('an estimate has what is ready to be spent and what waits to be read apart', { timeout: 60_000 }, async () => {
+  const [delta] = asking;
+  await page.route('**/estimate', async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ json: { ...(await answer.json()), available_units: 40, unread_units: 24, buyable_units: 0, day_budget_left: null, total_budget_left: null, torrent_budget_left: null } });
+  });
+  await page.goto(`${node.url}/#/torrents/${delta.info_hash}`);
+  await page.getByRole('button', { name: 'See what it costs' }).click();
+  const dialog = page.getByRole('dialog', { name: delta.name });
+  await dialog.getByText('Waits to be read again').waitFor();
+  const facts = await dialog.locator('dl.facts').first().innerText();
+  assert.match(facts, /Ready to spend\s+40 units/);
+  assert.match(facts, /Waits to be read again\s+24 of an earlier run/);
+  await dialog.getByText('You may spend 64').waitFor();
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  await page.unrouteAll({ behavior: 'wait' });
+});
+
 test('a torrent goes where it is told to, and does not start before it is told to', { timeout: 60_000 }, async () => {
   const [, , zeta] = asking;
   const { folder: usual } = await api('/node');

@@ -241,8 +241,10 @@ pub struct Estimate {
     pub most_units: Units,
     /// The highest price that may be paid.
     pub max_price: PricePerGib,
-    /// Coins at hand.
+    /// Coins and change that are ready to be spent.
     pub available_units: Units,
+    /// What an earlier run left: it pays, too, once it is read again in the DHT.
+    pub unread_units: Units,
     /// What the broker would still sell; none where it does not answer.
     pub buyable_units: Option<Units>,
     /// What the torrent's budget leaves; none: no such budget.

@@ -919,7 +919,7 @@ export interface components {
             /** @description Whether money and budgets suffice for `most_units`. */
             affordable: boolean;
             ask_above?: null | components["schemas"]["Units"];
-            /** @description Coins at hand. */
+            /** @description Coins and change that are ready to be spent. */
             available_units: components["schemas"]["Units"];
             buyable_units?: null | components["schemas"]["Units"];
             cheapest_units?: null | components["schemas"]["Units"];
@@ -949,6 +949,8 @@ export interface components {
             prices: components["schemas"]["SeenPrice"][];
             torrent_budget_left?: null | components["schemas"]["Units"];
             total_budget_left?: null | components["schemas"]["Units"];
+            /** @description What an earlier run left: it pays, too, once it is read again in the DHT. */
+            unread_units: components["schemas"]["Units"];
         };
         /**
          * @description One event of `GET /api/v1/events` (server-sent events): the SSE field `event` is `type`, `data` is
