@@ -324,6 +324,16 @@ pub struct ActionResult {
     pub failed: Vec<ActionFailure>,
 }
 
+impl ActionResult {
+    /// Adds what came of it with one of them.
+    pub(crate) fn note(&mut self, info_hash: InfoHash, done: Result<(), super::Problem>) {
+        match done {
+            Ok(()) => self.done.push(info_hash),
+            Err(problem) => self.failed.push(ActionFailure { info_hash, problem }),
+        }
+    }
+}
+
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActionFailure {

@@ -375,6 +375,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/torrents/terms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What each torrent costs and may cost. */
+        get: operations["terms_of_all"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Change what some torrents cost and may cost. */
+        patch: operations["change_terms_of_many"];
+        trace?: never;
+    };
     "/api/v1/torrents/{info_hash}": {
         parameters: {
             query?: never;
@@ -1762,6 +1780,20 @@ export interface components {
              */
             upload_bytes_per_s?: number | null;
         };
+        /** @description The terms of one of the torrents. */
+        TermsOf: {
+            /** @description Which. */
+            info_hash: components["schemas"]["InfoHash"];
+            /** @description What it costs and may cost. */
+            terms: components["schemas"]["Terms"];
+        };
+        /** @description A change to the terms of some torrents. */
+        TermsRequest: {
+            /** @description The change. */
+            change: components["schemas"]["TermsChange"];
+            /** @description Of which. */
+            info_hashes: components["schemas"]["InfoHash"][];
+        };
         /** @description A torrent's budget. */
         TorrentBudget: {
             /** @description The budget. */
@@ -2935,6 +2967,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ManyView"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    terms_of_all: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TermsOf"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_terms_of_many: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TermsRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActionResult"];
                 };
             };
             default: {
