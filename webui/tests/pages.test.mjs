@@ -289,6 +289,33 @@ test('what was earned is the same on the page, in the CSV, in the wallet and in 
   await api('/settings', { 'rules.low_balance': null }, 'PATCH');
 });
 
+test('what is printed is light, its charts too, whatever is chosen for the screen', { timeout: 60_000 }, async () => {
+  await page.goto(`${node.url}/#/earnings`);
+  const theme = (name) => page.getByRole('group', { name: 'Light or dark' }).getByRole('button', { name }).click();
+  const has = (colour) => page.locator('.plot canvas').evaluate((canvas, wanted) => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    for (let at = 0; at < data.length; at += 4) if (wanted.every((part, i) => data[at + i] === part)) return true;
+    return false;
+  }, colour);
+  const [light, dark] = [[11, 110, 102], [86, 205, 189]];
+  const drawn = (what, is, isNot) => until(what, async () => (await has(is)) && !(await has(isNot)), 15_000);
+  const colours = () => page.evaluate(() => [['body', 'backgroundColor'], ['h1', 'color'], ['.card', 'backgroundColor']].map(([name, of]) => getComputedStyle(document.querySelector(name))[of]));
+  await theme('Dark');
+  await drawn('a dark chart', dark, light);
+  await page.emulateMedia({ media: 'print' });
+  await drawn('a light chart', light, dark);
+  assert.deepEqual((await colours()).slice(1), ['rgb(24, 33, 29)', 'rgb(255, 255, 255)']);
+  assert.equal((await colours())[0], 'rgb(255, 255, 255)');
+  await page.emulateMedia({ media: null });
+  await drawn('a dark chart again', dark, light);
+  // A printer does not wait: what is drawn once the page knows is what is printed.
+  await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
+  assert.ok(await has(light), 'light before it is printed');
+  await page.evaluate(() => dispatchEvent(new Event('afterprint')));
+  await drawn('a dark chart afterwards', dark, light);
+  await theme('As the system');
+});
+
 test('a coin that is spent twice is caught, told and not taken', { timeout: 180_000 }, async () => {
   const { listen } = await api('/node');
   await api('/torrents', { source: { file: await world.torrentBase64(play) }, folder: play.data, confirmed: true, terms: { price, free: 'off' } });
