@@ -243,10 +243,27 @@ test('what was earned is the same on the page, in the CSV, in the wallet and in 
   await world.wallet('buyer', 300_000);
   await world.download('buyer', sample.torrent, listen);
   await until('the last tick', async () => (await api('/wallet')).total_earned > 0 && (await api('/wallet')).earning === 0);
-  await tab('Earnings').click();
+  await tab('Earnings and spending').click();
   const total = page.getByRole('row', { name: /^Total/ }).getByRole('cell').first();
   const { total_earned } = await api('/wallet');
   await until('the page to show it', async () => number(await total.innerText()) === total_earned);
+  // Each sum opens to its receipts.
+  const sums = page.getByRole('region', { name: 'Sums' });
+  const totalRow = page.getByRole('row', { name: /^Total/ });
+  const opens = async (what, line) => {
+    await what.click();
+    const dialog = page.getByRole('dialog', { name: 'Sums' });
+    await dialog.getByRole('link', { name: line }).first().waitFor();
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    await dialog.waitFor({ state: 'detached' });
+  };
+  for (const name of ['Earned', 'Still held']) await opens(sums.getByRole('button', { name, exact: true }), /^Earned/);
+  await opens(totalRow.getByRole('button', { name: 'Total' }), /^Earned/);
+  await page.getByRole('button', { name: 'Spending', exact: true }).click();
+  await opens(sums.getByRole('button', { name: 'Paid', exact: true }), /^Paid/);
+  await opens(totalRow.getByRole('button', { name: 'Total' }), /^Paid/);
+  await page.getByRole('button', { name: 'Earnings', exact: true }).click();
+  await until('the earnings', async () => number(await total.innerText()) === total_earned);
   const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'CSV' }).click()]);
   const [head, ...lines] = (await readFile(await download.path(), 'utf8')).trim().split(/\r?\n/).map((line) => line.split(',').map((cell) => cell.replaceAll('"', '')));
   const column = head.indexOf('units_earned');
@@ -266,7 +283,7 @@ test('what was earned is the same on the page, in the CSV, in the wallet and in 
   await until('the credit', async () => (await api('/wallet')).broker_balance === before + credited);
   assert.ok(credited >= total_earned, `${credited} units credited, ${total_earned} earned`);
   assert.equal((await world.run('broker', 'broker', 'audit')).balanced, true);
-  await tab('Earnings').click();
+  await tab('Earnings and spending').click();
   await page.getByRole('table').getByRole('button').first().click();
   // Under what was earned stands what came of it.
   const receipts = page.getByRole('dialog');
