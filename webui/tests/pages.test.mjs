@@ -624,6 +624,58 @@ test('without a broker one gets a wallet and the pages all the same', { timeout:
   await fresh.part.stop();
 });
 
+test('a wallet is restored from its words, wrong ones are named, and its passphrase opens it', { timeout: 120_000 }, async () => {
+  const words = (await world.run('lost', 'wallet', 'init', '--no-passphrase')).words.split(' ');
+  let fresh = await world.node('restored');
+  const made = await context(browser);
+  const visitor = await made.newPage();
+  await visitor.goto(fresh.login_url);
+  await visitor.getByRole('button', { name: /^Restore a wallet/ }).click();
+  await visitor.getByLabel('Broker’s address').fill(world.brokerUrl);
+  await visitor.getByRole('button', { name: 'Ask it' }).click();
+  await visitor.getByText('It answers').waitFor();
+  await visitor.getByRole('button', { name: 'Next' }).click();
+  const restore = visitor.getByRole('button', { name: 'Restore', exact: true });
+  const typed = visitor.getByLabel('The 24 words, in order');
+  await typed.fill(words.slice(1).join(' '));
+  await visitor.getByText('23 of 24 words').waitFor();
+  assert.ok(await restore.isDisabled());
+  await typed.fill([...words.slice(0, 23), 'dpayer'].join(' '));
+  await restore.click();
+  await visitor.getByRole('alert').getByText(/word 24 is not on/i).waitFor();
+  await visitor.getByText('Check the words and their order.').waitFor();
+  await accessible(visitor, 'words that are none');
+  assert.equal((await asker(visitor)('/node')).has_wallet, false);
+  await typed.fill(` ${words.join('\n').toUpperCase()} `);
+  await visitor.getByLabel(/^Passphrase/).fill('a quiet horse');
+  await visitor.getByLabel('The passphrase again').fill('a quiet house');
+  assert.ok(await restore.isDisabled());
+  await visitor.getByLabel('The passphrase again').fill('a quiet horse');
+  await restore.click();
+  await visitor.getByRole('heading', { name: 'Where do downloads go?' }).waitFor({ timeout: 60_000 });
+  assert.equal((await asker(visitor)('/wallet/words/try', { words: words.join(' ') })).same, true);
+  assert.equal((await asker(visitor)('/node')).words_due, false);
+  await asker(visitor)('/settings', { 'ui.guide_done': true }, 'PATCH');
+  await visitor.goto('about:blank');
+  await fresh.part.stop();
+
+  fresh = await world.node('restored');
+  await visitor.goto(fresh.login_url);
+  await visitor.getByRole('heading', { name: 'Your wallet is locked' }).waitFor();
+  await accessible(visitor, 'a wallet that is locked');
+  const passphrase = visitor.getByLabel('Passphrase of the wallet');
+  await passphrase.fill('a quiet house');
+  await visitor.getByRole('button', { name: 'Unlock' }).click();
+  await visitor.getByRole('alert').getByText(/passphrase/).first().waitFor();
+  assert.equal((await asker(visitor)('/node')).stage, 'locked');
+  await passphrase.fill('a quiet horse');
+  await visitor.getByRole('button', { name: 'Unlock' }).click();
+  await visitor.getByRole('heading', { name: 'Overview' }).waitFor({ timeout: 60_000 });
+  assert.equal((await asker(visitor)('/node')).stage, 'running');
+  await made.close();
+  await fresh.part.stop();
+});
+
 test('who signs out in one window is out in the others', { timeout: 60_000 }, async () => {
   const made = await context(browser);
   const [first, second] = [await made.newPage(), await made.newPage()];
