@@ -13,8 +13,8 @@ use super::problems::{engine_problem, node_problem, to_its_end};
 use super::run::Running;
 use super::terms::{changed, check_terms, tightened};
 use super::view::{
-    Action, ActionFailure, ActionRequest, ActionResult, Advice, Event, FileChoice, FilesChosen,
-    Problem, ProblemCode, Terms, TermsChange,
+    Action, ActionRequest, ActionResult, Advice, Event, FileChoice, FilesChosen, Problem,
+    ProblemCode, Terms, TermsChange, TermsOf, TermsRequest,
 };
 use super::{Session, lock};
 use crate::engine::EngineError;
@@ -78,13 +78,7 @@ impl Session {
                 Action::ConfirmUnseen => self.confirm_unseen(run, hash).await,
                 Action::FreeOnly => self.confirm(run, hash, false).await,
             };
-            match done {
-                Ok(()) => result.done.push(hash),
-                Err(problem) => result.failed.push(ActionFailure {
-                    info_hash: hash,
-                    problem,
-                }),
-            }
+            result.note(hash, done);
         }
         self.put_all_right(run);
         self.look(run).await;
@@ -233,25 +227,75 @@ impl Session {
         let run = self.running()?;
         check_terms(&change)?;
         let session = self.clone();
-        to_its_end(async move { session.change_terms_of(&run, hash, change).await }).await?
+        to_its_end(async move {
+            let terms = Session::change_terms_of(&run, hash, &change).await;
+            session.look_at_terms(&run, &change).await;
+            terms
+        })
+        .await?
+    }
+
+    /// Changes the terms of torrents; each for itself, as [`Session::change_terms`] does.
+    ///
+    /// # Errors
+    /// No running node, too many torrents, terms that cannot be.
+    pub async fn change_terms_of_many(
+        &self,
+        request: TermsRequest,
+    ) -> Result<ActionResult, Problem> {
+        let run = self.running()?;
+        check_count(request.info_hashes.len())?;
+        check_terms(&request.change)?;
+        let session = self.clone();
+        to_its_end(async move {
+            let mut result = ActionResult::default();
+            for hash in request.info_hashes {
+                let terms = Session::change_terms_of(&run, hash, &request.change).await;
+                result.note(hash, terms.map(|_| ()));
+            }
+            session.look_at_terms(&run, &request.change).await;
+            result
+        })
+        .await
+    }
+
+    /// The terms of all torrents.
+    ///
+    /// # Errors
+    /// No running node.
+    pub fn terms_of_all(&self) -> Result<Vec<TermsOf>, Problem> {
+        let run = self.running()?;
+        let torrents = lock(&run.torrents);
+        let each = torrents.iter().map(|(hash, entry)| TermsOf {
+            info_hash: *hash,
+            terms: entry.saved.terms,
+        });
+        Ok(each.collect())
+    }
+
+    /// Has changed terms show, and a ratio limit among them hold.
+    async fn look_at_terms(&self, run: &Arc<Running>, change: &TermsChange) {
+        if change.ratio_limit_percent.is_some() {
+            self.hold_to_ratio(run).await;
+        }
+        self.look(run).await;
     }
 
     async fn change_terms_of(
-        &self,
-        run: &Arc<Running>,
+        run: &Running,
         hash: InfoHash,
-        change: TermsChange,
+        change: &TermsChange,
     ) -> Result<Terms, Problem> {
         let before = run.entry(hash)?.saved.terms;
         let written = run.change(hash, |entry| {
-            entry.saved.terms = changed(entry.saved.terms, &change);
+            entry.saved.terms = changed(entry.saved.terms, change);
             entry.saved.past_ratio &= change.ratio_limit_percent.is_none();
             entry.saved.terms
         });
         let kept = match written.await {
             Ok(terms) => Ok(terms),
             Err(problem) => {
-                let wanted = changed(before, &change);
+                let wanted = changed(before, change);
                 let tight = tightened(before, wanted);
                 if tight == before {
                     return Err(problem);
@@ -259,7 +303,7 @@ impl Session {
                 // Others may have changed them meanwhile.
                 let held = run.hold(hash, |entry| {
                     let now = entry.saved.terms;
-                    entry.saved.terms = tightened(now, changed(now, &change));
+                    entry.saved.terms = tightened(now, changed(now, change));
                     entry.saved.terms
                 });
                 let (tight, written) = held.await?;
@@ -275,10 +319,6 @@ impl Session {
         if of_paying(&before) != of_paying(&terms) {
             run.reconnect(hash).await?;
         }
-        if change.ratio_limit_percent.is_some() {
-            self.hold_to_ratio(run).await;
-        }
-        self.look(run).await;
         let terms = kept?;
         applied.map(|()| terms)
     }

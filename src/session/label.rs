@@ -7,7 +7,7 @@ use super::act::check_count;
 use super::entry::Entry;
 use super::problems::to_its_end;
 use super::run::Running;
-use super::view::{ActionFailure, ActionResult, Advice, LabelRequest, Problem, ProblemCode};
+use super::view::{ActionResult, Advice, LabelRequest, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::torrent::check_label;
 use crate::units::InfoHash;
@@ -82,13 +82,7 @@ impl Running {
                 Some(old) => self.keep_label(hash, label, old).await,
                 None => self.entry(hash).map(|_| ()),
             };
-            match kept {
-                Ok(()) => result.done.push(hash),
-                Err(problem) => result.failed.push(ActionFailure {
-                    info_hash: hash,
-                    problem,
-                }),
-            }
+            result.note(hash, kept);
         }
         Ok(result)
     }

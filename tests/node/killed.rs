@@ -107,6 +107,9 @@ async fn coins_of_an_earlier_run_say_that_they_wait_for_the_broker() {
         (0, 1024),
         "{said}"
     );
+    let estimate = get(&node, &format!("/torrents/{hash}/estimate")).await;
+    let there = ["available_units", "unread_units"].map(|name| number(&estimate[name]));
+    assert_eq!(there, [0, 1024], "{estimate}");
     proc.kill().await;
     drop(w.seeder);
 }

@@ -24,5 +24,6 @@ mod security;
 mod sources;
 mod stop;
 mod support;
+mod terms;
 mod waits;
 mod withdraw;

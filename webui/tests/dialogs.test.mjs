@@ -105,6 +105,82 @@ test('several torrents: what differs is said, and what is touched is sent to all
   assert.deepEqual(await Promise.all(still.map(terms)), had.map((one) => ({ ...one, budget: 50, pays: true, free: 'leftover' })));
 });
 
+test('the terms of several are asked and changed by one request each, and those that were not changed are counted', { timeout: 60_000 }, async () => {
+  const asked = [];
+  const note = (request) => /\/torrents\/(terms|[0-9a-f]{40})/.test(request.url()) && asked.push(`${request.method()} ${new URL(request.url()).pathname}`);
+  page.on('request', note);
+  const dialog = await several();
+  await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).fill('61');
+  await close(dialog, 'Save');
+  page.off('request', note);
+  assert.deepEqual(asked, ['GET /api/v1/torrents/terms', 'PATCH /api/v1/torrents/terms']);
+  for (const one of still) assert.equal((await terms(one)).budget, 61);
+
+  await page.getByRole('toolbar').getByRole('button', { name: 'Price, budget and speed' }).click();
+  await dialog.getByRole('spinbutton', { name: 'Budget for this torrent' }).fill('62');
+  const problem = { code: 'not_found', error: 'there is no such torrent', what_to_do: 'look at the list', advice: 'see_list' };
+  const [done, ...failed] = still.map((one) => one.info_hash);
+  await page.route('**/api/v1/torrents/terms', (route) => route.fulfill({ json: { done: [done], failed: failed.map((info_hash) => ({ info_hash, problem })) } }));
+  await dialog.getByRole('button', { name: 'Save', exact: true }).click();
+  await dialog.getByText('2 torrents were not changed. The first of them:').waitFor();
+  await dialog.getByRole('alert').getByText('There is no such torrent').waitFor();
+  // It is below what fits, and yet in sight.
+  const [text, foot] = await Promise.all([dialog.getByRole('alert').boundingBox(), dialog.getByRole('button', { name: 'Cancel' }).boundingBox()]);
+  assert.ok(text.y + text.height <= foot.y, `${text.y} and ${foot.y}`);
+  await page.getByText('Saved for 1 torrent', { exact: true }).waitFor();
+  await accessible(page, 'terms that some did not take');
+});
+
+test('several at once are paused, resumed and removed by one request each', { timeout: 60_000 }, async () => {
+  const had = (await api('/torrents')).torrents.length;
+  const pair = ['one-of-two', 'two-of-two'].map((name, i) => ({ name, info_hash: `${i + 1}`.repeat(40) }));
+  for (const one of pair) await api('/torrents', { source: { magnet: magnet(one) }, confirmed: true, terms: { pays: false } });
+  await page.goto(`${node.url}/#/torrents`);
+  for (const { name } of pair) await page.getByRole('checkbox', { name: `Select ${name}` }).check();
+  const sent = [];
+  page.on('request', (request) => request.url().endsWith('/torrents/actions') && sent.push(request.postDataJSON()));
+  const press = (name) => page.getByRole('toolbar').getByRole('button', { name }).click();
+  const paused = async () => (await api('/torrents')).torrents.filter((one) => one.name.endsWith('of-two') && one.state === 'paused').length;
+  await press('Pause');
+  await page.getByText('2 torrents paused', { exact: true }).waitFor();
+  assert.equal(await paused(), 2);
+  await press('Resume');
+  await page.getByText('2 torrents resumed', { exact: true }).waitFor();
+  assert.equal(await paused(), 0);
+  await press('Remove');
+  const dialog = page.getByRole('dialog', { name: 'Remove 2 torrents?' });
+  await dialog.getByText('two-of-two').waitFor();
+  await accessible(page, 'the removal of several');
+  await close(dialog, 'Remove');
+  await page.getByText('2 torrents removed', { exact: true }).waitFor();
+  assert.equal((await api('/torrents')).torrents.length, had);
+  assert.deepEqual(sent.map(({ action, info_hashes }) => [action, info_hashes.length]), [['pause', 2], ['resume', 2], ['remove', 2]]);
+});
+
+test('the keys of the list are named by ? and by a button, and do what is said of them', { timeout: 60_000 }, async () => {
+  await page.goto(`${node.url}/#/torrents`);
+  const grid = page.getByRole('grid');
+  await grid.waitFor();
+  const keys = page.getByRole('dialog', { name: 'Keys' });
+  for (const ask of [() => page.keyboard.press('?'), () => page.getByRole('button', { name: 'Keys' }).click()]) {
+    await ask();
+    await keys.getByText('Delete, Backspace').waitFor();
+    await accessible(page, 'the keys');
+    await page.keyboard.press('Escape');
+    await keys.waitFor({ state: 'detached' });
+  }
+  const all = (await api('/torrents')).torrents.length;
+  const selected = async (number) => until(`${number} selected`, async () => (await grid.getByRole('row', { selected: true }).count()) === number, 10_000);
+  await grid.focus();
+  for (const [key, number] of [['Control+a', all], ['Escape', 0], ['Home', 0], ['Space', 1], ['Shift+ArrowDown', 2], ['Shift+End', all], ['Escape', 0]]) {
+    await page.keyboard.press(key);
+    await selected(number);
+  }
+  await page.keyboard.press('Home');
+  await page.keyboard.press('Backspace');
+  await page.getByRole('dialog', { name: 'Remove 1 torrent?' }).getByRole('button', { name: 'Cancel' }).click();
+});
+
 test('a limit is lifted: from one torrent, and from several that differ', { timeout: 60_000 }, async () => {
   const [alpha, beta, gamma] = still;
   await setTerms(alpha, { budget: 80, upload_bytes_per_s: 8192 });
@@ -237,6 +313,24 @@ test('an estimate that is opened anew has the terms of its torrent', { timeout: 
   assert.deepEqual(await fields(dialog), ['1111', '333']);
   await dialog.getByRole('button', { name: 'Cancel' }).click();
   assert.deepEqual([(await terms(epsilon)).budget, (await terms(epsilon)).max_price], [222, 2222]);
+});
+
+test('an estimate has what is ready to be spent and what waits to be read apart', { timeout: 60_000 }, async () => {
+  const [delta] = asking;
+  await page.route('**/estimate', async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ json: { ...(await answer.json()), available_units: 40, unread_units: 24, buyable_units: 0, day_budget_left: null, total_budget_left: null, torrent_budget_left: null } });
+  });
+  await page.goto(`${node.url}/#/torrents/${delta.info_hash}`);
+  await page.getByRole('button', { name: 'See what it costs' }).click();
+  const dialog = page.getByRole('dialog', { name: delta.name });
+  await dialog.getByText('Waits to be read again').waitFor();
+  const facts = await dialog.locator('dl.facts').first().innerText();
+  assert.match(facts, /Ready to spend\s+40 units/);
+  assert.match(facts, /Waits to be read again\s+24 of an earlier run/);
+  await dialog.getByText('You may spend 64').waitFor();
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  await page.unrouteAll({ behavior: 'wait' });
 });
 
 test('a torrent goes where it is told to, and does not start before it is told to', { timeout: 60_000 }, async () => {

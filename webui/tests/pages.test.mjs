@@ -243,10 +243,27 @@ test('what was earned is the same on the page, in the CSV, in the wallet and in 
   await world.wallet('buyer', 300_000);
   await world.download('buyer', sample.torrent, listen);
   await until('the last tick', async () => (await api('/wallet')).total_earned > 0 && (await api('/wallet')).earning === 0);
-  await tab('Earnings').click();
+  await tab('Earnings and spending').click();
   const total = page.getByRole('row', { name: /^Total/ }).getByRole('cell').first();
   const { total_earned } = await api('/wallet');
   await until('the page to show it', async () => number(await total.innerText()) === total_earned);
+  // Each sum opens to its receipts.
+  const sums = page.getByRole('region', { name: 'Sums' });
+  const totalRow = page.getByRole('row', { name: /^Total/ });
+  const opens = async (what, line) => {
+    await what.click();
+    const dialog = page.getByRole('dialog', { name: 'Sums' });
+    await dialog.getByRole('link', { name: line }).first().waitFor();
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    await dialog.waitFor({ state: 'detached' });
+  };
+  for (const name of ['Earned', 'Still held']) await opens(sums.getByRole('button', { name, exact: true }), /^Earned/);
+  await opens(totalRow.getByRole('button', { name: 'Total' }), /^Earned/);
+  await page.getByRole('button', { name: 'Spending', exact: true }).click();
+  await opens(sums.getByRole('button', { name: 'Paid', exact: true }), /^Paid/);
+  await opens(totalRow.getByRole('button', { name: 'Total' }), /^Paid/);
+  await page.getByRole('button', { name: 'Earnings', exact: true }).click();
+  await until('the earnings', async () => number(await total.innerText()) === total_earned);
   const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'CSV' }).click()]);
   const [head, ...lines] = (await readFile(await download.path(), 'utf8')).trim().split(/\r?\n/).map((line) => line.split(',').map((cell) => cell.replaceAll('"', '')));
   const column = head.indexOf('units_earned');
@@ -266,7 +283,7 @@ test('what was earned is the same on the page, in the CSV, in the wallet and in 
   await until('the credit', async () => (await api('/wallet')).broker_balance === before + credited);
   assert.ok(credited >= total_earned, `${credited} units credited, ${total_earned} earned`);
   assert.equal((await world.run('broker', 'broker', 'audit')).balanced, true);
-  await tab('Earnings').click();
+  await tab('Earnings and spending').click();
   await page.getByRole('table').getByRole('button').first().click();
   // Under what was earned stands what came of it.
   const receipts = page.getByRole('dialog');
@@ -287,6 +304,33 @@ test('what was earned is the same on the page, in the CSV, in the wallet and in 
   await page.reload();
   await page.getByRole('main').getByText(/units are left to pay with/).waitFor();
   await api('/settings', { 'rules.low_balance': null }, 'PATCH');
+});
+
+test('what is printed is light, its charts too, whatever is chosen for the screen', { timeout: 60_000 }, async () => {
+  await page.goto(`${node.url}/#/earnings`);
+  const theme = (name) => page.getByRole('group', { name: 'Light or dark' }).getByRole('button', { name }).click();
+  const has = (colour) => page.locator('.plot canvas').evaluate((canvas, wanted) => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    for (let at = 0; at < data.length; at += 4) if (wanted.every((part, i) => data[at + i] === part)) return true;
+    return false;
+  }, colour);
+  const [light, dark] = [[11, 110, 102], [86, 205, 189]];
+  const drawn = (what, is, isNot) => until(what, async () => (await has(is)) && !(await has(isNot)), 15_000);
+  const colours = () => page.evaluate(() => [['body', 'backgroundColor'], ['h1', 'color'], ['.card', 'backgroundColor']].map(([name, of]) => getComputedStyle(document.querySelector(name))[of]));
+  await theme('Dark');
+  await drawn('a dark chart', dark, light);
+  await page.emulateMedia({ media: 'print' });
+  await drawn('a light chart', light, dark);
+  assert.deepEqual((await colours()).slice(1), ['rgb(24, 33, 29)', 'rgb(255, 255, 255)']);
+  assert.equal((await colours())[0], 'rgb(255, 255, 255)');
+  await page.emulateMedia({ media: null });
+  await drawn('a dark chart again', dark, light);
+  // A printer does not wait: what is drawn once the page knows is what is printed.
+  await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
+  assert.ok(await has(light), 'light before it is printed');
+  await page.evaluate(() => dispatchEvent(new Event('afterprint')));
+  await drawn('a dark chart afterwards', dark, light);
+  await theme('As the system');
 });
 
 test('a coin that is spent twice is caught, told and not taken', { timeout: 180_000 }, async () => {
@@ -576,6 +620,58 @@ test('without a broker one gets a wallet and the pages all the same', { timeout:
   await accessible(visitor, 'buying without a broker');
   await dialog.getByRole('link', { name: 'Settings' }).click();
   await visitor.getByLabel('Broker’s address').waitFor();
+  await made.close();
+  await fresh.part.stop();
+});
+
+test('a wallet is restored from its words, wrong ones are named, and its passphrase opens it', { timeout: 120_000 }, async () => {
+  const words = (await world.run('lost', 'wallet', 'init', '--no-passphrase')).words.split(' ');
+  let fresh = await world.node('restored');
+  const made = await context(browser);
+  const visitor = await made.newPage();
+  await visitor.goto(fresh.login_url);
+  await visitor.getByRole('button', { name: /^Restore a wallet/ }).click();
+  await visitor.getByLabel('Broker’s address').fill(world.brokerUrl);
+  await visitor.getByRole('button', { name: 'Ask it' }).click();
+  await visitor.getByText('It answers').waitFor();
+  await visitor.getByRole('button', { name: 'Next' }).click();
+  const restore = visitor.getByRole('button', { name: 'Restore', exact: true });
+  const typed = visitor.getByLabel('The 24 words, in order');
+  await typed.fill(words.slice(1).join(' '));
+  await visitor.getByText('23 of 24 words').waitFor();
+  assert.ok(await restore.isDisabled());
+  await typed.fill([...words.slice(0, 23), 'dpayer'].join(' '));
+  await restore.click();
+  await visitor.getByRole('alert').getByText(/word 24 is not on/i).waitFor();
+  await visitor.getByText('Check the words and their order.').waitFor();
+  await accessible(visitor, 'words that are none');
+  assert.equal((await asker(visitor)('/node')).has_wallet, false);
+  await typed.fill(` ${words.join('\n').toUpperCase()} `);
+  await visitor.getByLabel(/^Passphrase/).fill('a quiet horse');
+  await visitor.getByLabel('The passphrase again').fill('a quiet house');
+  assert.ok(await restore.isDisabled());
+  await visitor.getByLabel('The passphrase again').fill('a quiet horse');
+  await restore.click();
+  await visitor.getByRole('heading', { name: 'Where do downloads go?' }).waitFor({ timeout: 60_000 });
+  assert.equal((await asker(visitor)('/wallet/words/try', { words: words.join(' ') })).same, true);
+  assert.equal((await asker(visitor)('/node')).words_due, false);
+  await asker(visitor)('/settings', { 'ui.guide_done': true }, 'PATCH');
+  await visitor.goto('about:blank');
+  await fresh.part.stop();
+
+  fresh = await world.node('restored');
+  await visitor.goto(fresh.login_url);
+  await visitor.getByRole('heading', { name: 'Your wallet is locked' }).waitFor();
+  await accessible(visitor, 'a wallet that is locked');
+  const passphrase = visitor.getByLabel('Passphrase of the wallet');
+  await passphrase.fill('a quiet house');
+  await visitor.getByRole('button', { name: 'Unlock' }).click();
+  await visitor.getByRole('alert').getByText(/passphrase/).first().waitFor();
+  assert.equal((await asker(visitor)('/node')).stage, 'locked');
+  await passphrase.fill('a quiet horse');
+  await visitor.getByRole('button', { name: 'Unlock' }).click();
+  await visitor.getByRole('heading', { name: 'Overview' }).waitFor({ timeout: 60_000 });
+  assert.equal((await asker(visitor)('/node')).stage, 'running');
   await made.close();
   await fresh.part.stop();
 });

@@ -53,6 +53,13 @@ test('whatever the node may say has words in every language', () => {
   assert.deepEqual(wanted.filter((key) => !(key in languages.en)), []);
 });
 
+test('the page takes a torrent as large as the node does', () => {
+  const mib = (name, line) => Number(read(name).match(line)?.[1]);
+  const node = mib('../src/torrent/metainfo.rs', /MAX_TORRENT_BYTES: usize = (\d+) << 20;/);
+  assert.ok(node > 0);
+  assert.equal(mib('src/torrents/add.svelte.ts', /mostMib = (\d+);/), node);
+});
+
 test('what a browser loads weighs at most 120 kB gzipped in each language, and asks nobody else', () => {
   const weights = new Map();
   for (const name of readdirSync(new URL('dist', here), { recursive: true })) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use crate::units::{PricePerGib, Units};
+use crate::units::{InfoHash, PricePerGib, Units};
 
 /// Whom to serve for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
@@ -100,6 +100,25 @@ where
     T: Deserialize<'de>,
 {
     Option::deserialize(field).map(Some)
+}
+
+/// The terms of one of the torrents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TermsOf {
+    /// Which.
+    pub info_hash: InfoHash,
+    /// What it costs and may cost.
+    pub terms: Terms,
+}
+
+/// A change to the terms of some torrents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TermsRequest {
+    /// The change.
+    pub change: TermsChange,
+    /// Of which.
+    pub info_hashes: Vec<InfoHash>,
 }
 
 #[cfg(test)]

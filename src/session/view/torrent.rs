@@ -241,8 +241,10 @@ pub struct Estimate {
     pub most_units: Units,
     /// The highest price that may be paid.
     pub max_price: PricePerGib,
-    /// Coins at hand.
+    /// Coins and change that are ready to be spent.
     pub available_units: Units,
+    /// What an earlier run left: it pays, too, once it is read again in the DHT.
+    pub unread_units: Units,
     /// What the broker would still sell; none where it does not answer.
     pub buyable_units: Option<Units>,
     /// What the torrent's budget leaves; none: no such budget.
@@ -320,6 +322,16 @@ pub struct ActionResult {
     pub done: Vec<InfoHash>,
     /// Not with these, and why.
     pub failed: Vec<ActionFailure>,
+}
+
+impl ActionResult {
+    /// Adds what came of it with one of them.
+    pub(crate) fn note(&mut self, info_hash: InfoHash, done: Result<(), super::Problem>) {
+        match done {
+            Ok(()) => self.done.push(info_hash),
+            Err(problem) => self.failed.push(ActionFailure { info_hash, problem }),
+        }
+    }
 }
 
 /// Why something was not done.

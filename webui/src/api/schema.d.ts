@@ -375,6 +375,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/torrents/terms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What each torrent costs and may cost. */
+        get: operations["terms_of_all"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Change what some torrents cost and may cost. */
+        patch: operations["change_terms_of_many"];
+        trace?: never;
+    };
     "/api/v1/torrents/{info_hash}": {
         parameters: {
             query?: never;
@@ -919,7 +937,7 @@ export interface components {
             /** @description Whether money and budgets suffice for `most_units`. */
             affordable: boolean;
             ask_above?: null | components["schemas"]["Units"];
-            /** @description Coins at hand. */
+            /** @description Coins and change that are ready to be spent. */
             available_units: components["schemas"]["Units"];
             buyable_units?: null | components["schemas"]["Units"];
             cheapest_units?: null | components["schemas"]["Units"];
@@ -949,6 +967,8 @@ export interface components {
             prices: components["schemas"]["SeenPrice"][];
             torrent_budget_left?: null | components["schemas"]["Units"];
             total_budget_left?: null | components["schemas"]["Units"];
+            /** @description What an earlier run left: it pays, too, once it is read again in the DHT. */
+            unread_units: components["schemas"]["Units"];
         };
         /**
          * @description One event of `GET /api/v1/events` (server-sent events): the SSE field `event` is `type`, `data` is
@@ -1759,6 +1779,20 @@ export interface components {
              * @description The most payload a second that may go out; `null` or 0 lifts the limit.
              */
             upload_bytes_per_s?: number | null;
+        };
+        /** @description The terms of one of the torrents. */
+        TermsOf: {
+            /** @description Which. */
+            info_hash: components["schemas"]["InfoHash"];
+            /** @description What it costs and may cost. */
+            terms: components["schemas"]["Terms"];
+        };
+        /** @description A change to the terms of some torrents. */
+        TermsRequest: {
+            /** @description The change. */
+            change: components["schemas"]["TermsChange"];
+            /** @description Of which. */
+            info_hashes: components["schemas"]["InfoHash"][];
         };
         /** @description A torrent's budget. */
         TorrentBudget: {
@@ -2933,6 +2967,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ManyView"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    terms_of_all: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TermsOf"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_terms_of_many: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TermsRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActionResult"];
                 };
             };
             default: {

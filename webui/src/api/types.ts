@@ -49,6 +49,7 @@ export type Stage = Said['Stage'];
 export type State = Said['State'];
 export type Terms = Said['Terms'];
 export type TermsChange = Said['TermsChange'];
+export type TermsOf = Said['TermsOf'];
 export type TorrentDetail = Said['TorrentDetail'];
 export type TorrentList = Said['TorrentList'];
 export type TorrentRow = Said['TorrentRow'];

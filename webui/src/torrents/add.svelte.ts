@@ -7,8 +7,8 @@ import { t } from '../i18n/index.svelte';
 /** `asking`: a torrent in the list that waits for its yes. */
 export type Source = { asking: string; label: string } | { torrent_base64: string; label: string } | { magnet: string; label: string } | { url: string; label: string };
 
-/** Largest `.torrent` that is read; the node refuses larger ones too. */
-const mostBytes = 10 * 1024 * 1024;
+/** Largest `.torrent` that the node takes, in MiB. */
+const mostMib = 32;
 
 /** What was said of one torrent, for others too. */
 type Answer = Omit<ManyAnswer, 'folder' | 'terms'> & { folder: string | undefined; terms: TermsChange };
@@ -58,7 +58,7 @@ class Adding {
   async files(files: Iterable<File>): Promise<void> {
     const sources: Source[] = [];
     for (const file of files) {
-      if (file.size > mostBytes) toast(t('add.too_large', { name: file.name }), 'bad', { hint: t('add.too_large_hint') });
+      if (file.size > mostMib * 1024 * 1024) toast(t('add.too_large', { name: file.name }), 'bad', { hint: t('add.too_large_hint', { most: mostMib }) });
       else sources.push({ torrent_base64: await base64(file), label: file.name });
     }
     if (sources.length > 0) this.start(sources);

@@ -15,7 +15,8 @@ use crate::session::view::event::Log;
 use crate::session::view::{
     ActionRequest, ActionResult, AddRequest, Added, ChannelRow, Estimate, FileChoice, FileRow,
     FilesChosen, LabelRequest, ManyRequest, ManyView, MorePeers, MoreTrackers, NewCount, PeerRow,
-    PieceMap, Problem, Terms, TermsChange, TorrentDetail, TorrentList, TrackerRow,
+    PieceMap, Problem, Terms, TermsChange, TermsOf, TermsRequest, TorrentDetail, TorrentList,
+    TrackerRow,
 };
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -25,6 +26,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(many_again))
         .routes(routes!(act))
         .routes(routes!(label))
+        .routes(routes!(terms_of_all, change_terms_of_many))
         .routes(routes!(one))
         .routes(routes!(change_terms))
         .routes(routes!(estimate))
@@ -85,6 +87,21 @@ async fn act(State(app): State<App>, Body(request): Body<ActionRequest>) -> Answ
 #[utoipa::path(put, path = "/torrents/label", tag = "torrents", request_body = LabelRequest, responses((status = 200, body = ActionResult), (status = "default", body = Problem)))]
 async fn label(State(app): State<App>, Body(request): Body<LabelRequest>) -> Answer<ActionResult> {
     Ok(Json(app.session.label(request).await?))
+}
+
+/// What each torrent costs and may cost.
+#[utoipa::path(get, path = "/torrents/terms", tag = "torrents", responses((status = 200, body = Vec<TermsOf>), (status = "default", body = Problem)))]
+async fn terms_of_all(State(app): State<App>) -> Answer<Vec<TermsOf>> {
+    Ok(Json(app.session.terms_of_all()?))
+}
+
+/// Change what some torrents cost and may cost.
+#[utoipa::path(patch, path = "/torrents/terms", tag = "torrents", request_body = TermsRequest, responses((status = 200, body = ActionResult), (status = "default", body = Problem)))]
+async fn change_terms_of_many(
+    State(app): State<App>,
+    Body(request): Body<TermsRequest>,
+) -> Answer<ActionResult> {
+    Ok(Json(app.session.change_terms_of_many(request).await?))
 }
 
 /// One torrent in full.
