@@ -111,6 +111,26 @@ fn a_command_ends_as_ever_when_nobody_reads_what_it_prints() {
 }
 
 #[test]
+fn what_the_demonstration_behind_the_page_would_not_heed_is_refused() {
+    for (option, value) in [
+        ("--size-mib", "8"),
+        ("--piece-kib", "64"),
+        ("--seeders", "4"),
+        ("--price", "4000"),
+        ("--dht-nodes", "12"),
+        ("--keep", "/nowhere/at/all"),
+    ] {
+        let ended = Command::new(DPAY)
+            .args(["demo", "--ui", option, value])
+            .output()
+            .expect("runs");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{option}: {said}");
+        assert!(said.contains("cannot be used with"), "{option}: {said}");
+    }
+}
+
+#[test]
 fn what_is_no_address_of_a_broker_is_refused_whatever_the_command() {
     let ended = Command::new(DPAY)
         .args(["--broker", "notaurl", "service", "node"])

@@ -55,7 +55,7 @@ pub struct DemoArgs {
     #[arg(long, conflicts_with = "ui")]
     pub cheat: bool,
     /// Open such a world behind the node's page instead, with play money, until told to stop
-    #[arg(long, conflicts_with_all = ["size_mib", "piece_kib"])]
+    #[arg(long, conflicts_with_all = ["size_mib", "piece_kib", "seeders", "price", "dht_nodes", "keep"])]
     pub ui: bool,
     /// Address of that page (port 0: any free one)
     #[arg(

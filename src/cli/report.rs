@@ -1,15 +1,18 @@
 //! `dpay report`: what was earned and spent; of the running node where there is one, else from the
 //! wallet's files.
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
 use comfy_table::Cell;
+use url::form_urlencoded;
 
 use super::remote::{right, table};
 use crate::config::Global;
 use crate::http::node::client::NodeClient;
 use crate::report::{self, By, Kind, Range};
 use crate::session::Sheet;
-use crate::session::view::report::{Report, ReportRow};
+use crate::session::view::report::{Report, ReportReceipts, ReportRow};
 use crate::torrent::printable;
 use crate::units::Units;
 
@@ -31,48 +34,144 @@ pub struct ReportArgs {
     /// For spreadsheets, instead of a table
     #[arg(long)]
     pub csv: bool,
+    /// The receipts behind one row instead, by its name or key, or how its info hash begins
+    #[arg(long, value_name = "ROW", conflicts_with = "csv")]
+    pub receipts: Option<String>,
 }
 
 /// Prints a report.
 ///
 /// # Errors
-/// Dates that are none, no wallet.
+/// Dates or a row that are none, no wallet.
 pub async fn run(args: ReportArgs, global: &Global) -> Result<u8> {
-    let range = Range::parse(args.since.as_deref(), args.until.as_deref())?;
     let home = global.home()?;
-    match NodeClient::find(&home).await {
-        Some(node) => {
-            let kind = serde_json::to_value(args.kind)?;
-            let by = serde_json::to_value(args.by)?;
-            let (kind, by) = (kind.as_str().unwrap_or(""), by.as_str().unwrap_or(""));
-            let mut query = format!("?by={by}");
-            for (name, day) in [("since", range.since), ("until", range.until)] {
-                if let Some(day) = day {
-                    query.push_str(&format!("&{name}={}", report::date(day)));
-                }
-            }
-            if args.csv {
-                print!(
-                    "{}",
-                    node.text(&format!("/reports/{kind}/csv{query}")).await?
-                );
-                return Ok(super::EXIT_DONE);
-            }
-            show(
-                &node.get(&format!("/reports/{kind}{query}")).await?,
-                global.json,
-            )?;
+    let source = Source {
+        kind: args.kind,
+        by: args.by,
+        range: Range::parse(args.since.as_deref(), args.until.as_deref())?,
+        node: NodeClient::find(&home).await,
+        home,
+    };
+    if args.csv {
+        print!("{}", source.csv().await?);
+        return Ok(super::EXIT_DONE);
+    }
+    let report = source.report().await?;
+    match &args.receipts {
+        Some(word) => {
+            let key = &row_of(&report, word)?.key;
+            show_receipts(&source.receipts(key).await?, global.json)?;
         }
-        None => {
-            let sheet = Sheet::of_home(&home, args.kind, args.by, range).await?;
-            if args.csv {
-                print!("{}", sheet.csv());
-                return Ok(super::EXIT_DONE);
-            }
-            show(&sheet.report(), global.json)?;
-        }
+        None => show(&report, global.json)?,
     }
     Ok(super::EXIT_DONE)
+}
+
+/// Where a report comes from.
+struct Source {
+    kind: Kind,
+    by: By,
+    range: Range,
+    node: Option<NodeClient>,
+    home: PathBuf,
+}
+
+impl Source {
+    /// Where the node has it, or what belongs to it.
+    fn path(&self, what: &str) -> Result<String> {
+        let kind = serde_json::to_value(self.kind)?;
+        let by = serde_json::to_value(self.by)?;
+        let (kind, by) = (kind.as_str().unwrap_or(""), by.as_str().unwrap_or(""));
+        let mut path = format!("/reports/{kind}{what}?by={by}");
+        for (name, day) in [("since", self.range.since), ("until", self.range.until)] {
+            if let Some(day) = day {
+                path.push_str(&format!("&{name}={}", report::date(day)));
+            }
+        }
+        Ok(path)
+    }
+
+    async fn sheet(&self) -> Result<Sheet> {
+        let sheet = Sheet::of_home(&self.home, self.kind, self.by, self.range);
+        Ok(sheet.await?)
+    }
+
+    async fn report(&self) -> Result<Report> {
+        Ok(match &self.node {
+            Some(node) => node.get(&self.path("")?).await?,
+            None => self.sheet().await?.report(),
+        })
+    }
+
+    async fn csv(&self) -> Result<String> {
+        Ok(match &self.node {
+            Some(node) => node.text(&self.path("/csv")?).await?,
+            None => self.sheet().await?.csv(),
+        })
+    }
+
+    async fn receipts(&self, key: &str) -> Result<ReportReceipts> {
+        let Some(node) = &self.node else {
+            let (home, range) = (&self.home, self.range);
+            let behind = Sheet::receipts_of_home(home, self.kind, self.by, key, range);
+            return Ok(behind.await?);
+        };
+        let key: String = form_urlencoded::byte_serialize(key.as_bytes()).collect();
+        let path = self.path("/receipts")?;
+        Ok(node.get(&format!("{path}&key={key}")).await?)
+    }
+}
+
+/// The row that a word names.
+fn row_of<'a>(report: &'a Report, word: &str) -> Result<&'a ReportRow> {
+    let lower = word.to_ascii_lowercase();
+    let begins =
+        |key: &str| report.by == By::Torrent && lower.len() >= 4 && key.starts_with(&lower);
+    let is_meant = |row: &&ReportRow| row.key == word || row.label == word || begins(&row.key);
+    let hits: Vec<&ReportRow> = report.rows.iter().filter(is_meant).collect();
+    match hits.as_slice() {
+        [one] => Ok(one),
+        [] => bail!(
+            "no row of this report is called {:?}; without --receipts it shows them",
+            printable(word)
+        ),
+        more => bail!(
+            "{:?} fits {} rows; give more of the key, which --json shows",
+            printable(word),
+            more.len()
+        ),
+    }
+}
+
+fn show_receipts(behind: &ReportReceipts, is_json: bool) -> Result<()> {
+    if is_json {
+        println!("{}", serde_json::to_string(behind)?);
+        return Ok(());
+    }
+    let mut rows = table(&["UTC", "what", "units", "torrent", "peer", "receipt"]);
+    let parts = [&behind.redeemed.lines, &behind.spent_again.lines];
+    for line in behind.lines.iter().chain(parts.into_iter().flatten()) {
+        let hash = || line.info_hash.map(|hash| hash.to_string());
+        let torrent = line.name.clone().or_else(hash).unwrap_or_default();
+        rows.add_row([
+            Cell::new(report::moment(line.at)),
+            Cell::new(line.kind.replace('_', " ")),
+            right(line.units),
+            Cell::new(printable(&torrent)),
+            Cell::new(printable(line.peer.as_deref().unwrap_or_default())),
+            Cell::new(&line.reference),
+        ]);
+    }
+    println!("{rows}");
+    println!("{} units in {} channels", behind.units, behind.lines.len());
+    let became = [
+        (behind.redeemed.units, "redeemed since"),
+        (behind.spent_again.units, "spent again"),
+    ];
+    for (units, what) in became.iter().filter(|(units, _)| !units.is_zero()) {
+        println!("of these {units} {what}");
+    }
+    Ok(())
 }
 
 /// What a column of units is called, and what of a line stands in it.

@@ -35,12 +35,81 @@ async fn deals(home: &Path, kind: Kind) -> Result<Vec<Deal>, Problem> {
     deals.map_err(|error| super::money::problem(&error.into()))
 }
 
+/// What torrents are called.
+type Names = BTreeMap<InfoHash, String>;
+
+fn history_line(line: &JournalLine, names: &Names) -> HistoryLine {
+    let name = line.info_hash.and_then(|hash| names.get(&hash));
+    HistoryLine {
+        at: line.at,
+        kind: line.kind.name().to_owned(),
+        units: line.units,
+        info_hash: line.info_hash,
+        name: name.cloned(),
+        peer: line.peer.clone(),
+        reference: line.reference.clone(),
+    }
+}
+
+/// A deal as a line: of an open channel it says that more may come.
+fn deal_line(deal: &Deal, names: &Names) -> HistoryLine {
+    let mut line = history_line(&deal.line, names);
+    if deal.is_open {
+        line.kind = match deal.line.kind {
+            JournalKind::Earned => "earning",
+            _ => "paying",
+        }
+        .to_owned();
+    }
+    line
+}
+
+/// Lines of what became of deals, the newest first, and their sum.
+fn receipt_lines(mut lines: Vec<&JournalLine>, names: &Names) -> Result<ReceiptLines, Problem> {
+    lines.sort_by_key(|line| std::cmp::Reverse(line.at));
+    let units = Units::checked_sum(lines.iter().map(|line| line.units));
+    let lines = lines.iter().map(|line| history_line(line, names));
+    Ok(ReceiptLines {
+        lines: lines.collect(),
+        units: units.ok_or_else(|| report_problem(&ReportError::Overflow))?,
+    })
+}
+
+/// The receipts behind a line of a report, or behind its sum where no key is given.
+fn receipts_behind(
+    deals: &[Deal],
+    by: By,
+    key: Option<&str>,
+    range: Range,
+    names: &Names,
+) -> Result<ReportReceipts, Problem> {
+    let behind: Vec<&Deal> = report::receipts(deals, range)
+        .filter(|deal| key.is_none_or(|key| report::key_of(deal, by) == key))
+        .collect();
+    let units = Units::checked_sum(behind.iter().map(|deal| deal.line.units));
+    let redeemed = behind.iter().flat_map(|deal| &deal.became.redeemed);
+    let spent = behind.iter().flat_map(|deal| &deal.became.spent);
+    let lines = behind.iter().rev().map(|deal| deal_line(deal, names));
+    Ok(ReportReceipts {
+        units: units.ok_or_else(|| report_problem(&ReportError::Overflow))?,
+        redeemed: receipt_lines(redeemed.collect(), names)?,
+        spent_again: receipt_lines(spent.collect(), names)?,
+        lines: lines.collect(),
+    })
+}
+
+/// What the torrents of a home are called.
+fn names_in(home: &Path) -> Names {
+    let saved = Shelf::in_home(home).read().unwrap_or_default();
+    saved.into_iter().map(|s| (s.info_hash, s.name)).collect()
+}
+
 /// A report with what its lines are called.
 #[derive(Clone, Debug)]
 pub struct Sheet {
     table: Table,
     range: Range,
-    names: BTreeMap<InfoHash, String>,
+    names: Names,
 }
 
 impl Sheet {
@@ -51,12 +120,26 @@ impl Sheet {
     pub async fn of_home(home: &Path, kind: Kind, by: By, range: Range) -> Result<Sheet, Problem> {
         let bytes = Traffic::left_in(home).map(|traffic| traffic.by_key(kind, by, range));
         let table = report::table(&deals(home, kind).await?, bytes.as_ref(), kind, by, range);
-        let saved = Shelf::in_home(home).read().unwrap_or_default();
         Ok(Sheet {
             table: table.map_err(|error| report_problem(&error))?,
             range,
-            names: saved.into_iter().map(|s| (s.info_hash, s.name)).collect(),
+            names: names_in(home),
         })
+    }
+
+    /// The receipts behind the line with this key, of what lies in a home where no node runs.
+    ///
+    /// # Errors
+    /// As [`Sheet::of_home`].
+    pub async fn receipts_of_home(
+        home: &Path,
+        kind: Kind,
+        by: By,
+        key: &str,
+        range: Range,
+    ) -> Result<ReportReceipts, Problem> {
+        let deals = deals(home, kind).await?;
+        receipts_behind(&deals, by, Some(key), range, &names_in(home))
     }
 
     /// What a line is called.
@@ -119,55 +202,22 @@ impl Running {
         Ok(entries.into_iter().map(|entry| entry.line).collect())
     }
 
-    fn history_line(&self, line: &JournalLine) -> HistoryLine {
+    fn names(&self) -> Names {
         let torrents = lock(&self.torrents);
-        let entry = line.info_hash.and_then(|hash| torrents.get(&hash));
-        HistoryLine {
-            at: line.at,
-            kind: line.kind.name().to_owned(),
-            units: line.units,
-            info_hash: line.info_hash,
-            name: entry.map(|entry| entry.saved.name.clone()),
-            peer: line.peer.clone(),
-            reference: line.reference.clone(),
-        }
+        let named = torrents
+            .iter()
+            .map(|(hash, entry)| (*hash, entry.saved.name.clone()));
+        named.collect()
     }
 
     async fn sheet(&self, kind: Kind, by: By, range: Range) -> Result<Sheet, Problem> {
         let bytes = lock(&self.traffic).by_key(kind, by, range);
         let deals = deals(&self.home, kind).await?;
         let table = report::table(&deals, Some(&bytes), kind, by, range);
-        let torrents = lock(&self.torrents);
-        let names = torrents
-            .iter()
-            .map(|(hash, e)| (*hash, e.saved.name.clone()));
         Ok(Sheet {
             table: table.map_err(|error| report_problem(&error))?,
             range,
-            names: names.collect(),
-        })
-    }
-
-    /// A deal as a line: of an open channel it says that more may come.
-    fn deal_line(&self, deal: &Deal) -> HistoryLine {
-        let mut line = self.history_line(&deal.line);
-        if deal.is_open {
-            line.kind = match deal.line.kind {
-                JournalKind::Earned => "earning",
-                _ => "paying",
-            }
-            .to_owned();
-        }
-        line
-    }
-
-    /// Lines of what became of deals, the newest first, and their sum.
-    fn receipt_lines(&self, mut lines: Vec<&JournalLine>) -> Result<ReceiptLines, Problem> {
-        lines.sort_by_key(|line| std::cmp::Reverse(line.at));
-        let units = Units::checked_sum(lines.iter().map(|line| line.units));
-        Ok(ReceiptLines {
-            lines: lines.iter().map(|line| self.history_line(line)).collect(),
-            units: units.ok_or_else(|| report_problem(&ReportError::Overflow))?,
+            names: self.names(),
         })
     }
 }
@@ -183,11 +233,12 @@ impl Session {
         let lines = run
             .newest(limit.saturating_add(skip).saturating_add(1))
             .await?;
+        let names = run.names();
         let newest = lines.iter().rev().skip(skip as usize);
         let shown: Vec<HistoryLine> = newest
             .clone()
             .take(limit as usize)
-            .map(|line| run.history_line(line))
+            .map(|line| history_line(line, &names))
             .collect();
         Ok(History {
             more: newest.count() > shown.len(),
@@ -203,7 +254,8 @@ impl Session {
         let run = self.running()?;
         let journal = run.journal().await?;
         let lines = journal.iter().filter(|line| line.reference == reference);
-        let lines: Vec<HistoryLine> = lines.map(|line| run.history_line(line)).collect();
+        let names = run.names();
+        let lines: Vec<HistoryLine> = lines.map(|line| history_line(line, &names)).collect();
         if lines.is_empty() {
             let shown: String = crate::torrent::printable(reference)
                 .chars()
@@ -298,21 +350,6 @@ impl Session {
         let run = self.running()?;
         let range = Range::parse(since, until).map_err(|error| report_problem(&error))?;
         let deals = deals(&run.home, kind).await?;
-        let behind: Vec<&Deal> = report::receipts(&deals, range)
-            .filter(|deal| key.is_none_or(|key| report::key_of(deal, by) == key))
-            .collect();
-        let units = Units::checked_sum(behind.iter().map(|deal| deal.line.units));
-        let redeemed = behind.iter().flat_map(|deal| &deal.became.redeemed);
-        let spent = behind.iter().flat_map(|deal| &deal.became.spent);
-        Ok(ReportReceipts {
-            units: units.ok_or_else(|| report_problem(&ReportError::Overflow))?,
-            redeemed: run.receipt_lines(redeemed.collect())?,
-            spent_again: run.receipt_lines(spent.collect())?,
-            lines: behind
-                .iter()
-                .rev()
-                .map(|deal| run.deal_line(deal))
-                .collect(),
-        })
+        receipts_behind(&deals, by, key, range, &run.names())
     }
 }

@@ -1,4 +1,6 @@
-//! The log: the newest lines in memory for the page, all of them in files, one a day.
+//! The log: the newest lines in memory for the page, more of them in files.
+
+mod files;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -13,6 +15,8 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::layer::{Context, Filter, Layer};
 
+use files::{Bounds, Files};
+
 use super::view::LogLine;
 use crate::clock;
 use crate::config::settings::LogLevel;
@@ -23,6 +27,9 @@ use crate::units::InfoHash;
 const KEPT: usize = 5000;
 /// Longest line, in bytes.
 const LINE_BYTES: usize = 2000;
+/// Most bytes of a file of lines, and of all files.
+const PART_BYTES: u64 = 8 << 20;
+const MOST_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -66,20 +73,21 @@ impl LogBook {
         self.inner.level.store(rank, Ordering::Relaxed);
     }
 
-    /// From now on writes all lines to files in `folder`, one a day, of which `keep` stay.
+    /// From now on writes all lines to files in `folder`: of the newest `keep` days, and 64 MiB at most.
     ///
     /// # Errors
     /// A folder that cannot be made or written to.
     pub fn write_to(&self, folder: &Path, keep: u32) -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let files = tracing_appender::rolling::Builder::new()
-            .rotation(tracing_appender::rolling::Rotation::DAILY)
-            .filename_prefix("node")
-            .filename_suffix("log")
-            .max_log_files(keep as usize)
-            .build(folder)
-            .map_err(std::io::Error::other)?;
-        let opened = tracing_appender::non_blocking(files);
+        let bounds = Bounds {
+            days: keep,
+            part_bytes: PART_BYTES,
+            most_bytes: MOST_BYTES,
+        };
+        self.write_within(folder, bounds)
+    }
+
+    fn write_within(&self, folder: &Path, bounds: Bounds) -> std::io::Result<()> {
+        let opened = tracing_appender::non_blocking(Files::open(folder, bounds)?);
         *self.file() = Some(opened);
         Ok(())
     }
@@ -113,11 +121,9 @@ impl LogBook {
         let at = clock::now();
         let level = level.as_str().to_ascii_lowercase();
         if let Some((file, _)) = &mut *self.file() {
-            let _ = writeln!(
-                file,
-                "{} {level:<5} {part}: {text}",
-                crate::report::moment(at)
-            );
+            let at = crate::report::moment(at);
+            // At once, so that nothing of another line comes between.
+            let _ = file.write_all(format!("{at} {level:<5} {part}: {text}\n").as_bytes());
         }
         let mut lines = self.lines();
         lines.last_id += 1;
@@ -205,5 +211,80 @@ impl<S> Filter<S> for LogBook {
 
     fn max_level_hint(&self) -> Option<tracing_subscriber::filter::LevelFilter> {
         Some(tracing_subscriber::filter::LevelFilter::DEBUG)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).expect("a folder");
+        let name = |entry: std::io::Result<std::fs::DirEntry>| {
+            let name = entry.expect("an entry").file_name();
+            name.into_string().expect("text")
+        };
+        let mut names: Vec<String> = entries.map(name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn of_days_and_bytes_that_are_too_many_the_oldest_go() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let put = |name: &str, bytes: u64| {
+            let file = std::fs::File::create(dir.path().join(name)).expect("made");
+            file.set_len(bytes).expect("has room");
+        };
+        put("node.2001-01-01.log", MOST_BYTES);
+        put("node.2001-01-02.log", 10);
+        put("node.2001-01-02.1.log", 10);
+        put("node.2001-01-02.notes.log", MOST_BYTES);
+        LogBook::default().write_to(dir.path(), 30).expect("opens");
+        let today = crate::report::date(clock::now().day());
+        let own = format!("node.{today}.log");
+        let left = [
+            "node.2001-01-02.1.log",
+            "node.2001-01-02.log",
+            "node.2001-01-02.notes.log",
+            &own,
+        ];
+        assert_eq!(
+            names(dir.path()),
+            left,
+            "by bytes, and none that is not ours"
+        );
+        put("node.2001-01-01.log", 10);
+        LogBook::default().write_to(dir.path(), 2).expect("opens");
+        assert_eq!(names(dir.path()), left, "by days");
+    }
+
+    #[test]
+    fn what_is_logged_in_a_day_stays_within_the_bound_and_ends_with_the_newest_line() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let bounds = Bounds {
+            days: 30,
+            part_bytes: 1000,
+            most_bytes: 3000,
+        };
+        for run in 0..2 {
+            let book = LogBook::default();
+            book.write_within(dir.path(), bounds).expect("opens");
+            for n in 0..100 {
+                let text = format!("line {n} of run {run} {}", "x".repeat(60));
+                book.note(Level::INFO, "dpay", text, None);
+            }
+        }
+        let read = |name: &String| std::fs::read_to_string(dir.path().join(name)).expect("text");
+        let texts: Vec<String> = names(dir.path()).iter().map(read).collect();
+        let bytes: usize = texts.iter().map(String::len).sum();
+        assert!((1000..=3000).contains(&bytes), "{bytes}");
+        let (all, fits) = (texts.concat(), |text: &String| text.len() <= 1000);
+        assert!(texts.iter().all(fits), "{texts:?}");
+        assert!(
+            all.contains("line 99 of run 1 ") && !all.contains("of run 0"),
+            "{all}"
+        );
+        assert!(all.lines().all(|line| line.ends_with("xxx")), "{all}");
     }
 }

@@ -168,5 +168,21 @@ async fn a_torrent_is_added_with_its_label_by_api_command_answer_and_watch_folde
         all.to_string().contains("watch_there")
     })
     .await;
+    // Nobody said that what comes by itself may pay, until somebody does, and how much.
+    let terms = async |n: u8| {
+        let view = get(&node, &format!("/torrents/{}", hash(n))).await;
+        [
+            view["terms"]["pays"].clone(),
+            view["terms"]["budget"].clone(),
+        ]
+    };
+    assert_eq!(terms(5).await, [json!(false), Value::Null]);
+    let budget = json!({ "spending.budget_automatic": 80 });
+    send(&node, Method::PATCH, "/settings", budget).await;
+    let file = folder.join("6.magnet");
+    std::fs::write(file, format!("magnet:?xt=urn:btih:{}", hash(6))).expect("written");
+    wait(&node, "/torrents", |list| label(list, 6) == "seen").await;
+    assert_eq!(terms(6).await, [json!(true), json!(80)]);
+    assert_eq!(terms(5).await, [json!(false), Value::Null]);
     assert_eq!(lone.proc.stop(LONG).await.expect("stops"), 0);
 }

@@ -3,6 +3,7 @@
 mod asking;
 mod budgets;
 mod chosen;
+mod commands;
 mod contract;
 mod dht;
 mod disk;
@@ -23,6 +24,7 @@ mod same;
 mod security;
 mod sources;
 mod stop;
+mod strangers;
 mod support;
 mod terms;
 mod waits;

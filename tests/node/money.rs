@@ -61,6 +61,53 @@ async fn coins_that_nobody_asked_for_are_bought_as_far_as_the_setting_says() {
     wait(&node, "/wallet", has(1008 + 64)).await;
 }
 
+/// As if all that the wallet holds had lain there for a day.
+async fn age_holdings(wallet: &std::path::Path) {
+    let url = format!("sqlite://{}", wallet.display());
+    let pool = sqlx::sqlite::SqlitePool::connect(&url).await;
+    let pool = pool.expect("opens");
+    let aged = sqlx::query("UPDATE holding SET since_unix_ms = since_unix_ms - 86400000");
+    aged.execute(&pool).await.expect("is written");
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coins_are_bought_and_change_is_redeemed_by_itself_as_the_rules_say() {
+    let w = node_world(1 << 20).await;
+    let (mut proc, node) = w.start().await;
+    let none = json!({ "rules.at_hand": 0, "rules.redeem_from": 0 });
+    send(&node, Method::PATCH, "/settings", none).await;
+    w.enrich(&node).await;
+    assert_eq!(get(&node, "/wallet").await["total_bought"], 0);
+    let rules = json!({ "rules.buy_below": 500, "rules.buy_units": 512 });
+    send(&node, Method::PATCH, "/settings", rules).await;
+    let bought = |wallet: &Value| wallet["available"] == 512 && wallet["total_bought"] == 512;
+    wait(&node, "/wallet", bought).await;
+    let off = json!({ "rules.buy_below": null });
+    send(&node, Method::PATCH, "/settings", off).await;
+
+    let terms = json!({ "max_price": 20_000 });
+    let add = json!({ "source": { "magnet": w.magnet }, "confirmed": true, "terms": terms });
+    let hash = post(&node, "/torrents", add).await["info_hash"].clone();
+    let hash = hash.as_str().expect("a hash").to_owned();
+    wait(&node, "/torrents", |list| {
+        row(list, &hash)["state"] == "seeding"
+    })
+    .await;
+    let total = get(&node, "/wallet").await["total_bought"].clone();
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+    age_holdings(&w.home().join("wallet.db")).await;
+    let (mut proc, node) = w.start().await;
+    wait_stage(&node, "running").await;
+    let redeemed = |wallet: &Value| wallet["total_redeemed"].as_u64() > Some(0);
+    let wallet = wait(&node, "/wallet", redeemed).await;
+    // What was bought stays to pay with, and above the rule no more is bought.
+    assert!(wallet["available"].as_u64() > Some(0), "{wallet}");
+    assert_eq!(wallet["total_bought"], total, "{wallet}");
+    assert_eq!(wallet["books_agree"], true, "{wallet}");
+    assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_balance_at_the_broker_needs_no_passphrase_where_a_node_has_the_wallet_open() {
     let w = node_world(65_536).await;

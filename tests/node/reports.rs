@@ -99,11 +99,41 @@ async fn a_report_has_open_channels_and_free_bytes_and_its_totals_are_the_sums_o
         lines.iter().any(|line| line["kind"] == "paying")
     })
     .await;
+    // The command line opens a row by its name.
+    let named = ["spending", "--by", "torrent", "--receipts", &world.name];
+    let told = command(&world, "leecher", &named).await;
+    let lines = told["lines"].as_array().expect("lines");
+    assert!(lines.iter().any(|line| line["kind"] == "paying"), "{told}");
+    let is_of = |line: &Value| line["info_hash"] == hash.as_str();
+    assert!(lines.iter().all(is_of), "{told}");
 
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     let left = command(&world, "leecher", &["spending", "--by", "torrent"]).await;
     sums_up(&left);
     assert!(units(&left) >= after, "{left}");
+    assert_eq!(left["total"]["open"], 0, "all are closed: {left}");
+    // By the beginning of its key too, and without a node.
+    let begins = ["spending", "--by", "torrent", "--receipts", &hash[..8]];
+    for words in [&named, &begins] {
+        let told = command(&world, "leecher", words).await;
+        assert_eq!(told["units"], units(&left), "{told}");
+        let first = told["lines"][0]["reference"].as_str().expect("a receipt");
+        assert_eq!(told["lines"][0]["name"], world.name.as_str(), "{told}");
+        let (code, text, _) = world.says(&[&["report"], &words[..]].concat()).await;
+        assert_eq!(code, 0);
+        assert!(text.contains(first) && text.contains("paid"), "{text}");
+    }
+    let none = [
+        "report",
+        "spending",
+        "--by",
+        "torrent",
+        "--receipts",
+        "none",
+    ];
+    let (code, _, error) = world.says(&none).await;
+    assert_eq!(code, 1);
+    assert!(error.contains("no row of this report"), "{error}");
     assert_eq!(left["rows"][0]["label"], world.name.as_str(), "{left}");
     let words = ["wallet", "balance"];
     let balance = world
@@ -112,6 +142,7 @@ async fn a_report_has_open_channels_and_free_bytes_and_its_totals_are_the_sums_o
         .await
         .expect("a balance");
     assert_eq!(balance["books"]["paid"], units(&left), "{balance}");
+    assert_eq!(balance["locked"], 0, "{balance}");
     // The other side: what came of what was earned is all of it.
     let earned = command(&world, "seeder", &["earnings", "--by", "peer"]).await;
     sums_up(&earned);

@@ -7,8 +7,8 @@ import { asker } from './showcase.mjs';
 import { World } from './world.mjs';
 
 const torrents = 5_000;
-/** The bounds are those of a machine that does nothing else; a loaded one is given this much more. */
-const slack = Number(process.env.DPAY_SPEED_SLACK ?? 3);
+/** The bounds are those of a machine that does nothing else; a loaded one may be given this much more. */
+const slack = Number(process.env.DPAY_SPEED_SLACK ?? 1);
 
 /** A torrent of one piece that nobody has. */
 function torrent(i) {
@@ -74,7 +74,7 @@ test(`a list of ${torrents} torrents`, { timeout: 600_000 }, async () => {
     const share = ((await busy()) - before) / ((performance.now() - since) / 1000);
     const { have_bytes, wanted_bytes } = await row();
     assert.ok(have_bytes < wanted_bytes, 'it moved all the time');
-    console.log(`list of ${torrents}: added in ${added_s.toFixed(1)} s; API ${lists[3].toFixed(1)} ms (median of 7); first contentful paint ${paint_ms.toFixed(0)} ms; rows seen after ${seen_ms.toFixed(0)} ms; updates cost ${(share * 100).toFixed(2)} % of a core`);
+    console.log(`list of ${torrents}: added in ${added_s.toFixed(1)} s; API ${lists[3].toFixed(1)} ms (median of 7); first contentful paint ${paint_ms.toFixed(0)} ms; rows seen after ${seen_ms.toFixed(0)} ms; updates cost ${(share * 100).toFixed(2)} % of a core; bounds 50 ms, 1000 ms, 5 % times ${slack}`);
     assert.ok(lists[3] < 50 * slack, `API list ${lists[3]} ms`);
     assert.ok(seen_ms < 1000 * slack, `rows seen after ${seen_ms} ms`);
     assert.ok(share < 0.05 * slack, `updates cost ${share} of a core`);

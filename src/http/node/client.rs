@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::ADDRESS_FILE;
 use super::login::TOKEN_FILE;
+use super::{ADDRESS_FILE, NodeServer};
 use crate::session::view::Problem;
 
 /// How long an answer may take; redeeming asks the broker.
@@ -45,6 +45,10 @@ pub struct NodeClient {
 impl NodeClient {
     /// The node that runs with this home; none where none answers.
     pub async fn find(home: &Path) -> Option<NodeClient> {
+        // Where a node was killed, whoever listens at its address now must not get the token.
+        if !NodeServer::is_there(home) {
+            return None;
+        }
         let read = |name: &str| std::fs::read_to_string(home.join(name)).ok();
         let (url, token) = (read(ADDRESS_FILE)?, read(TOKEN_FILE)?);
         let http = reqwest::Client::builder()
@@ -58,7 +62,7 @@ impl NodeClient {
             url: url.trim().to_owned(),
             token: token.trim().to_owned(),
         };
-        // A file of a node that was killed leads nowhere.
+        // One that is on its way to its end says nothing more.
         let answer = client
             .http
             .get(format!("{}/healthz", client.url))

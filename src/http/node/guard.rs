@@ -17,7 +17,6 @@ use axum::response::{IntoResponse, Response};
 use super::App;
 use super::body::{is_json, not_json};
 use super::error::Refused;
-use super::login::COOKIE;
 use crate::session::view::{Advice, Problem, ProblemCode};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -101,7 +100,7 @@ fn check(app: &App, request: &Request) -> Result<(), Problem> {
     if bearer.is_some_and(|token| app.logins.is_token(token.trim())) {
         return Ok(());
     }
-    if !cookie(headers).is_some_and(|value| app.logins.is_cookie(&value)) {
+    if !cookie(app, headers).is_some_and(|value| app.logins.is_cookie(&value)) {
         return Err(Problem::new(
             ProblemCode::LoginNeeded,
             "not logged in",
@@ -160,13 +159,13 @@ fn check_site(host: &str, fetch_site: Option<&str>, origin: Option<&str>) -> Res
 }
 
 /// The value of our cookie.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
+pub(super) fn cookie(app: &App, headers: &HeaderMap) -> Option<String> {
     let all = headers.get_all(header::COOKIE);
     let pairs = all.iter().filter_map(|value| value.to_str().ok());
     let mut pairs = pairs.flat_map(|text| text.split(';'));
     pairs.find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE).then(|| value.to_owned())
+        (name == app.logins.cookie_name()).then(|| value.to_owned())
     })
 }
 

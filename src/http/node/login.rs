@@ -25,8 +25,8 @@ pub const TOKEN_FILE: &str = "api.token";
 pub const PASSWORD_FILE: &str = "api.password";
 /// The file of the hashes of the cookies that were given out, and until when each is good.
 const COOKIES_FILE: &str = "api.cookies";
-/// The name of the cookie.
-pub(super) const COOKIE: &str = "dpay_session";
+/// How the name of the cookie begins; what follows tells one node of a machine from another.
+const COOKIE: &str = "dpay_session";
 /// How long a login code is good.
 pub(super) const CODE_S: u64 = 600;
 /// How long a cookie is good.
@@ -50,6 +50,13 @@ fn same(a: &Hashed, b: &Hashed) -> bool {
     a.ct_eq(b).into()
 }
 
+/// The token is what a home has for itself, also one in a container, whose path many have; these are 32 bits
+/// of a hash of its 256.
+fn cookie_name(token: &str) -> String {
+    let [a, b, c, d, ..] = hashed(&format!("{COOKIE} {token}"));
+    format!("{COOKIE}_{}", hex::encode([a, b, c, d]))
+}
+
 fn new_secret() -> String {
     hex::encode(random::bytes::<32>())
 }
@@ -68,6 +75,7 @@ struct State {
 #[derive(Debug)]
 pub struct Logins {
     token: Hashed,
+    cookie_name: String,
     state: Mutex<State>,
     home: std::path::PathBuf,
     /// Told whenever cookies are taken back.
@@ -93,6 +101,7 @@ impl Logins {
         };
         Ok(Logins {
             token: hashed(&token),
+            cookie_name: cookie_name(&token),
             state: Mutex::new(state),
             home: home.to_path_buf(),
             ended: watch::Sender::new(()),
@@ -101,6 +110,13 @@ impl Logins {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the cookie is called: browsers send a host's cookies to all of its ports, so that each home needs a
+    /// name of its own.
+    #[must_use]
+    pub fn cookie_name(&self) -> &str {
+        &self.cookie_name
     }
 
     /// Whether a password is set.
@@ -314,7 +330,7 @@ impl Logins {
 }
 
 /// Removes a file, if it is there.
-fn remove(path: &Path) -> std::io::Result<()> {
+pub(super) fn remove(path: &Path) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -416,6 +432,8 @@ mod tests {
         let cookie = |logins: &Logins| logins.by_code(&logins.new_code()).expect("good");
         let (kept, ended) = (cookie(&logins), cookie(&logins));
         logins.log_out(&ended);
+        assert_eq!(again().cookie_name(), logins.cookie_name());
+        assert_ne!(open().1.cookie_name(), logins.cookie_name());
         assert!(again().is_cookie(&kept) && !again().is_cookie(&ended));
         let path = dir.path().join(COOKIES_FILE);
         let text = std::fs::read_to_string(&path).expect("there");

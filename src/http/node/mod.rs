@@ -39,7 +39,7 @@ use crate::config::write_private;
 use crate::session::Session;
 use crate::session::view::LoginCode;
 use crate::store::lock::{Lock, LockError};
-use login::{CODE_S, Logins};
+use login::{CODE_S, Logins, remove};
 
 /// The file with the running node's address, in its home.
 pub const ADDRESS_FILE: &str = "node.address";
@@ -138,6 +138,8 @@ impl NodeServer {
             LockError::Taken(_) => ServeError::Runs(home.to_path_buf()),
             LockError::File(error) => in_home(error),
         })?;
+        // That of one that was killed, which would be taken for ours now that the lock is.
+        remove(&home.join(ADDRESS_FILE)).map_err(in_home)?;
         let logins = Logins::open(home).map_err(in_home)?;
         if !address.ip().is_loopback() && !logins.has_password() {
             return Err(ServeError::NoPassword(address));

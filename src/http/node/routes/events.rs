@@ -40,7 +40,7 @@ async fn events(State(app): State<App>, headers: HeaderMap) -> Result<Response, 
     // Whoever came by a cookie sees no more once it is taken back.
     let cookie = match headers.contains_key(AUTHORIZATION) {
         true => None,
-        false => guard::cookie(&headers),
+        false => guard::cookie(&app, &headers),
     };
     let is_out = move || (cookie.as_ref()).is_some_and(|value| !app.logins.is_cookie(value));
     let open = (events, logins, is_out);

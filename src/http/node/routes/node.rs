@@ -14,7 +14,7 @@ use crate::http::node::App;
 use crate::http::node::body::Body;
 use crate::http::node::error::Refused;
 use crate::http::node::guard::cookie;
-use crate::http::node::login::{COOKIE, COOKIE_S};
+use crate::http::node::login::COOKIE_S;
 use crate::session::view::{
     Advice, DONE, Done, Login, LoginCode, NodeView, PasswordChange, PlayView, Problem, ProblemCode,
 };
@@ -54,22 +54,26 @@ async fn log_in(State(app): State<App>, Body(login): Body<Login>) -> Result<Resp
             )));
         }
     };
-    Ok(with_cookie(&cookie))
+    Ok(with_cookie(&app, &cookie))
 }
 
-fn with_cookie(cookie: &str) -> Response {
-    let cookie =
-        format!("{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_S}");
-    ([(header::SET_COOKIE, cookie)], Json(DONE)).into_response()
+fn with_cookie(app: &App, cookie: &str) -> Response {
+    let set = set_cookie(app, cookie, COOKIE_S);
+    ([(header::SET_COOKIE, set)], Json(DONE)).into_response()
+}
+
+fn set_cookie(app: &App, value: &str, for_s: u64) -> String {
+    let name = app.logins.cookie_name();
+    format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={for_s}")
 }
 
 /// Log this browser out.
 #[utoipa::path(delete, path = "/login", tag = "node", responses((status = 200, body = Done), (status = "default", body = Problem)))]
 async fn log_out(State(app): State<App>, headers: HeaderMap) -> Result<Response, Refused> {
-    if let Some(value) = cookie(&headers) {
+    if let Some(value) = cookie(&app, &headers) {
         app.logins.log_out(&value);
     }
-    let gone = format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+    let gone = set_cookie(&app, "", 0);
     Ok(([(header::SET_COOKIE, gone)], Json(DONE)).into_response())
 }
 
@@ -91,8 +95,8 @@ async fn set_password(
     let set = tokio::task::spawn_blocking(work).await;
     let own = set.map_err(|_| broke_off())??;
     // The browser that did it stays logged in; a program has its token.
-    Ok(match cookie(&headers) {
-        Some(_) => with_cookie(&own),
+    Ok(match cookie(&app, &headers) {
+        Some(_) => with_cookie(&app, &own),
         None => Json(DONE).into_response(),
     })
 }
