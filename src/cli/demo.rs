@@ -212,8 +212,9 @@ pub async fn run(args: DemoArgs, global: &Global, book: &LogBook) -> Result<u8> 
     } else {
         print_table(&report);
     }
-    let good = report.sha256_ok && report.broker_audit_ok;
-    Ok(if good {
+    let is_paid = report.units_paid == report.units_earned;
+    let is_whole = report.sha256_ok && report.pieces_verified == report.pieces_total;
+    Ok(if is_whole && is_paid && report.broker_audit_ok {
         super::EXIT_DONE
     } else {
         super::EXIT_CHECK

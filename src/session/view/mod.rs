@@ -14,6 +14,7 @@ mod schema;
 pub mod settings;
 pub mod terms;
 pub mod torrent;
+mod tracker;
 mod withdraw;
 
 pub use error::{Advice, InPart, Problem, ProblemCode};
@@ -26,4 +27,5 @@ pub use saying::Saying;
 pub use settings::{Setting, SettingKind, SettingsChange};
 pub use terms::*;
 pub use torrent::*;
+pub use tracker::TrackerRow;
 pub use withdraw::{WithdrawRequest, Withdrawn};
