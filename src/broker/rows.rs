@@ -391,11 +391,11 @@ pub struct Stored {
 }
 
 /// A map by keys, hashed faster than the standard library does, from a seed that differs at each start.
-pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+pub(crate) type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// A set of loaded rows. A key that is not in it was not loaded, which is not the same as absent.
 #[derive(Clone, Debug, Default)]
-pub struct Rows(Map<RowKey, Stored>);
+pub struct Rows(FastMap<RowKey, Stored>);
 
 impl Rows {
     /// The row with this key, if it was loaded.
@@ -407,7 +407,7 @@ impl Rows {
     /// An empty set with room for so many rows.
     #[must_use]
     pub fn with_capacity(rows: usize) -> Rows {
-        Rows(Map::with_capacity_and_hasher(
+        Rows(FastMap::with_capacity_and_hasher(
             rows,
             foldhash::fast::RandomState::default(),
         ))

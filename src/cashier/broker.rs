@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::broker::answer::Refusal;
 use crate::broker::change::Change;
-use crate::broker::rows::{Map, Row, Stored};
+use crate::broker::rows::{FastMap, Row, Stored};
 use crate::broker::{Broker, Call, Draft, Operated, Operation, RowKey, Rows, Sealed, Stop};
 use crate::cashier::kill;
 use crate::coin::keys::PublicKey;
@@ -103,7 +103,7 @@ impl BrokerCashier {
             broker,
             store,
             clock,
-            accounts: Map::default(),
+            accounts: FastMap::default(),
         };
         // On a thread of its own: what it waits for is not held up by the checks of other requests.
         let runtime = Handle::current();
@@ -150,7 +150,7 @@ struct Till {
     store: Arc<dyn BrokerStore>,
     clock: Clock,
     /// Accounts as the last batch left them: the next one most likely asks about the same.
-    accounts: Map<PublicKey, Stored>,
+    accounts: FastMap<PublicKey, Stored>,
 }
 
 impl Till {

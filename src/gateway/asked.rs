@@ -4,6 +4,7 @@
 //! our requests, while our engine never repeats one: so they are sent again after the unchoke, and
 //! a block that then comes twice is kept from the engine.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::wants::Bits;
@@ -118,11 +119,19 @@ impl Asked {
         self.open.len() > self.cancelled
     }
 
-    /// Whether a block of a piece that is not among these is on its way to us, for all we know.
+    /// These pieces, and those of which a block is on its way to us, for all we know, or is among those that
+    /// `wait` to be asked for.
     #[must_use]
-    pub fn asks_beyond(&self, pieces: &Bits) -> bool {
-        let mut open = self.open.iter().filter(|r| !r.cancelled);
-        open.any(|r| !pieces.contains(r.block.piece))
+    pub fn and_asked<'a>(&self, pieces: &'a Bits, wait: &VecDeque<Block>) -> Cow<'a, Bits> {
+        let open = self.open.iter().filter(|r| !r.cancelled);
+        let blocks = open.map(|r| r.block).chain(wait.iter().copied());
+        let mut all = Cow::Borrowed(pieces);
+        for block in blocks {
+            if !all.contains(block.piece) {
+                all.to_mut().add(block.piece);
+            }
+        }
+        all
     }
 
     /// Requests that are open, those taken back included.
@@ -186,16 +195,27 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_that_is_asked_for_beyond_a_choice_is_noticed_until_it_came() {
+    fn a_piece_that_is_asked_for_beyond_a_choice_counts_with_it_until_it_came() {
         let mut chosen = Bits::default();
-        let mut asked = Asked::default();
+        chosen.add(7);
+        let (mut asked, mut wait) = (Asked::default(), VecDeque::new());
+        let beyond = |asked: &Asked, wait: &VecDeque<Block>| {
+            let all = asked.and_asked(&chosen, wait);
+            (0..20).filter(|n| all.contains(*n)).collect::<Vec<_>>()
+        };
         asked.ask(block(0));
-        assert!(asked.asks_beyond(&chosen));
-        asked.cancel(block(0));
-        assert!(!asked.asks_beyond(&chosen));
         asked.ask(block(16));
-        chosen.add(block(16).piece);
-        assert!(!asked.asks_beyond(&chosen));
+        assert_eq!(beyond(&asked, &wait), [3, 7]);
+        asked.cancel(block(0));
+        asked.arrive(block(16));
+        assert_eq!(beyond(&asked, &wait), [7]);
+        wait.push_back(Block {
+            piece: 9,
+            ..block(0)
+        });
+        assert_eq!(beyond(&asked, &wait), [7, 9]);
+        let all = asked.and_asked(&chosen, &VecDeque::new());
+        assert!(matches!(all, Cow::Borrowed(_)), "no piece is copied");
     }
 
     #[test]

@@ -398,8 +398,8 @@ impl Link {
         self.act(now);
     }
 
-    /// Tells the payer what the torrent still needs of this peer: of the chosen files, unless our engine
-    /// still asks it for more than these, as where fewer are chosen than before.
+    /// Tells the payer what the torrent still needs of this peer: of the chosen files, and what our engine asks
+    /// it for beyond these, as where fewer are chosen than before.
     pub fn update_wanted(&mut self, now: UnixMs) {
         let Some(pay) = self.pay.as_mut() else {
             return;
@@ -423,8 +423,8 @@ impl Link {
         let piece = u64::from(terms.piece_length_bytes);
         let has = Arc::clone(&self.snapshot.borrow().has);
         let chosen = torrent.chosen.as_ref();
-        let chosen = chosen.filter(|chosen| !self.asked.asks_beyond(chosen));
-        let wanted = has.bytes_beyond(&torrent.have, chosen, piece, terms.length_bytes);
+        let chosen = chosen.map(|chosen| self.asked.and_asked(chosen, &self.asking));
+        let wanted = has.bytes_beyond(&torrent.have, chosen.as_deref(), piece, terms.length_bytes);
         let others = torrent.sellers.saturating_sub(u32::from(is_seller));
         payer.handle_sellers(others.saturating_add(1));
         payer.handle_wanted(now, wanted);

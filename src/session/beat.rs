@@ -82,7 +82,7 @@ impl Session {
             units_earned_per_s: moved.earned,
             ..pulse
         });
-        self.look_at_home(run);
+        self.tell_home(run.home_problem());
         // What a full disk kept from being written is, as soon as there is room.
         let is_due = beats.is_multiple_of(SAVE_EVERY) || run.is_unwritten();
         run.save_beside(is_due);

@@ -144,6 +144,8 @@ struct Inner {
     play: Mutex<play::State>,
     events: broadcast::Sender<Event>,
     board: Mutex<Board>,
+    /// The code of what was last told of the home.
+    told_home: Mutex<Option<String>>,
     looks: Mutex<folder::Looks>,
     pulses: Mutex<std::collections::VecDeque<Pulse>>,
     asked_to_stop: CancellationToken,
@@ -181,6 +183,7 @@ impl Session {
                 turning: tokio::sync::Mutex::new(()),
                 events: broadcast::channel(EVENTS).0,
                 board: Mutex::default(),
+                told_home: Mutex::default(),
                 looks: Mutex::default(),
                 pulses: Mutex::default(),
                 asked_to_stop: CancellationToken::new(),

@@ -60,8 +60,6 @@ pub(super) struct Running {
     pub sourcing: tokio::sync::Mutex<()>,
     /// Why what was transferred is not written down, if it is not.
     pub unwritten: Mutex<Option<Unwritten>>,
-    /// The code of what was last told of the home.
-    pub told_home: Mutex<Option<String>>,
     /// What a beat began and does not wait for.
     pub beside: Beside,
     /// What moved since the last pulse.
@@ -117,7 +115,6 @@ impl Running {
             many: Many::open(&home),
             sourcing: tokio::sync::Mutex::new(()),
             unwritten: Mutex::default(),
-            told_home: Mutex::default(),
             beside: Beside::default(),
             moved: Mutex::default(),
             choices: tokio::sync::watch::Sender::default(),
@@ -280,6 +277,7 @@ impl Running {
         if let Err(error) = self.node.wallet.clone().shutdown().await {
             tracing::error!("the wallet: {error}");
         }
+        session.tell_home(None);
     }
 
     /// A torrent's description, where it is known.

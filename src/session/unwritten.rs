@@ -70,11 +70,10 @@ impl Running {
 }
 
 impl Session {
-    /// Tells while the home cannot be written, and takes it back once it can.
-    pub(super) fn look_at_home(&self, run: &Running) {
-        let problem = run.home_problem();
+    /// Tells while the home cannot be written, and takes it back once it can, or the node has stopped.
+    pub(super) fn tell_home(&self, problem: Option<Saying>) {
         let code = problem.as_ref().map(|problem| problem.code.clone());
-        let before = std::mem::replace(&mut *lock(&run.told_home), code.clone());
+        let before = std::mem::replace(&mut *lock(&self.inner.told_home), code.clone());
         if before == code {
             return;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dpay::engine::PieceEvent;
 use dpay::gateway::{Close, FreePolicy, Gateway, GatewayConfig, GatewayEvent, TorrentTerms};
+use dpay::torrent::PieceSet;
 use dpay::units::{InfoHash, PieceIndex, PricePerGib, Units};
 use dpay::wire::codes::WaitReason;
 use dpay::wire::extended::{DP_PAY, ExtendedHandshake};
@@ -139,6 +140,52 @@ async fn of_three_seeders_in_one_piece_the_one_with_a_bad_block_of_64_is_not_pai
     }
     let paid = wallet.balance().await.expect("is there").books.paid;
     assert_eq!(paid, Units(22 + 64 + 21));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_beyond_the_chosen_files_locks_coins_for_its_piece_and_not_for_all_of_the_torrent()
+ {
+    let world = World::new().await;
+    let (leecher, _wallet) = world.payer(1024).await;
+    let seeder = world.node(0).await;
+    // All of it costs 384 units, the chosen pieces 16 and each other one 2.
+    let metainfo = make(seeder.dir.path(), "file.bin", 256, 48 << 20);
+    let info_hash = metainfo.info_hash();
+    let price = PricePerGib::new(8192).expect("in range");
+    let dear = TorrentTerms {
+        price,
+        max_price: price,
+        ..terms(&metainfo, FreePolicy::Off)
+    };
+    seeder.add(&metainfo, &[], FreePolicy::Off).await;
+    seeder.gateway.set_torrent(info_hash, dear);
+    leecher.gateway.set_torrent(info_hash, dear);
+    let mut chosen = PieceSet::new(192);
+    (0..8).for_each(|piece| assert!(chosen.insert(PieceIndex(piece))));
+    leecher.gateway.choose_pieces(info_hash, Some(&chosen));
+
+    let address = seeder.gateway.listen_addr();
+    let mut engine = End(socks(&leecher.gateway, address).await.expect("connects"));
+    engine.shake_for(info_hash, ENGINE).await;
+    engine.shaken().await;
+    let beyond = Block {
+        piece: 100,
+        begin: 0,
+        length_bytes: BLOCK_BYTES,
+    };
+    engine.send(&frame::request(beyond)).await;
+    engine.send(&extended()).await;
+    engine.send(&INTERESTED).await;
+    let locked = async {
+        loop {
+            let peers = leecher.gateway.snapshot().await;
+            if let Some(peer) = peers.iter().find(|peer| !peer.left.is_zero()) {
+                return peer.paid.0 + peer.left.0;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert_eq!(within(30, locked).await, 64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -327,6 +327,15 @@ async fn a_full_home_is_told_until_there_is_room_and_so_is_a_pause_that_is_not_w
     wait(&node, "/notices", |list| of_home(list).is_empty()).await;
     noted(&home, &hash, |saved| saved["paused"] == true).await;
     assert_eq!(says(&["list"]).await.2, "");
+
+    // What is told of a home is told of it while its node runs.
+    fill(&home);
+    wait(&node, "/notices", |list| !of_home(list).is_empty()).await;
+    post(&node, "/play", json!({})).await;
+    wait(&node, "/play", |play| play["stage"] == "on").await;
+    assert_eq!(get(&node, "/node").await["home_problem"], Value::Null);
+    let notices = get(&node, "/notices").await;
+    assert_eq!(of_home(&notices), [Value::Null; 0], "{notices}");
     assert_eq!(proc.stop(LONG).await.expect("stops"), 0);
     drop(world.seeder);
 }

@@ -39,6 +39,9 @@ pub struct Way {
     /// Requests to certify keys, and the keys in them.
     pub key_asks: AtomicU32,
     pub keys: Mutex<BTreeSet<[u8; 32]>>,
+    /// Whether questions what was paid out are lost, and how many there were.
+    pub loses_payouts: AtomicBool,
+    pub payout_asks: AtomicU32,
     /// Looks at the account that were begun.
     pub looks: AtomicU32,
     /// Looks that are over.
@@ -129,6 +132,10 @@ impl BrokerDoor for Lossy {
         Ok(queued)
     }
     async fn payout(&self, withdrawal: String) -> Result<Option<UnixMs>, DoorError> {
+        self.way.payout_asks.fetch_add(1, Ordering::SeqCst);
+        if self.way.loses_payouts.load(Ordering::SeqCst) {
+            return Err(DoorError::Unreachable("lost on the way".to_owned()));
+        }
         self.inner.payout(withdrawal).await
     }
     async fn present(

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use dpay::broker::Operation;
 use dpay::cashier::wallet::WithdrawReport;
@@ -16,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::house::{House, Person, TORRENT, wish};
+use crate::lossy::{Way, open};
 
 const NOTHING: u8 = 0;
 const REQUESTS: u8 = 1;
@@ -283,4 +285,39 @@ async fn what_was_paid_out_is_in_the_history_once_and_shown_with_when() {
         assert_eq!(line.reference, paid.request);
         assert!(lines.next().is_none());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_money_was_paid_out_is_asked_again_soon_where_there_was_no_answer() {
+    let house = House::open().await;
+    let mut person = Person::new(&house.server.url()).await;
+    person.config.limits.at_hand = 0;
+    person.restart().await;
+    house.deposit(person.wallet().account(), 1_000).await;
+    let queued = withdraw(&person, ask(Some(600), false)).await;
+    let id = queued.expect("there").withdrawal.expect("answered");
+    let paid = Operation::MarkPaid(id.parse().expect("an id"));
+    let paid = house.server.cashier().operate(paid).await;
+    paid.expect("known");
+    person.stop().await;
+
+    let way = Arc::new(Way::default());
+    way.loses_payouts.store(true, Ordering::SeqCst);
+    let wallet = open(&person.config, &house.server.url(), &way).await;
+    let late = Instant::now() + Duration::from_secs(60);
+    while way.payout_asks.load(Ordering::SeqCst) < 2 {
+        assert!(Instant::now() < late, "it is not asked again");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    way.loses_payouts.store(false, Ordering::SeqCst);
+    loop {
+        let lines = wallet.history(1_000).await.expect("read");
+        let mut lines = lines.iter().map(|entry| &entry.line);
+        if lines.any(|line| line.kind == JournalKind::PaidOut) {
+            break;
+        }
+        assert!(Instant::now() < late, "it is not told");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    wallet.shutdown().await.expect("written");
 }

@@ -1,5 +1,6 @@
 // What the dialogs of torrents show and send: theirs, all of it, and nothing before it is known.
 import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import path from 'node:path';
 import test, { after, before, beforeEach } from 'node:test';
@@ -623,6 +624,30 @@ test('a torrent is given more trackers and peers', { timeout: 60_000 }, async ()
   await add.click();
   await page.getByRole('status').getByText('2 peers added').waitFor();
   await accessible(page, 'the peers of a torrent that has none');
+});
+
+test('a file that is not chosen has a button that chooses it where the others are opened', { timeout: 60_000 }, async () => {
+  const folder = path.join(world.dir, 'pair');
+  await mkdir(folder, { recursive: true });
+  for (const name of ['one.bin', 'second.bin', 'third.bin']) await writeFile(path.join(folder, name), name.repeat(10_000));
+  const torrent = path.join(world.dir, 'pair.torrent');
+  const { info_hash } = await world.run('maker', 'create', folder, '-o', torrent, '--piece-kib', '64');
+  await api('/torrents', { source: { file: await world.torrentBase64({ torrent }) }, paused: true, confirmed: true, only_files: [0] });
+  await page.goto(`${node.url}/#/torrents/${info_hash}?tab=files`);
+  const second = page.getByRole('row').filter({ hasText: 'second.bin' });
+  const choose = second.getByRole('button', { name: /^Choose .*second\.bin, to open it$/ });
+  await choose.waitFor();
+  assert.equal(await second.getByRole('link').count(), 0);
+  await accessible(page, 'the files of which one is chosen');
+  await choose.click();
+  await second.getByRole('link', { name: /second\.bin/ }).waitFor();
+  assert.equal(await choose.count(), 0);
+  assert.ok(await second.getByRole('checkbox').isChecked());
+  const wanted = async () => (await api(`/torrents/${info_hash}/files`)).map((file) => file.wanted);
+  assert.deepEqual(await wanted(), [true, true, false], 'that one, and those that were');
+  await page.getByRole('button', { name: 'All files' }).click();
+  await until('all files', async () => (await wanted()).every(Boolean));
+  await api('/torrents/actions', { action: 'remove', info_hashes: [info_hash] });
 });
 
 test('on a page in Korean, what others said is marked and stands after the page’s own words', { timeout: 60_000 }, async () => {

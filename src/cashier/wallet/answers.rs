@@ -43,7 +43,7 @@ impl Purse {
             News::Spent(copy) => self.take_spent(copy, now).await,
             News::Recovered(told) => self.recovery_told(told, now).await,
             News::Notices(told) => self.noticed(told, now).await,
-            News::PaidOut(told) => self.paid_out(told, now).await,
+            News::PaidOut(told, fault) => self.paid_out(told, fault, now).await,
             News::Contested(answers) => self.contested(answers, now).await,
             News::ProofTold(proof, taken) => self.proof_told(&proof, taken, now),
             News::Seen(job, seen) => self.seen(job, *seen, now).await,
@@ -91,7 +91,8 @@ impl Purse {
     /// A list that cannot be had does not keep the wallet from buying; payees then give no more than
     /// the provisional window.
     async fn take_spent(&mut self, copy: Result<Arc<dyn SpentCopy>, DoorError>, now: UnixMs) {
-        self.desk.heard(Errand::Spent, None, now);
+        let error = copy.as_ref().err();
+        self.desk.heard_aside(Errand::Spent, error, now);
         self.desk.spent_tried = now;
         match copy {
             Ok(copy) => {

@@ -64,8 +64,8 @@ pub(super) enum News {
     Spent(Result<Arc<dyn SpentCopy>, DoorError>),
     Recovered(Result<Box<Recovered>, DoorError>),
     Notices(Result<Vec<Notice>, DoorError>),
-    /// When withdrawals were paid out, as far as the broker says.
-    PaidOut(Vec<(RequestId, UnixMs)>),
+    /// When withdrawals were paid out, as far as the broker says, and why it did not say all.
+    PaidOut(Vec<(RequestId, UnixMs)>, Option<DoorError>),
     Contested(Result<Vec<Shown>, DoorError>),
     ProofTold(Box<FraudProof>, Result<(), DoorError>),
     /// What lies in a slot of ours.
@@ -245,6 +245,15 @@ impl Desk {
     /// Whether its answer is waited for.
     pub(super) fn is_busy(&self, errand: Errand) -> bool {
         self.busy.contains(&errand)
+    }
+
+    /// The answer to what buying and redeeming do not depend on: that there was none makes the broker no worse
+    /// for these, and no better.
+    pub(super) fn heard_aside(&mut self, errand: Errand, error: Option<&DoorError>, now: UnixMs) {
+        match error {
+            None | Some(DoorError::Refused(_)) => self.heard(errand, None, now),
+            Some(_) => drop(self.busy.remove(&errand)),
+        }
     }
 
     pub(super) fn heard(&mut self, errand: Errand, error: Option<&DoorError>, now: UnixMs) {

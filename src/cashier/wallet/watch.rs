@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::checks::SpentCopy;
 use super::door::{BrokerDoor, DoorError, Shown};
-use super::errands::{Errand, News};
+use super::errands::{Errand, News, RETRY_FIRST_MS};
 use super::proofs::{ConflictRole, ConflictSeen};
 use super::purse::Purse;
 use crate::broker::answer::{Notice, NoticeKind};
@@ -27,8 +27,7 @@ const RETRY_MS: u64 = 60_000;
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     notices_due: UnixMs,
-    /// When it is asked again which withdrawals were paid out.
-    payouts_due: UnixMs,
+    payouts: Payouts,
     /// After a failure nothing is presented or told before then.
     retry_at: UnixMs,
     /// Received spends that were presented against a contradiction in this run.
@@ -36,6 +35,40 @@ pub(super) struct Watcher {
     to_contest: Vec<(Path, Option<OpenSpend>)>,
     /// Proofs that the broker does not have yet.
     to_tell: Vec<FraudProof>,
+}
+
+/// When it is asked again which withdrawals were paid out.
+#[derive(Debug)]
+struct Payouts {
+    due: UnixMs,
+    /// The wait after the next fault; doubled by each, up to [`NOTICES_EVERY_MS`].
+    wait_ms: u64,
+}
+
+impl Default for Payouts {
+    fn default() -> Self {
+        Payouts {
+            due: UnixMs(0),
+            wait_ms: RETRY_FIRST_MS,
+        }
+    }
+}
+
+impl Payouts {
+    fn heard(&mut self, fault: Option<&DoorError>, now: UnixMs) {
+        let Some(fault) = fault else {
+            self.due = now.plus_ms(NOTICES_EVERY_MS);
+            self.wait_ms = RETRY_FIRST_MS;
+            return;
+        };
+        if self.wait_ms == RETRY_FIRST_MS {
+            tracing::warn!(
+                "whether withdrawals were paid out is not known, and is asked again: {fault}"
+            );
+        }
+        self.due = now.plus_ms(self.wait_ms);
+        self.wait_ms = self.wait_ms.saturating_mul(2).min(NOTICES_EVERY_MS);
+    }
 }
 
 /// The notice as the wallet's rules take it.
@@ -80,21 +113,24 @@ async fn all_notices(door: Arc<dyn BrokerDoor>, mut after: u64) -> Result<Vec<No
 }
 
 /// Which of these withdrawals were paid out. What the broker does not say is asked for another time.
-async fn all_payouts(
-    door: Arc<dyn BrokerDoor>,
-    unpaid: Vec<(RequestId, String)>,
-) -> Vec<(RequestId, UnixMs)> {
-    let mut paid = Vec::new();
+async fn all_payouts(door: Arc<dyn BrokerDoor>, unpaid: Vec<(RequestId, String)>) -> News {
+    let (mut paid, mut fault) = (Vec::new(), None);
     for (request, withdrawal) in unpaid {
         match door.payout(withdrawal).await {
             Ok(at) => paid.extend(at.map(|at| (request, at))),
             Err(DoorError::Refused(why)) => {
                 tracing::debug!("whether withdrawal {request} was paid out is not said: {why}");
             }
-            Err(_) => break,
+            Err(error) => {
+                let is_out_of_reach = matches!(error, DoorError::Unreachable(_));
+                fault = Some(error);
+                if is_out_of_reach {
+                    break;
+                }
+            }
         }
     }
-    paid
+    News::PaidOut(paid, fault)
 }
 
 async fn tell(door: Arc<dyn BrokerDoor>, proof: FraudProof) -> News {
@@ -127,12 +163,11 @@ impl Purse {
                 News::Notices(all_notices(door, after).await)
             });
         }
-        if now.is_due(self.watcher.payouts_due, NOTICES_EVERY_MS) {
+        if now.is_due(self.watcher.payouts.due, NOTICES_EVERY_MS) {
             let unpaid: Vec<_> = withdraw::unpaid(&self.rows, now).collect();
             if !unpaid.is_empty() {
-                self.desk.start(Errand::PaidOut, |door| async move {
-                    News::PaidOut(all_payouts(door, unpaid).await)
-                });
+                self.desk
+                    .start(Errand::PaidOut, |door| all_payouts(door, unpaid));
             }
         }
         if !now.is_due(self.watcher.retry_at, RETRY_MS) {
@@ -173,7 +208,8 @@ impl Purse {
     }
 
     pub(super) async fn contested(&mut self, answers: Result<Vec<Shown>, DoorError>, now: UnixMs) {
-        self.desk.heard(Errand::Contest, None, now);
+        let error = answers.as_ref().err();
+        self.desk.heard_aside(Errand::Contest, error, now);
         let Ok(answers) = answers else {
             self.watcher.retry_at = now.plus_ms(RETRY_MS);
             return;
@@ -195,8 +231,8 @@ impl Purse {
     }
 
     pub(super) async fn noticed(&mut self, told: Result<Vec<Notice>, DoorError>, now: UnixMs) {
-        // A broker that does not answer this is no worse for buying and redeeming.
-        self.desk.heard(Errand::Notices, None, now);
+        self.desk
+            .heard_aside(Errand::Notices, told.as_ref().err(), now);
         self.watcher.notices_due = now.plus_ms(NOTICES_EVERY_MS);
         for notice in told.unwrap_or_default() {
             let change = notices::told(&self.rows, &told_of(&notice));
@@ -206,9 +242,14 @@ impl Purse {
         }
     }
 
-    pub(super) async fn paid_out(&mut self, told: Vec<(RequestId, UnixMs)>, now: UnixMs) {
-        self.desk.heard(Errand::PaidOut, None, now);
-        self.watcher.payouts_due = now.plus_ms(NOTICES_EVERY_MS);
+    pub(super) async fn paid_out(
+        &mut self,
+        told: Vec<(RequestId, UnixMs)>,
+        fault: Option<DoorError>,
+        now: UnixMs,
+    ) {
+        self.desk.heard_aside(Errand::PaidOut, fault.as_ref(), now);
+        self.watcher.payouts.heard(fault.as_ref(), now);
         for (request, at) in told {
             let change = withdraw::paid_out(&self.rows, &request, at.min(now));
             if !self.write_answer(Ok(change)).await {
@@ -223,7 +264,8 @@ impl Purse {
         taken: Result<(), DoorError>,
         now: UnixMs,
     ) {
-        self.desk.heard(Errand::Proof, None, now);
+        self.desk
+            .heard_aside(Errand::Proof, taken.as_ref().err(), now);
         let is_over = match &taken {
             Ok(()) => true,
             Err(DoorError::Refused(why)) => {
@@ -282,5 +324,46 @@ impl Purse {
         if let Err(error) = self.keep_proof(proof, seen, now).await {
             tracing::error!("a proof could not be kept: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::errands::Desk;
+    use super::*;
+
+    fn lost() -> DoorError {
+        DoorError::Unreachable("lost on the way".to_owned())
+    }
+
+    #[test]
+    fn payouts_are_asked_for_again_after_a_fault_ever_later_until_there_is_an_answer() {
+        let (mut payouts, now) = (Payouts::default(), UnixMs(1_000_000));
+        let mut wait_ms = |fault: Option<DoorError>| {
+            payouts.heard(fault.as_ref(), now);
+            payouts.due.since_ms(now)
+        };
+        let waits: Vec<_> = (0..3).map(|_| wait_ms(Some(lost()))).collect();
+        assert_eq!(waits, [1_000, 2_000, 4_000]);
+        let waits: Vec<_> = (0..20).map(|_| wait_ms(Some(lost()))).collect();
+        assert_eq!(waits.last(), Some(&NOTICES_EVERY_MS));
+        assert_eq!(wait_ms(None), NOTICES_EVERY_MS);
+        assert_eq!(wait_ms(Some(lost())), 1_000);
+    }
+
+    #[test]
+    fn a_watching_errand_without_an_answer_leaves_the_wait_for_the_broker_as_it_is() {
+        let (mut desk, now) = (Desk::new(None), UnixMs(1_000_000));
+        let mut wait_ms = || {
+            desk.heard(Errand::Account, Some(&lost()), now);
+            let wait_ms = desk.retry_at.since_ms(now);
+            desk.heard_aside(Errand::PaidOut, Some(&lost()), now);
+            assert_eq!(desk.error, Some(lost()));
+            assert_eq!(desk.retry_at.since_ms(now), wait_ms);
+            wait_ms
+        };
+        assert_eq!([wait_ms(), wait_ms(), wait_ms()], [1_000, 2_000, 4_000]);
+        desk.heard_aside(Errand::PaidOut, None, now);
+        assert_eq!((desk.error, desk.retry_at), (None, now));
     }
 }

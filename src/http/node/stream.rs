@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::error::Refused;
@@ -64,12 +64,15 @@ fn range(asked: Option<&str>, length: u64) -> Result<Option<(u64, u64)>, ()> {
     }
 }
 
+/// Opens a file of a torrent, again where it was opened before.
+type Open = Box<dyn Fn() -> BoxFuture<'static, Result<Content, Problem>> + Send>;
+
 /// A part of a torrent's file.
 struct Part {
-    session: Session,
-    hash: InfoHash,
-    index: u32,
+    open: Open,
     bytes: Box<dyn FileBytes>,
+    /// Resolves when what was opened may not be read on.
+    until: BoxFuture<'static, ()>,
     at: u64,
     left: u64,
     /// How often it was opened since something of it was read.
@@ -77,13 +80,19 @@ struct Part {
 }
 
 impl Part {
-    /// What comes next. A torrent may be given to the engine anew meanwhile: then it goes on where it was.
+    /// What comes next. A torrent may be given to the engine anew meanwhile, or a file be whole by the time that it
+    /// is chosen no longer: then it goes on where it was.
     async fn next(mut self) -> io::Result<Option<(Bytes, Part)>> {
         while self.left > 0 {
             let mut bytes = BytesMut::new();
             let most = self.left.min(READ_BYTES);
             bytes.reserve(usize::try_from(most).unwrap_or_default());
-            let read = (&mut self.bytes).take(most).read_buf(&mut bytes).await;
+            let mut from = (&mut self.bytes).take(most);
+            let read = tokio::select! {
+                biased;
+                () = &mut self.until => Ok(0),
+                read = from.read_buf(&mut bytes) => read,
+            };
             match read {
                 Ok(count) if count > 0 => {
                     let count = count as u64;
@@ -104,13 +113,20 @@ impl Part {
 
     async fn open_again(&mut self) -> io::Result<()> {
         self.opened += 1;
-        match self.session.content(self.hash, self.index).await {
+        // What is not read any more is not fetched for it either.
+        self.bytes = Box::new(tokio::io::empty());
+        self.until = std::future::pending().boxed();
+        match (self.open)().await {
             Ok(content) => {
                 self.bytes = content.bytes;
+                self.until = content.until;
                 self.bytes.seek(io::SeekFrom::Start(self.at)).await?;
                 Ok(())
             }
-            Err(problem) if self.opened == OPENED_AGAIN => {
+            // Only who chooses it has it fetched.
+            Err(problem)
+                if problem.advice == Advice::ChooseFileFirst || self.opened == OPENED_AGAIN =>
+            {
                 Err(io::Error::other(problem.to_string()))
             }
             // Its files may still be being looked at.
@@ -131,7 +147,11 @@ pub(super) async fn answer(
     (hash, index): (InfoHash, u32),
     headers: &HeaderMap,
 ) -> Result<Response, Refused> {
-    let content: Content = session.content(hash, index).await?;
+    let open: Open = Box::new(move || {
+        let session = session.clone();
+        async move { session.content(hash, index).await }.boxed()
+    });
+    let content = open().await?;
     let length = content.length_bytes;
     let asked = headers
         .get(header::RANGE)
@@ -155,17 +175,15 @@ pub(super) async fn answer(
         })?;
     }
     let part = Part {
-        session,
-        hash,
-        index,
+        open,
         bytes,
+        until: content.until,
         at: first,
         left: count,
         opened: 0,
     };
     let body = futures::stream::try_unfold(part, Part::next);
-    let body = Body::from_stream(body.take_until(content.until));
-    let mut response = Response::new(body);
+    let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(count));
@@ -242,6 +260,65 @@ mod tests {
             assert_eq!(range(Some(beyond), 100), Err(()), "{beyond}");
         }
         assert_eq!(range(Some("bytes=0-"), 0), Err(()));
+    }
+
+    /// What a file is opened with: its bytes, and when they may not be read on.
+    fn opened(bytes: &'static str, until: BoxFuture<'static, ()>) -> Content {
+        Content {
+            bytes: Box::new(std::io::Cursor::new(bytes)),
+            length_bytes: 12,
+            name: String::new(),
+            media_type: None,
+            until,
+        }
+    }
+
+    /// What comes of the ten bytes from the third on, where the file is opened so, one after another; and
+    /// whether it is all.
+    async fn read_of<const N: usize>(all: [Result<Content, Advice>; N]) -> (String, bool) {
+        let all = std::sync::Mutex::new(all.into_iter());
+        let open: Open = Box::new(move || {
+            let next = all.lock().expect("whole").next().expect("opened so often");
+            let next = next.map_err(|advice| Problem::new(ProblemCode::Conflict, "no", advice));
+            std::future::ready(next).boxed()
+        });
+        let mut part = Part {
+            open,
+            bytes: Box::new(tokio::io::empty()),
+            until: std::future::pending().boxed(),
+            at: 2,
+            left: 10,
+            opened: 0,
+        };
+        let mut text = String::new();
+        loop {
+            match part.next().await {
+                Ok(Some((bytes, rest))) => {
+                    text += std::str::from_utf8(&bytes).expect("text");
+                    part = rest;
+                }
+                ended => return (text, ended.is_ok()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_may_not_be_read_on_is_opened_again_and_its_range_goes_on() {
+        let over = || std::future::ready(()).boxed();
+        let lasts = || std::future::pending().boxed();
+        let all = [
+            Ok(opened("01234", lasts())),
+            Ok(opened("xxxxxxxxxxxx", over())),
+            Ok(opened("0123456789ab", lasts())),
+        ];
+        assert_eq!(read_of(all).await, ("23456789ab".to_owned(), true));
+        // Where it is chosen no longer nothing more comes, and nobody waits.
+        let all = [
+            Ok(opened("01234", lasts())),
+            Ok(opened("xxxxxxxxxxxx", over())),
+            Err(Advice::ChooseFileFirst),
+        ];
+        assert_eq!(read_of(all).await, ("234".to_owned(), false));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::packed::number;
 use super::places::indexed;
 use super::statements::{Groups, Verb};
 use super::tables::{COIN, HOLDER, Table};
-use crate::broker::rows::Map;
+use crate::broker::rows::FastMap;
 
 /// Names that enter after a batch: more than most batches add. After larger ones twice as many enter.
 pub(super) const SLICE: usize = 1024;
@@ -28,8 +28,8 @@ pub(super) struct Entering {
 impl Entering {
     /// All of these.
     pub(super) fn of(
-        coins: &Map<[u8; 32], i64>,
-        holders: &Map<[u8; 32], i64>,
+        coins: &FastMap<[u8; 32], i64>,
+        holders: &FastMap<[u8; 32], i64>,
         last: (i64, i64),
     ) -> Entering {
         let mut names = Vec::with_capacity(coins.len().saturating_add(holders.len()));

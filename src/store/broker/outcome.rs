@@ -12,7 +12,7 @@ use super::places::{NewRows, Place, Places};
 use super::statements::{Groups, Verb, load_rows, sql_int};
 use super::tables::{COIN, Cell, JOURNAL, key_cells, name_of, rest_cells, table_of};
 use crate::broker::change::{Change, Stale};
-use crate::broker::rows::{HolderRow, Map, Row, RowKey};
+use crate::broker::rows::{FastMap, HolderRow, Row, RowKey};
 use crate::coin::keys::PublicKey;
 
 /// What a batch of changes makes of a row.
@@ -25,7 +25,7 @@ struct Touched<'c> {
 }
 
 /// Coins that a batch sells and their rows, by the keys that they are sold for.
-type Sold = Map<PublicKey, (i64, HolderRow)>;
+type Sold = FastMap<PublicKey, (i64, HolderRow)>;
 
 /// What is done with a row.
 enum Step {

@@ -19,7 +19,7 @@ use super::fields::Fields;
 use super::statements::{Groups, Verb, sql_int};
 use super::tables::{COIN, HOLDER, Name, Table, name_of};
 use super::{BrokerStoreError, forms};
-use crate::broker::rows::{Map, RowKey};
+use crate::broker::rows::{FastMap, RowKey};
 
 /// Rows whose places are known in memory alone, at most; a batch may go beyond.
 pub(super) const NEWEST: usize = 32_768;
@@ -59,12 +59,12 @@ impl Place {
 }
 
 /// Rows by their names.
-pub(super) type Found = Map<RowKey, Place>;
+pub(super) type Found = FastMap<RowKey, Place>;
 
 /// The newest names of a table.
 #[derive(Debug, Default)]
 struct Newest {
-    rows: Map<[u8; 32], i64>,
+    rows: FastMap<[u8; 32], i64>,
     /// The last row that the index has.
     placed: i64,
     /// The last row.
