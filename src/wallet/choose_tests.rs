@@ -350,7 +350,7 @@ fn good_faith_counts_for_four_times_what_it_was_shown_in() {
     for (value, exposed) in [(256, (0, Units::ZERO)), (1024, (1, Units(1024)))] {
         let mut side = Side::new(1);
         side.buy(&[64, value, 4096], NOW);
-        for most in [64, u64::from(value)] {
+        for most in [64, value] {
             let row = side.reserve(most, most, NOW).expect("half of the wallet");
             assert_eq!(row.holding.value, Units(most));
             side.commit(&row.holding.id, payee(1), NOW)
