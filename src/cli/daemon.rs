@@ -76,9 +76,7 @@ pub async fn serve(
         return Err(ServeError::Runs(home.to_path_buf()).into());
     }
     let passphrase = match home::has_wallet(home) && home::needs_passphrase(home)? {
-        true => {
-            PassphraseSource::choose(global.passphrase_file.clone()).given_or_asked(global.json)?
-        }
+        true => PassphraseSource::choose(global.passphrase_file.clone()).given()?,
         false => None,
     };
     let downloads = args.downloads.as_deref();

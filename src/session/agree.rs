@@ -62,9 +62,9 @@ impl Running {
             return Ok(());
         };
         match handle.choose_files(entry.saved.files()).await {
-            Err(EngineError::NotYet(_) | EngineError::Gone(_) | EngineError::Stopped { .. }) => {
-                Ok(())
-            }
+            Err(EngineError::NotYet(_) | EngineError::Gone(_)) => Ok(()),
+            // What waits for whoever mends it is told when it is given to the engine anew.
+            Err(EngineError::Stopped { .. }) if handle.has_failed() => Ok(()),
             chosen => chosen.map_err(engine_problem),
         }
     }

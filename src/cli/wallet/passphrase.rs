@@ -47,28 +47,6 @@ impl PassphraseSource {
         Ok(Some(Passphrase::new(&text)?))
     }
 
-    /// The passphrase, asked for where there is a terminal and somebody to read the question; `None` where there is not,
-    /// or nothing was typed: the node's page asks then.
-    ///
-    /// # Errors
-    /// An unreadable file, or an empty passphrase in it.
-    pub fn given_or_asked(&self, is_json: bool) -> Result<Option<Passphrase>> {
-        if let Some(given) = self.given()? {
-            return Ok(Some(given));
-        }
-        if is_json || !std::io::stdin().is_terminal() {
-            return Ok(None);
-        }
-        let typed = ask(
-            "Passphrase of the wallet (Enter alone: the page asks for it): ",
-            "",
-        )?;
-        match typed.is_empty() {
-            true => Ok(None),
-            false => Ok(Some(Passphrase::new(&typed)?)),
-        }
-    }
-
     /// The passphrase of the wallet in `home`; asks only if the wallet has one.
     ///
     /// # Errors
