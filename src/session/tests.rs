@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::run::Running;
-use super::view::{Action, ActionRequest, AddRequest, SettingsChange, Source, WalletInit};
+use super::view::{Action, ActionRequest, AddRequest, Event, SettingsChange, Source, WalletInit};
 use super::{LogBook, Options, Session, lock};
 use crate::config::Settings;
 use crate::engine::Handle;
@@ -137,6 +137,30 @@ async fn the_engine_fetches_what_is_chosen_also_where_it_was_told_otherwise() {
         let chosen = one.run.entry(one.hash).expect("is there").saved.files();
         until(|| one.handle().fetches(chosen.clone()) == Some(true)).await;
     }
+    one.session.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_beat_goes_on_while_the_engine_is_held_up() {
+    let one = Seeding::new(include_bytes!("../../torrents/odd-names.torrent")).await;
+    // It does not end that the engine is told something.
+    let telling = one.run.telling.lock().await;
+    let choose = |entry: &mut super::entry::Entry| entry.saved.only_files = Some(vec![1]);
+    lock(&one.run.torrents).get_mut(&one.hash).map(choose);
+    let mut events = one.session.events();
+    let beats = async {
+        let mut beats = 0;
+        while beats < 3 {
+            let event = events.recv().await.expect("it runs");
+            beats += u32::from(matches!(event, Event::Pulse(_)));
+        }
+    };
+    let beats = tokio::time::timeout(LONG, beats).await;
+    beats.expect("the beat waits for the engine");
+    let chosen = Some(vec![1]);
+    assert_eq!(one.handle().fetches(chosen.clone()), Some(false));
+    drop(telling);
+    until(|| one.handle().fetches(chosen.clone()) == Some(true)).await;
     one.session.stop().await;
 }
 

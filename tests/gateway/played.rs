@@ -146,7 +146,7 @@ async fn of_three_seeders_in_one_piece_the_one_with_a_bad_block_of_64_is_not_pai
 async fn a_request_beyond_the_chosen_files_locks_coins_for_its_piece_and_not_for_all_of_the_torrent()
  {
     let world = World::new().await;
-    let (leecher, _wallet) = world.payer(1024).await;
+    let (leecher, wallet) = world.payer(256).await;
     let seeder = world.node(0).await;
     // All of it costs 384 units, the chosen pieces 16 and each other one 2.
     let metainfo = make(seeder.dir.path(), "file.bin", 256, 48 << 20);
@@ -173,19 +173,20 @@ async fn a_request_beyond_the_chosen_files_locks_coins_for_its_piece_and_not_for
         begin: 0,
         length_bytes: BLOCK_BYTES,
     };
+    // Before anything is offered.
     engine.send(&frame::request(beyond)).await;
     engine.send(&extended()).await;
     engine.send(&INTERESTED).await;
-    let locked = async {
+    let reserved = async {
         loop {
-            let peers = leecher.gateway.snapshot().await;
-            if let Some(peer) = peers.iter().find(|peer| !peer.left.is_zero()) {
-                return peer.paid.0 + peer.left.0;
+            let balance = wallet.balance().await.expect("is there");
+            if !balance.reserved.is_zero() {
+                return balance.reserved;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    assert_eq!(within(30, locked).await, 64);
+    assert_eq!(within(30, reserved).await, Units(64));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -329,7 +329,9 @@ async fn a_full_home_is_told_until_there_is_room_and_so_is_a_pause_that_is_not_w
     assert_eq!(says(&["list"]).await.2, "");
 
     // What is told of a home is told of it while its node runs.
-    fill(&home);
+    assert_eq!(says(&["resume", &hash]).await.0, Some(0));
+    shut(&home);
+    assert_eq!(says(&["pause", &hash]).await.0, Some(1));
     wait(&node, "/notices", |list| !of_home(list).is_empty()).await;
     post(&node, "/play", json!({})).await;
     wait(&node, "/play", |play| play["stage"] == "on").await;
