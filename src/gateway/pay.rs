@@ -253,6 +253,8 @@ impl Link {
     /// # Errors
     /// The peer showed nothing of the spend that it wants to resume.
     pub fn answered(&mut self, now: UnixMs, answer: Answer) -> Result<(), Close> {
+        // What is opened now is sized by who is paid by now, not by who was when it was asked.
+        self.update_wanted(now);
         let Some(pay) = &mut self.pay else {
             return Ok(());
         };
