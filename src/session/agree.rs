@@ -97,8 +97,12 @@ impl Session {
         if entry.renewing.is_some() || entry.has_failed() {
             return Ok(());
         }
-        // Before it goes on: of what is not wanted any more nothing is fetched.
-        run.choose(hash).await?;
+        // Before it goes on: of what is not wanted any more nothing is fetched. What is to stand still does so
+        // whatever the engine says to that.
+        let chosen = run.choose(hash).await;
+        if chosen.is_err() && !entry.stands_still() {
+            return chosen;
+        }
         // What is paused is not given to the engine.
         let is_due = match &entry.handle {
             None => !waits && entry.goes_on(),
