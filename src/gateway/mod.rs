@@ -21,6 +21,7 @@ pub mod attribution;
 mod avoided;
 mod beat;
 pub mod blocklist;
+mod close;
 mod commit;
 mod content;
 mod debts;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::close::Close;
 use super::commit::Commit;
 use super::shared::Command;
 use crate::cashier::wallet::{
@@ -408,20 +409,17 @@ impl Desk {
                 k,
                 wk,
                 opened,
-            } => match wallet.close(spend, k, wk).await {
-                Ok(close) => {
-                    self.answer(Answer::Closed(channel, close));
-                    let Some((holding, open)) = opened else {
-                        return;
-                    };
-                    let busy = Busy::new(&self.purse);
-                    let record = close.record(&holding, &open);
-                    self.purse
-                        .runtime
-                        .spawn(async move { busy.0.publish(spend, record).await });
-                }
-                Err(error) => tracing::warn!(%error, %spend, "a channel is not closed"),
-            },
+            } => {
+                let close = Close {
+                    purse: Arc::clone(&self.purse),
+                    answers: self.answers.clone(),
+                    channel,
+                    spend,
+                    at: (k, wk),
+                    opened,
+                };
+                close.run().await;
+            }
             other => self.run_for_kept(other).await,
         }
     }
