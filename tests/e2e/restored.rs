@@ -239,9 +239,15 @@ async fn a_restored_wallet_killed_while_it_finds_what_was_spent_signs_nothing_be
     for at in ["wallet.recover.before", "wallet.recover"] {
         die_in(&world, "again", &["wallet", "sync"], at).await;
     }
-    come_back(&world, "again").await;
-    all_is_back(&world, &["seeder", "again"], DEPOSIT).await;
+    sync(&world, "again").await;
     no_proof_is_possible(&world, &["seeder", "again", "leecher"]).await;
+    // A second channel that was opened but not paid in is nothing that the payee shows: it waits for settlement.
+    world.world.clock_offset_s = SETTLED_S;
+    restart_broker(&mut world).await;
+    for home in ["seeder", "again"] {
+        come_back(&world, home).await;
+    }
+    all_is_back(&world, &["seeder", "again"], DEPOSIT).await;
 }
 
 /// Coins that were bought after the backup: the broker tells of them.

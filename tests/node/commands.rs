@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{LONG, get, node_world, post, row, wait};
+use super::support::{LONG, fetch_free, get, node_world, row, wait};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn torrents_are_checked_anew_and_removed_with_and_without_their_files() {
@@ -13,14 +13,7 @@ async fn torrents_are_checked_anew_and_removed_with_and_without_their_files() {
     for name in ["kept", "gone"] {
         let files = [("a.bin", 300_000)];
         let (mut giver, link) = w.another_that(name, &files, "on").await;
-        let free = json!({ "pays": false });
-        let add = json!({ "source": { "magnet": link }, "confirmed": true, "terms": free });
-        let hash = post(&node, "/torrents", add).await["info_hash"].clone();
-        let hash = hash.as_str().expect("a hash").to_owned();
-        wait(&node, "/torrents", |list| {
-            row(list, &hash)["state"] == "seeding"
-        })
-        .await;
+        let hash = fetch_free(&node, &link).await;
         giver.kill().await;
         torrents.push((hash, folder.join(name).join("a.bin")));
     }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::support::{
-    LONG, Lone, args, client, exe, get, lone, node_world, post, row, start, wait, wait_stage,
+    LONG, Lone, args, client, exe, fetch_free, get, lone, node_world, post, row, start, wait_stage,
 };
 
 fn browser() -> Client {
@@ -220,14 +220,7 @@ async fn a_name_that_is_a_formula_is_none_in_a_spreadsheet() {
     let w = node_world(65_536).await;
     let (mut proc, node) = w.rich_node().await;
     let (_giver, link) = w.another_that("=1+1", &[("a.bin", 65_536)], "on").await;
-    let free = json!({ "pays": false });
-    let add = json!({ "source": { "magnet": link }, "confirmed": true, "terms": free });
-    let hash = post(&node, "/torrents", add).await["info_hash"].clone();
-    let hash = hash.as_str().expect("a hash").to_owned();
-    wait(&node, "/torrents", |list| {
-        row(list, &hash)["state"] == "seeding"
-    })
-    .await;
+    let hash = fetch_free(&node, &link).await;
     assert_eq!(row(&get(&node, "/torrents").await, &hash)["name"], "=1+1");
     let cells = format!("{hash},\"'=1+1\",");
     let path = "/reports/spending/csv?by=torrent";

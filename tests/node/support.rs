@@ -326,3 +326,14 @@ impl NodeWorld {
             .await;
     }
 }
+
+/// Fetches what a link names from free peers, to its end; its info hash.
+pub async fn fetch_free(node: &NodeClient, link: &str) -> String {
+    let free = json!({ "pays": false });
+    let add = json!({ "source": { "magnet": link }, "confirmed": true, "terms": free });
+    let added = post(node, "/torrents", add).await;
+    let hash = added["info_hash"].as_str().expect("a hash").to_owned();
+    let seeds = |list: &Value| row(list, &hash)["state"] == "seeding";
+    wait(node, "/torrents", seeds).await;
+    hash
+}
