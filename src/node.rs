@@ -300,14 +300,32 @@ impl Node {
     /// # Errors
     /// A wallet that cannot note the budget; nothing is paid on new connections then.
     pub async fn set_terms(&self, metainfo: &Metainfo, terms: Terms) -> Result<(), NodeError> {
+        let noted = self.note_budget(metainfo.info_hash(), terms.budget).await;
+        self.tell_terms(metainfo, terms, noted.is_ok());
+        noted
+    }
+
+    /// Has the wallet note what a torrent may cost.
+    ///
+    /// # Errors
+    /// A wallet that cannot.
+    pub async fn note_budget(
+        &self,
+        info_hash: InfoHash,
+        budget: Option<Units>,
+    ) -> Result<(), NodeError> {
+        Ok(self.wallet.set_budget(info_hash, budget).await?)
+    }
+
+    /// Tells the gateway a torrent's terms. A budget that the wallet has not noted binds nothing: nothing is
+    /// paid then.
+    pub fn tell_terms(&self, metainfo: &Metainfo, terms: Terms, is_noted: bool) {
         let info_hash = metainfo.info_hash();
         if metainfo.is_private() {
             let mut private = self.private.lock().unwrap_or_else(PoisonError::into_inner);
             private.insert(info_hash);
         }
-        let noted = self.wallet.set_budget(info_hash, terms.budget).await;
-        // A budget that the wallet does not know binds nothing: nothing is paid then.
-        let max_price = terms.max_price.filter(|_| noted.is_ok());
+        let max_price = terms.max_price.filter(|_| is_noted);
         self.gateway.set_torrent(
             info_hash,
             TorrentTerms {
@@ -320,7 +338,6 @@ impl Node {
                 earns: terms.earns,
             },
         );
-        Ok(noted?)
     }
 }
 

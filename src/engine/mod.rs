@@ -16,6 +16,7 @@ mod looked;
 mod map;
 mod memory;
 mod notes;
+mod out;
 mod ranges;
 mod rest;
 mod session;

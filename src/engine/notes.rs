@@ -228,7 +228,8 @@ impl Notes {
         self.noted(metainfo).is_some_and(|noted| noted.is_full())
     }
 
-    fn take_away(&self, info_hash: InfoHash) {
+    /// Takes away the notes of a torrent: its files are hashed anew.
+    pub(super) fn take_away(&self, info_hash: InfoHash) {
         self.written.lock().remove(&info_hash);
         if std::fs::remove_file(self.path(info_hash)).is_ok() {
             tracing::info!("{info_hash}: its notes may be wrong: its files are hashed anew");

@@ -27,7 +27,7 @@ use super::rest::{self, Rest};
 use super::storage::{Ledgers, PieceStorageFactory};
 use super::threads::{CHECKS, Threads};
 use super::{AddTorrent, EngineConfig, EngineError, TorrentSource};
-use crate::torrent::{Magnet, Metainfo, PieceSet};
+use crate::torrent::{Magnet, Metainfo};
 use crate::units::InfoHash;
 
 /// What librqbit asks for at a time.
@@ -40,7 +40,7 @@ const MOST_WINDOW: usize = 128;
 /// multi-threaded then, as librqbit blocks its worker for disk and hashing. [`Engine::stop`] ends it
 /// in order, dropping it at once.
 pub struct Engine {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     listen_addr: SocketAddr,
     peer_id: [u8; 20],
 }
@@ -52,7 +52,7 @@ pub(super) struct Inner {
     /// Of verified pieces.
     pub(super) notes: Option<Notes>,
     budget: Arc<Budget>,
-    ledgers: Ledgers,
+    pub(super) ledgers: Ledgers,
     /// `None` in plain mode.
     factory: Option<PieceStorageFactory>,
     /// `None` in plain mode.
@@ -226,61 +226,6 @@ impl Engine {
         self.inner.torrents.lock().values().cloned().collect()
     }
 
-    /// Takes a torrent out with the notes of its verified pieces, which go also where only they are there, and
-    /// deletes its files if asked to.
-    ///
-    /// # Errors
-    /// [`EngineError::Gone`] if it is not there, [`EngineError::Delete`] if a file resists.
-    pub async fn remove(&self, info_hash: InfoHash, delete: bool) -> Result<(), EngineError> {
-        let taken = self.take_out(info_hash).await;
-        if let Some(notes) = &self.inner.notes {
-            notes.forget(info_hash);
-        }
-        let Some((ready, _)) = taken? else {
-            return Ok(());
-        };
-        if delete {
-            let folder = ready.content_path.parent().unwrap_or(&ready.content_path);
-            handle::delete_content(&ready.metainfo, folder)?;
-        }
-        Ok(())
-    }
-
-    /// Takes a torrent out, and keeps the notes of its verified pieces: added again it is not hashed anew.
-    ///
-    /// # Errors
-    /// [`EngineError::Gone`] if it is not there.
-    pub async fn set_aside(&self, info_hash: InfoHash) -> Result<(), EngineError> {
-        let taken = self.take_out(info_hash).await?;
-        if let (Some((ready, Some(have))), Some(notes)) = (taken, &self.inner.notes) {
-            notes.set_aside(info_hash, ready, &have).await;
-        }
-        Ok(())
-    }
-
-    /// Takes a torrent out: what it was, where it was known, and the pieces it had.
-    async fn take_out(&self, info_hash: InfoHash) -> Result<Option<TakenOut>, EngineError> {
-        let removed = self.inner.torrents.lock().remove(&info_hash);
-        let handle = removed.ok_or(EngineError::Gone(info_hash))?;
-        let _turn = handle.rest.end().await;
-        let Stage::Ready(ready) = handle.stage.send_replace(Stage::Gone) else {
-            return Ok(None);
-        };
-        let session = &self.inner.session;
-        // One whose check is cut off has what was noted of it before.
-        let is_checked = ready.runs().is_none() && handle.check_running(&ready).is_ok();
-        let notes = self.inner.notes.as_ref().filter(|_| is_checked);
-        let noted = notes.and_then(|notes| notes.noted(&ready.metainfo));
-        // From then on it verifies nothing more. One that does not run cannot be paused.
-        let _ = session.pause(&ready.managed).await;
-        let have = handle::have(Arc::clone(session), info_hash, &ready.metainfo).or(noted);
-        let id = TorrentIdOrHash::Hash(Id20::new(info_hash.0));
-        let deleted = session.delete(id, false).await;
-        self.inner.ledgers.lock().remove(&info_hash);
-        deleted.map_err(|_| EngineError::Gone(info_hash))?;
-        Ok(Some((ready, have)))
-    }
-
     /// Stops all torrents and the session, and notes which pieces there are; takes about a second, and as long
     /// as the disk takes for what was written lately.
     pub async fn stop(&self) {
@@ -292,6 +237,10 @@ impl Engine {
                 };
                 let session = Arc::clone(&self.inner.session);
                 let have = handle::have(session, handle.info_hash, &ready.metainfo);
+                if have.is_none() && ready.is_half_checked() {
+                    notes.take_away(handle.info_hash);
+                    continue;
+                }
                 notes.finish(&ready, have.as_ref()).await;
             }
             notes.close().await;
@@ -314,8 +263,6 @@ impl Drop for Engine {
 }
 
 type Known = Result<Arc<Metainfo>, Magnet>;
-
-type TakenOut = (Arc<Ready>, Option<PieceSet>);
 
 fn known(metainfo: Arc<Metainfo>) -> (InfoHash, Known) {
     (metainfo.info_hash(), Ok(metainfo))

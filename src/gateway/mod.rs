@@ -204,6 +204,14 @@ impl Gateway {
         let _ = self.orders.send(Order::SetTorrent(info_hash, terms));
     }
 
+    /// A torrent's terms as they are.
+    #[cfg(test)]
+    pub(crate) async fn terms_of(&self, info_hash: InfoHash) -> Option<TorrentTerms> {
+        let (answer, told) = tokio::sync::oneshot::channel();
+        let _ = self.orders.send(Order::TermsOf(info_hash, answer));
+        told.await.ok().flatten()
+    }
+
     /// Sets a torrent's limits on speed, also of one that is running.
     pub fn set_limits(&self, info_hash: InfoHash, limits: Limits) {
         let _ = self.orders.send(Order::SetLimits(info_hash, limits));

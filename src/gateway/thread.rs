@@ -40,6 +40,8 @@ pub enum Order {
     EngineListen(SocketAddr),
     Waker(Waker),
     SetTorrent(InfoHash, TorrentTerms),
+    #[cfg(test)]
+    TermsOf(InfoHash, oneshot::Sender<Option<TorrentTerms>>),
     SetLimits(InfoHash, Limits),
     Choose(InfoHash, Option<Bits>),
     RemoveTorrent(InfoHash),
@@ -154,6 +156,11 @@ fn obey(shared: &Rc<Shared>, order: Order) {
                 shared.shunned.borrow_mut().forget(info_hash);
             }
             look(shared);
+        }
+        #[cfg(test)]
+        Order::TermsOf(info_hash, answer) => {
+            let torrents = shared.torrents.borrow();
+            let _ = answer.send(torrents.get(&info_hash).and_then(|torrent| torrent.terms));
         }
         Order::SetLimits(info_hash, limits) => {
             let mut torrents = shared.torrents.borrow_mut();

@@ -8,10 +8,10 @@ use futures::future::join_all;
 use super::add::check_files;
 use super::asking::asks_first;
 use super::entry::{Entry, Saved};
-use super::outcome::Outcome;
+use super::less::FREE_ONLY;
 use super::problems::{engine_problem, node_problem, to_its_end};
 use super::run::Running;
-use super::terms::{changed, check_terms, tightened};
+use super::terms::check_terms;
 use super::view::{
     Action, ActionRequest, ActionResult, Advice, Event, FileChoice, FilesChosen, Problem,
     ProblemCode, Terms, TermsChange, TermsOf, TermsRequest,
@@ -26,6 +26,12 @@ const RENEWED_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Most torrents in one request.
 const MOST: usize = 10_000;
+
+/// A yes or no to the estimate has been said.
+fn answered(entry: &mut Entry) {
+    entry.saved.asks_above = false;
+    entry.saved.asking = false;
+}
 
 fn pause(entry: &mut Entry) {
     entry.saved.paused = true;
@@ -67,6 +73,10 @@ impl Session {
             let halts = halts.map(|hash| self.halt(run, *hash));
             let _ = join_all(halts).await;
         }
+        if request.action == Action::FreeOnly {
+            let lowers = request.info_hashes.iter();
+            let _ = join_all(lowers.map(|hash| run.lower(*hash, &FREE_ONLY))).await;
+        }
         for hash in request.info_hashes {
             let done = match request.action {
                 Action::Pause => self.pause(run, hash).await,
@@ -101,14 +111,20 @@ impl Session {
 
     /// Takes a torrent out of the engine with what that noted of its pieces, not out of the list.
     pub(super) async fn let_go(&self, run: &Running, hash: InfoHash) -> Result<(), Problem> {
-        if let Some(entry) = lock(&run.torrents).get_mut(&hash) {
-            entry.handle = None;
-        }
+        let taken = lock(&run.torrents).get(&hash).map(|one| one.handle.clone());
         match run.node.remove(hash, false).await {
             // Only the notes of it may have been there.
-            Ok(()) | Err(NodeError::Engine(EngineError::Gone(_))) => Ok(()),
-            Err(error) => Err(node_problem(&error)),
+            Ok(()) | Err(NodeError::Engine(EngineError::Gone(_))) => {}
+            Err(error) => return Err(node_problem(&error)),
         }
+        // Only now: what the engine has still is seen. It may have been given it anew meanwhile.
+        if let Some(entry) = lock(&run.torrents).get_mut(&hash)
+            && let (Some(now), Some(Some(taken))) = (&entry.handle, &taken)
+            && now.is(taken)
+        {
+            entry.handle = None;
+        }
+        Ok(())
     }
 
     async fn resume(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
@@ -201,17 +217,38 @@ impl Session {
         hash: InfoHash,
         pays: bool,
     ) -> Result<(), Problem> {
-        let answer = |entry: &mut Entry| {
-            entry.saved.terms.pays = pays;
-            entry.saved.asks_above = false;
-            entry.saved.asking = false;
-        };
+        match pays {
+            true => self.confirm_paid(run, hash).await,
+            false => self.confirm_free(run, hash).await,
+        }
+    }
+
+    async fn confirm_paid(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        let lowered = run.entry(hash)?.lowered;
         let _one = run.sourcing.lock().await;
-        let kept = match pays {
-            true => Ok(run.change(hash, answer).await?),
-            false => run.insist(hash, answer).await?,
-        };
-        self.start_wanted(run, hash).await?;
+        let answer = run.change(hash, |entry| {
+            entry.pay_unless_lowered(lowered);
+            answered(entry);
+        });
+        answer.await?;
+        self.start_wanted(run, hash).await
+    }
+
+    async fn confirm_free(&self, run: &Arc<Running>, hash: InfoHash) -> Result<(), Problem> {
+        let was_asking = run.entry(hash)?.saved.asking;
+        run.lower(hash, &FREE_ONLY).await?;
+        let _one = run.sourcing.lock().await;
+        let kept = run.insist(hash, |entry| {
+            entry.saved.terms.pays = false;
+            answered(entry);
+        });
+        let kept = kept.await?;
+        if was_asking {
+            self.start_wanted(run, hash).await?;
+        } else {
+            // A yes that was being written meanwhile was said before.
+            run.apply_terms(hash).await?;
+        }
         kept
     }
 
@@ -228,7 +265,7 @@ impl Session {
         check_terms(&change)?;
         let session = self.clone();
         to_its_end(async move {
-            let terms = Session::change_terms_of(&run, hash, &change).await;
+            let terms = run.change_terms(hash, &change).await;
             session.look_at_terms(&run, &change).await;
             terms
         })
@@ -249,8 +286,14 @@ impl Session {
         let session = self.clone();
         to_its_end(async move {
             let mut result = ActionResult::default();
-            for hash in request.info_hashes {
-                let terms = Session::change_terms_of(&run, hash, &request.change).await;
+            let change = &request.change;
+            let asked = request.info_hashes.iter();
+            let asked = join_all(asked.map(|hash| run.lower(*hash, change))).await;
+            for (hash, asked) in request.info_hashes.into_iter().zip(asked) {
+                let terms = match asked {
+                    Ok(asked) => run.keep_terms(hash, change, asked).await,
+                    Err(problem) => Err(problem),
+                };
                 result.note(hash, terms.map(|_| ()));
             }
             session.look_at_terms(&run, &request.change).await;
@@ -279,48 +322,6 @@ impl Session {
             self.hold_to_ratio(run).await;
         }
         self.look(run).await;
-    }
-
-    async fn change_terms_of(
-        run: &Running,
-        hash: InfoHash,
-        change: &TermsChange,
-    ) -> Result<Terms, Problem> {
-        let before = run.entry(hash)?.saved.terms;
-        let written = run.change(hash, |entry| {
-            entry.saved.terms = changed(entry.saved.terms, change);
-            entry.saved.past_ratio &= change.ratio_limit_percent.is_none();
-            entry.saved.terms
-        });
-        let kept = match written.await {
-            Ok(terms) => Ok(terms),
-            Err(problem) => {
-                let wanted = changed(before, change);
-                let tight = tightened(before, wanted);
-                if tight == before {
-                    return Err(problem);
-                }
-                // Others may have changed them meanwhile.
-                let held = run.hold(hash, |entry| {
-                    let now = entry.saved.terms;
-                    entry.saved.terms = tightened(now, changed(now, change));
-                    entry.saved.terms
-                });
-                let (tight, written) = held.await?;
-                let outcome = || Outcome::of_terms(&before, &wanted, &tight);
-                written
-                    .map(|()| tight)
-                    .map_err(|error| outcome().problem(&run.home, &error))
-            }
-        };
-        let terms = run.entry(hash)?.saved.terms;
-        let applied = run.apply_terms(hash).await;
-        let of_paying = |terms: &Terms| (terms.pays, terms.max_price, terms.budget);
-        if of_paying(&before) != of_paying(&terms) {
-            run.reconnect(hash).await?;
-        }
-        let terms = kept?;
-        applied.map(|()| terms)
     }
 
     /// Whether a torrent that pays, and of which more is wanted now, may cost so much that a yes is due.
@@ -375,15 +376,30 @@ impl Session {
             .all(|(_, index)| choice.wanted.contains(&index));
         let only = (!all).then_some(choice.wanted);
         let limit = self.settings().spending.ask_above;
-        let changed = run.change(hash, |entry| {
+        let choice = run.at_once(hash, |entry| {
+            entry.choice = entry.choice.wrapping_add(1);
+            entry.choice
+        })?;
+        let is_fewer = run.narrow(hash, &metainfo, only.as_deref()).await?;
+        let change = |entry: &mut Entry| {
+            // Where others were chosen meanwhile, those hold.
+            if entry.choice != choice {
+                return (false, String::new());
+            }
             let before = entry.saved.clone();
             entry.saved.want(&metainfo, only.clone());
             entry.saved.completed = None;
             let asks = self.asks_for_more(entry, &before, limit);
             entry.saved.asking |= asks;
             (asks, entry.saved.name.clone())
-        });
-        let (asks, name) = changed.await?;
+        };
+        let (kept, (asks, name)) = match is_fewer {
+            true => {
+                let kept = run.insist(hash, |entry| drop(change(entry))).await?;
+                (kept, (false, String::new()))
+            }
+            false => (Ok(()), run.change(hash, change).await?),
+        };
         run.choices.send_replace(());
         run.apply_choice(&metainfo).await?;
         if asks {
@@ -393,6 +409,7 @@ impl Session {
         }
         run.choose(hash).await?;
         self.look(run).await;
+        kept?;
         let asking = run.entry(hash)?.saved.asking;
         Ok(FilesChosen { asking })
     }

@@ -8,6 +8,7 @@ use super::asking::{limits_of, make_folder};
 use super::entry::{Entry, Saved, node_terms, row_of};
 use super::fetch::{self, Found};
 use super::label;
+use super::less::of_paying;
 use super::problems::{node_problem, to_its_end};
 use super::run::Running;
 use super::sources;
@@ -297,6 +298,9 @@ impl Session {
         if handle.looks_only() && !now.saved.asking {
             self.renew(run, hash);
             return Ok(());
+        }
+        if of_paying(&given.terms) != of_paying(&now.saved.terms) {
+            run.reconnect(hash).await?;
         }
         run.choose(hash).await
     }

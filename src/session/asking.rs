@@ -80,12 +80,14 @@ impl Session {
         hash: InfoHash,
     ) -> Result<(), Problem> {
         let limit = self.settings().spending.ask_above;
+        let lowered = run.entry(hash)?.lowered;
         let _one = run.sourcing.lock().await;
         let changed = run.change(hash, |entry| {
+            let paid = entry.saved.terms.pays;
+            entry.pay_unless_lowered(lowered);
             let saved = &mut entry.saved;
             // One that was to have free peers only was not asked about.
-            saved.asking |= !saved.terms.pays;
-            saved.terms.pays = true;
+            saved.asking |= !paid;
             saved.asks_above = saved.asking;
             if saved.size_bytes > 0 || limit.is_none() {
                 decide(saved, limit);

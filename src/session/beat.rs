@@ -30,6 +30,20 @@ const MOST_PRICES: usize = 200;
 impl Session {
     /// Beats until it is dropped.
     pub(super) async fn beat(&self, run: &Arc<Running>) {
+        let checks = async {
+            loop {
+                run.node.engine.has_checked().await;
+                self.put_all_right(run);
+            }
+        };
+        tokio::select! {
+            () = self.beat_on(run) => {}
+            // Heard also while a beat waits for something.
+            () = checks => {}
+        }
+    }
+
+    async fn beat_on(&self, run: &Arc<Running>) {
         let mut events = run.node.gateway.events();
         let mut tick = tokio::time::interval(BEAT);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -44,7 +58,6 @@ impl Session {
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
-                () = run.node.engine.has_checked() => self.put_all_right(run),
                 _ = tick.tick() => {
                     beats += 1;
                     self.one_beat(run, beats).await;
@@ -69,10 +82,8 @@ impl Session {
             self.put_all_right(run);
             self.begin_all_whole(run);
         }
-        {
-            let _alone = self.inner.setting.lock().await;
-            run.turn_day(&self.settings(), clock::now().day()).await;
-        }
+        let is_due = beats.is_multiple_of(SAVE_EVERY) || run.is_unwritten();
+        self.turn_day_beside(run, is_due);
         self.look_at_budgets(run);
         let moved = std::mem::take(&mut *lock(&run.moved));
         self.pulse(Pulse {
@@ -84,10 +95,8 @@ impl Session {
         });
         self.tell_home(run.home_problem());
         // What a full disk kept from being written is, as soon as there is room.
-        let is_due = beats.is_multiple_of(SAVE_EVERY) || run.is_unwritten();
         run.save_beside(is_due);
         if is_due {
-            self.save_settings().await;
             run.apply_late_beside();
         }
     }

@@ -11,6 +11,7 @@ use super::entry::Entry;
 use super::run::Running;
 use super::traffic::{self, Traffic};
 use super::{Session, lock, ratio};
+use crate::clock;
 use crate::units::InfoHash;
 
 /// Between two looks at what the engine does.
@@ -22,6 +23,7 @@ pub(super) struct Beside {
     beginning: Arc<tokio::sync::Mutex<()>>,
     applying: Arc<tokio::sync::Mutex<()>>,
     holding: Arc<tokio::sync::Mutex<()>>,
+    turning: Arc<tokio::sync::Mutex<()>>,
     righting: Arc<Mutex<Following>>,
     saving: Arc<Mutex<Following>>,
     /// Held from when a copy of the traffic is taken until it is written: the last one taken is the last one
@@ -109,6 +111,20 @@ impl Session {
             async move {
                 session.put_right(&of).await;
                 tokio::time::sleep(APART).await;
+            }
+        });
+    }
+
+    /// A new day begins where there is one; settings that hold and are not written down are, if that is due.
+    pub(super) fn turn_day_beside(&self, run: &Arc<Running>, saves: bool) {
+        let (session, of) = (self.clone(), Arc::clone(run));
+        once(&run.beside.turning, run.over.clone(), async move {
+            {
+                let _alone = session.inner.setting.lock().await;
+                of.turn_day(&session.settings(), clock::now().day()).await;
+            }
+            if saves {
+                session.save_settings().await;
             }
         });
     }

@@ -69,7 +69,8 @@ impl SpentBook {
         })
     }
 
-    fn write(&mut self, home: &Path) {
+    /// Writes it; whether that worked.
+    fn write(&self, home: &Path) -> bool {
         let written = serde_json::to_vec(self).map_err(std::io::Error::other);
         let written = written.and_then(|bytes| write_private(&path(home), &bytes));
         if let Err(error) = &written
@@ -80,7 +81,7 @@ impl SpentBook {
                 path(home).display()
             );
         }
-        self.unsaved = written.is_err();
+        written.is_ok()
     }
 
     /// Begins a new day where there is one. A clock that goes back begins none, until a day has passed by
@@ -178,16 +179,15 @@ impl Running {
     /// Begins a new day where there is one.
     pub async fn turn_day(&self, settings: &Settings, today: Day) {
         let paid = lock(&self.balance).books.paid;
-        let is_other = {
+        let (is_other, was_unsaved) = {
             let mut spent = lock(&self.spent);
-            let was_unsaved = spent.unsaved;
-            let is_other = spent.turn(today, paid);
-            if is_other || was_unsaved {
-                spent.write(&self.home);
-            }
-            is_other || spent.unsaved != was_unsaved
+            (spent.turn(today, paid), spent.unsaved)
         };
-        if is_other {
+        let is_unsaved = match is_other || was_unsaved {
+            true => !self.note_spent().await,
+            false => false,
+        };
+        if is_other || is_unsaved != was_unsaved {
             self.hold_budgets(settings).await;
         }
     }
@@ -202,18 +202,34 @@ impl Running {
             Ok(balance) => balance.books.paid,
             Err(_) => lock(&self.balance).books.paid,
         };
-        let most = {
-            let mut spent = lock(&self.spent);
-            if spent.set_total(settings, paid) {
-                spent.write(&self.home);
-            }
-            spent.most(settings)
-        };
+        let is_other = lock(&self.spent).set_total(settings, paid);
+        if is_other {
+            self.note_spent().await;
+        }
+        let most = lock(&self.spent).most(settings);
         let told = self.node.wallet.pay_up_to(most).await;
         told.unwrap_or_else(|error| {
             tracing::warn!("the wallet was not told of the budgets: {error}");
             false
         })
+    }
+}
+
+impl Running {
+    /// Writes where the counts began, and waits for the disk; whether that worked. Until it has, nothing is paid
+    /// out of the day's budget.
+    async fn note_spent(&self) -> bool {
+        let book = {
+            let mut spent = lock(&self.spent);
+            let book = *spent;
+            spent.unsaved = true;
+            book
+        };
+        let home = self.home.clone();
+        let written = tokio::task::spawn_blocking(move || book.write(&home)).await;
+        let is_written = written.unwrap_or(false);
+        lock(&self.spent).unsaved = !is_written;
+        is_written
     }
 }
 
@@ -231,7 +247,7 @@ pub async fn hold_to_budgets(
     let mut book = SpentBook::read(home, today);
     let is_other = book.turn(today, paid);
     if book.set_total(settings, paid) || is_other {
-        book.write(home);
+        book.unsaved = !book.write(home);
     }
     wallet.pay_up_to(book.most(settings)).await.map(|_| ())
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::terms::Lowered;
 use super::view::{FreeService, Saying, State, Terms, TorrentRow};
 use crate::engine::Handle;
 use crate::gateway::Bits;
@@ -155,6 +156,10 @@ pub(super) struct Entry {
     pub queued: bool,
     /// Whether its terms could not be noted by the wallet.
     pub unapplied: bool,
+    /// Counts choices of files.
+    pub choice: u32,
+    /// How often it was asked to cost less.
+    pub lowered: Lowered,
     /// The engine is being given its new trackers and peers; true: there are more by now.
     pub renewing: Option<bool>,
     /// The budget that was told to be used up: once for each.
@@ -222,6 +227,8 @@ impl Entry {
             unsaved: false,
             queued: false,
             unapplied: false,
+            choice: 0,
+            lowered: Lowered::default(),
             renewing: None,
             told_budget: None,
             told_prices: VecDeque::new(),

@@ -11,6 +11,7 @@
 //! | `listed` | the list of torrents, written out |
 //! | `many` | one answer for many torrents, worked off four at a time |
 //! | `terms`, `estimate` | what a torrent may cost, and will |
+//! | `less` | what pays less holds before it is written |
 //! | `outcome` | a change that could not be written down: what holds of it |
 //! | `folder` | whether the folder for downloads can be written, and how much room there is |
 //! | `sources` | trackers and peers for torrents that are there |
@@ -42,6 +43,7 @@ mod folder;
 mod found;
 mod hear;
 mod label;
+mod less;
 mod life;
 mod listed;
 mod locked;
@@ -78,6 +80,7 @@ pub use streaming::Content;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::Value;
@@ -135,6 +138,8 @@ pub struct Session {
 struct Inner {
     options: Options,
     settings: RwLock<Settings>,
+    /// How often it was asked for that less may be paid.
+    lowerings: AtomicU32,
     life: RwLock<Life>,
     /// Held by whoever changes settings, until they are in effect. True: what holds is not written down.
     setting: tokio::sync::Mutex<bool>,
@@ -178,6 +183,7 @@ impl Session {
                 play: Mutex::new(play::State::new(options.player.is_some())),
                 options,
                 settings: RwLock::new(settings),
+                lowerings: AtomicU32::default(),
                 life: RwLock::new(Life::Setup),
                 setting: tokio::sync::Mutex::new(false),
                 turning: tokio::sync::Mutex::new(()),
@@ -232,12 +238,8 @@ impl Session {
 
     async fn change_settings_of(&self, change: SettingsChange) -> Result<SettingList, Problem> {
         let given: BTreeMap<String, Value> = change.0;
-        let mut unsaved = self.inner.setting.lock().await;
         let before = self.settings();
-        let changes = given
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.clone()));
-        let asked = keys::set(&before, changes).map_err(|error| setting_problem(&error))?;
+        let asked = asked_of(&before, &given)?;
         for (folder, was) in [
             (&asked.folders.downloads, &before.folders.downloads),
             (&asked.folders.watch, &before.folders.watch),
@@ -246,28 +248,34 @@ impl Session {
                 usable(folder)?;
             }
         }
-        let home = &self.inner.options.home;
-        let written = asked.write(home);
-        let after = match &written {
-            Ok(()) => asked.clone(),
-            Err(error) => {
-                let spending = before.spending.tightened(&asked.spending);
-                if spending == before.spending {
+        let lowered = self.lower_settings(&given).await?;
+        let mut unsaved = self.inner.setting.lock().await;
+        let held = self.settings();
+        let asked = asked_of(&held, &given)?;
+        let written = self.write_settings(&asked).await;
+        let after = {
+            let mut now = self.inner.settings.write();
+            let now = now.as_deref_mut().unwrap_or_else(|error| error.get_mut());
+            let is_latest = lowered.turn == self.inner.lowerings.load(Ordering::Relaxed);
+            match &written {
+                Ok(()) => {
+                    let low = now.spending.tightened(&asked.spending);
+                    now.clone_from(&asked);
+                    // What was lowered after this was asked for holds.
+                    if !is_latest {
+                        now.spending = low;
+                    }
+                }
+                Err(error) if lowered.spending == before.spending => {
                     return Err(setting_problem(error));
                 }
-                Settings {
-                    spending,
-                    ..before.clone()
-                }
+                Err(_) => {}
             }
+            *unsaved = written.is_err() || now.spending != asked.spending;
+            now.clone()
         };
-        *unsaved = written.is_err();
-        *self
-            .inner
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = after.clone();
-        self.take_effect(&before, &after).await;
+        self.take_effect(&before, &after, lowered.has_closed).await;
+        let home = &self.inner.options.home;
         written.map_err(|error| {
             let value =
                 |settings: &Settings, key: &str| keys::get(settings, key).unwrap_or_default();
@@ -283,17 +291,33 @@ impl Session {
     /// Writes settings that hold and could not be written down.
     async fn save_settings(&self) {
         let mut unsaved = self.inner.setting.lock().await;
-        if *unsaved && self.settings().write(&self.inner.options.home).is_ok() {
-            *unsaved = false;
+        if *unsaved {
+            let saved = self.settings();
+            let written = self.write_settings(&saved).await;
+            *unsaved = written.is_err() || self.settings() != saved;
         }
     }
 
-    async fn take_effect(&self, before: &Settings, after: &Settings) {
+    /// Writes settings, on a thread that may wait for the disk.
+    async fn write_settings(&self, settings: &Settings) -> Result<(), SettingsError> {
+        let (settings, home) = (settings.clone(), self.inner.options.home.clone());
+        let at = home.clone();
+        let written = tokio::task::spawn_blocking(move || settings.write(&at)).await;
+        written.unwrap_or_else(|error| {
+            Err(SettingsError::Io {
+                path: home,
+                source: std::io::Error::other(error),
+            })
+        })
+    }
+
+    /// `has_closed`: channels beyond the budgets are closed already.
+    async fn take_effect(&self, before: &Settings, after: &Settings, has_closed: bool) {
         self.inner.options.book.set_level(after.log.level);
         if let Ok(run) = self.running() {
             run.apply_limits(after);
             self.put_all_right(&run);
-            if run.hold_budgets(after).await {
+            if run.hold_budgets(after).await && !has_closed {
                 run.close_what_is_beyond().await;
             }
             if before.rules.at_hand != after.rules.at_hand {
@@ -356,6 +380,13 @@ impl Session {
         drop(pulses);
         self.tell(Event::Pulse(pulse));
     }
+}
+
+/// Settings with a change.
+fn asked_of(now: &Settings, given: &BTreeMap<String, Value>) -> Result<Settings, Problem> {
+    let changes = given.iter();
+    let changes = changes.map(|(key, value)| (key.as_str(), value.clone()));
+    keys::set(now, changes).map_err(|error| setting_problem(&error))
 }
 
 /// Whether files can be made in a folder.

@@ -20,6 +20,7 @@ use super::view::{Advice, Problem, ProblemCode};
 use super::{Session, lock};
 use crate::clock;
 use crate::config::Settings;
+use crate::engine::Handle;
 use crate::gateway::PeerSnapshot;
 use crate::node::{CLOSE_DEADLINE, Node};
 use crate::torrent::Metainfo;
@@ -310,7 +311,11 @@ impl Running {
     }
 
     /// Changes an entry before it is written; what [`Running::insist`] does then.
-    pub fn at_once(&self, hash: InfoHash, change: impl Fn(&mut Entry)) -> Result<(), Problem> {
+    pub fn at_once<T>(
+        &self,
+        hash: InfoHash,
+        change: impl Fn(&mut Entry) -> T,
+    ) -> Result<T, Problem> {
         let changed = self.shelf.at_once(&self.torrents, hash, change);
         changed.map_err(|error| self.not_kept(hash, error))
     }
@@ -350,21 +355,44 @@ impl Running {
     /// Tells gateway and wallet a torrent's terms as they are now.
     pub async fn apply_terms(&self, hash: InfoHash) -> Result<(), Problem> {
         let _alone = self.telling.lock().await;
-        let entry = self.entry(hash)?;
-        let Some(metainfo) = entry.handle.as_ref().and_then(|handle| handle.metainfo()) else {
-            return Ok(());
-        };
-        self.node.gateway.set_limits(hash, limits_of(&entry));
-        let files = entry.saved.files();
-        self.node.choose_files(&metainfo, files.as_deref());
-        let set = self
-            .node
-            .set_terms(&metainfo, node_terms(&entry.saved))
-            .await;
-        if let Some(entry) = lock(&self.torrents).get_mut(&hash) {
-            entry.unapplied = set.is_err();
+        loop {
+            let entry = self.entry(hash)?;
+            let Some(metainfo) = entry.handle.as_ref().and_then(|handle| handle.metainfo()) else {
+                return Ok(());
+            };
+            self.node.gateway.set_limits(hash, limits_of(&entry));
+            let files = entry.saved.files();
+            self.node.choose_files(&metainfo, files.as_deref());
+            let budget = entry.saved.terms.budget;
+            let noted = self.node.note_budget(hash, budget).await;
+            // Another budget that was set meanwhile is noted as well.
+            if self.tell_gateway(hash, noted.is_ok(), |entry| {
+                entry.unapplied = noted.is_err();
+                entry.saved.terms.budget == budget
+            })? {
+                return noted.map_err(|error| super::problems::node_problem(&error));
+            }
         }
-        set.map_err(|error| super::problems::node_problem(&error))
+    }
+
+    /// Tells the gateway a torrent's terms as they are now, where `is_so`, which is given back. While the wallet
+    /// has not noted its budget, nothing is paid.
+    pub fn tell_gateway(
+        &self,
+        hash: InfoHash,
+        is_noted: bool,
+        is_so: impl Fn(&mut Entry) -> bool,
+    ) -> Result<bool, Problem> {
+        // Held meanwhile: the last that the gateway hears is what holds.
+        let mut torrents = lock(&self.torrents);
+        let entry = torrents.get_mut(&hash).ok_or_else(|| unknown(hash))?;
+        let is_so = is_so(entry);
+        let metainfo = entry.handle.as_ref().and_then(|handle| handle.metainfo());
+        if let Some(metainfo) = metainfo.filter(|_| is_so) {
+            self.node
+                .tell_terms(&metainfo, node_terms(&entry.saved), is_noted);
+        }
+        Ok(is_so)
     }
 
     /// Tells the gateway which of a torrent's files are wanted as it is now.
@@ -391,26 +419,34 @@ impl Running {
     /// Drops a torrent's connections and makes them anew: one that was made while nothing was paid
     /// does not begin to pay.
     pub async fn reconnect(&self, hash: InfoHash) -> Result<(), Problem> {
+        match self.hang_up(hash).await? {
+            Some(handle) => self.dial_again(hash, &handle).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Drops the connections of a torrent that may pay, which [`Running::dial_again`] makes anew.
+    pub async fn hang_up(&self, hash: InfoHash) -> Result<Option<Handle>, Problem> {
         let entry = self.entry(hash)?;
         let Some(handle) = entry.handle.clone().filter(|_| !entry.stands_still()) else {
-            return Ok(());
+            return Ok(None);
         };
         // While its files are checked it has no connections yet.
         if handle.pieces_have().is_none() || entry.pays_no_more() {
-            return Ok(());
+            return Ok(None);
         }
-        handle
-            .pause()
-            .await
-            .map_err(super::problems::engine_problem)?;
-        // It may have been paused meanwhile.
+        let paused = handle.pause().await;
+        paused.map_err(super::problems::engine_problem)?;
+        Ok(Some(handle))
+    }
+
+    /// Makes connections anew that were dropped, unless the torrent was paused meanwhile.
+    pub async fn dial_again(&self, hash: InfoHash, handle: &Handle) -> Result<(), Problem> {
         if self.entry(hash)?.stands_still() {
             return Ok(());
         }
-        handle
-            .resume()
-            .await
-            .map_err(super::problems::engine_problem)
+        let resumed = handle.resume().await;
+        resumed.map_err(super::problems::engine_problem)
     }
 }
 

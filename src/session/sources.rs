@@ -13,6 +13,7 @@ use super::Session;
 use super::entry::Entry;
 use super::fetch::Found;
 use super::label;
+use super::less::FREE_ONLY;
 use super::lock;
 use super::problems::node_problem;
 use super::run::Running;
@@ -219,6 +220,9 @@ impl Session {
         let hash = found.info_hash();
         let entry = run.entry(hash)?;
         let same = check_same(&entry, request).await;
+        if same.is_ok() && request.terms.pays == Some(false) {
+            run.lower(hash, &FREE_ONLY).await?;
+        }
         let given = match (same, entry.saved.private) {
             (Err(problem), _) => return Err(problem),
             (Ok(()), true) if !request.peers.is_empty() => return Err(is_private()),

@@ -57,6 +57,51 @@ pub(super) fn tightened(before: Terms, after: Terms) -> Terms {
     }
 }
 
+/// How often each of what a torrent may cost was asked to be less. What was asked for before that, and is written
+/// only after it, holds no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lowered {
+    pays: u32,
+    max_price: u32,
+    budget: u32,
+}
+
+impl Lowered {
+    /// Notes a change of these terms.
+    pub fn note(&mut self, now: &Terms, change: &TermsChange) {
+        let budget = |budget: Option<Units>| budget.map_or(u64::MAX, |units| units.0);
+        let lowers = [
+            (&mut self.pays, change.pays == Some(false)),
+            (
+                &mut self.max_price,
+                change.max_price.is_some_and(|price| price <= now.max_price),
+            ),
+            (
+                &mut self.budget,
+                (change.budget).is_some_and(|to| budget(to) <= budget(now.budget)),
+            ),
+        ];
+        for (count, lowers) in lowers {
+            *count = count.wrapping_add(u32::from(lowers));
+        }
+    }
+
+    /// Of what was wanted `then`, what holds `now`: no more than it is where less was asked for since.
+    pub fn bound(self, then: Lowered, now: Terms, wanted: Terms) -> Terms {
+        let tight = tightened(now, wanted);
+        let of = |field: fn(&Lowered) -> u32| match field(&self) == field(&then) {
+            true => wanted,
+            false => tight,
+        };
+        Terms {
+            pays: of(|lowered| lowered.pays).pays,
+            max_price: of(|lowered| lowered.max_price).max_price,
+            budget: of(|lowered| lowered.budget).budget,
+            ..wanted
+        }
+    }
+}
+
 /// Refuses terms that cannot be.
 pub(super) fn check_terms(change: &TermsChange) -> Result<(), Problem> {
     match change.budget {
@@ -97,5 +142,35 @@ mod tests {
             ..TermsChange::default()
         };
         assert_eq!(tightened(tighter, changed(tighter, &again)), tighter);
+    }
+
+    #[test]
+    fn what_was_asked_to_be_less_meanwhile_is_no_more_than_that() {
+        let now = terms_of_new(&Settings::default(), &TermsChange::default(), false);
+        let less = TermsChange {
+            pays: Some(false),
+            budget: Some(Some(Units(9))),
+            ..TermsChange::default()
+        };
+        let more = TermsChange {
+            pays: Some(true),
+            max_price: Some(crate::units::PricePerGib::MIN),
+            budget: Some(Some(Units(90))),
+            earns: Some(!now.earns),
+            ..TermsChange::default()
+        };
+        let then = Lowered::default();
+        let mut since = then;
+        since.note(&now, &less);
+        let low = tightened(now, changed(now, &less));
+        let bound = since.bound(then, low, changed(low, &more));
+        assert_eq!((bound.pays, bound.budget), (false, Some(Units(9))));
+        assert_eq!(
+            (bound.max_price, bound.earns),
+            (more.max_price.expect("one"), !now.earns)
+        );
+        // What is asked for after it holds as it is asked for.
+        let after = since.bound(since, low, changed(low, &more));
+        assert_eq!((after.pays, after.budget), (true, Some(Units(90))));
     }
 }

@@ -183,6 +183,90 @@ async fn what_is_set_aside_while_it_is_checked_keeps_its_notes() {
     assert_eq!(noted, [0xff, 0xff, 0b1110_0000]);
 }
 
+/// A folder of files of zeros and its torrent, of whose pieces librqbit looks at half when it samples them.
+fn many_zeros(dir: &Path, piece_bytes: u32) -> Metainfo {
+    let length_bytes = 2 * u64::from(piece_bytes);
+    let names: Vec<String> = (0..32).map(|n| format!("{n:02}")).collect();
+    let files = names.iter().map(|name| (vec![name.clone()], length_bytes));
+    let layout = Layout::Folder(files.collect());
+    let piece_length = PieceLength::from_kib(piece_bytes >> 10).expect("a power of two");
+    let mut builder = MetainfoBuilder::new("many", layout, piece_length).expect("usable");
+    let part = vec![0; piece_bytes as usize];
+    for _ in 0..64 {
+        builder.update(&part).expect("fits");
+    }
+    std::fs::create_dir_all(dir.join("many")).expect("made");
+    for name in &names {
+        let file = std::fs::File::create(dir.join("many").join(name)).expect("made");
+        file.set_len(length_bytes).expect("grows");
+    }
+    builder.finish().expect("complete")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_cut_off_while_it_was_checked_is_checked_whole() {
+    use std::os::unix::fs::FileExt as _;
+    const PIECE_BYTES: u32 = 8 << 20;
+    let (a, notes) = dirs();
+    let metainfo = many_zeros(a.path(), PIECE_BYTES);
+    let hash = metainfo.info_hash();
+    let start = async || {
+        let (config, _) = config(1 << 26);
+        let resume_dir = Some(notes.path().to_owned());
+        Engine::start(EngineConfig {
+            resume_dir,
+            ..config
+        })
+        .await
+        .expect("starts")
+    };
+    let noted = notes.path().join(format!("{hash}.bitv"));
+    let mut engine = start().await;
+    let found = seed(&engine, &metainfo, a.path()).await.pieces_at_start();
+    assert!(found.expect("checked").is_full());
+    engine.stop().await;
+    assert_eq!(std::fs::read(&noted).expect("noted"), [0xff; 8]);
+
+    // In the middle of a file, where a sample need not look.
+    let file = std::fs::File::options()
+        .write(true)
+        .open(a.path().join("many/17"));
+    let damaged = u64::from(PIECE_BYTES) + 77;
+    file.expect("is there")
+        .write_all_at(b"x", damaged)
+        .expect("written");
+    for stops in [true, false] {
+        // Noted in order, of all of it, by a run before.
+        std::fs::write(&noted, [0xff; 8]).expect("written");
+        std::fs::write(notes.path().join(format!("{hash}.noted")), b"").expect("written");
+        engine = start().await;
+        let handle = engine
+            .add(add(&metainfo, a.path(), &[]))
+            .await
+            .expect("adds");
+        let begun = async {
+            while handle.progress().bytes_have == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(20, begun).await;
+        assert_eq!(handle.runs(), None, "it is being checked");
+        match stops {
+            true => engine.stop().await,
+            false => engine.set_aside(hash).await.expect("is there"),
+        }
+        assert!(!noted.exists(), "believed, and never checked");
+        if stops {
+            engine = start().await;
+        }
+        let found = seed(&engine, &metainfo, a.path()).await.pieces_at_start();
+        let found = found.expect("checked");
+        assert_eq!(found.count(), 63);
+        assert!(!found.contains(dpay::units::PieceIndex(35)));
+        engine.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn torrents_that_are_added_at_the_same_moment_are_different_ones() {
     let (a, b) = dirs();
