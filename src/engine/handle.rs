@@ -110,13 +110,6 @@ impl Ready {
         })
     }
 
-    /// Whether its files are being checked, and some of them were already.
-    pub fn is_half_checked(&self) -> bool {
-        let stats = self.managed.stats();
-        let is_checked = matches!(stats.state, TorrentStatsState::Initializing { .. });
-        is_checked && stats.progress_bytes > 0
-    }
-
     /// Bytes of the pieces that it has; while checking, bytes looked at.
     pub fn bytes_have(&self, stats: &TorrentStats) -> u64 {
         let Some(left) = self.left() else {
@@ -155,12 +148,6 @@ impl Handle {
     #[must_use]
     pub fn is(&self, other: &Handle) -> bool {
         Arc::ptr_eq(&self.stage, &other.stage)
-    }
-
-    /// As long as the guard lives nobody pauses, starts or removes the torrent.
-    #[cfg(test)]
-    pub(crate) async fn held(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.rest.end().await
     }
 
     /// Which torrent.

@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
+use librqbit::TorrentStatsState;
 use librqbit::api::TorrentIdOrHash;
 use librqbit_core::hash_id::Id20;
 
 use super::EngineError;
+#[cfg(test)]
+use super::handle::Handle;
 use super::handle::{self, Ready, Stage};
 use super::session::{Engine, Inner};
 use crate::torrent::PieceSet;
@@ -53,6 +56,23 @@ async fn to_its_end(
             reason: error.to_string(),
         })
     })
+}
+
+impl Ready {
+    /// Whether its files are being checked, and some of them were already.
+    pub fn is_half_checked(&self) -> bool {
+        let stats = self.managed.stats();
+        let is_checked = matches!(stats.state, TorrentStatsState::Initializing { .. });
+        is_checked && stats.progress_bytes > 0
+    }
+}
+
+#[cfg(test)]
+impl Handle {
+    /// As long as the guard lives nobody pauses, starts or removes the torrent.
+    pub(crate) async fn held(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.rest.end().await
+    }
 }
 
 impl Inner {
