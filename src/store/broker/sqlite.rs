@@ -285,7 +285,7 @@ impl BrokerStore for SqliteBrokerStore {
         .fetch_all(&self.pool)
         .await?;
         read_rows("contest", &rows, |row| match row {
-            Row::Contest(row) => Some(row),
+            Row::Contest(row) => Some(*row),
             _ => None,
         })
     }
