@@ -465,3 +465,6 @@ fn answer(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
