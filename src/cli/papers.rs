@@ -41,7 +41,12 @@ fn commands(text: &str) -> Vec<Vec<String>> {
         .flat_map(str::lines)
         .map(|line| line.trim().replace("cargo run --release --", "dpay"));
     let lines = lines.filter(|line| line.starts_with("dpay "));
-    lines.map(|line| words(&line)).collect()
+    // What stands for an account is none.
+    let account = "0".repeat(64);
+    let lines = lines.map(|line| words(&line).into_iter());
+    let filled =
+        lines.map(|line| line.map(|word| if word == "ID" { account.clone() } else { word }));
+    filled.map(Iterator::collect).collect()
 }
 
 #[test]

@@ -198,7 +198,8 @@ pub(super) async fn which(node: &NodeClient, words: &[String]) -> Result<Vec<Inf
         if word == "all" {
             return Ok(rows.iter().map(|row| row.info_hash).collect());
         }
-        let hit = |row: &&TorrentRow| row.name == *word || row.name == printable(word) || fits(word, row);
+        let hit =
+            |row: &&TorrentRow| row.name == *word || row.name == printable(word) || fits(word, row);
         let hits: Vec<&TorrentRow> = rows.iter().filter(hit).collect();
         match hits.as_slice() {
             [one] => found.push(one.info_hash),
