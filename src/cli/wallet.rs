@@ -292,7 +292,9 @@ async fn remember_broker(broker: Option<Value>, global: &WalletGlobal) -> Result
         return Ok(());
     };
     let node = NodeClient::find(&global.home).await;
-    settings::put(&global.home, node.as_ref(), BROKER, url).await
+    settings::put(&global.home, node.as_ref(), BROKER, url)
+        .await
+        .map(drop)
 }
 
 async fn balance(global: &WalletGlobal) -> Result<()> {

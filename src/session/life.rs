@@ -20,7 +20,7 @@ use super::{Session, lock};
 use crate::cashier::wallet::{CashierError, HomeError, Passphrase, Wallet, home};
 use crate::dht::ACCEPT_DEADLINE_MS;
 use crate::engine::EngineConfig;
-use crate::node::{Node, NodeConfig, NodeError};
+use crate::node::{Node, NodeConfig, NodeError, StaysOpen};
 
 /// Certified payee keys at hand.
 const PAYEE_KEYS: u32 = 16;
@@ -257,23 +257,24 @@ impl Session {
         }
     }
 
-    /// Stops the running node, if there is one, closing its channels.
-    async fn take_down(&self) {
+    /// Stops the running node, if there is one, closing its channels; those that stay open.
+    async fn take_down(&self) -> Vec<StaysOpen> {
         let Life::Running(run) = self.life() else {
-            return;
+            return Vec::new();
         };
         self.set_life(Life::Stopping);
-        run.end(self).await;
+        let open = run.end(self).await;
         // Ports are free once nobody holds the node any more.
         let deadline = tokio::time::Instant::now() + LAST_REQUESTS;
         let mut run = run;
         while tokio::time::Instant::now() < deadline {
             match Arc::try_unwrap(run) {
-                Ok(_) => return,
+                Ok(_) => return open,
                 Err(held) => run = held,
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        open
     }
 
     /// Stops and starts the node with the settings as they are now, in the background. Nothing where
@@ -333,15 +334,16 @@ impl Session {
         })
     }
 
-    /// Stops the node in order: channels are closed, everything is written.
-    pub async fn stop(&self) {
+    /// Stops the node in order: channels are closed, everything is written. Returns those that stay open.
+    pub async fn stop(&self) -> Vec<StaysOpen> {
         let _turn = self.inner.turning.lock().await;
-        self.take_down().await;
+        let open = self.take_down().await;
         let world = lock(&self.inner.play).world.take();
         if let Some(world) = world {
             world.stop().await;
         }
         self.set_life(Life::Stopping);
+        open
     }
 
     /// How far the play world is.

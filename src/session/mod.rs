@@ -18,6 +18,7 @@
 //! | `beside` | what the beat begins and does not wait for: the engine, the disk |
 //! | `budget` | what may be spent in a day and in all |
 //! | `traffic` | bytes by day and torrent, for reports |
+//! | `named` | the broker that a setting is to name |
 //! | `money`, `withdraw`, `books` | the wallet; money out of it; history and reports |
 //! | `ratio` | seeds that have shared enough |
 //! | `queue` | downloads that wait until fewer download at once |
@@ -48,6 +49,7 @@ mod locked;
 pub mod log;
 mod many;
 mod money;
+mod named;
 mod notices;
 mod outcome;
 mod paying;
@@ -72,6 +74,7 @@ mod withdraw;
 
 pub use books::Sheet;
 pub use budget::hold_to_budgets;
+pub use named::check_broker;
 pub use shelf::names_in;
 pub use streaming::Content;
 
@@ -135,6 +138,8 @@ pub struct Session {
 struct Inner {
     options: Options,
     settings: RwLock<Settings>,
+    /// What the settings' file said when it was last read or written.
+    on_disk: Mutex<Settings>,
     life: RwLock<Life>,
     /// Held by whoever changes settings, until they are in effect. True: what holds is not written down.
     setting: tokio::sync::Mutex<bool>,
@@ -177,6 +182,7 @@ impl Session {
                 passphrase: Mutex::new(options.passphrase.clone()),
                 play: Mutex::new(play::State::new(options.player.is_some())),
                 options,
+                on_disk: Mutex::new(settings.clone()),
                 settings: RwLock::new(settings),
                 life: RwLock::new(Life::Setup),
                 setting: tokio::sync::Mutex::new(false),
@@ -217,6 +223,7 @@ impl Session {
                 .join(crate::config::settings::FILE)
                 .display()
                 .to_string(),
+            warning: None,
         }
     }
 
@@ -232,6 +239,7 @@ impl Session {
 
     async fn change_settings_of(&self, change: SettingsChange) -> Result<SettingList, Problem> {
         let given: BTreeMap<String, Value> = change.0;
+        let warning = self.check_named(&given).await?;
         let mut unsaved = self.inner.setting.lock().await;
         let before = self.settings();
         let changes = given
@@ -247,7 +255,7 @@ impl Session {
             }
         }
         let home = &self.inner.options.home;
-        let written = asked.write(home);
+        let written = self.write_settings(&asked);
         let after = match &written {
             Ok(()) => asked.clone(),
             Err(error) => {
@@ -277,13 +285,26 @@ impl Session {
             });
             Outcome::of(change).problem(home, &error)
         })?;
-        Ok(self.setting_list())
+        Ok(SettingList {
+            warning,
+            ..self.setting_list()
+        })
+    }
+
+    /// Writes the settings' file, but over no edit that somebody made in it.
+    fn write_settings(&self, settings: &Settings) -> Result<(), SettingsError> {
+        let home = &self.inner.options.home;
+        let mut on_disk = lock(&self.inner.on_disk);
+        keys::keep_edits(home, &on_disk, settings)?;
+        settings.write(home)?;
+        on_disk.clone_from(settings);
+        Ok(())
     }
 
     /// Writes settings that hold and could not be written down.
     async fn save_settings(&self) {
         let mut unsaved = self.inner.setting.lock().await;
-        if *unsaved && self.settings().write(&self.inner.options.home).is_ok() {
+        if *unsaved && self.write_settings(&self.settings()).is_ok() {
             *unsaved = false;
         }
     }
@@ -372,7 +393,9 @@ fn usable(folder: &Path) -> Result<(), Problem> {
 
 fn setting_problem(error: &SettingsError) -> Problem {
     let about = match error {
-        SettingsError::Io { path, .. } => path.display().to_string(),
+        SettingsError::Io { path, .. } | SettingsError::Edited { path, .. } => {
+            path.display().to_string()
+        }
         SettingsError::Unknown { key, .. } => key.clone(),
         SettingsError::Value { key, value, .. } => format!("{key} = {value}"),
         SettingsError::File { .. } => error.to_string(),
@@ -380,6 +403,9 @@ fn setting_problem(error: &SettingsError) -> Problem {
     let problem = match error {
         SettingsError::Io { .. } => {
             Problem::new(ProblemCode::Disk, error.to_string(), Advice::LetWrite)
+        }
+        SettingsError::Edited { .. } => {
+            Problem::new(ProblemCode::Conflict, error.to_string(), Advice::StartAgain)
         }
         _ => Problem::new(
             ProblemCode::BadSetting,

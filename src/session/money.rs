@@ -378,7 +378,8 @@ impl Session {
     }
 }
 
-async fn ask(url: &str) -> Result<crate::broker::terms::Info, String> {
+/// Who a broker is, as it says itself within a short while.
+pub(super) async fn ask(url: &str) -> Result<crate::broker::terms::Info, String> {
     // Who a broker is, it says to anybody.
     let nobody = Seed::from_entropy(crate::random::bytes()).account_key();
     let client = BrokerClient::new(url, None, nobody).map_err(|error| error.to_string())?;

@@ -22,6 +22,7 @@ mod router;
 mod said;
 mod same;
 mod security;
+mod signals;
 mod sources;
 mod stop;
 mod strangers;

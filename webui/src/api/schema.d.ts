@@ -1679,6 +1679,8 @@ export interface components {
             path: string;
             /** @description In the order of the file. */
             settings: components["schemas"]["Setting"][];
+            /** @description After a change: what was kept and may be wrong all the same, in English. */
+            warning?: string | null;
         };
         /** @description Settings to change: key to value, null for the default. All of them or none. */
         SettingsChange: Record<string, never>;
