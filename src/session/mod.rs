@@ -20,6 +20,7 @@
 //! | `traffic` | bytes by day and torrent, for reports |
 //! | `named` | the broker that a setting is to name |
 //! | `money`, `withdraw`, `books` | the wallet; money out of it; history and reports |
+//! | `keep`, `locked`, `tries` | the wallet in a file and back, its passphrase, and how often that may be guessed |
 //! | `ratio` | seeds that have shared enough |
 //! | `queue` | downloads that wait until fewer download at once |
 //! | `agree` | what the engine does is compared with what the list says |
@@ -42,6 +43,7 @@ mod fetch;
 mod folder;
 mod found;
 mod hear;
+mod keep;
 mod label;
 mod life;
 mod listed;
@@ -67,6 +69,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod tries;
 mod unwritten;
 pub mod view;
 mod watch;
@@ -77,10 +80,12 @@ pub use budget::hold_to_budgets;
 pub use named::check_broker;
 pub use shelf::names_in;
 pub use streaming::Content;
+pub use tries::Tries;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::Value;
@@ -146,6 +151,11 @@ struct Inner {
     /// Held by whoever takes the node from one stage to another.
     turning: tokio::sync::Mutex<()>,
     passphrase: Mutex<Option<Passphrase>>,
+    /// Whether the passphrase that the node was started with was wrong.
+    refused: AtomicBool,
+    tries: Mutex<Tries>,
+    /// Held by whoever makes a backup.
+    backing_up: tokio::sync::Mutex<()>,
     play: Mutex<play::State>,
     events: broadcast::Sender<Event>,
     board: Mutex<Board>,
@@ -180,6 +190,9 @@ impl Session {
         let session = Session {
             inner: Arc::new(Inner {
                 passphrase: Mutex::new(options.passphrase.clone()),
+                refused: AtomicBool::new(false),
+                tries: Mutex::default(),
+                backing_up: tokio::sync::Mutex::new(()),
                 play: Mutex::new(play::State::new(options.player.is_some())),
                 options,
                 on_disk: Mutex::new(settings.clone()),

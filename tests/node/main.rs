@@ -8,6 +8,7 @@ mod contract;
 mod dht;
 mod disk;
 mod download;
+mod keep;
 mod killed;
 mod label;
 mod late;
