@@ -374,8 +374,10 @@ async fn fixed_slots_are_listed_by_the_hour() {
             [(3, 2), (4, 1), (9, 1)]
         );
         assert_eq!(store.spent_hours(4).await.unwrap(), [(4, 1), (9, 1)]);
-        assert_eq!(store.spent_in(3).await.unwrap(), all[..2]);
-        assert!(store.spent_in(5).await.unwrap().is_empty());
+        assert_eq!(store.spent_in(3, 0, 9).await.unwrap(), all[..2]);
+        assert_eq!(store.spent_in(3, 0, 1).await.unwrap(), all[..1]);
+        assert_eq!(store.spent_in(3, 1, 9).await.unwrap(), all[1..2]);
+        assert!(store.spent_in(5, 0, 9).await.unwrap().is_empty());
     }
 }
 

@@ -201,10 +201,16 @@ impl BrokerStore for MemoryBrokerStore {
         Ok(hours.into_iter().collect())
     }
 
-    async fn spent_in(&self, hour: u32) -> Result<Vec<SpentRow>, BrokerStoreError> {
+    async fn spent_in(
+        &self,
+        hour: u32,
+        skip: u32,
+        take: u32,
+    ) -> Result<Vec<SpentRow>, BrokerStoreError> {
         let mut spent = self.0.lock().spent.clone();
         spent.retain(|r| hour_of(r.at) == hour);
-        Ok(spent)
+        let spent = spent.into_iter().skip(skip as usize);
+        Ok(spent.take(take as usize).collect())
     }
 
     async fn suspended_keys(&self) -> Result<Vec<PublicKey>, BrokerStoreError> {
