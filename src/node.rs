@@ -1,5 +1,6 @@
 //! Builds the rooms, joins them, shuts them down: one wallet, one DHT node, one gateway, one engine.
 
+mod left;
 mod router;
 
 use std::collections::HashSet;
@@ -25,6 +26,7 @@ use crate::torrent::Metainfo;
 use crate::units::{AT_HAND, InfoHash, PricePerGib, Units};
 use crate::wallet::keeping::Rules;
 
+pub use self::left::StaysOpen;
 pub use self::router::{Cause, Forwarding, Router};
 
 /// How long closing channels may take when a node stops.

@@ -172,3 +172,42 @@ fn an_address_before_a_command_is_not_taken_for_two() {
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success() && !ended.stdout.is_empty(), "{said}");
 }
+
+/// Measurements that start nothing else run to their figures.
+#[test]
+fn benches_print_what_they_measure() {
+    for (words, figure) in [
+        (
+            ["wallet", "--holdings", "64", "--rounds", "1"].as_slice(),
+            "ready_ms_median",
+        ),
+        (
+            &[
+                "broker",
+                "--requests",
+                "8",
+                "--redeem",
+                "2",
+                "--clients",
+                "2",
+                "--rounds",
+                "1",
+            ],
+            "ratio",
+        ),
+    ] {
+        let bench = Command::new(DPAY)
+            .args(["bench", "--json"])
+            .args(words)
+            .output();
+        let bench = bench.expect("runs");
+        let said = String::from_utf8_lossy(&bench.stdout);
+        let why = String::from_utf8_lossy(&bench.stderr);
+        assert!(bench.status.success(), "{words:?}: {why}");
+        for line in said.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            assert!(line[figure].is_number(), "{line}");
+        }
+        assert!(!said.is_empty());
+    }
+}

@@ -45,9 +45,9 @@ pub(super) fn clash(
         keep(desk, &mut contest, asked, presented)?;
         row.contested = Some(slot);
         announce(desk, terms, &row, &contest)?;
-        desk.put(Row::Holding(row))?;
+        desk.put(Row::Holding(Box::new(row)))?;
         let answer = contested(terms, &contest, Some(conflict));
-        desk.put(Row::Contest(contest))?;
+        desk.put(Row::Contest(Box::new(contest)))?;
         return Ok(answer);
     }
     if !decided {
@@ -56,7 +56,7 @@ pub(super) fn clash(
             known => open(desk, &clash.row, clash, known, true)?,
         };
         keep(desk, &mut contest, asked, presented)?;
-        desk.put(Row::Contest(contest))?;
+        desk.put(Row::Contest(Box::new(contest)))?;
     }
     Ok(refused(clash.row.id, conflict))
 }
@@ -91,7 +91,7 @@ pub(super) fn frozen(
     }
     let conflict = clash.map(|clash| show(clash, true)).transpose()?;
     let answer = contested(terms, &contest, conflict);
-    desk.put(Row::Contest(contest))?;
+    desk.put(Row::Contest(Box::new(contest)))?;
     Ok(answer)
 }
 
@@ -125,7 +125,7 @@ pub(super) fn read(
             let next = first.or_else(|| usable.then(|| reading.clone()));
             contest.state = ContestState::Waiting(next);
             contest.due = desk.now.plus_ms(terms.contest_gap_ms);
-            desk.put(Row::Contest(contest))?;
+            desk.put(Row::Contest(Box::new(contest)))?;
             return Ok(false);
         }
     };
@@ -204,7 +204,7 @@ pub(super) fn end(
         desk.put(Row::Coin(coin))?;
     }
     contest.state = state;
-    desk.put(Row::Contest(contest))
+    desk.put(Row::Contest(Box::new(contest)))
 }
 
 /// Keeps what was presented, once. False: there is no room for more.

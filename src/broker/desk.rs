@@ -147,7 +147,7 @@ impl<'r> Desk<'r> {
     /// What is known about a holding; one that is void is unknown.
     pub(super) fn holding(&mut self, id: &HoldingId) -> Result<Option<HoldingRow>, Stop> {
         match self.row(&RowKey::Holding(*id))? {
-            Some(Row::Holding(row)) => Ok(Some(row).filter(|r| r.state != HoldingState::Void)),
+            Some(Row::Holding(row)) => Ok(Some(*row).filter(|r| r.state != HoldingState::Void)),
             None => Ok(None),
             Some(other) => Err(mixed(&other)),
         }
@@ -164,7 +164,7 @@ impl<'r> Desk<'r> {
 
     pub(super) fn contest(&mut self, slot: &Slot) -> Result<Option<ContestRow>, Stop> {
         match self.row(&RowKey::Contest(*slot))? {
-            Some(Row::Contest(row)) => Ok(Some(row)),
+            Some(Row::Contest(row)) => Ok(Some(*row)),
             None => Ok(None),
             Some(other) => Err(mixed(&other)),
         }

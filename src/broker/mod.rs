@@ -31,6 +31,7 @@ pub mod ask;
 pub mod audit;
 pub mod cases;
 pub mod change;
+pub mod chunks;
 mod contest;
 pub mod decide;
 mod desk;

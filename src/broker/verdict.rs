@@ -67,7 +67,7 @@ pub(super) fn decide(
     }
     if !contest.late {
         row.contested = None;
-        desk.put(Row::Holding(row))?;
+        desk.put(Row::Holding(Box::new(row)))?;
     }
     let (slot, offender, signer) = (contest.slot, contest.offender, contest.signer);
     let (holding, late) = (contest.holding, contest.late);
@@ -265,14 +265,14 @@ fn void(desk: &mut Desk<'_>, mut row: HoldingRow, now_decided: &Slot) -> Result<
             }
             Some(mut contest) => {
                 contest.state = ContestState::Dropped;
-                desk.put(Row::Contest(contest))?;
+                desk.put(Row::Contest(Box::new(contest)))?;
             }
             None => {}
         }
     }
     row.contested = None;
     row.state = HoldingState::Void;
-    desk.put(Row::Holding(row))
+    desk.put(Row::Holding(Box::new(row)))
 }
 
 /// The spent list says that nothing stands in this slot any more.

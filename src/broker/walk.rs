@@ -195,7 +195,7 @@ fn compare_step<'p>(
         k: step.close.k,
         closed: desk.now,
     };
-    rows.push(Row::Holding(row));
+    rows.push(Row::Holding(Box::new(row)));
     rows.push(spent(step.close_record.slot, close_c, desk.now));
     Ok(Met::Agrees)
 }
@@ -276,7 +276,7 @@ fn compare_leaf<'p>(
         },
         Tail::None => return Ok(Met::Agrees),
     };
-    rows.push(Row::Holding(row));
+    rows.push(Row::Holding(Box::new(row)));
     rows.push(spent(record.slot, c, desk.now));
     Ok(Met::Agrees)
 }

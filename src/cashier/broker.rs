@@ -7,7 +7,8 @@
 pub mod rounds;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -27,6 +28,10 @@ use crate::units::UnixMs;
 const STEP: &str = "broker.batch";
 /// Most requests in one transaction.
 const BATCH: usize = 64;
+/// Longest time that a transaction waits for requests that are still being checked.
+const GATHERING: Duration = Duration::from_millis(50);
+/// How often it looks whether they came.
+const LOOK: Duration = Duration::from_millis(1);
 /// Requests that may wait; more are told to come again.
 const QUEUE: usize = 1024;
 /// How often a batch is decided again when rows change under it.
@@ -80,7 +85,18 @@ enum Said {
 pub struct BrokerCashier {
     broker: Arc<Broker>,
     jobs: mpsc::Sender<Job>,
+    coming: Arc<AtomicUsize>,
     is_later: Arc<AtomicBool>,
+}
+
+/// A request that is on its way to the cashier, for as long as this is held.
+#[derive(Debug)]
+pub struct Coming(Arc<AtomicUsize>);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl BrokerCashier {
@@ -96,9 +112,11 @@ impl BrokerCashier {
         let cashier = BrokerCashier {
             broker: broker.clone(),
             jobs: sender,
+            coming: Arc::default(),
             is_later: is_later.clone(),
         };
         let till = Till {
+            coming: cashier.coming.clone(),
             is_later,
             broker,
             store,
@@ -124,6 +142,14 @@ impl BrokerCashier {
         Ok(self.broker.seal(draft))
     }
 
+    /// Tells that a request is being checked and comes then, so that it may become durable together with
+    /// those that are there.
+    #[must_use]
+    pub fn coming(&self) -> Coming {
+        self.coming.fetch_add(1, Ordering::Relaxed);
+        Coming(self.coming.clone())
+    }
+
     /// Waits until the loop has ended by itself. Says whether that is because its store has a form that only a
     /// later version knows; else it failed.
     pub async fn ended(&self) -> bool {
@@ -145,6 +171,7 @@ impl BrokerCashier {
 
 /// The loop's own side.
 struct Till {
+    coming: Arc<AtomicUsize>,
     is_later: Arc<AtomicBool>,
     broker: Arc<Broker>,
     store: Arc<dyn BrokerStore>,
@@ -156,12 +183,7 @@ struct Till {
 impl Till {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.recv().await {
-            let mut batch = vec![first];
-            while batch.len() < BATCH
-                && let Ok(job) = jobs.try_recv()
-            {
-                batch.push(job);
-            }
+            let batch = self.gather(first, &mut jobs).await;
             let now = (self.clock)();
             if let Err(error) = self.ripen(&batch, now).await {
                 tracing::warn!(%error, "credits whose hold is over could not be paid yet");
@@ -182,6 +204,26 @@ impl Till {
                     }
                 }
             }
+        }
+    }
+
+    /// What becomes durable together: two thirds of what is still being checked, for which it waits a little. A
+    /// transaction takes time from the checks, and a large one hardly more than a small one; and while it runs,
+    /// what is left keeps the cores busy.
+    async fn gather(&self, first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
+        let (mut batch, mut waited) = (vec![first], Duration::ZERO);
+        loop {
+            while batch.len() < BATCH
+                && let Ok(job) = jobs.try_recv()
+            {
+                batch.push(job);
+            }
+            let enough = self.coming.load(Ordering::Relaxed).saturating_mul(2) / 3;
+            if batch.len() >= BATCH.min(enough) || waited >= GATHERING {
+                return batch;
+            }
+            tokio::time::sleep(LOOK).await;
+            waited = waited.saturating_add(LOOK);
         }
     }
 
@@ -423,3 +465,6 @@ fn answer(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

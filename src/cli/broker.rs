@@ -385,12 +385,8 @@ fn table(rows: &[WithdrawalRow]) -> Table {
         "paid (UTC)",
     ]);
     for row in rows {
-        // A stranger's text goes to a terminal: no control characters.
-        let to: String = row
-            .destination
-            .chars()
-            .map(|c| if c.is_control() { '?' } else { c })
-            .collect();
+        // A stranger's text goes to a terminal.
+        let to = crate::torrent::printable(&row.destination);
         table.add_row([
             row.id.to_string(),
             row.account.to_string(),

@@ -130,10 +130,11 @@ pub async fn serve(
     super::say(global.json, &json!({ "event": "stopping" }), || {
         "closing channels; this may take half a minute".to_owned()
     });
-    session.stop().await;
+    let open = session.stop().await;
     server.stop().await;
-    super::say(global.json, &json!({ "event": "stopped" }), || {
-        "stopped".to_owned()
+    let line = json!({ "event": "stopped", "open_channels": open });
+    super::say(global.json, &line, || {
+        format!("stopped{}", super::node::open_lines(&open))
     });
     Ok(super::EXIT_DONE)
 }

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::{Global, Settings};
 use crate::engine::{Handle, Progress, TorrentSource, TorrentState};
 use crate::gateway::GatewayEvent;
-use crate::node::{Node, Terms};
+use crate::node::{Node, StaysOpen, Terms};
 use crate::session::hold_to_budgets;
 use crate::torrent::{Magnet, printable};
 use crate::units::{PricePerGib, Units};
@@ -139,7 +139,9 @@ pub async fn run(args: DownloadArgs, global: &Global) -> Result<u8> {
     let open = node::close(&running, &mut totals, global.json).await;
     let event = if finished { "done" } else { "stopped" };
     let line = report(&running, &handle, &totals, wall, &open, event);
-    super::say(global.json, &line, || summary(&line));
+    super::say(global.json, &line, || {
+        summary(&line) + &node::open_lines(&open)
+    });
     node::shut_down(running).await?;
     Ok(if finished {
         super::EXIT_DONE
@@ -315,7 +317,7 @@ fn report(
     handle: &Handle,
     totals: &Totals,
     wall: Duration,
-    open: &[String],
+    open: &[StaysOpen],
     event: &str,
 ) -> Value {
     let progress = handle.progress();
@@ -357,12 +359,6 @@ fn summary(line: &Value) -> String {
             peer["address"].as_str().unwrap_or("?"),
             peer["bytes"],
             peer["units_paid"],
-        ));
-    }
-    for channel in line["open_channels"].as_array().into_iter().flatten() {
-        text.push_str(&format!(
-            "\n  still open: {}",
-            channel.as_str().unwrap_or("?")
         ));
     }
     text

@@ -18,10 +18,10 @@ pub struct LimitArgs {
     /// Info hashes, their beginnings, or names; none: the limit for all torrents together
     #[arg(value_name = "TORRENT")]
     pub torrents: Vec<String>,
-    /// Most payload coming in, in bytes a second; 0 or "none" lifts it
+    /// Most payload coming in, in bytes a second, or as in 500k, 2M or 512KiB; 0 or "none" lifts it
     #[arg(long, value_name = "BYTES_PER_S|none")]
     pub down: Option<String>,
-    /// Most payload going out, in bytes a second; 0 or "none" lifts it
+    /// Most payload going out, in bytes a second, or as in 500k, 2M or 512KiB; 0 or "none" lifts it
     #[arg(long, value_name = "BYTES_PER_S|none")]
     pub up: Option<String>,
     /// Pause a seed that has sent so many times what it received, as in 1.5, or "none"; of a torrent also
@@ -109,15 +109,54 @@ pub async fn limit(args: LimitArgs, global: &Global) -> Result<u8> {
     Ok(super::EXIT_DONE)
 }
 
-/// A limit on speed as it is given: 0 is none, as elsewhere.
+/// A limit on speed as it is given: 0 is none, as elsewhere. Below 1 KiB/s that is said.
 fn speed_limit(key: &str, text: &str) -> Result<Value> {
-    let value = crate::config::keys::parse(key, text)?;
+    let bytes = bytes_per_s(text);
+    if let Some(bytes) = bytes.filter(|bytes| (1..1 << 10).contains(bytes)) {
+        eprintln!(
+            "{bytes} B/s is less than 1 KiB/s: hardly anything moves; {text}k would be {text} kB/s"
+        );
+    }
+    let value = match bytes {
+        Some(bytes) => json!(bytes),
+        None => crate::config::keys::parse(key, text)?,
+    };
     Ok(if value == 0 { Value::Null } else { value })
+}
+
+/// Bytes a second, as in 500000, 500k, 1.5M, 2MiB or 2MiB/s: k, M and G count in thousands, Ki, Mi and Gi in 1024.
+fn bytes_per_s(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let text = text.strip_suffix("/s").unwrap_or(text);
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    let unit = unit.trim().to_ascii_lowercase();
+    let factor: u64 = match unit.strip_suffix('b').unwrap_or(&unit) {
+        "" => 1,
+        "k" => 1000,
+        "m" => 1_000_000,
+        "g" => 1_000_000_000,
+        "ki" => 1 << 10,
+        "mi" => 1 << 20,
+        "gi" => 1 << 30,
+        _ => return None,
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = whole.parse().ok()?;
+    let part = match part {
+        "" => 0,
+        digits if digits.len() <= 6 && factor > 1 => {
+            digits.parse::<u64>().ok()? * factor / 10_u64.pow(u32::try_from(digits.len()).ok()?)
+        }
+        _ => return None,
+    };
+    whole.checked_mul(factor)?.checked_add(part)
 }
 
 fn speed(value: &Value) -> String {
     match value.as_u64() {
-        Some(speed) => format!("{speed} bytes/s"),
+        Some(speed) if speed < 1 << 10 => format!("{speed} B/s"),
+        Some(speed) => format!("{speed} B/s ({:.1} KiB/s)", speed as f64 / 1024.0),
         None => "no limit".to_owned(),
     }
 }
@@ -210,6 +249,36 @@ async fn limit_torrents(node: &NodeClient, args: &LimitArgs, global: &Global) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_speed_is_read_with_its_unit() {
+        let good = [
+            ("1", 1),
+            ("500000", 500_000),
+            ("500k", 500_000),
+            ("1.5M", 1_500_000),
+            ("2MiB", 2 << 20),
+            ("20 KiB/s", 20 << 10),
+            ("1kB/s", 1000),
+        ];
+        for (text, wanted) in good {
+            assert_eq!(bytes_per_s(text), Some(wanted), "{text}");
+        }
+        for text in [
+            "",
+            "k",
+            "-1",
+            "1.5",
+            "2x",
+            "1.2.3M",
+            "none",
+            "99999999999999999999G",
+        ] {
+            assert_eq!(bytes_per_s(text), None, "{text}");
+        }
+        assert_eq!(speed(&json!(1)), "1 B/s");
+        assert_eq!(speed(&json!(500_000)), "500000 B/s (488.3 KiB/s)");
+    }
 
     #[test]
     fn a_ratio_is_read_to_the_hundredth() {

@@ -45,6 +45,8 @@ pub mod label;
 pub mod limit;
 pub mod node;
 pub(crate) mod output;
+#[cfg(test)]
+mod papers;
 pub mod play;
 pub mod remote;
 pub mod report;

@@ -11,7 +11,7 @@ use crate::cashier::wallet::Cheat;
 use crate::config::{Global, Settings};
 use crate::engine::EngineConfig;
 use crate::gateway::FreePolicy;
-use crate::node::{CLOSE_DEADLINE, Node, NodeConfig};
+use crate::node::{Node, NodeConfig, StaysOpen};
 use crate::torrent::Metainfo;
 use crate::units::{PricePerGib, Units};
 use crate::wallet::Balance;
@@ -127,9 +127,9 @@ fn status_kib(pid: &str, what: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Closes all channels, saying meanwhile what happens. Returns the channels that stay open, in words.
-pub async fn close(node: &Node, totals: &mut Totals, json: bool) -> Vec<String> {
-    let closing = node.gateway.close_all(CLOSE_DEADLINE);
+/// Closes all channels, saying meanwhile what happens. Returns those that stay open.
+pub async fn close(node: &Node, totals: &mut Totals, json: bool) -> Vec<StaysOpen> {
+    let closing = node.close_channels();
     tokio::pin!(closing);
     let left = loop {
         tokio::select! {
@@ -142,15 +142,14 @@ pub async fn close(node: &Node, totals: &mut Totals, json: bool) -> Vec<String> 
         }
     };
     totals.refresh(node).await;
-    left.iter()
-        .map(|open| {
-            format!(
-                "{} units ticked to {} on spend {}; it closes when the seeder answers, and at the \
-                 latest when the coin is settled",
-                open.units, open.peer, open.spend
-            )
-        })
-        .collect()
+    left
+}
+
+/// A line for each channel that stays open, for people.
+#[must_use]
+pub fn open_lines(open: &[StaysOpen]) -> String {
+    let line = |open: &StaysOpen| format!("\n  still open: {open}");
+    open.iter().map(line).collect()
 }
 
 /// Ends a node whose channels are closed.

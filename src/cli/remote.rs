@@ -156,6 +156,40 @@ pub(super) fn fits(word: &str, row: &TorrentRow) -> bool {
     lower.len() >= 4 && row.info_hash.to_string().starts_with(&lower)
 }
 
+/// Whether a word may have been meant as the beginning of an info hash.
+fn too_short(word: &str) -> bool {
+    (1..4).contains(&word.len()) && word.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+/// Torrents that are listed where a word fits several.
+const MOST_NAMED: usize = 5;
+
+/// What a word that fits several torrents may have meant: their names, and the digits that tell them apart.
+fn ambiguous(word: &str, rows: &[&TorrentRow]) -> String {
+    let hashes: Vec<String> = rows.iter().map(|row| row.info_hash.to_string()).collect();
+    let apart = |hash: &String| {
+        let others = || hashes.iter().filter(|other| *other != hash);
+        let end =
+            (8..hash.len()).find(|&end| !others().any(|other| other.starts_with(&hash[..end])));
+        hash[..end.unwrap_or(hash.len())].to_owned()
+    };
+    let mut text = format!(
+        "{:?} fits {} torrents; give one of these beginnings of their info hashes:",
+        printable(word),
+        rows.len()
+    );
+    for (row, hash) in rows.iter().zip(&hashes).take(MOST_NAMED) {
+        text.push_str(&format!("\n  {}  {}", apart(hash), printable(&row.name)));
+    }
+    if rows.len() > MOST_NAMED {
+        text.push_str(&format!(
+            "\n  and {} more: dpay list",
+            rows.len() - MOST_NAMED
+        ));
+    }
+    text
+}
+
 /// The torrents that words name.
 pub(super) async fn which(node: &NodeClient, words: &[String]) -> Result<Vec<InfoHash>> {
     let rows = rows(node).await?;
@@ -164,19 +198,21 @@ pub(super) async fn which(node: &NodeClient, words: &[String]) -> Result<Vec<Inf
         if word == "all" {
             return Ok(rows.iter().map(|row| row.info_hash).collect());
         }
-        let hit = |row: &&TorrentRow| row.name == *word || fits(word, row);
+        let hit =
+            |row: &&TorrentRow| row.name == *word || row.name == printable(word) || fits(word, row);
         let hits: Vec<&TorrentRow> = rows.iter().filter(hit).collect();
         match hits.as_slice() {
             [one] => found.push(one.info_hash),
+            [] if too_short(word) => bail!(
+                "{:?} is too short for the beginning of an info hash: give 4 digits of it or more, or the \
+                 whole name; see them with: dpay list",
+                printable(word)
+            ),
             [] => bail!(
                 "no torrent here is called {:?}; see them with: dpay list",
                 printable(word)
             ),
-            more => bail!(
-                "{:?} fits {} torrents; give more of the info hash",
-                printable(word),
-                more.len()
-            ),
+            more => bail!("{}", ambiguous(word, more)),
         }
     }
     Ok(found)

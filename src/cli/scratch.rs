@@ -44,7 +44,11 @@ impl TempDir {
         let name = format!("{PREFIX}{}", hex::encode(random::bytes::<NAME_BYTES>()));
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
         let path = parent.join(name);
-        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        // A wallet's home may be in it, or be it.
+        let mut private = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut private, 0o700);
+        (private.create(&path)).with_context(|| format!("cannot make {}", path.display()))?;
         let lock = match Lock::take(&path.join(MARK)) {
             Ok(lock) => lock,
             Err(error) => {

@@ -13,6 +13,7 @@ use crate::config::{Global, Settings, keys};
 use crate::http::node::client::NodeClient;
 use crate::http::node::login::Logins;
 use crate::session::view::Done;
+use crate::session::view::settings::SettingList;
 
 /// What to do with settings.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -47,7 +48,7 @@ pub async fn run(command: ConfigCommand, global: &Global) -> Result<u8> {
     let node = NodeClient::find(&home).await;
     match command {
         ConfigCommand::Get { key } => {
-            let settings = read(&home)?;
+            let settings = current(&home, node.as_ref()).await?;
             let value = keys::get(&settings, &key)?;
             super::say(global.json, &json!({ "key": key, "value": value }), || {
                 shown(&value)
@@ -55,8 +56,16 @@ pub async fn run(command: ConfigCommand, global: &Global) -> Result<u8> {
         }
         ConfigCommand::Set { key, value } => {
             let value = keys::parse(&key, &value)?;
-            put(&home, node.as_ref(), &key, value).await?;
-            let value = keys::get(&read(&home)?, &key)?;
+            let asks = node.is_none() && key == "broker.url";
+            let mut warning = match value.as_str().filter(|_| asks) {
+                Some(url) => named(&home, url).await?,
+                None => None,
+            };
+            warning = put(&home, node.as_ref(), &key, value).await?.or(warning);
+            if let Some(warning) = warning {
+                eprintln!("{warning}");
+            }
+            let value = keys::get(&current(&home, node.as_ref()).await?, &key)?;
             let waits = node.is_some() && keys::find(&key).is_some_and(|key| key.restart);
             super::say(
                 global.json,
@@ -71,13 +80,13 @@ pub async fn run(command: ConfigCommand, global: &Global) -> Result<u8> {
                 },
             );
         }
-        ConfigCommand::List => list(&read(&home)?, global.json),
+        ConfigCommand::List => list(&current(&home, node.as_ref()).await?, global.json),
         ConfigCommand::Password => password(&home, node.as_ref(), global.json).await?,
     }
     Ok(super::EXIT_DONE)
 }
 
-/// Changes one setting: of `node`, which runs in this home, or in the home's file.
+/// Changes one setting: of `node`, which runs in this home, or in the home's file. Returns what it warns of.
 ///
 /// # Errors
 /// A value that the setting cannot have, a file that cannot be used.
@@ -86,22 +95,53 @@ pub(super) async fn put(
     node: Option<&NodeClient>,
     key: &str,
     value: Value,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let Some(node) = node else {
         crate::cashier::wallet::home::prepare(home)?;
         // Commands that change it at once do so one after the other, so that no change is lost.
         let alone = std::fs::File::create(home.join("config.lock"))?;
         alone.lock()?;
-        keys::set(&read(home)?, [(key, value)])?.write(home)?;
-        return Ok(());
+        keys::set(&Settings::read(home)?, [(key, value)])?.write(home)?;
+        return Ok(None);
     };
     let change = json!({ key: value });
-    let _: Value = node.change(Method::PATCH, "/settings", &change).await?;
-    Ok(())
+    let list: SettingList = node.change(Method::PATCH, "/settings", &change).await?;
+    Ok(list.warning)
 }
 
-fn read(home: &Path) -> Result<Settings> {
-    Ok(Settings::read(home)?)
+/// The settings that hold: those of `node`, which runs in this home, or those of the file. Where the file says
+/// otherwise than the node that is told.
+async fn current(home: &Path, node: Option<&NodeClient>) -> Result<Settings> {
+    let Some(node) = node else {
+        return Ok(Settings::read(home)?);
+    };
+    let list: SettingList = node.get("/settings").await?;
+    let of_node = list.settings.into_iter();
+    let of_node = of_node.map(|setting| (setting.key, setting.value));
+    let settings = keys::of(of_node)?;
+    match Settings::read(home) {
+        Ok(file) if file == settings => {}
+        Ok(file) => {
+            let edited = keys::differences(&file, &settings);
+            eprintln!(
+                "{} was edited beside the running node: {edited}; {ANEW}",
+                list.path
+            );
+        }
+        Err(error) => eprintln!("{error}; the running node has its settings of before"),
+    }
+    Ok(settings)
+}
+
+/// When an edited file counts.
+const ANEW: &str = "what the file says counts when the node is started anew";
+
+/// Asks the broker at an address whether it is one, where no node runs that would.
+async fn named(home: &Path, url: &str) -> Result<Option<String>> {
+    // What is no address is refused before anybody is asked.
+    keys::set(&Settings::default(), [("broker.url", json!(url))])?;
+    let checked = crate::session::check_broker(home, url).await;
+    checked.map_err(|problem| anyhow::anyhow!("{problem}"))
 }
 
 fn shown(value: &Value) -> String {

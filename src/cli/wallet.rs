@@ -34,7 +34,7 @@ use crate::wallet::keeping::Rules;
 use crate::wallet::{Balance, PinnedBroker};
 
 use by_node::{account_by_node, buy_by_node, played, redeem_by_node, wallet_by_node};
-pub use keep::{BackupArgs, RestoreArgs};
+pub use keep::{BackupArgs, NewPassphraseArgs, RestoreArgs};
 pub use passphrase::PassphraseSource;
 use patience::patiently;
 pub use withdraw::{Amount, WithdrawArgs};
@@ -91,6 +91,8 @@ pub enum WalletCommand {
     History(HistoryArgs),
     /// Write the whole wallet into one encrypted file, also while it is in use.
     Backup(BackupArgs),
+    /// Change the passphrase of the wallet, also while a node runs.
+    Passphrase(NewPassphraseArgs),
     /// Make a wallet again, in an empty home, from a backup or from its 24 words.
     Restore(RestoreArgs),
     /// Do once, now, what a running node does by itself: look for closes that never came, put records
@@ -163,6 +165,7 @@ pub async fn run(command: WalletCommand, global: &WalletGlobal) -> Result<()> {
         WalletCommand::Init(args) => init(args, global).await,
         WalletCommand::Backup(args) => keep::backup(args, global).await,
         WalletCommand::Restore(args) => keep::restore(args, global).await,
+        WalletCommand::Passphrase(args) => keep::change_passphrase(args, global).await,
         WalletCommand::Balance => balance(global).await,
         WalletCommand::Buy(args) => {
             if let Some(node) = NodeClient::find(&global.home).await {
@@ -292,7 +295,9 @@ async fn remember_broker(broker: Option<Value>, global: &WalletGlobal) -> Result
         return Ok(());
     };
     let node = NodeClient::find(&global.home).await;
-    settings::put(&global.home, node.as_ref(), BROKER, url).await
+    settings::put(&global.home, node.as_ref(), BROKER, url)
+        .await
+        .map(drop)
 }
 
 async fn balance(global: &WalletGlobal) -> Result<()> {

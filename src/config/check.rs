@@ -10,6 +10,27 @@ fn is_host_and_port(text: &str) -> bool {
     parts.is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok())
 }
 
+/// Most units that the rules may be told of.
+const MOST_UNITS: u64 = 1_000_000_000;
+
+/// Refuses amounts that nobody means, where they are given: a file that has one from before is read as it is.
+pub(super) fn bound(name: &str, value: &serde_json::Value) -> Result<(), SettingsError> {
+    let most = match name {
+        // As many as may be bought at once.
+        "rules.buy_below" => 1_000_000,
+        "rules.redeem_from" | "rules.low_balance" => MOST_UNITS,
+        _ => return Ok(()),
+    };
+    match value.as_u64().filter(|units| *units > most) {
+        None => Ok(()),
+        Some(units) => Err(SettingsError::Value {
+            key: name.to_owned(),
+            value: units.to_string(),
+            reason: format!("give 0 to {most}, or none"),
+        }),
+    }
+}
+
 /// Refuses what cannot be, by its key.
 pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     let wrong = |key: &str, value: String, reason: &str| {

@@ -274,6 +274,70 @@ pub fn all(settings: &Settings) -> Vec<(&'static Key, Value, Value)> {
     KEYS.iter().map(line).collect()
 }
 
+/// Refuses to write `asked` over the file in `home` where somebody edited it since it said `known` and the edit
+/// would be lost.
+///
+/// # Errors
+/// [`SettingsError::Edited`] with both values.
+pub fn keep_edits(
+    home: &std::path::Path,
+    known: &Settings,
+    asked: &Settings,
+) -> Result<(), SettingsError> {
+    let path = home.join(super::settings::FILE);
+    if !path.exists() {
+        return Ok(());
+    }
+    let what = match Settings::read(home) {
+        Ok(file) => edits(known, &file, asked),
+        Err(SettingsError::File { reason, .. }) => reason,
+        // What cannot be read is not known to be edited; writing it says what hinders.
+        Err(_) => return Ok(()),
+    };
+    match what.is_empty() {
+        true => Ok(()),
+        false => Err(SettingsError::Edited { path, what }),
+    }
+}
+
+/// Settings from their values by key.
+///
+/// # Errors
+/// A key or value that this program does not know.
+pub fn of(values: impl IntoIterator<Item = (String, Value)>) -> Result<Settings, SettingsError> {
+    let values: Vec<(String, Value)> = values.into_iter().collect();
+    let given = values.iter().map(|(key, value)| (key.as_str(), value));
+    let mut all = whole(&Settings::default());
+    for (name, value) in given.filter(|(_, value)| !value.is_null()) {
+        let (section, field) = name.split_once('.').unwrap_or((name, ""));
+        if let Some(section) = all[section].as_object_mut() {
+            section.insert(field.to_owned(), value.clone());
+        }
+    }
+    serde_json::from_value(all).map_err(|error| SettingsError::Value {
+        key: "a setting of the node".to_owned(),
+        value: "read".to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Where a file says otherwise than the node that runs, in words.
+#[must_use]
+pub fn differences(file: &Settings, node: &Settings) -> String {
+    edits(node, file, node)
+}
+
+/// What of `file` differs from `known` and would be lost with `asked`, in words.
+fn edits(known: &Settings, file: &Settings, asked: &Settings) -> String {
+    let (known, asked) = (whole(known), whole(asked));
+    let lost = all(file).into_iter().filter_map(|(key, value, _)| {
+        let (was, new) = (lookup(&known, key.name), lookup(&asked, key.name));
+        (value != was && value != new)
+            .then(|| format!("{} is {value} in the file and {was} in the node", key.name))
+    });
+    lost.collect::<Vec<_>>().join(", ")
+}
+
 /// Changes settings, all or none; null gives a setting its default.
 ///
 /// # Errors
@@ -286,6 +350,7 @@ pub fn set<'a>(
     let default = whole(&Settings::default());
     for (name, value) in changes {
         find(name).ok_or_else(|| unknown(name))?;
+        super::check::bound(name, &value)?;
         let mut all = whole(&now);
         let (section, field) = name.split_once('.').unwrap_or((name, ""));
         let given = value.clone();
@@ -409,6 +474,9 @@ mod tests {
             ("folders.watch_label", json!("\u{200b}")),
             ("limits.upload_bytes_per_s", json!(5)),
             ("limits.downloads_at_once", json!(0)),
+            ("rules.buy_below", json!(1_000_001)),
+            ("rules.redeem_from", json!(1_000_000_001)),
+            ("rules.low_balance", json!(u64::MAX)),
             ("seeding.ratio_limit_percent", json!(0)),
         ] {
             let error = set(&before, [bad.clone()]).expect_err("refused");

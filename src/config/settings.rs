@@ -31,6 +31,18 @@ pub enum SettingsError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Somebody edited the file after it was read; nothing is written over that.
+    #[error(
+        "{} was edited since the node read it, and is not written over: {what}; start the node anew to take \
+         what the file says, or undo the edit, and try again",
+        path.display()
+    )]
+    Edited {
+        /// The file.
+        path: PathBuf,
+        /// Which settings differ, and both values; or that it is none any more.
+        what: String,
+    },
     /// There is no such setting.
     #[error("there is no setting {key:?}; {nearest}`dpay config list` shows all")]
     Unknown {

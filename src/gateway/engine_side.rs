@@ -147,9 +147,12 @@ impl Link {
     /// at once than window and risk hold, or it could wait for payment with all of them unfinished. As
     /// long as it owes us blocks: once they came, others have the rest.
     fn may_begin(&mut self, piece: u32) -> bool {
+        if self.begun.contains(&piece) || !self.asked.is_waiting() {
+            return true;
+        }
         let payer = self.pay.as_ref().and_then(|pay| pay.payer.as_ref());
         let most = payer.map_or(usize::MAX, |payer| payer.pieces_at_once());
-        if self.begun.len() < most || self.begun.contains(&piece) || !self.asked.is_waiting() {
+        if self.begun.len() < most {
             return true;
         }
         if let Some(info_hash) = self.info_hash() {

@@ -57,6 +57,29 @@ pub struct Range {
     pub until: Option<Day>,
 }
 
+/// What the CSV file of a report is called.
+#[must_use]
+pub fn file_name(kind: Kind, by: By, range: Range) -> String {
+    let kind = match kind {
+        Kind::Earnings => "earnings",
+        Kind::Spending => "spending",
+    };
+    let by = match by {
+        By::Day => "day",
+        By::Week => "week",
+        By::Month => "month",
+        By::Torrent => "torrent",
+        By::Peer => "peer",
+    };
+    let span = match (range.since.map(date), range.until.map(date)) {
+        (None, None) => String::new(),
+        (Some(since), None) => format!("-from-{since}"),
+        (None, Some(until)) => format!("-to-{until}"),
+        (Some(since), Some(until)) => format!("-{since}-to-{until}"),
+    };
+    format!("dpay-{kind}-by-{by}{span}.csv")
+}
+
 /// Why there is no report.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ReportError {

@@ -155,3 +155,22 @@ fn a_range_that_is_none_is_refused_with_what_was_given() {
     assert!(day.holds(parse_date("2024-02-02").expect("a date")));
     assert!(!day.holds(parse_date("2024-02-03").expect("a date")));
 }
+
+#[test]
+fn a_file_is_called_by_its_kind_and_range() {
+    let name = |since, until| {
+        let range = Range::parse(since, until).expect("dates");
+        file_name(Kind::Spending, By::Day, range)
+    };
+    let (first, last) = (Some("2026-11-01"), Some("2026-11-30"));
+    assert_eq!(
+        name(first, last),
+        "dpay-spending-by-day-2026-11-01-to-2026-11-30.csv"
+    );
+    assert_eq!(
+        name(first, None),
+        "dpay-spending-by-day-from-2026-11-01.csv"
+    );
+    assert_eq!(name(None, last), "dpay-spending-by-day-to-2026-11-30.csv");
+    assert_eq!(name(None, None), "dpay-spending-by-day.csv");
+}

@@ -92,7 +92,7 @@ impl Session {
             .filter(|(file, _)| !file.padding);
         let row = |(file, index): (&crate::torrent::TorrentFile, u32)| FileRow {
             index,
-            path: file.path.join("/"),
+            path: crate::torrent::printable(&file.path.join("/")),
             size_bytes: file.length_bytes,
             have_bytes: match have.get(index as usize) {
                 Some(have) => *have,

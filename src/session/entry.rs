@@ -281,7 +281,7 @@ pub(super) fn row_of(saved: &Saved) -> TorrentRow {
     };
     TorrentRow {
         info_hash: saved.info_hash,
-        name: saved.name.clone(),
+        name: crate::torrent::printable(&saved.name),
         state: match saved {
             _ if saved.paused => State::Paused,
             _ if saved.size_bytes == 0 => State::FetchingMetadata,

@@ -6,6 +6,7 @@
 //! Setup, Locked, Running, Failed --play--> Starting --> Running with play money --> back
 //! ```
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -20,10 +21,13 @@ use super::{Session, lock};
 use crate::cashier::wallet::{CashierError, HomeError, Passphrase, Wallet, home};
 use crate::dht::ACCEPT_DEADLINE_MS;
 use crate::engine::EngineConfig;
-use crate::node::{Node, NodeConfig, NodeError};
+use crate::node::{Node, NodeConfig, NodeError, StaysOpen};
 
 /// Certified payee keys at hand.
 const PAYEE_KEYS: u32 = 16;
+/// What is said of a wallet that the passphrase in hand does not open.
+const WRONG_AT_START: &str =
+    "the wallet is locked: the passphrase that the node was started with is wrong";
 /// Between looks at a node that starts.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long the last requests to a node that stops may take.
@@ -89,6 +93,7 @@ impl Session {
         let (error, advice) = match self.life() {
             Life::Running(run) => return Ok(run),
             Life::Setup => ("there is no wallet yet", Advice::MakeWalletFirst),
+            Life::Locked if self.was_refused() => (WRONG_AT_START, Advice::GivePassphrase),
             Life::Locked => ("the wallet is locked", Advice::GivePassphrase),
             Life::Starting => ("the node is starting", Advice::AskAgain),
             Life::Stopping => ("the node is stopping", Advice::StartAgain),
@@ -135,6 +140,7 @@ impl Session {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.inner.started,
             stage: life.stage(),
+            passphrase_refused: self.was_refused() && matches!(life, Life::Locked),
             error: match &life {
                 Life::Failed(error) => Some(error.clone()),
                 _ => None,
@@ -178,6 +184,10 @@ impl Session {
             Some(passphrase) => self.launch(passphrase),
             None => self.set_life(Life::Locked),
         }
+    }
+
+    fn was_refused(&self) -> bool {
+        self.inner.refused.load(Ordering::Relaxed)
     }
 
     /// Starts the node with the real wallet, in the background.
@@ -234,8 +244,9 @@ impl Session {
                 Err(error) => self.set_life(Life::Failed(error)),
             },
             Err(NodeError::Wallet(CashierError::Home(HomeError::Passphrase(_)))) => {
-                tracing::error!("the passphrase that was given is wrong: the wallet stays locked");
+                tracing::error!("{WRONG_AT_START}");
                 *lock(&self.inner.passphrase) = None;
+                self.inner.refused.store(true, Ordering::Relaxed);
                 self.set_life(Life::Locked);
             }
             Err(error) => {
@@ -257,39 +268,43 @@ impl Session {
         }
     }
 
-    /// Stops the running node, if there is one, closing its channels.
-    async fn take_down(&self) {
+    /// Stops the running node, if there is one, closing its channels; those that stay open.
+    async fn take_down(&self) -> Vec<StaysOpen> {
         let Life::Running(run) = self.life() else {
-            return;
+            return Vec::new();
         };
         self.set_life(Life::Stopping);
-        run.end(self).await;
+        let open = run.end(self).await;
         // Ports are free once nobody holds the node any more.
         let deadline = tokio::time::Instant::now() + LAST_REQUESTS;
         let mut run = run;
         while tokio::time::Instant::now() < deadline {
             match Arc::try_unwrap(run) {
-                Ok(_) => return,
+                Ok(_) => return open,
                 Err(held) => run = held,
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        open
     }
 
     /// Stops and starts the node with the settings as they are now, in the background. Nothing where
     /// it plays, or has no wallet to open.
     pub(super) fn restart(&self) {
-        let passphrase = lock(&self.inner.passphrase).clone();
-        let stage = self.life().stage();
-        let (Some(passphrase), Stage::Running | Stage::Failed) = (passphrase, stage) else {
+        let is_known = lock(&self.inner.passphrase).is_some();
+        if !is_known || !matches!(self.life().stage(), Stage::Running | Stage::Failed) {
             return;
-        };
+        }
         if lock(&self.inner.play).stage == PlayStage::On {
             return;
         }
         let session = self.clone();
         tokio::spawn(async move {
             let _turn = session.inner.turning.lock().await;
+            // Only now: whoever had the turn may have changed it.
+            let Some(passphrase) = lock(&session.inner.passphrase).clone() else {
+                return;
+            };
             session.take_down().await;
             session.set_life(Life::Starting);
             let config = session.real_config(passphrase);
@@ -304,11 +319,7 @@ impl Session {
     pub async fn make_wallet(&self, init: WalletInit) -> Result<Words, Problem> {
         let _turn = self.inner.turning.lock().await;
         if !matches!(self.life(), Life::Setup) {
-            return Err(Problem::new(
-                ProblemCode::WalletExists,
-                "there is a wallet already",
-                Advice::UseItOrOtherHome,
-            ));
+            return Err(there_is_one());
         }
         let passphrase = passphrase(init.passphrase.as_deref())?;
         let words = init
@@ -333,15 +344,16 @@ impl Session {
         })
     }
 
-    /// Stops the node in order: channels are closed, everything is written.
-    pub async fn stop(&self) {
+    /// Stops the node in order: channels are closed, everything is written. Returns those that stay open.
+    pub async fn stop(&self) -> Vec<StaysOpen> {
         let _turn = self.inner.turning.lock().await;
-        self.take_down().await;
+        let open = self.take_down().await;
         let world = lock(&self.inner.play).world.take();
         if let Some(world) = world {
             world.stop().await;
         }
         self.set_life(Life::Stopping);
+        open
     }
 
     /// How far the play world is.
@@ -455,6 +467,12 @@ impl Session {
         });
         Ok(self.play_view())
     }
+}
+
+/// Why none is made: one is never written over.
+pub(super) fn there_is_one() -> Problem {
+    let error = "there is a wallet already";
+    Problem::new(ProblemCode::WalletExists, error, Advice::UseItOrOtherHome)
 }
 
 /// A passphrase as given: none, or text that is not empty.

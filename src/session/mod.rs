@@ -15,11 +15,14 @@
 //! | `outcome` | a change that could not be written down: what holds of it |
 //! | `folder` | whether the folder for downloads can be written, and how much room there is |
 //! | `sources` | trackers and peers for torrents that are there |
+//! | `set` | settings are changed |
 //! | `beat`, `row`, `hear` | once a second: what moved, rows, pulses, budgets; what the gateway tells |
 //! | `beside` | what the beat begins and does not wait for: the engine, the disk |
 //! | `budget` | what may be spent in a day and in all |
 //! | `traffic` | bytes by day and torrent, for reports |
+//! | `named` | the broker that a setting is to name |
 //! | `money`, `withdraw`, `books` | the wallet; money out of it; history and reports |
+//! | `keep`, `locked`, `tries` | the wallet in a file and back, its passphrase, and how often that may be guessed |
 //! | `ratio` | seeds that have shared enough |
 //! | `queue` | downloads that wait until fewer download at once |
 //! | `agree` | what the engine does is compared with what the list says |
@@ -42,6 +45,7 @@ mod fetch;
 mod folder;
 mod found;
 mod hear;
+mod keep;
 mod label;
 mod less;
 mod life;
@@ -50,6 +54,7 @@ mod locked;
 pub mod log;
 mod many;
 mod money;
+mod named;
 mod notices;
 mod outcome;
 mod paying;
@@ -60,6 +65,7 @@ mod ratio;
 mod row;
 mod rules;
 mod run;
+mod set;
 mod shelf;
 mod sources;
 mod streaming;
@@ -67,6 +73,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod tries;
 mod unwritten;
 pub mod view;
 mod watch;
@@ -74,13 +81,14 @@ mod withdraw;
 
 pub use books::Sheet;
 pub use budget::hold_to_budgets;
+pub use named::check_broker;
 pub use shelf::names_in;
 pub use streaming::Content;
+pub use tries::Tries;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::Value;
@@ -94,12 +102,9 @@ use crate::units::UnixMs;
 use life::Life;
 use log::LogBook;
 use notices::Board;
-use outcome::Outcome;
 use play::Player;
 use view::settings::SettingList;
-use view::{
-    Advice, Event, Problem, ProblemCode, Pulse, Setting, SettingKind, SettingsChange, SpeedHistory,
-};
+use view::{Advice, Event, Problem, ProblemCode, Pulse, Setting, SettingKind, SpeedHistory};
 
 /// Events kept for a slow listener; who is slower is told to load everything anew.
 const EVENTS: usize = 64;
@@ -140,12 +145,19 @@ struct Inner {
     settings: RwLock<Settings>,
     /// How often it was asked for that less may be paid.
     lowerings: AtomicU32,
+    /// What the settings' file said when it was last read or written.
+    on_disk: Mutex<Settings>,
     life: RwLock<Life>,
     /// Held by whoever changes settings, until they are in effect. True: what holds is not written down.
     setting: tokio::sync::Mutex<bool>,
     /// Held by whoever takes the node from one stage to another.
     turning: tokio::sync::Mutex<()>,
     passphrase: Mutex<Option<Passphrase>>,
+    /// Whether the passphrase that the node was started with was wrong.
+    refused: AtomicBool,
+    tries: Mutex<Tries>,
+    /// Held by whoever makes a backup.
+    backing_up: tokio::sync::Mutex<()>,
     play: Mutex<play::State>,
     events: broadcast::Sender<Event>,
     board: Mutex<Board>,
@@ -180,8 +192,12 @@ impl Session {
         let session = Session {
             inner: Arc::new(Inner {
                 passphrase: Mutex::new(options.passphrase.clone()),
+                refused: AtomicBool::new(false),
+                tries: Mutex::default(),
+                backing_up: tokio::sync::Mutex::new(()),
                 play: Mutex::new(play::State::new(options.player.is_some())),
                 options,
+                on_disk: Mutex::new(settings.clone()),
                 settings: RwLock::new(settings),
                 lowerings: AtomicU32::default(),
                 life: RwLock::new(Life::Setup),
@@ -223,116 +239,7 @@ impl Session {
                 .join(crate::config::settings::FILE)
                 .display()
                 .to_string(),
-        }
-    }
-
-    /// Changes settings, all or none, keeps them, and lets them take effect. Where they cannot be kept, what
-    /// pays less takes effect all the same and is written as soon as it can be; the problem says so.
-    ///
-    /// # Errors
-    /// Unknown keys, values that cannot be, a file that cannot be written.
-    pub async fn change_settings(&self, change: SettingsChange) -> Result<SettingList, Problem> {
-        let session = self.clone();
-        problems::to_its_end(async move { session.change_settings_of(change).await }).await?
-    }
-
-    async fn change_settings_of(&self, change: SettingsChange) -> Result<SettingList, Problem> {
-        let given: BTreeMap<String, Value> = change.0;
-        let before = self.settings();
-        let asked = asked_of(&before, &given)?;
-        for (folder, was) in [
-            (&asked.folders.downloads, &before.folders.downloads),
-            (&asked.folders.watch, &before.folders.watch),
-        ] {
-            if let Some(folder) = folder.as_ref().filter(|_| folder != was) {
-                usable(folder)?;
-            }
-        }
-        let lowered = self.lower_settings(&given).await?;
-        let mut unsaved = self.inner.setting.lock().await;
-        let held = self.settings();
-        let asked = asked_of(&held, &given)?;
-        let written = self.write_settings(&asked).await;
-        let after = {
-            let mut now = self.inner.settings.write();
-            let now = now.as_deref_mut().unwrap_or_else(|error| error.get_mut());
-            let is_latest = lowered.turn == self.inner.lowerings.load(Ordering::Relaxed);
-            match &written {
-                Ok(()) => {
-                    let low = now.spending.tightened(&asked.spending);
-                    now.clone_from(&asked);
-                    // What was lowered after this was asked for holds.
-                    if !is_latest {
-                        now.spending = low;
-                    }
-                }
-                Err(error) if lowered.spending == before.spending => {
-                    return Err(setting_problem(error));
-                }
-                Err(_) => {}
-            }
-            *unsaved = written.is_err() || now.spending != asked.spending;
-            now.clone()
-        };
-        self.take_effect(&before, &after, lowered.has_closed).await;
-        let home = &self.inner.options.home;
-        written.map_err(|error| {
-            let value =
-                |settings: &Settings, key: &str| keys::get(settings, key).unwrap_or_default();
-            let change = given.keys().map(|key| {
-                let values = [&before, &asked, &after].map(|settings| value(settings, key));
-                (key.clone(), values)
-            });
-            Outcome::of(change).problem(home, &error)
-        })?;
-        Ok(self.setting_list())
-    }
-
-    /// Writes settings that hold and could not be written down.
-    async fn save_settings(&self) {
-        let mut unsaved = self.inner.setting.lock().await;
-        if *unsaved {
-            let saved = self.settings();
-            let written = self.write_settings(&saved).await;
-            *unsaved = written.is_err() || self.settings() != saved;
-        }
-    }
-
-    /// Writes settings, on a thread that may wait for the disk.
-    async fn write_settings(&self, settings: &Settings) -> Result<(), SettingsError> {
-        let (settings, home) = (settings.clone(), self.inner.options.home.clone());
-        let at = home.clone();
-        let written = tokio::task::spawn_blocking(move || settings.write(&at)).await;
-        written.unwrap_or_else(|error| {
-            Err(SettingsError::Io {
-                path: home,
-                source: std::io::Error::other(error),
-            })
-        })
-    }
-
-    /// `has_closed`: channels beyond the budgets are closed already.
-    async fn take_effect(&self, before: &Settings, after: &Settings, has_closed: bool) {
-        self.inner.options.book.set_level(after.log.level);
-        if let Ok(run) = self.running() {
-            run.apply_limits(after);
-            self.put_all_right(&run);
-            if run.hold_budgets(after).await && !has_closed {
-                run.close_what_is_beyond().await;
-            }
-            if before.rules.at_hand != after.rules.at_hand {
-                run.apply_at_hand(after).await;
-            }
-            if before.rules.redeem_from != after.rules.redeem_from {
-                run.apply_redeem_rule(after).await;
-            }
-            if before.seeding.ratio_limit_percent != after.seeding.ratio_limit_percent {
-                self.hold_to_ratio(&run).await;
-                self.look(&run).await;
-            }
-        }
-        if before.broker.url != after.broker.url || self.has_failed() {
-            self.restart();
+            warning: None,
         }
     }
 
@@ -382,13 +289,6 @@ impl Session {
     }
 }
 
-/// Settings with a change.
-fn asked_of(now: &Settings, given: &BTreeMap<String, Value>) -> Result<Settings, Problem> {
-    let changes = given.iter();
-    let changes = changes.map(|(key, value)| (key.as_str(), value.clone()));
-    keys::set(now, changes).map_err(|error| setting_problem(&error))
-}
-
 /// Whether files can be made in a folder.
 fn usable(folder: &Path) -> Result<(), Problem> {
     crate::config::prepare_folder(folder).map_err(|error| {
@@ -403,7 +303,9 @@ fn usable(folder: &Path) -> Result<(), Problem> {
 
 fn setting_problem(error: &SettingsError) -> Problem {
     let about = match error {
-        SettingsError::Io { path, .. } => path.display().to_string(),
+        SettingsError::Io { path, .. } | SettingsError::Edited { path, .. } => {
+            path.display().to_string()
+        }
         SettingsError::Unknown { key, .. } => key.clone(),
         SettingsError::Value { key, value, .. } => format!("{key} = {value}"),
         SettingsError::File { .. } => error.to_string(),
@@ -411,6 +313,9 @@ fn setting_problem(error: &SettingsError) -> Problem {
     let problem = match error {
         SettingsError::Io { .. } => {
             Problem::new(ProblemCode::Disk, error.to_string(), Advice::LetWrite)
+        }
+        SettingsError::Edited { .. } => {
+            Problem::new(ProblemCode::Conflict, error.to_string(), Advice::StartAgain)
         }
         _ => Problem::new(
             ProblemCode::BadSetting,

@@ -48,7 +48,10 @@ pub(super) fn home_problem(error: &HomeError) -> Problem {
     let (code, advice) = match error {
         HomeError::Passphrase(_) => (ProblemCode::WrongPassphrase, Advice::TryAgain),
         HomeError::EmptyPassphrase => (ProblemCode::BadRequest, Advice::ChooseOneOrNone),
-        HomeError::Exists(_) => (ProblemCode::WalletExists, Advice::UseItOrOtherHome),
+        HomeError::NoBackup(_) => (ProblemCode::BadRequest, Advice::GiveBackup),
+        HomeError::Exists(_) | HomeError::NotEmpty(_) => {
+            (ProblemCode::WalletExists, Advice::UseItOrOtherHome)
+        }
         HomeError::Missing(_) => (ProblemCode::NoWallet, Advice::MakeOneFirst),
         _ => (ProblemCode::Disk, Advice::LetReadWrite),
     };
@@ -277,7 +280,7 @@ impl Session {
         }
         let known = lock(&self.inner.passphrase).clone();
         let known = known.unwrap_or_else(Passphrase::none);
-        match self.check_passphrase(&known).await {
+        match self.open_seed(&known).await {
             Ok(seed) => Ok(seed.account_key().public().to_string()),
             Err(problem) if problem.code == ProblemCode::WrongPassphrase => {
                 let error = "the wallet is locked";
@@ -378,7 +381,8 @@ impl Session {
     }
 }
 
-async fn ask(url: &str) -> Result<crate::broker::terms::Info, String> {
+/// Who a broker is, as it says itself within a short while.
+pub(super) async fn ask(url: &str) -> Result<crate::broker::terms::Info, String> {
     // Who a broker is, it says to anybody.
     let nobody = Seed::from_entropy(crate::random::bytes()).account_key();
     let client = BrokerClient::new(url, None, nobody).map_err(|error| error.to_string())?;

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::engine::Handle;
 use crate::gateway::PeerSnapshot;
-use crate::node::{CLOSE_DEADLINE, Node};
+use crate::node::{Node, StaysOpen};
 use crate::torrent::Metainfo;
 use crate::units::{Day, InfoHash, Units};
 use crate::wallet::deals::TorrentSums;
@@ -259,16 +259,12 @@ impl Running {
     }
 
     /// Closes channels, writes everything, stops the engine and the wallet.
-    pub async fn end(self: &Arc<Self>, session: &Session) {
+    /// Returns the channels that stay open.
+    pub async fn end(self: &Arc<Self>, session: &Session) -> Vec<StaysOpen> {
         self.over.cancel();
-        let left = self.node.gateway.close_all(CLOSE_DEADLINE).await;
+        let left = self.node.close_channels().await;
         for open in &left {
-            tracing::warn!(
-                "{} units ticked to {} on spend {} stay open; it closes when the seeder answers",
-                open.units,
-                open.peer,
-                open.spend
-            );
+            tracing::warn!("still open: {open}");
         }
         session.look(self).await;
         self.save(true).await;
@@ -279,6 +275,7 @@ impl Running {
             tracing::error!("the wallet: {error}");
         }
         session.tell_home(None);
+        left
     }
 
     /// A torrent's description, where it is known.

@@ -45,20 +45,32 @@ pub(super) fn check(name: &[u8]) -> Result<(), NameFault> {
     Ok(())
 }
 
-/// `text` fit for a terminal or a log: control characters and those that reorder text are
-/// replaced, the rest stays as it is. Names come from strangers.
+/// `text` fit for a terminal, a log or a list: control characters, those that reorder text and those that
+/// nobody sees are replaced, the rest stays as it is. Names come from strangers.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    let reorders = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars()
-        .map(|c| {
-            if c.is_control() || reorders(c) {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect()
+    let mut before = ' ';
+    let shown = text.chars().map(|c| {
+        let joins = matches!(c, '\u{200c}' | '\u{200d}') && needs_joiners(before);
+        before = c;
+        match c.is_control() || (hides(c) && !joins) {
+            true => char::REPLACEMENT_CHARACTER,
+            false => c,
+        }
+    });
+    shown.collect()
+}
+
+/// Whether a character is not seen, or reorders what is.
+fn hides(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Whether text after this character may be written with joiners: scripts beyond Latin, Greek and Cyrillic, emoji.
+fn needs_joiners(c: char) -> bool {
+    c >= '\u{600}' && !hides(c)
 }
 
 #[cfg(test)]
@@ -98,5 +110,15 @@ mod tests {
             printable("a\u{1b}[2Jb\u{202e}c 한"),
             "a\u{fffd}[2Jb\u{fffd}c 한"
         );
+    }
+
+    #[test]
+    fn what_nobody_sees_is_made_visible_and_joiners_stay_where_they_are_needed() {
+        let hidden = "a\u{200b}b\u{200d}c\u{feff}d\u{2060}e\u{61c}f\u{2067}g\u{e0041}";
+        let shown = "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}f\u{fffd}g\u{fffd}";
+        assert_eq!(printable(hidden), shown);
+        for name in ["می\u{200c}خواهم", "👩\u{200d}👩\u{200d}👧", "한국어"] {
+            assert_eq!(printable(name), name);
+        }
     }
 }

@@ -117,11 +117,12 @@ impl ExtendedHandshake {
     #[must_use]
     pub fn client(&self) -> Option<String> {
         let (name, _) = string(self.entries.get(&b"v"[..])?, 0).ok()?;
-        let text: String = String::from_utf8_lossy(name)
+        let seen: String = String::from_utf8_lossy(name)
             .chars()
             .filter(|c| !c.is_control())
             .take(64)
             .collect();
+        let text = crate::torrent::printable(&seen);
         (!text.is_empty()).then_some(text)
     }
 }

@@ -207,3 +207,53 @@ fn proves(dir: &tempfile::TempDir, noticed: &Value, broker_key: &str) {
     std::fs::write(&forged, bytes).expect("can write");
     assert_eq!(verify(&forged, broker_key), Some(3));
 }
+
+/// Children of a process, and theirs.
+fn children_of(id: u32) -> Vec<u32> {
+    let all = Command::new("ps").args(["-eo", "pid=,ppid="]).output();
+    let all = String::from_utf8(all.expect("ps runs").stdout).expect("text");
+    let pairs: Vec<(u32, u32)> = all
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(str::parse);
+            Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+        })
+        .collect();
+    let mut found = vec![id];
+    let mut at = 0;
+    while let Some(&parent) = found.get(at) {
+        found.extend(
+            pairs
+                .iter()
+                .filter(|pair| pair.1 == parent)
+                .map(|pair| pair.0),
+        );
+        at += 1;
+    }
+    found.split_off(1)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_play_answers_and_ends_with_its_children() {
+    let words = ["demo", "--ui", "--json"].map(str::to_owned);
+    let mut demo = Proc::start("demo", &exe(), &words).expect("starts");
+    let ready = demo.wait_for("ready", LONG).await.expect("ready");
+    let url = ready["url"].as_str().expect("a URL");
+    let page = reqwest::get(url).await.expect("answers");
+    assert!(page.status().is_success(), "{}", page.status());
+    let id = demo.id().expect("runs");
+    let deadline = tokio::time::Instant::now() + LONG;
+    while children_of(id).len() < 10 {
+        assert!(tokio::time::Instant::now() < deadline, "no world was made");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let children = children_of(id);
+    let sent = Command::new("kill")
+        .args(["-INT", &id.to_string()])
+        .status();
+    assert!(sent.expect("kill runs").success());
+    assert_eq!(demo.finish(LONG).await.expect("ends"), 0);
+    let left = |child: &&u32| std::path::Path::new(&format!("/proc/{child}")).exists();
+    let left: Vec<&u32> = children.iter().filter(left).collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}

@@ -63,7 +63,7 @@ async fn a_seed_that_has_shared_enough_is_paused_says_so_and_goes_on_where_it_is
     };
     for to in [&[hash.as_str()][..], &[]] {
         let set = say(&[to, &["--down", "20000"]].concat());
-        assert!(set.contains("down: 20000 bytes/s"), "{set}");
+        assert!(set.contains("down: 20000 B/s (19.5 KiB/s)"), "{set}");
         let lifted = say(&[to, &["--down", "0"]].concat());
         assert!(lifted.contains("down: no limit"), "{lifted}");
     }

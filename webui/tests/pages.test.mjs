@@ -178,6 +178,45 @@ test('the backup is shown and tried at once', { timeout: 60_000 }, async () => {
   await page.getByRole('button', { name: 'Done' }).click();
 });
 
+test('the wallet is saved as a file, and the first run restores it from that, as of when it was saved', { timeout: 120_000 }, async () => {
+  await page.goto(`${node.url}/#/wallet?do=backup`);
+  const coming = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Save a file' }).click();
+  const saved = await coming;
+  assert.match(saved.suggestedFilename(), /^dpay-[0-9a-f]{8}-\d{4}-\d\d-\d\d\.dpay-backup$/);
+  const backup = await readFile(await saved.path());
+  assert.equal(backup.subarray(0, 8).toString(), 'DPayBack');
+  await page.getByText('whoever has the file has the money').waitFor();
+  await accessible(page, 'a backup file that was saved');
+  await page.getByRole('button', { name: 'Done' }).click();
+  const { account } = await api('/wallet');
+
+  const fresh = await world.node('restored-from-file');
+  const made = await context(browser);
+  const visitor = await made.newPage();
+  await visitor.goto(fresh.login_url);
+  await visitor.getByRole('button', { name: /^Restore a wallet/ }).click();
+  await visitor.getByRole('button', { name: 'Later' }).click();
+  await visitor.getByRole('button', { name: 'Backup file' }).click();
+  const restore = visitor.getByRole('button', { name: 'Restore', exact: true });
+  assert.ok(await restore.isDisabled());
+  await visitor.getByLabel('Backup file').setInputFiles({ name: 'letter', mimeType: 'text/plain', buffer: Buffer.from('a letter') });
+  await restore.click();
+  await visitor.getByRole('alert').getByText(/is no backup of a wallet/).waitFor();
+  assert.equal((await asker(visitor)('/node')).stage, 'setup');
+  await accessible(visitor, 'a file that is no backup');
+  await visitor.getByLabel('Backup file').setInputFiles({ name: 'wallet.dpay-backup', mimeType: 'application/octet-stream', buffer: backup });
+  await restore.click();
+  await visitor.getByRole('heading', { name: /^The wallet is back as of/ }).waitFor({ timeout: 60_000 });
+  await visitor.getByText('The broker is asked for what happened since.').waitFor();
+  await accessible(visitor, 'a wallet that was restored from a file');
+  await until('the node', async () => (await asker(visitor)('/node')).stage === 'running');
+  assert.equal((await asker(visitor)('/wallet')).account, account);
+  assert.deepEqual(made.problems, []);
+  await made.close();
+  await fresh.part.stop();
+});
+
 test('a budget that is reached is told, and nothing is paid beyond it', { timeout: 180_000 }, async () => {
   await tab('Torrents').click();
   await page.getByRole('button', { name: 'Add torrent' }).click();
@@ -657,18 +696,33 @@ test('a wallet is restored from its words, wrong ones are named, and its passphr
   assert.equal((await asker(visitor)('/node')).words_due, false);
   await asker(visitor)('/settings', { 'ui.guide_done': true }, 'PATCH');
   await visitor.goto('about:blank');
+  await visitor.goto(`${fresh.url}/#/settings`);
+  const card = visitor.getByRole('region', { name: 'Passphrase of the wallet' });
+  await card.getByLabel('Passphrase of the wallet').fill('a quiet house');
+  await card.getByLabel('New passphrase').fill('a loud horse');
+  await card.getByLabel('The passphrase again').fill('a loud horse');
+  await card.getByRole('button', { name: 'Save' }).click();
+  await card.getByRole('alert').getByText(/passphrase is wrong/).waitFor();
+  await accessible(visitor, 'a passphrase that is not changed');
+  await card.getByLabel('Passphrase of the wallet').fill('a quiet horse');
+  await card.getByRole('button', { name: 'Save' }).click();
+  await until('empty fields', async () => (await card.getByLabel('New passphrase').inputValue()) === '');
+  await visitor.goto('about:blank');
   await fresh.part.stop();
 
-  fresh = await world.node('restored');
+  const old = path.join(world.dir, 'old-passphrase');
+  await writeFile(old, 'a quiet horse');
+  fresh = await world.node('restored', '--passphrase-file', old);
   await visitor.goto(fresh.login_url);
   await visitor.getByRole('heading', { name: 'Your wallet is locked' }).waitFor();
+  await visitor.getByText('The passphrase that the node was started with is wrong.').waitFor();
   await accessible(visitor, 'a wallet that is locked');
   const passphrase = visitor.getByLabel('Passphrase of the wallet');
   await passphrase.fill('a quiet house');
   await visitor.getByRole('button', { name: 'Unlock' }).click();
   await visitor.getByRole('alert').getByText(/passphrase/).first().waitFor();
   assert.equal((await asker(visitor)('/node')).stage, 'locked');
-  await passphrase.fill('a quiet horse');
+  await passphrase.fill('a loud horse');
   await visitor.getByRole('button', { name: 'Unlock' }).click();
   await visitor.getByRole('heading', { name: 'Overview' }).waitFor({ timeout: 60_000 });
   assert.equal((await asker(visitor)('/node')).stage, 'running');

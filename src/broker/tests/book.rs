@@ -282,7 +282,7 @@ impl Book {
             .rows
             .iter()
             .filter_map(|(_, stored)| match stored.row.as_deref() {
-                Some(Row::Contest(row)) if row.is_open() => Some(row.clone()),
+                Some(Row::Contest(row)) if row.is_open() => Some((**row).clone()),
                 _ => None,
             });
         open.collect()

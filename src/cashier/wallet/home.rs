@@ -12,12 +12,16 @@ use zeroize::Zeroizing;
 
 use super::sealed;
 use crate::coin::Seed;
+use crate::random;
 use crate::store::wallet::WriterLock;
 
 /// Name of the seed file.
 pub const SEED_FILE: &str = "wallet.seed";
 /// Name of the file in a home that the home's node has locked; it stays when the node ends.
 pub const NODE_LOCK: &str = "node.lock";
+
+/// The seed file under another passphrase, before it takes the place of the one that is there.
+const NEW_SEED_FILE: &str = "wallet.seed.new";
 
 const MAGIC: &[u8; 8] = b"DPaySeed";
 const SIZE: usize = sealed::OVERHEAD + 32;
@@ -61,7 +65,7 @@ pub enum HomeError {
     #[error("{} is no seed file that this version of dpay reads", .0.display())]
     NoSeedFile(PathBuf),
     /// Bytes that are no backup of this version.
-    #[error("{} is no backup that this version of dpay reads", .0.display())]
+    #[error("{} is no backup of a wallet that this version of dpay reads", .0.display())]
     NoBackup(PathBuf),
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
@@ -248,6 +252,46 @@ pub fn write_seed(
     )
 }
 
+/// Seals the seed that is there under another passphrase: from one moment on the file opens with `new` and no
+/// more with the one before, and a process that is killed leaves one of the two. The caller has the lock of the
+/// wallet, and `seed` is the wallet's.
+///
+/// # Errors
+/// What hinders writing. Where it was the last step, the file may open with `new` already.
+pub fn replace_seed(home: &Path, seed: &Seed, new: &Passphrase) -> Result<(), HomeError> {
+    let (path, beside) = (home.join(SEED_FILE), home.join(NEW_SEED_FILE));
+    let fresh = (random::bytes(), random::bytes());
+    let out = sealed::seal(MAGIC, seed.as_entropy(), new, fresh);
+    let out = out.ok_or_else(|| HomeError::NoSeedFile(path.clone()))?;
+    // What one left that was killed.
+    match fs::remove_file(&beside) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(&beside)(e)),
+        _ => {}
+    }
+    let moved =
+        write_new(&beside, &out).and_then(|()| fs::rename(&beside, &path).map_err(io_error(&path)));
+    if moved.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    moved?;
+    sync_folder(home).map_err(io_error(home))
+}
+
+/// Waits until the names in a folder are on the disk, where the file system can say that.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match fs::File::open(folder)?.sync_all() {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
 /// Writes a file that is not there yet, for its owner only, and waits until it is on the disk.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
     let mut options = OpenOptions::new();
@@ -369,6 +413,30 @@ mod tests {
         assert!(matches!(again, Err(HomeError::Exists(_))));
         let kept = read_seed(dir.path(), &Passphrase::none()).expect("opens");
         assert_eq!(kept.as_entropy(), seed().as_entropy());
+    }
+
+    #[test]
+    fn another_passphrase_takes_the_place_of_the_first_whatever_an_earlier_try_left() {
+        let dir = private();
+        let (old, new) = (
+            Passphrase::new("old").expect("text"),
+            Passphrase::new("new").expect("text"),
+        );
+        write_seed(dir.path(), &seed(), &old, [1; 16], [2; 24]).expect("written");
+        // One that was killed before the file took its place: the old one is as it was.
+        fs::write(dir.path().join(NEW_SEED_FILE), b"half").expect("written");
+        read_seed(dir.path(), &old).expect("opens");
+        replace_seed(dir.path(), &seed(), &new).expect("written");
+        let again = read_seed(dir.path(), &new).expect("opens");
+        assert_eq!(again.as_entropy(), seed().as_entropy());
+        assert!(matches!(
+            read_seed(dir.path(), &old),
+            Err(HomeError::Passphrase(_))
+        ));
+        assert!(!dir.path().join(NEW_SEED_FILE).exists());
+        replace_seed(dir.path(), &seed(), &Passphrase::none()).expect("written");
+        assert!(!needs_passphrase(dir.path()).expect("read"));
+        read_seed(dir.path(), &Passphrase::none()).expect("opens");
     }
 
     #[cfg(unix)]

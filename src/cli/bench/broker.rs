@@ -76,7 +76,7 @@ pub struct BrokerArgs {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub depth: u32,
     /// Requests under way at once
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub clients: u32,
     /// Parts that the requests are cut into, fewer if they hold less than eight purchases, or two redemptions, for each
     /// under way at once

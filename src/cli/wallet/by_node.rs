@@ -10,7 +10,7 @@ use super::{WalletGlobal, check, check_bought, patiently, show};
 use crate::cashier::wallet::RedeemReport;
 use crate::http::node::client::NodeClient;
 use crate::session::view::{
-    Bought, BuyRequest, Money, NodeView, RedeemRequest, Redeemed, WalletView,
+    Bought, BuyRequest, Money, NodeView, RedeemRequest, Redeemed, Stage, WalletView,
 };
 use crate::units::Units;
 use crate::wallet::Balance;
@@ -54,6 +54,17 @@ pub(super) async fn wallet_by_node(balance: &mut Balance, global: &WalletGlobal)
         return;
     };
     let Ok(view) = node.get::<WalletView>("/wallet").await else {
+        if let Ok(node) = node.get::<NodeView>("/node").await
+            && node.stage == Stage::Locked
+        {
+            let why = match node.passphrase_refused {
+                true => ": the passphrase that it was started with is wrong",
+                false => "",
+            };
+            eprintln!(
+                "the wallet of the node that runs here is locked{why}; give it on the node's page"
+            );
+        }
         return;
     };
     balance.available = view.available;

@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use reqwest::Method;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{PassphraseSource, WalletGlobal};
 use crate::cashier::wallet::{Passphrase, Wallet, WalletConfig, backup as sealed, home};
 use crate::http::node::client::NodeClient;
+use crate::report::moment;
+use crate::session::view::{Done, PassphraseChange};
+use crate::units::UnixMs;
 use crate::wallet::Balance;
 
 /// How long `restore` waits for the broker to tell what it knows.
@@ -42,6 +46,69 @@ pub struct RestoreArgs {
     pub no_passphrase: bool,
 }
 
+/// The passphrase that is to come.
+#[derive(Clone, Debug, Args)]
+pub struct NewPassphraseArgs {
+    /// The new passphrase is in this file; without it, it is asked for
+    #[arg(long, value_name = "FILE", conflicts_with = "no_passphrase")]
+    pub new_passphrase_file: Option<PathBuf>,
+    /// No passphrase from now on: whoever can read the home has the money
+    #[arg(long)]
+    pub no_passphrase: bool,
+}
+
+/// Asks for the old passphrase, then changes it; by the node, where one runs in this home.
+pub(super) async fn change_passphrase(
+    args: NewPassphraseArgs,
+    global: &WalletGlobal,
+) -> Result<()> {
+    let old = global.passphrase.text_of(&global.home)?;
+    let source = match args.new_passphrase_file {
+        Some(file) => PassphraseSource::File(file),
+        None => PassphraseSource::Ask,
+    };
+    let new = match args.no_passphrase {
+        true => None,
+        false => Some(source.make_text()?),
+    };
+    match NodeClient::find(&global.home).await {
+        Some(node) => {
+            let text =
+                |text: &Option<Zeroizing<String>>| text.as_ref().map(|text| text.to_string());
+            let change = PassphraseChange {
+                passphrase: text(&old),
+                new: text(&new),
+            };
+            let _: Done = node
+                .change(Method::PUT, "/wallet/passphrase", &change)
+                .await?;
+        }
+        None => {
+            let [old, new] = [&old, &new].map(|text| match text {
+                Some(text) => Passphrase::new(text),
+                None => Ok(Passphrase::none()),
+            });
+            Wallet::change_passphrase(&global.home, &old?, &new?)?;
+        }
+    }
+    if global.json {
+        println!(
+            "{}",
+            json!({ "changed": true, "has_passphrase": new.is_some() })
+        );
+        return Ok(());
+    }
+    match new {
+        Some(_) => println!("From now on the wallet opens with the new passphrase only."),
+        None => {
+            println!("The wallet has no passphrase now: whoever can read the home has the money.")
+        }
+    }
+    println!("Backups that were made before open with the old one. Where a node is started with a");
+    println!("--passphrase-file or DPAY_PASSPHRASE, put the new one there.");
+    Ok(())
+}
+
 /// Writes seed and journal into one encrypted file, also while a node uses the wallet.
 pub(super) async fn backup(args: BackupArgs, global: &WalletGlobal) -> Result<()> {
     let passphrase = global.passphrase.open(&global.home)?;
@@ -70,9 +137,9 @@ pub(super) async fn restore(args: RestoreArgs, global: &WalletGlobal) -> Result<
         // Before: it takes up the wallet as soon as that is there.
         super::remember_broker(broker.take(), global).await?;
     }
-    let passphrase = match (&args.file, &args.words) {
+    let (passphrase, until) = match (&args.file, &args.words) {
         (Some(file), _) => from_file(file, global).await?,
-        (None, Some(words)) => from_words(words, args.no_passphrase, global).await?,
+        (None, Some(words)) => (from_words(words, args.no_passphrase, global).await?, None),
         (None, None) => bail!("name a backup, or a file with the words by --words FILE"),
     };
     super::remember_broker(broker, global).await?;
@@ -85,6 +152,15 @@ pub(super) async fn restore(args: RestoreArgs, global: &WalletGlobal) -> Result<
         return Ok(());
     }
     println!("restored into {}", global.home.display());
+    if let Some(until) = until {
+        println!(
+            "The last line of the backup is of {} UTC: for what happened since, the broker is asked,",
+            moment(until)
+        );
+        println!(
+            "and what was earned since and never shown to it comes to the account only at settlement."
+        );
+    }
     if node.is_some() {
         println!("The node that runs here takes it up and asks the broker for the rest.");
     } else if balance.needs_recovery {
@@ -97,13 +173,16 @@ pub(super) async fn restore(args: RestoreArgs, global: &WalletGlobal) -> Result<
     super::show::balance(&balance, &global.home, false)
 }
 
-async fn from_file(file: &std::path::Path, global: &WalletGlobal) -> Result<Passphrase> {
+async fn from_file(
+    file: &std::path::Path,
+    global: &WalletGlobal,
+) -> Result<(Passphrase, Option<UnixMs>)> {
     let passphrase = match sealed::needs_passphrase(file)? {
         true => global.passphrase.read("Passphrase of the backup: ")?,
         false => Passphrase::none(),
     };
-    Wallet::restore(&global.home, file, &passphrase).await?;
-    Ok(passphrase)
+    let until = Wallet::restore(&global.home, file, &passphrase).await?;
+    Ok((passphrase, until))
 }
 
 async fn from_words(

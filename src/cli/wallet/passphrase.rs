@@ -36,15 +36,21 @@ impl PassphraseSource {
     /// # Errors
     /// An unreadable file, or an empty passphrase.
     pub fn given(&self) -> Result<Option<Passphrase>> {
-        let text = match self {
-            PassphraseSource::File(path) => Zeroizing::new(
+        match self.text()? {
+            Some(text) => Ok(Some(Passphrase::new(&text)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn text(&self) -> Result<Option<Zeroizing<String>>> {
+        Ok(match self {
+            PassphraseSource::File(path) => Some(Zeroizing::new(
                 std::fs::read_to_string(path)
                     .with_context(|| format!("the passphrase file {}", path.display()))?,
-            ),
-            PassphraseSource::Text(text) => text.clone(),
-            PassphraseSource::Ask => return Ok(None),
-        };
-        Ok(Some(Passphrase::new(&text)?))
+            )),
+            PassphraseSource::Text(text) => Some(text.clone()),
+            PassphraseSource::Ask => None,
+        })
     }
 
     /// The passphrase of the wallet in `home`; asks only if the wallet has one.
@@ -52,27 +58,40 @@ impl PassphraseSource {
     /// # Errors
     /// No wallet, an unreadable file, an empty passphrase, or nobody to ask.
     pub fn open(&self, home: &Path) -> Result<Passphrase> {
-        if !home::needs_passphrase(home)? {
-            return Ok(Passphrase::none());
+        match self.text_of(home)? {
+            Some(text) => Ok(Passphrase::new(&text)?),
+            None => Ok(Passphrase::none()),
         }
-        match self.given()? {
-            Some(passphrase) => Ok(passphrase),
-            None => Ok(Passphrase::new(&ask("Passphrase of the wallet: ", "")?)?),
+    }
+
+    /// The same as text; none where the wallet has none.
+    pub(super) fn text_of(&self, home: &Path) -> Result<Option<Zeroizing<String>>> {
+        if !home::needs_passphrase(home)? {
+            return Ok(None);
+        }
+        match self.text()? {
+            Some(text) => Ok(Some(text)),
+            None => Ok(Some(ask("Passphrase of the wallet: ", "")?)),
         }
     }
 
     /// A passphrase for a new wallet; asks twice.
     pub(super) fn make(&self) -> Result<Passphrase> {
-        if let Some(passphrase) = self.given()? {
-            return Ok(passphrase);
+        Ok(Passphrase::new(&self.make_text()?)?)
+    }
+
+    /// The same as text.
+    pub(super) fn make_text(&self) -> Result<Zeroizing<String>> {
+        if let Some(text) = self.text()? {
+            return Ok(text);
         }
         let or = ", or --no-passphrase for a wallet without one";
         let first = ask("New passphrase of the wallet: ", or)?;
-        let passphrase = Passphrase::new(&first)?;
+        Passphrase::new(&first)?;
         if *ask("The same once more: ", or)? != *first {
-            bail!("the two passphrases differ: nothing was made");
+            bail!("the two passphrases differ: nothing was changed");
         }
-        Ok(passphrase)
+        Ok(first)
     }
 }
 

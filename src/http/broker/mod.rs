@@ -122,6 +122,20 @@ impl BrokerServer {
         limit: RateLimit,
         referee: Option<Referee>,
     ) -> Result<Self, ServeError> {
+        let most = crate::broker::spent::MAX_ENTRIES;
+        BrokerServer::start_listing(address, broker, store, clock, limit, referee, most).await
+    }
+
+    /// As [`BrokerServer::start_with`], with at most so many entries in a list.
+    async fn start_listing(
+        address: SocketAddr,
+        broker: Arc<Broker>,
+        store: Arc<dyn BrokerStore>,
+        clock: Clock,
+        limit: RateLimit,
+        referee: Option<Referee>,
+        most: u32,
+    ) -> Result<Self, ServeError> {
         let listener = TcpListener::bind(address).await.map_err(|source| {
             if source.kind() == std::io::ErrorKind::AddrInUse {
                 ServeError::InUse(address)
@@ -151,7 +165,7 @@ impl BrokerServer {
             limit: limit::Limiter::new(limit),
             keys: keys::KeyCounter::new(keys::KeyLimits::new(limit.per_second > 0)),
             checkers: checkers::Checkers::start(),
-            spent: spent::Files::default(),
+            spent: spent::Files::new(most),
             requests: requests.clone(),
         });
         let stopped = stop.clone().cancelled_owned();

@@ -392,6 +392,7 @@ async fn checked<T: Send + 'static>(
     check: impl FnOnce(&Broker) -> T + Send + 'static,
 ) -> Api<T> {
     let broker = shared.broker.clone();
+    let _coming = shared.cashier.coming();
     let done = shared.checkers.run(move || check(&broker)).await;
     done.ok_or_else(ApiError::busy)
 }

@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use crate::config::write_private;
+use crate::session::Tries;
 use crate::session::view::{Advice, Problem, ProblemCode};
 use crate::units::UnixMs;
 use crate::{clock, random};
@@ -31,11 +32,6 @@ const COOKIE: &str = "dpay_session";
 pub(super) const CODE_S: u64 = 600;
 /// How long a cookie is good.
 pub(super) const COOKIE_S: u64 = 30 * 86_400;
-/// Wrong passwords in a row before nobody gets in for a while.
-const TRIES: u32 = 5;
-/// The first lock-out; each further one is twice as long, up to an hour.
-const LOCK_MS: u64 = 30_000;
-const LOCK_MOST_MS: u64 = 3_600_000;
 /// Codes and cookies kept.
 const MOST_CODES: usize = 16;
 const MOST_COOKIES: usize = 64;
@@ -66,9 +62,7 @@ struct State {
     codes: VecDeque<(Hashed, UnixMs)>,
     cookies: VecDeque<(Hashed, UnixMs)>,
     password: Option<String>,
-    wrong: u32,
-    locked_until: UnixMs,
-    lock_ms: u64,
+    tries: Tries,
 }
 
 /// Who may ask.
@@ -185,17 +179,11 @@ impl Logins {
         let known = {
             let mut state = self.state();
             let now = clock::now();
-            if now < state.locked_until {
-                let wait_s = state.locked_until.since_ms(now).div_ceil(1000);
-                return Err(Problem::new(
-                    ProblemCode::LockedOut,
-                    format!("too many wrong passwords: wait {wait_s} seconds"),
-                    Advice::WaitOrOpen,
-                )
-                .about(format_args!("{wait_s} s")));
-            }
-            // Counted before it is checked, so that many tries at once do not slip through.
-            count_try(&mut state, now);
+            state.tries.begin(now).map_err(|wait_s| {
+                let error = format!("too many wrong passwords: wait {wait_s} seconds");
+                Problem::new(ProblemCode::LockedOut, error, Advice::WaitOrOpen)
+                    .about(format_args!("{wait_s} s"))
+            })?;
             state.password.clone()
         };
         let Some(known) = known else {
@@ -212,9 +200,7 @@ impl Logins {
         });
         let mut state = self.state();
         if right {
-            state.wrong = 0;
-            state.locked_until = UnixMs(0);
-            state.lock_ms = 0;
+            state.tries = Tries::default();
             return Ok(self.give_cookie(&mut state));
         }
         Err(Problem::new(
@@ -359,15 +345,6 @@ fn kept_cookies(home: &Path) -> VecDeque<(Hashed, UnixMs)> {
     })
 }
 
-fn count_try(state: &mut State, now: UnixMs) {
-    state.wrong += 1;
-    if state.wrong >= TRIES {
-        state.wrong = 0;
-        state.lock_ms = (state.lock_ms * 2).clamp(LOCK_MS, LOCK_MOST_MS);
-        state.locked_until = now.plus_ms(state.lock_ms);
-    }
-}
-
 /// The token in `home`; a new one where there is none.
 fn token(home: &Path) -> std::io::Result<String> {
     let path = home.join(TOKEN_FILE);
@@ -484,7 +461,7 @@ mod tests {
         assert!(logins.set_password(Some("short")).is_err());
         logins.set_password(Some("long enough")).expect("set");
         assert!(logins.by_password("long enough").is_ok());
-        for _ in 0..TRIES {
+        for _ in 0..Tries::MOST {
             let refused = logins.by_password("guess").expect_err("wrong");
             assert_eq!(refused.code, ProblemCode::LoginWrong);
         }

@@ -135,6 +135,10 @@ pub enum Advice {
     AskWithinFile,
     #[error("put the file back, or resume the torrent to fetch it anew")]
     PutBackOrResume,
+    #[error("give a file that the wallet's page or `dpay wallet backup` wrote")]
+    GiveBackup,
+    #[error("wait, and try again then")]
+    Wait,
     #[error("check the words and their order")]
     CheckWords,
     #[error("name a broker")]

@@ -277,6 +277,58 @@ impl std::fmt::Debug for PassphraseGiven {
     }
 }
 
+/// Another passphrase for the wallet.
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PassphraseChange {
+    /// The one that opens it now; none where it has none.
+    pub passphrase: Option<String>,
+    /// The new one; none: whoever can read the file has the money.
+    pub new: Option<String>,
+}
+
+impl std::fmt::Debug for PassphraseChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PassphraseChange(not shown)")
+    }
+}
+
+/// The wallet at one moment, sealed under its passphrase.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct WalletBackup {
+    /// The file's bytes in base64.
+    pub file: String,
+}
+
+impl std::fmt::Debug for WalletBackup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WalletBackup(not shown)")
+    }
+}
+
+/// A backup to make the wallet from.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WalletRestore {
+    /// The file's bytes in base64.
+    pub file: String,
+    /// The passphrase that the wallet had when the backup was made; none where it had none.
+    pub passphrase: Option<String>,
+}
+
+impl std::fmt::Debug for WalletRestore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WalletRestore(not shown)")
+    }
+}
+
+/// What a backup brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Restored {
+    /// The newest line of its history: what happened since, the broker is asked for. None: it has no line.
+    pub until: Option<UnixMs>,
+}
+
 /// A wallet's words, to be written down.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct Words {

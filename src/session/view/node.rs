@@ -43,6 +43,9 @@ pub struct NodeView {
     pub started: UnixMs,
     /// How far it is.
     pub stage: Stage,
+    /// Whether the wallet is locked because the passphrase that the node was started with does not open it.
+    #[serde(default)]
+    pub passphrase_refused: bool,
     /// Why it is not running.
     pub error: Option<String>,
     /// Whose money it is.

@@ -61,6 +61,9 @@ pub struct SettingList {
     pub settings: Vec<Setting>,
     /// The file.
     pub path: String,
+    /// After a change: what was kept and may be wrong all the same, in English.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// Settings to change: key to value, null for the default. All of them or none.

@@ -104,7 +104,7 @@ pub(super) async fn holdings_of(
         .fetch_all(pool)
         .await?;
     read_rows("holding", &rows, |row| match row {
-        Row::Holding(row) => Some(row),
+        Row::Holding(row) => Some(*row),
         _ => None,
     })
 }

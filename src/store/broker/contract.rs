@@ -87,7 +87,7 @@ fn withdrawal(n: u8, requested: u64, paid: Option<u64>) -> WithdrawalRow {
 }
 
 pub(super) fn holding(n: u8, state: HoldingState) -> Row {
-    Row::Holding(HoldingRow {
+    Row::Holding(Box::new(HoldingRow {
         id: HoldingId([n; 32]),
         coin: HoldingId([200; 32]),
         parent: n.is_multiple_of(2).then_some(HoldingId([199; 32])),
@@ -97,7 +97,7 @@ pub(super) fn holding(n: u8, state: HoldingState) -> Row {
         since: UnixMs(4),
         contested: (n % 2 == 1).then_some(Slot([n; 32])),
         state,
-    })
+    }))
 }
 
 pub(super) fn write(version: u64, row: Row) -> Change {
@@ -111,7 +111,7 @@ pub(super) fn write(version: u64, row: Row) -> Change {
 }
 
 pub(super) fn contest(n: u8, state: ContestState) -> Row {
-    Row::Contest(ContestRow {
+    Row::Contest(Box::new(ContestRow {
         slot: Slot([n; 32]),
         holding: HoldingId([n; 32]),
         coin: HoldingId([200; 32]),
@@ -122,7 +122,7 @@ pub(super) fn contest(n: u8, state: ContestState) -> Row {
         evidence: 5,
         due: UnixMs(u64::from(n) * 10),
         state,
-    })
+    }))
 }
 
 fn evidence(number: u32, c: Option<Commitment>) -> Row {
@@ -374,8 +374,10 @@ async fn fixed_slots_are_listed_by_the_hour() {
             [(3, 2), (4, 1), (9, 1)]
         );
         assert_eq!(store.spent_hours(4).await.unwrap(), [(4, 1), (9, 1)]);
-        assert_eq!(store.spent_in(3).await.unwrap(), all[..2]);
-        assert!(store.spent_in(5).await.unwrap().is_empty());
+        assert_eq!(store.spent_in(3, 0, 9).await.unwrap(), all[..2]);
+        assert_eq!(store.spent_in(3, 0, 1).await.unwrap(), all[..1]);
+        assert_eq!(store.spent_in(3, 1, 9).await.unwrap(), all[1..2]);
+        assert!(store.spent_in(5, 0, 9).await.unwrap().is_empty());
     }
 }
 

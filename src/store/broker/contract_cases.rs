@@ -108,7 +108,7 @@ async fn an_entry_that_is_replaced_stays_in_its_hour_and_the_new_one_comes_after
         }
         assert_eq!(store.spent_hours(0).await.unwrap(), [(0, 2), (1, 1)]);
         assert_eq!(
-            store.spent_in(0).await.unwrap(),
+            store.spent_in(0, 0, 9).await.unwrap(),
             [entry(1, 10), entry(2, 20)]
         );
     }

@@ -148,7 +148,7 @@ async fn keys_that_stand_in_coins_are_listed_with_the_others() {
             after = Some(row.key);
         }
         assert_eq!(listed, mine);
-        let holding = Row::Holding(HoldingRow {
+        let holding = Row::Holding(Box::new(HoldingRow {
             id: HoldingId(name(2)),
             coin: HoldingId(name(2)),
             parent: None,
@@ -161,7 +161,7 @@ async fn keys_that_stand_in_coins_are_listed_with_the_others() {
                 c: Commitment([1; 32]),
                 spend: vec![0; 422],
             },
-        });
+        }));
         let mut suspended = AccountRow::new(ME);
         suspended.suspended = Some(UnixMs(1));
         let rows = [(0, holding), (0, Row::Account(suspended))];

@@ -117,7 +117,7 @@ impl<'r> Fields<'r> {
                 expires: Day(self.small("expires_day")?),
                 certificate: self.blob("certificate")?,
             }),
-            "holding" => Row::Holding(self.holding()?),
+            "holding" => Row::Holding(Box::new(self.holding()?)),
             "credit" => Row::Credit(CreditRow {
                 holding: HoldingId(self.bytes("holding")?),
                 coin: HoldingId(self.bytes("coin")?),
@@ -126,7 +126,7 @@ impl<'r> Fields<'r> {
                 pending_until: self.time("pending_until")?,
                 state: self.credit_state()?,
             }),
-            "contest" => Row::Contest(ContestRow {
+            "contest" => Row::Contest(Box::new(ContestRow {
                 slot: Slot(self.bytes("slot")?),
                 holding: HoldingId(self.bytes("holding")?),
                 coin: HoldingId(self.bytes("coin")?),
@@ -137,7 +137,7 @@ impl<'r> Fields<'r> {
                 evidence: self.small("evidence")?,
                 due: self.time("due")?,
                 state: self.json("state")?,
-            }),
+            })),
             "evidence" => Row::Evidence(EvidenceRow {
                 slot: Slot(self.bytes("slot")?),
                 number: self.small("number")?,

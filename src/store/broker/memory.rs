@@ -103,7 +103,7 @@ impl BrokerStore for MemoryBrokerStore {
         limit: u32,
     ) -> Result<Vec<ContestRow>, BrokerStoreError> {
         let mut due = self.select(|row| match row {
-            Row::Contest(r) if r.is_open() && r.due <= now => Some(r.clone()),
+            Row::Contest(r) if r.is_open() && r.due <= now => Some((**r).clone()),
             _ => None,
         });
         due.sort_unstable_by_key(|r| (r.due, r.slot));
@@ -176,11 +176,11 @@ impl BrokerStore for MemoryBrokerStore {
         });
         let rows = self.select(|row| match row {
             Row::Holding(r) if keys.contains(&r.key) && r.state != HoldingState::Void => {
-                Some((r.id, r.clone()))
+                Some((r.id, (**r).clone()))
             }
             Row::Holding(r) => {
                 let payee = r.payee().filter(|payee| keys.contains(payee));
-                payee.map(|_| (r.id, r.clone()))
+                payee.map(|_| (r.id, (**r).clone()))
             }
             _ => None,
         });
@@ -201,10 +201,16 @@ impl BrokerStore for MemoryBrokerStore {
         Ok(hours.into_iter().collect())
     }
 
-    async fn spent_in(&self, hour: u32) -> Result<Vec<SpentRow>, BrokerStoreError> {
+    async fn spent_in(
+        &self,
+        hour: u32,
+        skip: u32,
+        take: u32,
+    ) -> Result<Vec<SpentRow>, BrokerStoreError> {
         let mut spent = self.0.lock().spent.clone();
         spent.retain(|r| hour_of(r.at) == hour);
-        Ok(spent)
+        let spent = spent.into_iter().skip(skip as usize);
+        Ok(spent.take(take as usize).collect())
     }
 
     async fn suspended_keys(&self) -> Result<Vec<PublicKey>, BrokerStoreError> {

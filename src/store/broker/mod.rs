@@ -222,11 +222,17 @@ pub trait BrokerStore: Send + Sync {
     /// When the store cannot be read.
     async fn spent_hours(&self, from_hour: u32) -> Result<Vec<(u32, u32)>, BrokerStoreError>;
 
-    /// The spent list's entries of one hour, in order. An entry of a slot replaces those before it.
+    /// The spent list's entries of one hour, in order, `take` of them after the first `skip`. An entry of a slot
+    /// replaces those before it.
     ///
     /// # Errors
     /// When the store cannot be read.
-    async fn spent_in(&self, hour: u32) -> Result<Vec<SpentRow>, BrokerStoreError>;
+    async fn spent_in(
+        &self,
+        hour: u32,
+        skip: u32,
+        take: u32,
+    ) -> Result<Vec<SpentRow>, BrokerStoreError>;
 
     /// Holder keys of suspended accounts.
     ///

@@ -22,7 +22,7 @@ use super::{BrokerStoreError, forms};
 use crate::broker::rows::{FastMap, RowKey};
 
 /// Rows whose places are known in memory alone, at most; a batch may go beyond.
-pub(super) const NEWEST: usize = 32_768;
+pub(super) const NEWEST: usize = 131_072;
 /// Most batches between two tries to write the index.
 const LONGEST_PAUSE: u32 = 4096;
 /// Bytes of a name in the index. A coin's name is a hash that the broker makes; a holder key is chosen by
@@ -225,6 +225,8 @@ impl Places {
     /// These rows are durable.
     pub(super) fn add(&mut self, new: NewRows) {
         self.added = new.rows.len().saturating_add(new.in_coins.len());
+        self.coins.rows.reserve(new.rows.len());
+        self.holders.rows.reserve(new.in_coins.len());
         for (table, name, row) in new.rows {
             let newest = self.newest(table);
             newest.rows.insert(name, row);

@@ -120,7 +120,7 @@ async fn an_index_that_cannot_be_written_is_tried_again_after_twice_as_many_writ
     while store.places.lock().await.coins.placed == 0 {
         sell(&store, n, n + 1).await;
         n += 1;
-        assert!(n < many + 400);
+        assert!(n < many + 2 * many / SLICE as u32 + 300);
     }
     assert_eq!(store.places.lock().await.pause, 0);
     change(&store, &[1, many + 1, n - 1], 1).await;
@@ -150,7 +150,7 @@ async fn names_enter_the_index_some_after_each_write_and_are_found_all_the_while
         sell(&store, many + n, many + n + 1).await;
         sell(&other, 2 * many + n, 2 * many + n + 1).await;
         n += 1;
-        assert!(n < 200);
+        assert!(n < 2 * many / SLICE as u32 + 100);
     }
     let (coins, holders) = placed(dir.path()).await;
     assert!(coins >= i64::from(many) && holders >= i64::from(many));

@@ -285,7 +285,7 @@ impl BrokerStore for SqliteBrokerStore {
         .fetch_all(&self.pool)
         .await?;
         read_rows("contest", &rows, |row| match row {
-            Row::Contest(row) => Some(row),
+            Row::Contest(row) => Some(*row),
             _ => None,
         })
     }
@@ -375,13 +375,22 @@ impl BrokerStore for SqliteBrokerStore {
             .collect()
     }
 
-    async fn spent_in(&self, hour: u32) -> Result<Vec<SpentRow>, BrokerStoreError> {
+    async fn spent_in(
+        &self,
+        hour: u32,
+        skip: u32,
+        take: u32,
+    ) -> Result<Vec<SpentRow>, BrokerStoreError> {
         let from = u64::from(hour).saturating_mul(HOUR_MS);
-        let rows = sqlx::query("SELECT * FROM spent_log WHERE at >= $1 AND at < $2 ORDER BY seq")
-            .bind(sql_int(from))
-            .bind(sql_int(from.saturating_add(HOUR_MS)))
-            .fetch_all(&self.pool)
-            .await?;
+        let rows = sqlx::query(
+            "SELECT * FROM spent_log WHERE at >= $1 AND at < $2 ORDER BY seq LIMIT $3 OFFSET $4",
+        )
+        .bind(sql_int(from))
+        .bind(sql_int(from.saturating_add(HOUR_MS)))
+        .bind(i64::from(take))
+        .bind(i64::from(skip))
+        .fetch_all(&self.pool)
+        .await?;
         rows.iter()
             .map(|row| {
                 let fields = Fields::new("spent_log", row);

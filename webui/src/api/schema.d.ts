@@ -587,6 +587,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/wallet/backup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A backup of the wallet, sealed under its passphrase, for whoever knows that. */
+        post: operations["backup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/wallet/buy": {
         parameters: {
             query?: never;
@@ -638,6 +655,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/wallet/passphrase": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Give the wallet another passphrase. Backups that were made before still open with the old one. */
+        put: operations["change_passphrase"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/wallet/receipts/{reference}": {
         parameters: {
             query?: never;
@@ -666,6 +700,23 @@ export interface paths {
         put?: never;
         /** Turn what was earned, and change, into balance at the broker. */
         post: operations["redeem"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/wallet/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make the wallet again from a backup; then the node starts. Only in the stage `setup`: no wallet is ever written over. */
+        post: operations["restore"];
         delete?: never;
         options?: never;
         head?: never;
@@ -827,7 +878,7 @@ export interface components {
          * @description What to do next: a closed list, so that a page can say it in its own language.
          * @enum {string}
          */
-        Advice: "see_api" | "send_less" | "send_json" | "give_info_hash" | "open_or_password" | "open_anew" | "open" | "wait_or_open" | "try_again_or_open" | "let_write" | "other_password" | "longer_password" | "try_again" | "password_first" | "name_fewer" | "wait_for_metadata" | "see_files" | "other_folder" | "make_room" | "give_peer_address" | "give_root_path" | "say_yes" | "add_anew" | "make_wallet_first" | "give_passphrase" | "ask_again" | "start_again" | "mend_or_start_again" | "use_it_or_other_home" | "go_on" | "leave_play_first" | "nothing_to_leave" | "other_dates" | "see_history" | "other_folder_or_let_write" | "other_value" | "resume_first" | "choose_file_first" | "ask_within_file" | "put_back_or_resume" | "check_words" | "name_broker" | "see_account" | "see_broker" | "see_wallet" | "make_room_try_again" | "choose_one_or_none" | "make_one_first" | "let_read_write" | "give_amount" | "check_broker_address" | "other_home" | "give_torrent_file" | "give_magnet" | "send_base64" | "give_one_source" | "give_torrent_address" | "check_address_or_add_file" | "wait_for_check" | "see_list" | "other_torrent" | "make_room_and_resume" | "see_log" | "make_room_or_let_write" | "use_token_or_browser" | "ask_by_address" | "choose_files" | "open_own_page" | "give_tracker" | "add_tracker_instead" | "give_budget" | "change_there" | "holds_until_stop";
+        Advice: "see_api" | "send_less" | "send_json" | "give_info_hash" | "open_or_password" | "open_anew" | "open" | "wait_or_open" | "try_again_or_open" | "let_write" | "other_password" | "longer_password" | "try_again" | "password_first" | "name_fewer" | "wait_for_metadata" | "see_files" | "other_folder" | "make_room" | "give_peer_address" | "give_root_path" | "say_yes" | "add_anew" | "make_wallet_first" | "give_passphrase" | "ask_again" | "start_again" | "mend_or_start_again" | "use_it_or_other_home" | "go_on" | "leave_play_first" | "nothing_to_leave" | "other_dates" | "see_history" | "other_folder_or_let_write" | "other_value" | "resume_first" | "choose_file_first" | "ask_within_file" | "put_back_or_resume" | "give_backup" | "wait" | "check_words" | "name_broker" | "see_account" | "see_broker" | "see_wallet" | "make_room_try_again" | "choose_one_or_none" | "make_one_first" | "let_read_write" | "give_amount" | "check_broker_address" | "other_home" | "give_torrent_file" | "give_magnet" | "send_base64" | "give_one_source" | "give_torrent_address" | "check_address_or_add_file" | "wait_for_check" | "see_list" | "other_torrent" | "make_room_and_resume" | "see_log" | "make_room_or_let_write" | "use_token_or_browser" | "ask_by_address" | "choose_files" | "open_own_page" | "give_tracker" | "add_tracker_instead" | "give_budget" | "change_there" | "holds_until_stop";
         /** @description What was bought. */
         Bought: {
             /**
@@ -1286,6 +1337,8 @@ export interface components {
             listen?: string | null;
             /** @description Whose money it is. */
             money: components["schemas"]["Money"];
+            /** @description Whether the wallet is locked because the passphrase that the node was started with does not open it. */
+            passphrase_refused?: boolean;
             /** @description How far the play world is. */
             play: components["schemas"]["PlayView"];
             /** @description How far it is. */
@@ -1329,6 +1382,13 @@ export interface components {
         Notices: {
             /** @description Oldest first, at most 200. */
             notices: components["schemas"]["Notice"][];
+        };
+        /** @description Another passphrase for the wallet. */
+        PassphraseChange: {
+            /** @description The new one; none: whoever can read the file has the money. */
+            new?: string | null;
+            /** @description The one that opens it now; none where it has none. */
+            passphrase?: string | null;
         };
         /** @description A passphrase. */
         PassphraseGiven: {
@@ -1631,6 +1691,10 @@ export interface components {
             /** @description Of what was earned, refused by the broker or frozen. */
             withheld: components["schemas"]["Units"];
         };
+        /** @description What a backup brought back. */
+        Restored: {
+            until?: null | components["schemas"]["UnixMs"];
+        };
         /** @description A sentence: `text` is English; `code` and `values` are what it is made of. */
         Saying: {
             /** @description Which sentence. */
@@ -1679,6 +1743,8 @@ export interface components {
             path: string;
             /** @description In the order of the file. */
             settings: components["schemas"]["Setting"][];
+            /** @description After a change: what was kept and may be wrong all the same, in English. */
+            warning?: string | null;
         };
         /** @description Settings to change: key to value, null for the default. All of them or none. */
         SettingsChange: Record<string, never>;
@@ -1979,12 +2045,24 @@ export interface components {
          * @description A moment: milliseconds since 1970, UTC
          */
         UnixMs: number;
+        /** @description The wallet at one moment, sealed under its passphrase. */
+        WalletBackup: {
+            /** @description The file's bytes in base64. */
+            file: string;
+        };
         /** @description A wallet to make or to restore. */
         WalletInit: {
             /** @description The passphrase; none: whoever can read the file has the money. */
             passphrase?: string | null;
             /** @description 24 words to restore from; none: a new wallet. */
             words?: string | null;
+        };
+        /** @description A backup to make the wallet from. */
+        WalletRestore: {
+            /** @description The file's bytes in base64. */
+            file: string;
+            /** @description The passphrase that the wallet had when the backup was made; none where it had none. */
+            passphrase?: string | null;
         };
         /** @description What the wallet holds, by what can be done with it. */
         WalletView: {
@@ -3499,6 +3577,37 @@ export interface operations {
             };
         };
     };
+    backup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PassphraseGiven"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WalletBackup"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     buy: {
         parameters: {
             query?: never;
@@ -3589,6 +3698,37 @@ export interface operations {
             };
         };
     };
+    change_passphrase: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PassphraseChange"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     receipt: {
         parameters: {
             query?: never;
@@ -3637,6 +3777,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Redeemed"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    restore: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WalletRestore"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Restored"];
                 };
             };
             default: {

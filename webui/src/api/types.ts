@@ -36,6 +36,7 @@ export type Redeemed = Said['Redeemed'];
 export type Report = Said['Report'];
 export type ReportReceipts = Said['ReportReceipts'];
 export type ReportRow = Said['ReportRow'];
+export type Restored = Said['Restored'];
 export type Saying = Said['Saying'];
 export type SeenPrice = Said['SeenPrice'];
 /** A value of any JSON kind, which OpenAPI calls an object. */

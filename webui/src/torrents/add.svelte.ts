@@ -1,5 +1,6 @@
 // What waits to be added: files, magnets and URLs, from the button, a drop or a paste.
 import { api, type ApiError } from '../api/client';
+import { base64 } from '../lib/base64';
 import type { ManyAnswer, TermsChange } from '../api/types';
 import { toast, toastProblem } from '../lib/toast.svelte';
 import { t } from '../i18n/index.svelte';
@@ -114,13 +115,6 @@ export function useFolder(folder: string): void {
   } catch {
     // Without storage nothing is remembered.
   }
-}
-
-async function base64(file: File): Promise<string> {
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  let text = '';
-  for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
-  return btoa(text);
 }
 
 export const adding = new Adding();

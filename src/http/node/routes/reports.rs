@@ -13,7 +13,7 @@ use super::Answer;
 use crate::http::node::App;
 use crate::http::node::body::{Asked, Named};
 use crate::http::node::error::Refused;
-use crate::report::{By, Kind};
+use crate::report::{By, Kind, Range, file_name};
 use crate::session::view::Problem;
 use crate::session::view::report::{Report, ReportReceipts};
 
@@ -59,12 +59,13 @@ async fn csv(
 ) -> Result<Response, Refused> {
     let (since, until) = (query.since.as_deref(), query.until.as_deref());
     let text = app.session.report_csv(kind, query.by, since, until).await?;
-    let name = match kind {
-        Kind::Earnings => "attachment; filename=\"earnings.csv\"",
-        Kind::Spending => "attachment; filename=\"spending.csv\"",
-    };
+    let range = Range::parse(since, until).unwrap_or_default();
+    let name = format!(
+        "attachment; filename=\"{}\"",
+        file_name(kind, query.by, range)
+    );
     let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
         (header::CONTENT_DISPOSITION, name),
     ];
     Ok((headers, text).into_response())

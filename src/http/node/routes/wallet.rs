@@ -11,9 +11,10 @@ use super::Answer;
 use crate::http::node::App;
 use crate::http::node::body::{Asked, Body, Named};
 use crate::session::view::{
-    Bought, BrokerChange, BrokerView, BuyRequest, ChannelRow, DONE, Done, History, PassphraseGiven,
-    Problem, Receipt, RedeemRequest, Redeemed, SpendingView, WalletInit, WalletView,
-    WithdrawRequest, Withdrawn, Words, WordsTried, WordsTry,
+    Bought, BrokerChange, BrokerView, BuyRequest, ChannelRow, DONE, Done, History,
+    PassphraseChange, PassphraseGiven, Problem, Receipt, RedeemRequest, Redeemed, Restored,
+    SpendingView, WalletBackup, WalletInit, WalletRestore, WalletView, WithdrawRequest, Withdrawn,
+    Words, WordsTried, WordsTry,
 };
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -28,6 +29,9 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(channels))
         .routes(routes!(words))
         .routes(routes!(try_words))
+        .routes(routes!(backup))
+        .routes(routes!(restore))
+        .routes(routes!(change_passphrase))
         .routes(routes!(spending))
         .routes(routes!(broker, change_broker))
 }
@@ -112,6 +116,31 @@ async fn words(State(app): State<App>, Body(given): Body<PassphraseGiven>) -> An
 #[utoipa::path(post, path = "/wallet/words/try", tag = "wallet", request_body = WordsTry, responses((status = 200, body = WordsTried), (status = "default", body = Problem)))]
 async fn try_words(State(app): State<App>, Body(tried): Body<WordsTry>) -> Answer<WordsTried> {
     Ok(Json(app.session.try_words(&tried).await?))
+}
+
+/// A backup of the wallet, sealed under its passphrase, for whoever knows that.
+#[utoipa::path(post, path = "/wallet/backup", tag = "wallet", request_body = PassphraseGiven, responses((status = 200, body = WalletBackup), (status = "default", body = Problem)))]
+async fn backup(
+    State(app): State<App>,
+    Body(given): Body<PassphraseGiven>,
+) -> Answer<WalletBackup> {
+    Ok(Json(app.session.backup(given).await?))
+}
+
+/// Make the wallet again from a backup; then the node starts. Only in the stage `setup`: no wallet is ever written over.
+#[utoipa::path(post, path = "/wallet/restore", tag = "wallet", request_body = WalletRestore, responses((status = 200, body = Restored), (status = "default", body = Problem)))]
+async fn restore(State(app): State<App>, Body(given): Body<WalletRestore>) -> Answer<Restored> {
+    Ok(Json(app.session.restore(given).await?))
+}
+
+/// Give the wallet another passphrase. Backups that were made before still open with the old one.
+#[utoipa::path(put, path = "/wallet/passphrase", tag = "wallet", request_body = PassphraseChange, responses((status = 200, body = Done), (status = "default", body = Problem)))]
+async fn change_passphrase(
+    State(app): State<App>,
+    Body(change): Body<PassphraseChange>,
+) -> Answer<Done> {
+    app.session.change_passphrase(change).await?;
+    Ok(Json(DONE))
 }
 
 /// Budgets and how far they are used.
