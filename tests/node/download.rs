@@ -99,10 +99,10 @@ async fn a_new_wallet_pays_for_a_download_and_a_restart_finds_everything() {
     assert_eq!(terms["upload_bytes_per_s"], 100_000, "{terms}");
     // What is no limit leaves the one that is there.
     let home = world.home().display().to_string();
-    let words = ["limit", &hash, "--up", "5k", "--json", "--home", &home];
+    let words = ["limit", &hash, "--up", "5x", "--json", "--home", &home];
     let refused = world.world.run(&args(&words)).await.expect("runs");
     assert_eq!(refused.code, 1, "{}", refused.stderr);
-    assert!(refused.stderr.contains("5k"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("5x"), "{}", refused.stderr);
     let detail = get(&node, &format!("/torrents/{hash}")).await;
     assert_eq!(detail["terms"]["upload_bytes_per_s"], 100_000, "{detail}");
     let lifted = json!({ "upload_bytes_per_s": 0 });
