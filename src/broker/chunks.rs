@@ -15,7 +15,8 @@ pub struct Run {
 
 /// Chunks of at most `most` entries by the hour that they are called by, from hours, ascending, with the number
 /// of entries made in each. What an hour has beyond goes into the next one's chunk, before what is made then. So
-/// the chunks one after another are all entries in their order, and each only grows, at its end.
+/// the chunks one after another are all entries in their order, and each only grows, at its end, as long as only
+/// the last hour grows (the stores see to that).
 #[must_use]
 pub fn chunks(hours: &[(u32, u32)], most: u32) -> BTreeMap<u32, Vec<Run>> {
     let most = most.max(1);

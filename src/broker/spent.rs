@@ -30,8 +30,10 @@ use crate::units::UnixMs;
 pub const ENTRY_BYTES: usize = 24;
 /// Most entries of one chunk that a payee reads: 24 MB.
 pub const MAX_ENTRIES: u32 = 1_000_000;
-/// Hours that stay listed: a coin's life, its settlement and a week for the hold.
-pub const LISTED_HOURS: u32 = (30 + 30 + 7) * 24;
+/// A coin's life and the time until it is settled, in hours.
+const COIN_HOURS: u64 = (30 + 30) * 24;
+/// At least so many hours stay listed beyond a coin's.
+const LISTED_BEYOND_HOURS: u64 = 7 * 24;
 /// A copy older than this is no copy.
 pub const MAX_AGE_S: u64 = 3600;
 
@@ -58,6 +60,14 @@ pub enum SpentError {
         wanted: u8,
         /// Length of what came.
         got_bytes: usize,
+    },
+    /// More entries than a reader takes.
+    #[error("the list has {got} entries, more than the {most} that are read")]
+    TooLong {
+        /// Entries that it says it has.
+        got: u32,
+        /// Most that are read.
+        most: u32,
     },
     /// Signed for or by somebody else.
     #[error("the list is of broker {0}, or its signature is wrong")]
@@ -88,6 +98,15 @@ pub enum SpentError {
         /// Time of what is known.
         have: u64,
     },
+}
+
+/// Hours that stay listed where a redemption is held for so long: a coin's life, its settlement, and a week, or
+/// the hold and a day where that is longer.
+#[must_use]
+pub fn listed_hours(hold_ms: u64) -> u32 {
+    let hold_and_a_day = hold_ms.div_ceil(3_600_000).saturating_add(24);
+    let hours = COIN_HOURS.saturating_add(hold_and_a_day.max(LISTED_BEYOND_HOURS));
+    u32::try_from(hours).unwrap_or(u32::MAX)
 }
 
 /// The hour that a moment lies in.
@@ -167,10 +186,16 @@ fn open<'b, const N: usize>(
     let (when, rest) = rest.split_first_chunk::<N>().ok_or_else(malformed)?;
     let (count, entries) = rest.split_first_chunk::<4>().ok_or_else(malformed)?;
     let count = u32::from_be_bytes(*count);
+    if head == &[1, kind.0] && count > MAX_ENTRIES {
+        return Err(SpentError::TooLong {
+            got: count,
+            most: MAX_ENTRIES,
+        });
+    }
     let expected = usize::try_from(count)
         .ok()
         .and_then(|n| n.checked_mul(entry_bytes));
-    if head != &[1, kind.0] || count > MAX_ENTRIES || expected != Some(entries.len()) {
+    if head != &[1, kind.0] || expected != Some(entries.len()) {
         return Err(malformed());
     }
     let good = PublicKey(*key) == *broker
@@ -406,94 +431,5 @@ impl SpentList {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key() -> SecretKey {
-        SecretKey::from_bytes([7; 32])
-    }
-
-    fn refreshed(chunks: &[(u32, Vec<(Slot, Commitment)>)], as_of: UnixMs) -> SpentList {
-        let mut list = SpentList::new(key().public());
-        let counts: Vec<(u32, u32)> = chunks.iter().map(|(h, e)| (*h, e.len() as u32)).collect();
-        let index = encode_index(&key(), as_of, &counts);
-        let index = SpentIndex::decode(&key().public(), &index).unwrap();
-        for hour in list.missing(&index) {
-            let (_, entries) = chunks.iter().find(|(h, _)| *h == hour).unwrap();
-            let bytes = encode_chunk(&key(), hour, entries);
-            list.take_chunk(hour, &index, &bytes).unwrap();
-        }
-        list.complete(&index).unwrap();
-        list
-    }
-
-    #[test]
-    fn what_is_listed_is_found_and_a_later_entry_replaces_an_earlier_one() {
-        let (a, b) = (Slot([1; 32]), Slot([2; 32]));
-        let (c, d) = (Commitment([3; 32]), Commitment([4; 32]));
-        let now = UnixMs(11 * 3_600_000);
-        let list = refreshed(&[(9, vec![(a, c), (b, c)]), (10, vec![(a, d)])], now);
-        assert_eq!(list.lookup(&a), Listed::By([4; 16]));
-        assert!(list.contradicts(&a, &c) && !list.contradicts(&a, &d));
-        assert_eq!(list.lookup(&b), Listed::By([3; 16]));
-        assert_eq!(list.lookup(&Slot([5; 32])), Listed::No);
-        assert!(list.is_fresh(now.plus_ms(3_600_000)));
-        assert!(!list.is_fresh(now.plus_ms(3_601_000)));
-        let back = |ms: u64| UnixMs(now.0 - ms);
-        assert!(list.is_fresh(back(3_600_000)) && !list.is_fresh(back(3_601_000)));
-    }
-
-    #[test]
-    fn zero_means_withheld_and_contradicts_nothing() {
-        let slot = Slot([1; 32]);
-        let list = refreshed(&[(1, vec![(slot, Commitment([0; 32]))])], UnixMs(3_600_000));
-        assert_eq!(list.lookup(&slot), Listed::Withheld);
-        assert!(!list.contradicts(&slot, &Commitment([9; 32])));
-    }
-
-    #[test]
-    fn any_changed_byte_of_a_list_is_refused() {
-        let slot = Slot([1; 32]);
-        let good = encode_chunk(&key(), 5, &[(slot, Commitment([2; 32]))]);
-        let index = encode_index(&key(), UnixMs(5 * 3_600_000), &[(5, 1)]);
-        let index = SpentIndex::decode(&key().public(), &index).unwrap();
-        for at in 0..good.len() {
-            let mut bad = good.clone();
-            bad[at] ^= 1;
-            let mut list = SpentList::new(key().public());
-            assert!(list.take_chunk(5, &index, &bad).is_err(), "byte {at}");
-        }
-        let mut list = SpentList::new(key().public());
-        list.take_chunk(5, &index, &good).unwrap();
-    }
-
-    #[test]
-    fn a_chunk_of_another_hour_and_a_shortened_one_are_refused() {
-        let entries = [(Slot([1; 32]), Commitment([2; 32]))];
-        let index = encode_index(&key(), UnixMs(5 * 3_600_000), &[(5, 1)]);
-        let index = SpentIndex::decode(&key().public(), &index).unwrap();
-        let mut list = SpentList::new(key().public());
-        let other = encode_chunk(&key(), 4, &entries);
-        assert_eq!(
-            list.take_chunk(5, &index, &other),
-            Err(SpentError::Hour { asked: 5, got: 4 })
-        );
-        let short = encode_chunk(&key(), 5, &[]);
-        assert!(matches!(
-            list.take_chunk(5, &index, &short),
-            Err(SpentError::Short { .. })
-        ));
-        assert!(list.complete(&index).is_err());
-        assert!(!list.is_fresh(UnixMs(5 * 3_600_000)));
-    }
-
-    #[test]
-    fn suspended_keys_are_known_by_their_first_half() {
-        let mut list = SpentList::new(key().public());
-        let bad = SecretKey::from_bytes([9; 32]).public();
-        let bytes = encode_suspended(&key(), UnixMs(0), &[bad]);
-        list.take_suspended(&bytes).unwrap();
-        assert!(list.is_suspended(&bad));
-        assert!(!list.is_suspended(&key().public()));
-    }
-}
+#[path = "spent_tests.rs"]
+mod tests;

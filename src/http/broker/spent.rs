@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::Shared;
 use super::error::ApiError;
 use crate::broker::chunks::{Run, chunks, entries};
-use crate::broker::spent::{LISTED_HOURS, encode_chunk, encode_index, encode_suspended, hour_of};
+use crate::broker::spent::{encode_chunk, encode_index, encode_suspended, hour_of, listed_hours};
 use crate::units::UnixMs;
 
 /// The index is made again after this long.
@@ -32,7 +32,8 @@ pub(super) struct Files {
 #[derive(Default)]
 struct Kept {
     index: Option<Made>,
-    closed: BTreeMap<u32, Bytes>,
+    /// Chunks by their hour, with the number of their entries.
+    closed: BTreeMap<u32, (u32, Bytes)>,
     closed_bytes: usize,
 }
 
@@ -67,7 +68,7 @@ async fn made(shared: &Shared) -> Result<Made, ApiError> {
     {
         return Ok(made.clone());
     }
-    let from = hour_of(now).saturating_sub(LISTED_HOURS);
+    let from = hour_of(now).saturating_sub(listed_hours(shared.broker.terms().hold_ms));
     let hours = from.saturating_sub(WAITING_HOURS);
     let hours = shared.store.spent_hours(hours).await?;
     let chunks = chunks(&hours, shared.spent.most);
@@ -91,23 +92,30 @@ async fn made(shared: &Shared) -> Result<Made, ApiError> {
 
 /// The chunk of an hour.
 pub(super) async fn chunk(shared: &Shared, hour: u32) -> Result<Bytes, ApiError> {
-    if let Some(bytes) = shared.spent.kept.lock().closed.get(&hour) {
+    let made = made(shared).await?;
+    let runs = made.chunks.get(&hour).map_or(&[][..], Vec::as_slice);
+    // A clock that was set back lets an hour that was over grow again.
+    if let Some((count, bytes)) = shared.spent.kept.lock().closed.get(&hour)
+        && *count == entries(runs)
+    {
         return Ok(bytes.clone());
     }
-    let made = made(shared).await?;
     let mut rows = Vec::new();
-    for run in made.chunks.get(&hour).into_iter().flatten() {
+    for run in runs {
         rows.extend(shared.store.spent_in(run.hour, run.skip, run.take).await?);
     }
-    let entries: Vec<_> = rows.into_iter().map(|row| (row.slot, row.c)).collect();
-    let bytes = Bytes::from(encode_chunk(shared.broker.key(), hour, &entries));
+    let listed: Vec<_> = rows.into_iter().map(|row| (row.slot, row.c)).collect();
+    let bytes = Bytes::from(encode_chunk(shared.broker.key(), hour, &listed));
     let closed = hour_of(UnixMs(made.at.0.saturating_sub(CLOSED_MS))) > hour;
-    if closed && !entries.is_empty() {
+    if closed && !listed.is_empty() {
         let mut kept = shared.spent.kept.lock();
         kept.closed_bytes = kept.closed_bytes.saturating_add(bytes.len());
-        kept.closed.insert(hour, bytes.clone());
+        let now = (entries(runs), bytes.clone());
+        if let Some((_, before)) = kept.closed.insert(hour, now) {
+            kept.closed_bytes = kept.closed_bytes.saturating_sub(before.len());
+        }
         while kept.closed_bytes > KEPT_BYTES
-            && let Some((_, dropped)) = kept.closed.pop_first()
+            && let Some((_, (_, dropped))) = kept.closed.pop_first()
         {
             kept.closed_bytes = kept.closed_bytes.saturating_sub(dropped.len());
         }
@@ -219,6 +227,41 @@ mod tests {
             && slots
                 .into_iter()
                 .all(|n| list.lookup(&Slot([n; 32])) == Listed::By([n; 16]))
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_hides_no_entry_from_who_has_those_before_it() {
+        let house = House {
+            key: SecretKey::from_bytes([1; 32]),
+            store: Arc::new(MemoryBrokerStore::new()),
+            now_ms: Arc::new(AtomicU64::new(NOW_HOUR * HOUR_MS)),
+        };
+        // The hour before has more than a chunk takes, and what it has beyond fills this hour's.
+        house.fix(NOW_HOUR - 1, 1..6).await;
+        house.fix(NOW_HOUR, 6..7).await;
+        let server = house.serve().await;
+        let client = house.client(&server);
+        let mut list = SpentList::new(house.key.public());
+        client.refresh_spent(&mut list).await.unwrap();
+        assert!(has(&list, 1..7), "{list:?}");
+        // Something of the hour before is written down only now.
+        house.fix(NOW_HOUR - 1, 7..9).await;
+        client.refresh_spent(&mut list).await.unwrap();
+        assert!(has(&list, 1..9), "{list:?}");
+
+        // The last hour was over, and had been asked for: more of it is found nevertheless.
+        house.now_ms.fetch_add(5 * HOUR_MS, Ordering::Relaxed);
+        client.refresh_spent(&mut list).await.unwrap();
+        let mut new = SpentList::new(house.key.public());
+        client.refresh_spent(&mut new).await.unwrap();
+        house.now_ms.fetch_sub(4 * HOUR_MS, Ordering::Relaxed);
+        house.fix(NOW_HOUR - 1, 9..10).await;
+        house.now_ms.fetch_add(5 * HOUR_MS, Ordering::Relaxed);
+        for list in [&mut list, &mut new] {
+            client.refresh_spent(list).await.unwrap();
+            assert!(has(list, 1..10), "{list:?}");
+        }
+        server.stop().await;
     }
 
     #[tokio::test]

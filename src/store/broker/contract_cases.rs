@@ -115,6 +115,28 @@ async fn an_entry_that_is_replaced_stays_in_its_hour_and_the_new_one_comes_after
 }
 
 #[tokio::test]
+async fn an_entry_is_listed_no_earlier_than_the_one_before_it() {
+    let (_dir, stores) = stores().await;
+    for store in stores {
+        let entry = |n: u8, at: u64| SpentRow {
+            slot: Slot([n; 32]),
+            c: Commitment([n; 32]),
+            at: UnixMs(at),
+        };
+        for row in [entry(1, 7_200_000), entry(2, 10), entry(3, 7_200_001)] {
+            put(store.as_ref(), vec![Row::Spent(row)]).await;
+        }
+        let again = write(1, Row::Spent(entry(1, 20)));
+        store.apply(&[again]).await.unwrap();
+        assert_eq!(store.spent_hours(0).await.unwrap(), [(2, 4)]);
+        let listed = store.spent_in(2, 0, 9).await.unwrap();
+        let listed: Vec<(u8, u64)> = listed.iter().map(|row| (row.slot.0[0], row.at.0)).collect();
+        let (first, last) = (7_200_000, 7_200_001);
+        assert_eq!(listed, [(1, first), (2, first), (3, last), (1, last)]);
+    }
+}
+
+#[tokio::test]
 async fn suspended_accounts_are_named_until_their_coins_are_listed() {
     let (_dir, stores) = stores().await;
     for store in stores {
@@ -229,7 +251,7 @@ async fn old_file(dir: &std::path::Path, forms: usize, whole: bool) {
 #[tokio::test]
 async fn a_file_of_each_form_before_is_opened_with_all_its_rows() {
     // Rows of the last of them come after those that its index has.
-    for (forms, whole) in [1, 2, 3, 4]
+    for (forms, whole) in [1, 2, 3, 4, 5]
         .into_iter()
         .flat_map(|n| [(n, false), (n, true)])
     {

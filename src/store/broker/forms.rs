@@ -6,7 +6,7 @@ use sqlx::{SqlSafeStr, SqlitePool};
 use super::BrokerStoreError;
 
 /// Today's form.
-pub(super) const NOW: i64 = 6;
+pub(super) const NOW: i64 = 7;
 /// The first form that can be brought to today's.
 const FIRST: i64 = 2;
 
@@ -39,6 +39,7 @@ pub(super) fn steps() -> Vec<Migration> {
         step(3, "coins by expiry", include_str!("schema_3.sql")),
         step(4, "signed after", include_str!("schema_4.sql")),
         step(5, "numbered rows", include_str!("schema_5.sql")),
-        step(NOW, "keys in coins", include_str!("schema_6.sql")),
+        step(6, "keys in coins", include_str!("schema_6.sql")),
+        step(NOW, "entries in order", include_str!("schema_7.sql")),
     ]
 }

@@ -71,7 +71,10 @@ impl BrokerStore for MemoryBrokerStore {
             inner.journal.extend(change.journal.iter().cloned());
             for write in &change.writes {
                 if let Row::Spent(row) = write.row.as_ref() {
-                    inner.spent.push(row.clone());
+                    let mut entry = row.clone();
+                    let last = inner.spent.last().map(|before| before.at);
+                    entry.at = last.map_or(entry.at, |last| last.max(entry.at));
+                    inner.spent.push(entry);
                 }
             }
         }
