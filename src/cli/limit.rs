@@ -114,7 +114,7 @@ fn speed_limit(key: &str, text: &str) -> Result<Value> {
     let bytes = bytes_per_s(text);
     if let Some(bytes) = bytes.filter(|bytes| (1..1 << 10).contains(bytes)) {
         eprintln!(
-            "{bytes} B/s is less than 1 KiB/s: hardly anything moves; {text}k would be {text} kB/s"
+            "{bytes} B/s is less than 1 KiB/s: hardly anything moves; {bytes}k would be {bytes} kB/s"
         );
     }
     let value = match bytes {
