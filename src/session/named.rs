@@ -8,13 +8,14 @@ use serde_json::Value;
 use super::Session;
 use super::money::ask;
 use super::view::{Advice, Problem, ProblemCode};
-use crate::cashier::wallet::Wallet;
+use crate::cashier::wallet::{CashierError, Wallet, home};
+use crate::coin::keys::PublicKey;
 
 /// The setting.
 const KEY: &str = "broker.url";
 
-/// Asks the broker at `url` who it is, for the wallet in `home`. Returns what to warn of: nobody there, or
-/// somebody who is no broker.
+/// Asks the broker at `url` who it is, for the wallet in `home`. Returns what to warn of: nobody there, somebody
+/// who is no broker, or a wallet that cannot be read, so that nobody knows whether it is its broker.
 ///
 /// # Errors
 /// Another broker than the wallet's: its money lies with the old one.
@@ -23,7 +24,16 @@ pub async fn check_broker(home: &Path, url: &str) -> Result<Option<String>, Prob
         Ok(info) => info,
         Err(error) => return Ok(Some(format!("{KEY} is kept, but {error}"))),
     };
-    let Some(pinned) = pinned(home).await.filter(|key| *key != info.broker) else {
+    let pinned = match pinned(home).await {
+        Ok(pinned) => pinned,
+        Err(error) => {
+            return Ok(Some(format!(
+                "{KEY} is kept, but whether {} is this wallet's broker is not known: {error}",
+                info.broker
+            )));
+        }
+    };
+    let Some(pinned) = pinned.filter(|key| *key != info.broker) else {
         return Ok(None);
     };
     let error = format!(
@@ -34,10 +44,12 @@ pub async fn check_broker(home: &Path, url: &str) -> Result<Option<String>, Prob
     Err(problem.about(info.broker))
 }
 
-/// The key of the broker that the wallet in a home belongs to.
-async fn pinned(home: &Path) -> Option<crate::coin::keys::PublicKey> {
-    let balance = Wallet::read(home).await.ok()?.balance().await.ok()?;
-    balance.broker
+/// The key of the broker that the wallet in a home belongs to, if there is a wallet and it has one.
+async fn pinned(home: &Path) -> Result<Option<PublicKey>, CashierError> {
+    if !home::has_wallet(home) {
+        return Ok(None);
+    }
+    Ok(Wallet::read(home).await?.balance().await?.broker)
 }
 
 impl Session {

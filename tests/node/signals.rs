@@ -171,5 +171,10 @@ async fn an_address_is_asked_whether_it_is_the_wallets_broker() {
     let (done, value, warned) = config(&w.home(), &["set", "broker.url", "http://127.0.0.1:9"]);
     assert!(done && value.contains("127.0.0.1:9"), "{value}");
     assert!(warned.contains("does not answer"), "{warned}");
+    // Nor is it taken without a word where the wallet cannot say whose it is.
+    std::fs::write(w.home().join("wallet.db"), "no database").expect("written");
+    let (done, value, warned) = config(&w.home(), &["set", "broker.url", &url]);
+    assert!(done && value.contains(&url), "{value}");
+    assert!(warned.contains("is not known"), "{warned}");
     foreign.kill().await;
 }
