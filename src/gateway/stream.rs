@@ -91,6 +91,7 @@ pub async fn run(
         blocks_from: None,
         look: Alarm::new(),
         patience: Alarm::new(),
+        rides: false,
     };
     let why = match pair.carry(commands).await {
         Ok(()) if pair.link.stopping => Close::Stopped,
@@ -109,6 +110,8 @@ struct Pair<'a> {
     blocks_from: Option<(Side, UnixMs)>,
     look: Alarm,
     patience: Alarm,
+    /// What is to go to the peer is the payment for a piece, and can go with the next requests.
+    rides: bool,
 }
 
 impl Pair<'_> {
@@ -128,7 +131,11 @@ impl Pair<'_> {
             match self.next(commands, look).await {
                 Next::Read(side) => self.read_and_answer(side).await?,
                 Next::Write => {}
-                Next::Command(Some(command)) => self.link.obey(clock::now(), command)?,
+                Next::Command(Some(command)) => {
+                    let is_alone = self.rides || self.link.to_peer.is_empty();
+                    self.rides = is_alone && matches!(command, Command::Verified(_));
+                    self.link.obey(clock::now(), command)?;
+                }
                 Next::Command(None) => return Err(Close::Stopped),
                 Next::Tick => look = self.link.tick(clock::now())?,
                 Next::Impatient => self.blocks_from = None,
@@ -142,9 +149,10 @@ impl Pair<'_> {
         if bytes >= BULK_BYTES {
             self.blocks_from = Some((side, clock::now()));
             let (other, is_free) = match side {
-                Side::Peer => (Side::Engine, self.link.to_peer.is_empty()),
+                Side::Peer => (Side::Engine, self.rides || self.link.to_peer.is_empty()),
                 Side::Engine => (Side::Peer, self.link.to_engine.is_empty()),
             };
+            self.rides = false;
             if is_free {
                 self.read(other)?;
             }
@@ -163,6 +171,11 @@ impl Pair<'_> {
             Side::Engine => (Side::Peer, self.link.hold.admitted()),
         };
         (on_their_way >= MANY_BLOCKS).then_some(other)
+    }
+
+    /// Whether what is to go to the peer waits for requests to go with.
+    fn waits(&self) -> bool {
+        self.rides && self.unheard() == Some(Side::Engine)
     }
 
     /// Hangs up such that the peer gets all that was sent: closing a socket that has unread bytes
@@ -193,6 +206,7 @@ impl Pair<'_> {
         let engine_open = self.engine.is_some();
         let hears = |side| unheard != Some(side);
         let (to_engine, to_peer) = (&self.link.to_engine, &self.link.to_peer);
+        let waits = self.waits();
         tokio::select! {
             biased;
             command = commands.recv() => Next::Command(command),
@@ -204,7 +218,7 @@ impl Pair<'_> {
             _ = engine.readable(), if hears(Side::Engine) && engine_open && to_peer.is_empty() => {
                 Next::Read(Side::Engine)
             }
-            _ = self.peer.writable(), if !to_peer.is_empty() => Next::Write,
+            _ = self.peer.writable(), if !to_peer.is_empty() && !waits => Next::Write,
             _ = engine.writable(), if engine_open && !to_engine.is_empty() => Next::Write,
             () = self.patience.goes_off(), if unheard.is_some() => Next::Impatient,
         }
@@ -272,7 +286,8 @@ impl Pair<'_> {
             Some((from, input)) if from == side => Some(input),
             _ => None,
         };
-        if !self.link.to_peer.is_empty() {
+        if !self.link.to_peer.is_empty() && !self.waits() {
+            self.rides = false;
             let output = &mut self.link.to_peer;
             let written = output.write(&self.peer, from(Side::Engine));
             written.map_err(|e| failed(Side::Peer, &e))?;
