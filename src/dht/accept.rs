@@ -83,6 +83,20 @@ impl DhtNode {
         }
     }
 
+    /// Puts a record of one's own, such as a close, where it is thin, once. Nothing is read back: it counts as
+    /// taken where enough nodes around each place had it or took it.
+    pub async fn put(&self, record: SignedRecord) -> Put {
+        let mut work = Work::new(self, vec![record]);
+        if !work.is_signed() {
+            return Put::Nowhere;
+        }
+        let _timed_out = tokio::time::timeout(self.accept_deadline, work.put_once()).await;
+        match work.conflict() {
+            Some(_) => Put::SlotTaken,
+            None => work.placed(),
+        }
+    }
+
     /// Puts a record of one's own, such as a close, and reads it back: accepted means that it lies
     /// there and nothing else does.
     pub async fn publish(&self, record: SignedRecord) -> Acceptance {
@@ -127,6 +141,8 @@ struct Entry {
     record: SignedRecord,
     ours: [Item; PLACES],
     read: [PlaceItems; PLACES],
+    /// Nodes that took it when it was last put.
+    taken: [u32; PLACES],
     /// The put with cas was refused although nothing at a record's seq is there.
     without_cas: [bool; PLACES],
     /// Where something of its seq lay before this node put it there.
@@ -162,6 +178,7 @@ impl<'a> Work<'a> {
             ours: record.items(),
             record,
             read: Default::default(),
+            taken: [0; PLACES],
             without_cas: [false; PLACES],
             not_first: [false; PLACES],
         });
@@ -200,6 +217,27 @@ impl<'a> Work<'a> {
             }
             self.put(&to_put).await;
             to_read = self.spots(|spot| to_put.contains(&spot) || !self.is_done(spot.record));
+        }
+    }
+
+    async fn put_once(&mut self) {
+        self.read(&self.spots(|_| true)).await;
+        if self.conflict().is_none() {
+            self.put(&self.spots(|spot| self.wants_put(spot, true)))
+                .await;
+        }
+    }
+
+    /// Nodes that gave the records when they were read, or took them, around the place with the fewest.
+    fn placed(&self) -> Put {
+        let nodes = self.spots(|_| true).into_iter().map(|spot| {
+            let entry = &self.entries[spot.record];
+            let copies = entry.read[spot.place].copies_of(&entry.ours[spot.place]);
+            copies.max(entry.taken[spot.place])
+        });
+        match nodes.min() {
+            Some(nodes) if nodes >= self.node.min_answers => Put::Taken(nodes),
+            _ => Put::Nowhere,
         }
     }
 
@@ -257,8 +295,11 @@ impl<'a> Work<'a> {
         let done = futures::future::join_all(puts).await;
         for (spot, put) in spots.iter().zip(done) {
             self.puts += 1;
+            let entry = &mut self.entries[spot.record];
+            if let Put::Taken(nodes) = put {
+                entry.taken[spot.place] = nodes;
+            }
             if put == Put::SlotTaken {
-                let entry = &mut self.entries[spot.record];
                 entry.without_cas[spot.place] = true;
                 entry.not_first[spot.place] |= !node.pool.own.has(&entry.ours[spot.place]);
             }
@@ -329,6 +370,41 @@ mod tests {
             anchor: ChainValue([3; 32]),
         });
         SignedRecord::sign(&key, Slot::spend(&holding), &RecordKey([4; 32]), &statement)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_record_is_put_once_enough_nodes_took_it_and_not_where_another_lies() {
+        let plan = |count| NetPlan {
+            count,
+            ip: std::net::Ipv4Addr::LOCALHOST,
+            others: Vec::new(),
+            round_trip: Duration::ZERO,
+            hostile: 0,
+            overwritable: false,
+        };
+        let node = async |net: &Net| {
+            let config = DhtConfig {
+                bind: "127.0.0.1:0".parse().expect("an address"),
+                bootstrap: net.addrs()[..3].iter().map(ToString::to_string).collect(),
+                ..DhtConfig::default()
+            };
+            DhtNode::start(config).await.expect("a node")
+        };
+        let net = Net::start(&plan(12)).await.expect("a net");
+        let (ours, theirs) = (spend(5), spend(6));
+        let (first, second) = (node(&net).await, node(&net).await);
+        assert!(matches!(first.put(ours.clone()).await, Put::Taken(8..)));
+        let read = second.check_again(&[ours.clone()], Places::All).await;
+        assert!(
+            read.per_record[0].copies.iter().all(|copies| *copies >= 8),
+            "{read:?}"
+        );
+        // It lies there: nothing more is to be put.
+        assert!(matches!(second.put(ours).await, Put::Taken(8..)));
+        assert_eq!(second.put(theirs).await, Put::SlotTaken);
+        // Few nodes are not enough, though they take it.
+        let few = Net::start(&plan(6)).await.expect("a net");
+        assert_eq!(node(&few).await.put(spend(5)).await, Put::Nowhere);
     }
 
     /// The narrowest way in: the second payee has read that nothing lies there, when the first one

@@ -36,7 +36,7 @@ impl DhtNode {
     async fn try_overwriting(&self) -> bool {
         let [first, second] = rivals();
         self.read_place(first.key, first.salt).await;
-        if self.put_place(&first, true).await != Put::Taken {
+        if !matches!(self.put_place(&first, true).await, Put::Taken(_)) {
             return false;
         }
         self.put_place(&second, false).await;

@@ -12,7 +12,8 @@
 //! | --- | --- | --- |
 //! | what lies in a slot, putting nothing: at start, or whether a close is there | [`DhtNode::read_slot`] | 3 look-ups |
 //! | whether a spend may be relied on, with all records of its path | [`DhtNode::accept`] | 6 look-ups and up to 3 puts a record |
-//! | a record of one's own, put and read back: a close, and its re-puts | [`DhtNode::publish`] | the same, for one |
+//! | a record of one's own, put: a close, as soon as it is signed | [`DhtNode::put`] | 3 look-ups and up to 3 puts |
+//! | the same, and read back: a close that is put again, or whose change is to be spent | [`DhtNode::publish`] | the same, for one |
 //! | whether accepted records still lie there alone, putting them again | [`DhtNode::check_again`] | 1 look-up and 1 put a place |
 //! | that on schedule, until another item shows up | [`Watch`] | see [`next_recheck`] |
 //!
@@ -57,7 +58,7 @@ pub use accept::{Acceptance, Recheck, RecordReading};
 pub use counters::Counters;
 pub use net::{Net, NetPlan, run_nodes};
 pub use node::{ACCEPT_DEADLINE_MS, DhtConfig, DhtNode};
-pub use place::{PlaceItems, SlotReading};
+pub use place::{PlaceItems, Put, SlotReading};
 pub use schedule::{DueRecheck, Places, next_recheck, next_recheck_closed};
 pub use watch::{Watch, WatchConflict};
 

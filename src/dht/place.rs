@@ -105,14 +105,14 @@ impl SlotReading {
     }
 }
 
-/// What became of a put.
+/// What became of a put, in one place or in all of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Put {
-    /// Nodes took it. Not evidence that they keep it.
-    Taken,
+pub enum Put {
+    /// So many nodes took it, or had it already. Not evidence that they keep it.
+    Taken(u32),
     /// Most nodes hold something that the cas does not name (301), or something newer (302).
     SlotTaken,
-    /// No node took it.
+    /// No node took it, or fewer than have to.
     Nowhere,
 }
 
@@ -171,7 +171,7 @@ impl DhtNode {
         match result {
             Ok(Ok(outcome)) => {
                 count(&tally.requests, u64::from(outcome.stored_at));
-                Put::Taken
+                Put::Taken(outcome.stored_at)
             }
             Ok(Err(PutMutableError::Concurrency(_))) => Put::SlotTaken,
             Ok(Err(PutMutableError::Query(_))) | Err(DhtError::NoNodes) => Put::Nowhere,

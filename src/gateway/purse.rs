@@ -19,7 +19,7 @@ use crate::cashier::wallet::{
 };
 use crate::channel::{FreeReason, Kept, NoReserve, Recalled, Reserved};
 use crate::coin::{Chain, ChainValue, Commitment, HoldingId, PseudonymCertificate, PublicKey};
-use crate::dht::{Acceptance, DhtNode, Watch, WatchConflict};
+use crate::dht::{Acceptance, DhtNode, Put, Watch, WatchConflict};
 use crate::record::{ClosePart, Doubt, Holding, OpenSpend, Path, SignedRecord, Verdict};
 use crate::units::InfoHash;
 use crate::wallet::WalletError;
@@ -29,8 +29,10 @@ use crate::wire::message::RefuseReason;
 const LIST_TRIES: u32 = 20;
 /// Between looks whether the spent list is fresh.
 const LIST_PAUSE: Duration = Duration::from_secs(2);
-/// How often a close is put until it lies in the DHT.
+/// How often a close is put until enough nodes take it.
 const PUT_TRIES: u32 = 5;
+/// Between these.
+const PUT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What payment needs.
 #[derive(Clone, Debug)]
@@ -269,7 +271,8 @@ impl Purse {
         outcome
     }
 
-    /// Puts a close until it lies there, and notes so.
+    /// Puts a close until nodes took it, and notes so. Its payer reads it back, who loses if it is not kept; the
+    /// wallet's keeper puts it again each hour.
     pub(super) async fn publish(&self, spend: Commitment, record: SignedRecord) {
         // From now on the wallet's keeper reads its records and puts them again.
         self.watches.lock().remove(&spend);
@@ -277,13 +280,13 @@ impl Purse {
             return;
         };
         for _ in 0..PUT_TRIES {
-            match dht.publish(record.clone()).await.verdict {
-                Verdict::Accepted => {
+            match dht.put(record.clone()).await {
+                Put::Taken(_) => {
                     warn_if_failed("a close that was put", self.wallet.record_put(spend).await);
                     return;
                 }
-                Verdict::Conflict(_) => return,
-                Verdict::Undecided { .. } => {}
+                Put::SlotTaken => return,
+                Put::Nowhere => tokio::time::sleep(PUT_PAUSE).await,
             }
         }
     }

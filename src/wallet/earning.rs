@@ -105,7 +105,7 @@ pub fn accepted(rows: &Rows, spend: &Commitment) -> Result<Change, WalletError> 
     flag(rows, spend, |row| &mut row.accepted)
 }
 
-/// Notes that the close of a received spend was put into the DHT and read back.
+/// Notes that the close of a received spend was put into the DHT.
 ///
 /// # Errors
 /// An unknown spend.

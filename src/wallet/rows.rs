@@ -232,7 +232,7 @@ pub struct ReceivedRow {
     pub state: ReceivedState,
     /// Whether its records were accepted in the DHT.
     pub accepted: bool,
-    /// Whether the close's record was put and read back.
+    /// Whether enough DHT nodes took the close's record.
     pub put: bool,
     /// The torrent that was served.
     pub info_hash: InfoHash,

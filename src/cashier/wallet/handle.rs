@@ -247,7 +247,7 @@ impl WalletHandle {
         self.ask(|reply| Ask::Close(spend, k, wk, reply)).await?
     }
 
-    /// Notes that the close of a received spend was put into the DHT and read back.
+    /// Notes that the close of a received spend was put into the DHT.
     ///
     /// # Errors
     /// An unknown spend, or our own store.
