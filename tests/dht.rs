@@ -554,7 +554,7 @@ async fn peers_are_found_through_the_tracker_and_private_torrents_are_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
-    let net = support::libtorrent_net(24).await;
+    let net = support::libtorrent_net(40).await;
     let first = client_of(net.bootstrap(), 2, 30_000).await;
     let second = client_of(net.bootstrap(), 2, 30_000).await;
     let mut elapsed_ms = Vec::new();
@@ -563,7 +563,7 @@ async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
         assert_accepted(&acceptance);
         elapsed_ms.push(acceptance.elapsed_ms);
     }
-    println!("accepted on 24 libtorrent nodes in {elapsed_ms:?} ms");
+    println!("accepted on 40 libtorrent nodes in {elapsed_ms:?} ms");
 
     for number in 0..3 {
         let theirs = spend(coin(number), 2);
@@ -601,7 +601,7 @@ async fn on_libtorrent_nodes_the_first_spend_is_accepted_and_stays() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_libtorrent_nodes_two_payees_at_once_never_both_accept() {
-    let net = support::libtorrent_net(24).await;
+    let net = support::libtorrent_net(40).await;
     let first = client_of(net.bootstrap(), 1, 30_000).await;
     let second = client_of(net.bootstrap(), 1, 30_000).await;
     let accepted = race(&first, &second, RACES).await;
@@ -609,13 +609,10 @@ async fn on_libtorrent_nodes_two_payees_at_once_never_both_accept() {
     assert!(!accepted.contains(&2));
 }
 
-/// The campaign as a user runs it, on a net in which half of the nodes show each payee only what it
-/// put, and all are some way off. The long one is the command itself.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_double_spend_campaign_says_what_it_saw_among_hostile_nodes() {
-    let args = "bench double-spend --json --nodes 24 --trials 2 --round-trip-ms 20 --hostile-percent 50 \
-                --attack at-once --attack in-turn --attack squatter";
+/// The campaign as a user runs it; the long one is the command itself.
+async fn campaign(args: &str) -> serde_json::Value {
     let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_dpay"))
+        .args(["bench", "double-spend", "--json"])
         .args(args.split_whitespace())
         .output();
     let run = tokio::time::timeout(Duration::from_secs(120), run).await;
@@ -623,6 +620,61 @@ async fn the_double_spend_campaign_says_what_it_saw_among_hostile_nodes() {
     let said = String::from_utf8_lossy(&run.stdout);
     let report: serde_json::Value = serde_json::from_str(&said).expect("one JSON object");
     assert!(run.status.success(), "{report}");
+    report
+}
+
+/// Each attack on a net of forty nodes: nobody accepts what another has accepted, and the conflict is shown.
+async fn nobody_both_accepts_on_forty(net: &str) {
+    const TRIALS: u64 = 2;
+    // With the number of payees, of both trials, that accept; none: what comes first is chance.
+    let attacks = [
+        ("at-once", None),
+        ("in-turn", Some(TRIALS)),
+        ("rewriting", Some(TRIALS)),
+        ("junk", Some(TRIALS)),
+        ("squatter", Some(0)),
+        ("in-advance", None),
+    ];
+    let mut args = format!("--net {net} --nodes 40 --trials {TRIALS}");
+    for (attack, _) in attacks {
+        args += &format!(" --attack {attack}");
+    }
+    let report = campaign(&args).await;
+    assert_eq!(report["nodes"], 40);
+    let rows = report["attacks"].as_array().expect("a row an attack");
+    assert_eq!(rows.len(), attacks.len(), "{report}");
+    for (row, (attack, accepted)) in rows.iter().zip(attacks) {
+        assert_eq!(row["attack"], attack, "{row}");
+        assert_eq!(row["trials"], TRIALS, "{row}");
+        assert_eq!(row["both_accepted"], 0, "{row}");
+        assert_eq!(row["conflict_shown"], TRIALS, "{row}");
+        if let Some(accepted) = accepted {
+            assert_eq!(row["one_accepted"], accepted, "{row}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_two_payees_accept_on_forty_libtorrent_nodes() {
+    nobody_both_accepts_on_forty("libtorrent").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_two_payees_accept_on_forty_nodes_that_overwrite() {
+    nobody_both_accepts_on_forty("mainline").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_two_payees_accept_on_forty_nodes_of_both_kinds() {
+    nobody_both_accepts_on_forty("mixed").await;
+}
+
+/// On a net in which half of the nodes show each payee only what it put, and all are some way off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_double_spend_campaign_says_what_it_saw_among_hostile_nodes() {
+    let args = "--nodes 24 --trials 2 --round-trip-ms 20 --hostile-percent 50 \
+                --attack at-once --attack in-turn --attack squatter";
+    let report = campaign(args).await;
     let attacks = report["attacks"].as_array().expect("a row an attack");
     assert_eq!(attacks.len(), 3);
     for attack in attacks {
