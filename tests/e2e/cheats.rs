@@ -495,8 +495,10 @@ impl Liar {
 
 #[tokio::test]
 async fn a_seeder_that_sends_garbage_for_money_earns_nothing_and_is_dropped() {
+    // So much that the good seeder has not sent all before the cheat is asked.
+    const BYTES: usize = 32 * MIB;
     let world = world().await;
-    let t = torrent(&world, 4 * MIB, 256).await;
+    let t = torrent(&world, BYTES, 256).await;
     let (_seeder, good) = seeder(&world, "seeder", &t).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let bad = listener.local_addr().expect("bound").to_string();
@@ -523,7 +525,7 @@ async fn a_seeder_that_sends_garbage_for_money_earns_nothing_and_is_dropped() {
     assert_eq!(paid.get(bad.as_str()).copied().unwrap_or(0), 0, "{done}");
     let due = PricePerGib::new(PRICE)
         .expect("in range")
-        .due(4 * MIB as u64);
+        .due(BYTES as u64);
     assert_eq!(paid.get(good.as_str()).copied(), Some(due.0), "{done}");
     let liar = tokio::time::timeout(LONG, cheat).await;
     let liar = liar.expect("the cheat was dropped").expect("runs");
