@@ -523,9 +523,7 @@ async fn a_seeder_that_sends_garbage_for_money_earns_nothing_and_is_dropped() {
         .filter_map(|peer| Some((peer["address"].as_str()?, peer["units_paid"].as_u64()?)))
         .collect();
     assert_eq!(paid.get(bad.as_str()).copied().unwrap_or(0), 0, "{done}");
-    let due = PricePerGib::new(PRICE)
-        .expect("in range")
-        .due(BYTES as u64);
+    let due = PricePerGib::new(PRICE).expect("in range").due(BYTES as u64);
     assert_eq!(paid.get(good.as_str()).copied(), Some(due.0), "{done}");
     let liar = tokio::time::timeout(LONG, cheat).await;
     let liar = liar.expect("the cheat was dropped").expect("runs");

@@ -14,6 +14,7 @@ mod label;
 mod late;
 mod many;
 mod money;
+mod named;
 mod play;
 mod queue;
 mod ratio;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use dpay::cli::world::Proc;
 use reqwest::Method;
@@ -21,6 +22,24 @@ fn signal(name: &str, id: u32) {
 async fn ends_on(proc: &mut Proc, name: &str) -> i32 {
     signal(name, proc.id().expect("runs"));
     proc.finish(LONG).await.expect("ends")
+}
+
+/// A broker that is not the world's, and its address.
+async fn another_broker(dir: &Path) -> (Proc, String) {
+    let home = dir.join("another-broker").display().to_string();
+    let words = [
+        "broker",
+        "run",
+        "--json",
+        "--home",
+        &home,
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let mut broker = Proc::start("broker", &exe(), &args(&words)).expect("starts");
+    let ready = broker.wait_for("ready", LONG).await.expect("ready");
+    let url = ready["broker_url"].as_str().expect("a URL").to_owned();
+    (broker, url)
 }
 
 fn open(line: &Value) -> &Vec<Value> {
@@ -69,18 +88,7 @@ async fn a_seeder_and_a_broker_end_in_order_on_either_signal() {
         assert_eq!(ends_on(&mut w.seeder, name).await, 0);
         let stopped = w.seeder.last("stopped").expect("says so");
         assert!(open(stopped).is_empty(), "{stopped}");
-        let home = w.dir.path().join("another-broker").display().to_string();
-        let words = [
-            "broker",
-            "run",
-            "--json",
-            "--home",
-            &home,
-            "--listen",
-            "127.0.0.1:0",
-        ];
-        let mut broker = Proc::start("broker", &exe(), &args(&words)).expect("starts");
-        broker.wait_for("ready", LONG).await.expect("ready");
+        let (mut broker, _) = another_broker(w.dir.path()).await;
         assert_eq!(ends_on(&mut broker, name).await, 0);
         assert!(broker.last("stopped").is_some());
     }
@@ -145,19 +153,7 @@ async fn an_address_is_asked_whether_it_is_the_wallets_broker() {
     let met = |broker: &Value| broker["key"].is_string() && broker["reachable"] == true;
     wait(&node, "/broker", met).await;
     post(&node, "/wallet/buy", json!({ "units": 64 })).await;
-    let home = w.dir.path().join("foreign").display().to_string();
-    let words = [
-        "broker",
-        "run",
-        "--json",
-        "--home",
-        &home,
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    let mut foreign = Proc::start("broker", &exe(), &args(&words)).expect("starts");
-    let ready = foreign.wait_for("ready", LONG).await.expect("ready");
-    let url = ready["broker_url"].as_str().expect("a URL").to_owned();
+    let (mut foreign, url) = another_broker(w.dir.path()).await;
     let named = |url: &str| json!({ "broker.url": url });
     let (code, text) = refused(&node, Method::PATCH, "/settings", named(&url)).await;
     assert_eq!(code, "broker", "{text}");
@@ -177,4 +173,49 @@ async fn an_address_is_asked_whether_it_is_the_wallets_broker() {
     assert!(done && value.contains(&url), "{value}");
     assert!(warned.contains("is not known"), "{warned}");
     foreign.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_a_node_at_once_and_a_seeder_lists_what_its_wallet_has_open() {
+    let mut w = node_world(8 << 20).await;
+    let (mut proc, node) = w.rich_node().await;
+    let terms = json!({ "max_price": 20_000, "budget": 1000, "download_bytes_per_s": 100_000 });
+    let add = json!({ "source": { "magnet": w.magnet }, "confirmed": true, "terms": terms });
+    let added = post(&node, "/torrents", add).await;
+    let hash = added["info_hash"].as_str().expect("a hash").to_owned();
+    let pays = |list: &Value| row(list, &hash)["units_paid"].as_u64() > Some(0);
+    wait(&node, "/torrents", pays).await;
+    // A seeder that hangs: the node asks it to close, and waits.
+    let seeder = w.seeder.id().expect("runs");
+    signal("-STOP", seeder);
+    let id = proc.id().expect("runs");
+    signal("-INT", id);
+    let stays = tokio::time::timeout(Duration::from_secs(2), proc.finish(LONG)).await;
+    assert!(stays.is_err(), "it waits for the close: {stays:?}");
+    let again = Instant::now();
+    signal("-INT", id);
+    assert_eq!(proc.finish(LONG).await.expect("ends"), 130);
+    assert!(
+        again.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        again.elapsed()
+    );
+    assert!(proc.last("stopped").is_none());
+    w.seeder.kill().await;
+
+    // The same wallet seeds now, and is told to stop.
+    let (data, torrent) = (
+        w.dir.path().join("payload"),
+        w.dir.path().join("film.torrent"),
+    );
+    let seeder = w.world.seeder("leecher", &torrent, &data, &[]).await;
+    let (mut seeder, _) = seeder.expect("seeds");
+    assert_eq!(ends_on(&mut seeder, "-INT").await, 0);
+    let stopped = seeder.last("stopped").expect("says so");
+    let [channel] = &open(stopped)[..] else {
+        panic!("one channel is open: {stopped}");
+    };
+    assert_eq!(channel["pays"], true, "{channel}");
+    assert!(channel["units"].as_u64() > Some(0), "{channel}");
+    assert!(channel["until"].is_string(), "{channel}");
 }
