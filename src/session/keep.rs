@@ -57,9 +57,7 @@ impl Session {
         let made = Wallet::restore_bytes(home, Path::new(UPLOAD), sealed, &phrase).await;
         let until = made.map_err(|error| problem(&error))?;
         // Whoever restores has it elsewhere.
-        if let Err(problem) = self.set_words_due(false).await {
-            tracing::warn!("that no words are to be tried is not noted: {problem}");
-        }
+        self.note_words_due(false).await;
         self.launch(phrase);
         Ok(Restored { until })
     }

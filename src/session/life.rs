@@ -330,10 +330,7 @@ impl Session {
         let made = Wallet::init(&self.inner.options.home, words, &passphrase).await;
         let made = made.map_err(|error| super::money::problem(&error))?;
         let account = super::money::account_of(&made)?;
-        // A note that cannot be written is no reason to keep the words back.
-        if let Err(problem) = self.set_words_due(words.is_none()).await {
-            tracing::warn!("that the words are to be tried is not noted: {problem}");
-        }
+        self.note_words_due(words.is_none()).await;
         self.launch(passphrase);
         Ok(Words {
             words: match words {

@@ -258,7 +258,7 @@ impl Session {
         let account = account_of(&tried.words)?;
         let same = account == self.own_account().await?;
         if same {
-            self.set_words_due(false).await?;
+            self.note_words_due(false).await;
         }
         Ok(WordsTried { same })
     }
@@ -294,14 +294,20 @@ impl Session {
         }
     }
 
-    /// Notes whether the real wallet's words have yet to be tried.
-    pub(super) async fn set_words_due(&self, due: bool) -> Result<(), Problem> {
+    /// Notes whether the real wallet's words have yet to be tried. That this cannot be written, as beside an edit of
+    /// the file, is no reason to fail what it is about.
+    pub(super) async fn note_words_due(&self, due: bool) {
         if self.settings().ui.words_due == due {
-            return Ok(());
+            return;
         }
         let change = ("ui.words_due".to_owned(), due.into());
         let change = SettingsChange(std::iter::once(change).collect());
-        self.change_settings(change).await.map(|_| ())
+        if let Err(problem) = self.change_settings(change).await {
+            tracing::warn!(
+                due,
+                "whether the wallet's words are to be tried is not noted: {problem}"
+            );
+        }
     }
 
     /// The broker, as it answers now. What is in the account there is looked at as well, and told as soon as

@@ -114,6 +114,13 @@ fn config(home: &Path, words: &[&str]) -> (bool, String, String) {
 async fn an_edit_beside_a_running_node_is_not_lost_without_a_word() {
     let mut lone = lone().await;
     let node = client(&lone.home).await;
+    let made = post(&node, "/wallet", json!({})).await;
+    let words: Vec<&str> = made["words"]
+        .as_array()
+        .expect("words")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     send(
         &node,
         Method::PATCH,
@@ -138,6 +145,15 @@ async fn an_edit_beside_a_running_node_is_not_lost_without_a_word() {
     let (code, text) = refused(&node, Method::PATCH, "/settings", change).await;
     assert_eq!(code, "conflict", "{text}");
     assert!(text.contains("spending.budget_day is 500"), "{text}");
+    assert_eq!(std::fs::read_to_string(&file).expect("text"), edited);
+    // What the node would note by itself is no error of what it is about.
+    let tried = post(
+        &node,
+        "/wallet/words/try",
+        json!({ "words": words.join(" ") }),
+    )
+    .await;
+    assert_eq!(tried["same"], true, "{tried}");
     assert_eq!(std::fs::read_to_string(&file).expect("text"), edited);
     // Who takes what the file says loses nothing.
     let (done, value, error) = config(&lone.home, &["set", "spending.budget_day", "500"]);
