@@ -1,6 +1,8 @@
 //! The map of the rooms, enforced on the sources: who may import whom, who may name which outside
-//! package, who reads the clock, and how long a file may be (`docs/design.md`).
+//! package, who reads the clock, and how long a file may be (`docs/design.md`). And what
+//! `docs/threat-model.md` says is shown by a test has such a test.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -215,4 +217,66 @@ fn no_source_file_is_longer_than_its_limit() {
             "{module} does not open with what it does"
         );
     }
+}
+
+/// Names of all tests, and the modules that hold them.
+fn tests() -> (BTreeSet<String>, BTreeSet<String>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    for dir in ["src", "tests"] {
+        sources(&root.join(dir), &mut paths);
+    }
+    let (mut names, mut modules) = (BTreeSet::new(), BTreeSet::new());
+    for path in paths {
+        let text = fs::read_to_string(&path).expect("source is readable");
+        // Behind `#[test]` and what else stands there, the next function is the test; in `proptest!` too.
+        for test in text.split("test]\n").chain(text.split("::test(")).skip(1) {
+            let name = test.split_once("fn ").map(|(_, rest)| rest);
+            let name = name.and_then(|rest| rest.split_once('('));
+            if let Some((name, _)) = name {
+                names.insert(name.to_owned());
+            }
+        }
+        let stem = path.file_stem().expect("a file").to_string_lossy();
+        modules.insert(stem.into_owned());
+    }
+    (names, modules)
+}
+
+/// What stands between `open` and `close`, each time.
+fn between<'a>(text: &'a str, open: &'a str, close: char) -> impl Iterator<Item = &'a str> {
+    text.split(open)
+        .skip(1)
+        .filter_map(move |rest| rest.split(close).next())
+}
+
+#[test]
+fn what_is_said_to_be_shown_by_a_test_has_that_test() {
+    let papers = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/threat-model.md");
+    let papers = fs::read_to_string(papers).expect("is there");
+    let (names, modules) = tests();
+    let (mut named, mut chosen) = (0, 0);
+    for row in papers.lines().filter(|line| line.starts_with('|')) {
+        let shown = row.trim_end_matches([' ', '|']).rsplit(" | ").next();
+        let shown = shown.expect("a column");
+        for name in shown.split('`').skip(1).step_by(2) {
+            let is_name = |c: char| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit();
+            if name.chars().all(is_name) && name.matches('_').count() > 1 {
+                named += 1;
+                assert!(names.contains(name), "there is no test {name}");
+            }
+        }
+        for part in between(shown, "test(", ')') {
+            chosen += 1;
+            let is_there = match part.strip_suffix("::") {
+                Some(module) => modules.contains(module),
+                None => names.iter().any(|name| name.contains(part)),
+            };
+            assert!(is_there, "no test has {part} in its name");
+        }
+    }
+    assert!(
+        named > 40 && chosen > 20,
+        "{named} names and {chosen} parts of names were read"
+    );
 }

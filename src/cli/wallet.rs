@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use super::settings;
 use crate::cashier::wallet::counter::Counter;
 use crate::cashier::wallet::{
-    BrokerDoor, Passphrase, RedeemReport, Wallet, WalletConfig, WalletHandle, home,
+    Account, BrokerDoor, Passphrase, RedeemReport, Wallet, WalletConfig, WalletHandle, home,
 };
 use crate::config::{Global, Settings, keys};
 use crate::dht::{DhtConfig, DhtNode};
@@ -303,8 +303,21 @@ async fn remember_broker(broker: Option<Value>, global: &WalletGlobal) -> Result
 async fn balance(global: &WalletGlobal) -> Result<()> {
     let reader = Wallet::read(&global.home).await?;
     let mut balance = reader.balance().await?;
+    let account = ask_account(&balance, global).await;
+    let hold_ms = account.iter().flatten().find_map(|account| account.hold_ms);
+    if let Some(hold_ms) = hold_ms {
+        balance = reader.balance_by(hold_ms).await?;
+    }
     wallet_by_node(&mut balance, global).await;
-    if let Err(error) = add_account(&mut balance, global).await {
+    let told = match account {
+        Ok(Some(account)) => {
+            add_account(&mut balance, &account);
+            Ok(())
+        }
+        Ok(None) => account_by_node(&mut balance, global).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = told {
         balance.broker_error = Some(format!("{error:#}"));
     }
     // One that was only named so far.
@@ -313,8 +326,9 @@ async fn balance(global: &WalletGlobal) -> Result<()> {
     show::balance(&balance, &global.home, global.json)
 }
 
-/// Asks the broker for the account's money, where that needs nobody at the keyboard.
-async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()> {
+/// Asks the broker for the account's money, where that needs nobody at the keyboard; none: a passphrase
+/// that nobody gave.
+async fn ask_account(balance: &Balance, global: &WalletGlobal) -> Result<Option<Account>> {
     let pinned = match (balance.broker, &balance.broker_url) {
         (Some(key), Some(url)) => Some(PinnedBroker {
             key,
@@ -331,7 +345,7 @@ async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()>
         false => Some(Passphrase::none()),
     };
     let Some(passphrase) = passphrase else {
-        return account_by_node(balance, global).await;
+        return Ok(None);
     };
     let seed = home::read_seed(&global.home, &passphrase)?;
     let counter = Counter::new(&url, pinned.as_ref(), seed.account_key())?;
@@ -342,6 +356,10 @@ async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()>
     let account = tokio::time::timeout(ASK_BROKER, asked)
         .await
         .with_context(|| format!("the broker at {url} did not answer in time"))??;
+    Ok(Some(account))
+}
+
+fn add_account(balance: &mut Balance, account: &Account) {
     balance.broker_balance = Some(account.balance);
     balance.broker_buyable = Some(account.buyable);
     balance.broker_pending = Some(account.pending);
@@ -349,7 +367,6 @@ async fn add_account(balance: &mut Balance, global: &WalletGlobal) -> Result<()>
     balance.broker_withdrawable = Some(account.withdrawable.saturating_sub(balance.withdrawing));
     balance.broker_outstanding = Some(account.outstanding);
     balance.broker_suspended = Some(account.is_suspended);
-    Ok(())
 }
 
 async fn buy(wallet: &WalletHandle, units: Units, global: &WalletGlobal) -> Result<()> {

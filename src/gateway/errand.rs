@@ -187,7 +187,6 @@ impl Link {
                     channel,
                     path: Box::new(path),
                     open,
-                    holding,
                 });
             }
             PayeeAction::Accept {

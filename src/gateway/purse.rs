@@ -25,7 +25,7 @@ use crate::units::InfoHash;
 use crate::wallet::WalletError;
 use crate::wire::message::RefuseReason;
 
-/// How long an open waits for a fresh spent list before it is refused.
+/// How long a recorded open waits for a fresh spent list before it is undecided.
 const LIST_TRIES: u32 = 20;
 /// Between looks whether the spent list is fresh.
 const LIST_PAUSE: Duration = Duration::from_secs(2);
@@ -73,7 +73,6 @@ pub enum Errand {
         channel: u32,
         path: Box<Path>,
         open: Box<OpenSpend>,
-        holding: Holding,
     },
     Accept {
         channel: u32,
@@ -206,7 +205,6 @@ impl Purse {
             info_hash,
             peer,
             answers,
-            unlisted: HashMap::new(),
         };
         self.runtime.spawn(async move {
             let mut desk = desk;
@@ -249,19 +247,7 @@ impl Purse {
     /// Judges a spend in the DHT and watches it once it is accepted.
     async fn judge(&self, records: Vec<SignedRecord>, spend: Commitment) -> Acceptance {
         let Some(dht) = &self.dht else {
-            let why = Doubt::TooFewAnswers {
-                place: 0,
-                answers: 0,
-                wanted: 1,
-            };
-            return Acceptance {
-                verdict: Verdict::Undecided { why },
-                per_record: Vec::new(),
-                conflict: None,
-                puts: 0,
-                gets: 0,
-                elapsed_ms: 0,
-            };
+            return nobody_answered();
         };
         let outcome = dht.accept(records.clone()).await;
         if matches!(outcome.verdict, Verdict::Accepted) {
@@ -304,8 +290,6 @@ pub(super) struct Desk {
     pub(super) info_hash: InfoHash,
     pub(super) peer: String,
     answers: mpsc::UnboundedSender<Command>,
-    /// Proposals that no fresh spent list has cleared.
-    unlisted: HashMap<u32, (Holding, Path)>,
 }
 
 impl Desk {
@@ -369,10 +353,7 @@ impl Desk {
                 holding,
                 path,
             } => {
-                let checked = wallet.check(holding, (*path).clone()).await;
-                if let Ok(SpentCheck::ProvisionalOnly) = checked {
-                    self.unlisted.insert(channel, (holding, *path));
-                }
+                let checked = wallet.check(holding, *path).await;
                 self.answer(Answer::Checked(channel, checked.map(|_| ())));
             }
             Errand::NeedKey(channel) => match wallet.payee_key().await {
@@ -391,17 +372,25 @@ impl Desk {
                 channel,
                 path,
                 open,
-                holding,
-            } => self.record(channel, *path, *open, holding).await,
+            } => {
+                let (info_hash, peer) = (self.info_hash, self.peer.clone());
+                let recorded = wallet.record_open(*path, *open, info_hash, peer).await;
+                let recorded = recorded.map_err(|error| why_refused(&error));
+                self.answer(Answer::Recorded(channel, recorded));
+            }
             Errand::Accept {
                 channel,
                 records,
                 spend,
             } => {
-                let busy = Busy::new(&self.purse);
+                let purse = Arc::clone(&self.purse);
                 let answers = self.answers.clone();
                 self.purse.runtime.spawn(async move {
-                    let outcome = Box::new(busy.0.judge(records, spend).await);
+                    let outcome = match is_cleared(&purse.wallet, spend, &answers).await {
+                        true => Busy::new(&purse).0.judge(records, spend).await,
+                        false => nobody_answered(),
+                    };
+                    let outcome = Box::new(outcome);
                     let answer = Answer::Judged { channel, outcome };
                     let _ = answers.send(Command::Answer(Box::new(answer)));
                 });
@@ -426,51 +415,48 @@ impl Desk {
             other => self.run_for_kept(other).await,
         }
     }
-
-    /// Records an open; one whose holding no fresh spent list has cleared waits for the list.
-    async fn record(&mut self, channel: u32, path: Path, open: OpenSpend, holding: Holding) {
-        let wallet = self.purse.wallet.clone();
-        let (info_hash, peer) = (self.info_hash, self.peer.clone());
-        let unlisted = self.unlisted.remove(&channel);
-        let unlisted_waits = unlisted.is_some();
-        let answers = self.answers.clone();
-        let busy = Busy::new(&self.purse);
-        let work = async move {
-            let _busy = busy;
-            let cleared = match unlisted {
-                Some((_, path)) => wait_for_list(&wallet, holding, &path).await,
-                None => Ok(()),
-            };
-            let recorded = match cleared {
-                Ok(()) => {
-                    let recorded = wallet.record_open(path, open, info_hash, peer).await;
-                    recorded.map_err(|error| why_refused(&error))
-                }
-                Err(reason) => Err(reason),
-            };
-            let answer = Box::new(Answer::Recorded(channel, recorded));
-            let _ = answers.send(Command::Answer(answer));
-        };
-        if unlisted_waits {
-            self.purse.runtime.spawn(work);
-        } else {
-            work.await;
-        }
-    }
 }
 
-async fn wait_for_list(
+/// Whether a copy of the spent list that is fresh has nothing against a recorded spend; that is waited for, as long
+/// as somebody wants to know.
+async fn is_cleared(
     wallet: &WalletHandle,
-    holding: Holding,
-    path: &Path,
-) -> Result<(), RefuseReason> {
+    spend: Commitment,
+    answers: &mpsc::UnboundedSender<Command>,
+) -> bool {
     for _ in 0..LIST_TRIES {
-        match wallet.check(holding, path.clone()).await? {
-            SpentCheck::Clear => return Ok(()),
-            SpentCheck::ProvisionalOnly => tokio::time::sleep(LIST_PAUSE).await,
+        match wallet.listed(spend).await {
+            Ok(SpentCheck::Clear) => return true,
+            Ok(SpentCheck::ProvisionalOnly) => {}
+            Err(reason) => {
+                tracing::info!(%spend, reason = reason.word(), "a spend is not accepted");
+                return false;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LIST_PAUSE) => {}
+            () = answers.closed() => return false,
         }
     }
-    Err(RefuseReason::Busy)
+    tracing::warn!(%spend, "a spend is not accepted: no copy of the broker's spent list is fresh");
+    false
+}
+
+/// What is said of a spend that is not asked about in the DHT: as if no node had answered.
+fn nobody_answered() -> Acceptance {
+    let why = Doubt::TooFewAnswers {
+        place: 0,
+        answers: 0,
+        wanted: 1,
+    };
+    Acceptance {
+        verdict: Verdict::Undecided { why },
+        per_record: Vec::new(),
+        conflict: None,
+        puts: 0,
+        gets: 0,
+        elapsed_ms: 0,
+    }
 }
 
 fn why_refused(error: &CashierError) -> RefuseReason {

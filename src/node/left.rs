@@ -6,7 +6,7 @@ use super::{CLOSE_DEADLINE, Node};
 use crate::gateway::OpenSpendLeft;
 use crate::report::date;
 use crate::units::Units;
-use crate::wallet::keeping::settles;
+use crate::wallet::keeping::{settled_by, settles};
 
 /// A channel that is not closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,7 +19,8 @@ pub struct StaysOpen {
     pub pays: bool,
     /// Units ticked.
     pub units: Units,
-    /// The day on which its coin is settled at the latest, YYYY-MM-DD.
+    /// The day on which its coin is settled at the latest, or, where we are paid, before which it must be
+    /// redeemed, YYYY-MM-DD.
     pub until: Option<String>,
 }
 
@@ -70,7 +71,7 @@ impl Node {
             peer: spent.peer.clone(),
             pays: true,
             units: Units(u64::from(spent.last_k)),
-            until: Some(date(settles(spent.holding.expires))),
+            until: Some(date(settled_by(spent.holding.expires, open.hold_ms))),
         });
         let unclosed = open.received.iter().filter(|row| row.close.is_none());
         let received = unclosed.filter(|row| row.k > 0).map(|row| StaysOpen {

@@ -14,7 +14,7 @@ use super::view::{
 use super::{Session, lock};
 use crate::torrent::{Magnet, Metainfo};
 use crate::units::{InfoHash, Units};
-use crate::wallet::trade::SETTLE_DAYS;
+use crate::wallet::keeping::settled_by;
 
 /// Lines of a torrent's log.
 const LOG_LINES: usize = 500;
@@ -164,7 +164,7 @@ impl Session {
             accepted: None,
             closing: false,
             opened: Some(spent.since),
-            until: Some(spent.holding.expires.plus(SETTLE_DAYS)),
+            until: Some(settled_by(spent.holding.expires, open.hold_ms)),
         });
         let theirs = open.received.iter().map(|received| ChannelRow {
             spend: received.spend.to_string(),
@@ -176,7 +176,7 @@ impl Session {
             accepted: Some(received.accepted),
             closing: received.close.is_some(),
             opened: None,
-            until: Some(received.holding.expires.plus(SETTLE_DAYS)),
+            until: Some(settled_by(received.holding.expires, open.hold_ms)),
         });
         let all = ours.chain(theirs);
         Ok(all

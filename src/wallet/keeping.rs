@@ -17,6 +17,8 @@ use crate::units::{Day, Units, UnixMs};
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 const DAY_MS: u64 = 24 * HOUR_MS;
+/// The hold of a broker that did not say what its hold is.
+pub const HOLD_MS: u64 = 48 * HOUR_MS;
 
 /// Ages at which a missing close is looked for; then every day.
 const POLLS_MS: [u64; 3] = [15 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS];
@@ -212,10 +214,17 @@ pub fn is_kept_in_dht(rows: &Rows, row: &ReceivedRow, hold_ms: u64, now: UnixMs)
     })
 }
 
-/// The day from which the broker settles what is under a coin.
+/// The day from which the broker redeems nothing under a coin any more.
 #[must_use]
 pub const fn settles(expires: Day) -> Day {
     expires.plus(SETTLE_DAYS)
+}
+
+/// The day on which the broker settles what is under a coin: until then, for a hold, it may be shown paths.
+#[must_use]
+pub fn settled_by(expires: Day, hold_ms: u64) -> Day {
+    let days = u32::try_from(hold_ms / DAY_MS).unwrap_or(u32::MAX);
+    settles(expires).plus(days)
 }
 
 /// What the broker is to be shown.

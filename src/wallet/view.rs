@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::choose::is_free;
 use super::freeze::Freeze;
-use super::keeping::next_poll;
+use super::keeping::{HOLD_MS, next_poll, settled_by};
 use super::rows::{Books, HoldingState, Origin, PurchaseState, ReceivedState, Rows};
-use super::trade::SETTLE_DAYS;
 use super::withdraw;
 use crate::coin::ids::{Commitment, HoldingId};
 use crate::coin::keys::PublicKey;
@@ -182,9 +181,12 @@ pub struct Balance {
     pub withdrawing_in: Vec<WithdrawingLine>,
     /// Nothing is bought by itself, as the bond was asked for; buying ends that.
     pub buys_nothing: bool,
-    /// The day by which the last coin that may still be outstanding is settled: the bond is free a hold
-    /// after that at the latest.
+    /// The day on which the last coin that may still be outstanding is settled: the bond is free then at
+    /// the latest.
     pub bond_until: Option<Day>,
+    /// How long the broker holds back what is redeemed, and waits with a settlement.
+    #[serde(default)]
+    pub hold_ms: u64,
     /// Units held in all.
     pub held: Units,
     /// Sums since the wallet began.
@@ -240,10 +242,18 @@ impl Balance {
         self.available.checked_add(coins).unwrap_or(self.available)
     }
 
-    /// The balance that `rows` show at `now`, without what only the broker knows.
+    /// The balance that `rows` show at `now`, without what only the broker knows, of which the hold is the
+    /// usual one.
     #[must_use]
     pub fn of(rows: &Rows, now: UnixMs) -> Balance {
+        Balance::by(rows, HOLD_MS, now)
+    }
+
+    /// The same with the hold that the broker says it has.
+    #[must_use]
+    pub fn by(rows: &Rows, hold_ms: u64, now: UnixMs) -> Balance {
         let mut balance = Balance {
+            hold_ms,
             account: rows.meta.account,
             books: rows.meta.books,
             needs_recovery: rows.meta.needs_recovery,
@@ -252,7 +262,7 @@ impl Balance {
             broker: rows.meta.broker.as_ref().map(|broker| broker.key),
             broker_url: rows.meta.broker.as_ref().map(|broker| broker.url.clone()),
             buys_nothing: rows.meta.buys_nothing,
-            bond_until: withdraw::bond_until(rows, now.day()),
+            bond_until: withdraw::bond_until(rows, hold_ms, now.day()),
             ..Balance::default()
         };
         for row in withdraw::open(rows) {
@@ -306,7 +316,7 @@ impl Balance {
                         seen: *seen,
                         since: *since,
                         next: why.next().to_owned(),
-                        until: row.holding.expires.plus(SETTLE_DAYS),
+                        until: settled_by(row.holding.expires, self.hold_ms),
                     });
                 }
                 (HoldingState::Redeeming { .. }, _) => add(&mut self.redeeming, value),
@@ -369,7 +379,7 @@ impl Balance {
                     None => LockReason::Open,
                 },
                 looked_for: row.ended.map(|_| next_poll(row, UnixMs(u64::MAX))),
-                until: expires.unwrap_or_default().plus(SETTLE_DAYS),
+                until: settled_by(expires.unwrap_or_default(), self.hold_ms),
             });
         }
         for row in rows.received.values() {

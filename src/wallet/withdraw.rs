@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::change::{Change, Effect, JournalKind, JournalLine};
 use super::error::WalletError;
+use super::keeping::settled_by;
 use super::rows::{HoldingState, Meta, Origin, RequestId, Rows};
-use super::trade::SETTLE_DAYS;
 use super::view::WithdrawingLine;
 use crate::units::{Day, Units, UnixMs};
 
@@ -316,14 +316,14 @@ fn line(row: &WithdrawalRow, kind: JournalKind, at: UnixMs) -> JournalLine {
     }
 }
 
-/// The day by which the last coin that may still be outstanding is settled: the bond comes back a hold
-/// after that at the latest. None where every coin was redeemed whole.
+/// The day on which the last coin that may still be outstanding is settled: the bond is free then at the
+/// latest, as the hold of what was redeemed before is over. None where every coin was redeemed whole.
 #[must_use]
-pub fn bond_until(rows: &Rows, today: Day) -> Option<Day> {
+pub fn bond_until(rows: &Rows, hold_ms: u64, today: Day) -> Option<Day> {
     let coins = rows.holdings.values().filter(|row| {
         row.origin == Origin::Bought && !matches!(row.state, HoldingState::Redeemed { .. })
     });
-    let until = coins.map(|row| row.holding.expires.plus(SETTLE_DAYS));
+    let until = coins.map(|row| settled_by(row.holding.expires, hold_ms));
     until.max().filter(|day| *day >= today)
 }
 
@@ -456,10 +456,19 @@ mod tests {
         side.write(leave(&side.rows));
         assert!(side.disk.meta.buys_nothing);
         assert!(leave(&side.rows).is_empty());
-        assert_eq!(bond_until(&side.rows, NOW.day()), None);
+        assert_eq!(bond_until(&side.rows, 0, NOW.day()), None);
         side.buy(&[64], NOW);
         assert!(!side.disk.meta.buys_nothing);
-        let settled = NOW.day().plus(30 + SETTLE_DAYS);
-        assert_eq!(bond_until(&side.rows, NOW.day()), Some(settled));
+        // 60 days after its purchase and a hold, on whatever hour of that day.
+        let hour_ms = 3_600_000;
+        for (hold_ms, days) in [
+            (0, 60),
+            (23 * hour_ms, 60),
+            (47 * hour_ms, 61),
+            (48 * hour_ms, 62),
+        ] {
+            let settled = Some(NOW.day().plus(days));
+            assert_eq!(bond_until(&side.rows, hold_ms, NOW.day()), settled);
+        }
     }
 }

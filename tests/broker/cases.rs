@@ -22,10 +22,10 @@ use dpay::units::Units;
 
 use crate::house::{House, Person};
 
-const DAY_MS: u64 = 86_400_000;
-const WAIT: Duration = Duration::from_secs(60);
+pub const DAY_MS: u64 = 86_400_000;
+pub const WAIT: Duration = Duration::from_secs(60);
 
-fn terms() -> Terms {
+pub fn terms() -> Terms {
     Terms {
         bond: Units(1_000),
         hold_ms: 2 * DAY_MS,
@@ -34,15 +34,15 @@ fn terms() -> Terms {
     }
 }
 
-async fn house() -> House {
+pub async fn house() -> House {
     House::with(terms(), SqliteLimits::default(), RateLimit::default()).await
 }
 
 /// Sixteen nodes on loopback.
-struct Net(Vec<DhtNode>);
+pub struct Net(Vec<DhtNode>);
 
 impl Net {
-    async fn start() -> Net {
+    pub async fn start() -> Net {
         Net(run_nodes(16, Ipv4Addr::LOCALHOST).await.unwrap())
     }
 
@@ -57,7 +57,7 @@ impl Net {
         client
     }
 
-    async fn referee(&self) -> Referee {
+    pub async fn referee(&self) -> Referee {
         Referee {
             slots: Arc::new(self.client().await),
             min_answers: 8,
@@ -65,13 +65,13 @@ impl Net {
     }
 
     /// All records of a path are put and read back.
-    async fn publish(&self, path: &Path) {
+    pub async fn publish(&self, path: &Path) {
         let accepted = self.client().await.accept(path.records()).await;
         assert_eq!(accepted.verdict, Verdict::Accepted);
     }
 }
 
-async fn redeemed(person: &Person, id: u8, path: &Path) -> u64 {
+pub async fn redeemed(person: &Person, id: u8, path: &Path) -> u64 {
     match person.redeem(id, path).await {
         ItemAnswer::Redeemed { units, .. } => units.0,
         other => panic!("{other:?}"),
@@ -79,7 +79,7 @@ async fn redeemed(person: &Person, id: u8, path: &Path) -> u64 {
 }
 
 /// Asks again with the same request until the contest is decided.
-async fn once_decided(person: &Person, id: u8, path: &Path) -> ItemAnswer {
+pub async fn once_decided(person: &Person, id: u8, path: &Path) -> ItemAnswer {
     let started = Instant::now();
     loop {
         let answer = person.redeem(id, path).await;

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "../support/anew.rs"]
+mod anew;
+mod attacks;
 mod cases;
 mod house;
 mod killed;

@@ -32,11 +32,11 @@ pub struct Money {
     pub chain: Chain,
 }
 
-fn today() -> Day {
+pub fn today() -> Day {
     dpay::clock::now().day()
 }
 
-fn broker_key(world: &TestWorld) -> SecretKey {
+pub fn broker_key(world: &TestWorld) -> SecretKey {
     BrokerHome::open_or_make(&world.home("broker"), [0; 32])
         .expect("the broker's home")
         .key()

@@ -1,9 +1,12 @@
 //! What the broker's spent list says about a path (`docs/protocol.md` section 6).
 
+use super::keeping::decode;
+use super::purse::Purse;
 use crate::coin::ids::Commitment;
 use crate::coin::keys::PublicKey;
 use crate::record::{Holding, Path, Slot};
 use crate::units::UnixMs;
+use crate::wallet::earning;
 use crate::wire::message::RefuseReason;
 
 /// A copy of a broker's spent list.
@@ -53,5 +56,30 @@ pub fn look_up(
         Ok(SpentCheck::Clear)
     } else {
         Ok(SpentCheck::ProvisionalOnly)
+    }
+}
+
+impl Purse {
+    /// Of what is proposed.
+    pub(super) fn check(
+        &self,
+        holding: &Holding,
+        path: &Path,
+        now: UnixMs,
+    ) -> Result<SpentCheck, RefuseReason> {
+        earning::check(&self.rows, &holding.id).map_err(|_| RefuseReason::Seen)?;
+        look_up(self.desk.spent.as_deref(), holding, path, now)
+    }
+
+    /// Of a spend whose open is recorded.
+    pub(super) fn listed(
+        &self,
+        spend: &Commitment,
+        now: UnixMs,
+    ) -> Result<SpentCheck, RefuseReason> {
+        let row = self.rows.received.get(spend);
+        let row = row.ok_or(RefuseReason::Unknown)?;
+        let path = decode(&row.path, &row.holding.id).ok_or(RefuseReason::Busy)?;
+        look_up(self.desk.spent.as_deref(), &row.holding, &path, now)
     }
 }

@@ -175,6 +175,15 @@ impl WalletHandle {
         answer.unwrap_or(Err(RefuseReason::Busy))
     }
 
+    /// What the spent list says of a holding whose open is recorded.
+    ///
+    /// # Errors
+    /// Why it is not to be accepted.
+    pub async fn listed(&self, spend: Commitment) -> Result<SpentCheck, RefuseReason> {
+        let answer = self.ask(|reply| Ask::Listed(spend, reply)).await;
+        answer.unwrap_or(Err(RefuseReason::Busy))
+    }
+
     /// A certified key for one connection. Unused for a minute it may be given again.
     ///
     /// # Errors

@@ -35,8 +35,6 @@ const READ_MS: u64 = 3_000;
 const READ_MOST_MS: u64 = 45_000;
 /// What became of a holding is asked again after this.
 const ASK_AGAIN_MS: u64 = 24 * 3_600_000;
-/// The hold of a broker that did not say what its hold is.
-const HOLD_MS: u64 = 48 * 3_600_000;
 
 type RedeemReply = oneshot::Sender<Result<RedeemReport, CashierError>>;
 
@@ -101,9 +99,9 @@ impl Purse {
         }
     }
 
-    fn hold_ms(&self) -> u64 {
+    pub(super) fn hold_ms(&self) -> u64 {
         let told = self.desk.account.and_then(|account| account.hold_ms);
-        told.unwrap_or(HOLD_MS)
+        told.unwrap_or(keeping::HOLD_MS)
     }
 
     fn chores(&self, now: UnixMs, all: bool) -> Vec<Chore> {

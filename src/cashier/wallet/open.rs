@@ -16,7 +16,7 @@ use crate::coin::Seed;
 use crate::coin::keys::SecretKey;
 use crate::store::wallet::{SqliteOptions, SqliteStore, StoreError, WalletStore, WriterLock};
 use crate::units::Units;
-use crate::wallet::keeping::Rules;
+use crate::wallet::keeping::{self, Rules};
 use crate::wallet::receipt::Receipt;
 use crate::wallet::{Balance, Deal, JournalEntry, Limits, PinnedBroker};
 use crate::wallet::{deals, recover, trade};
@@ -206,7 +206,16 @@ impl WalletReader {
     /// # Errors
     /// What hinders reading.
     pub async fn balance(&self) -> Result<Balance, StoreError> {
-        let mut balance = Balance::of(&self.store.load().await?, clock::now());
+        self.balance_by(keeping::HOLD_MS).await
+    }
+
+    /// The same with the hold that the broker says it has.
+    ///
+    /// # Errors
+    /// What hinders reading.
+    pub async fn balance_by(&self, hold_ms: u64) -> Result<Balance, StoreError> {
+        let rows = self.store.load().await?;
+        let mut balance = Balance::by(&rows, hold_ms, clock::now());
         if !WriterLock::is_taken(&self.home) {
             let unread = balance.unread.checked_add(balance.available);
             balance.unread = unread.unwrap_or(balance.unread);

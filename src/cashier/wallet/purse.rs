@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use super::CashierError;
 use super::ahead::Ahead;
 use super::cheat::Cheating;
-use super::checks::{self, SpentCheck};
+use super::checks::SpentCheck;
 use super::chores::Keep;
 use super::door::BrokerDoor;
 use super::errands::{Desk, News, Parked};
@@ -58,6 +58,7 @@ pub(super) enum Ask {
     PayerEnded(Vec<Commitment>, Reply<Outcome<()>>),
     PayerClosed(Commitment, ClosePart, Reply<Outcome<()>>),
     Check(Holding, Box<Path>, Reply<Result<SpentCheck, RefuseReason>>),
+    Listed(Commitment, Reply<Result<SpentCheck, RefuseReason>>),
     PayeeKey(Reply<Outcome<(u32, PseudonymCertificate)>>),
     KeyUnused(u32),
     RecordOpen(Box<earning::Open>, Reply<Outcome<()>>),
@@ -293,6 +294,7 @@ impl Purse {
                 }
             }
             Ask::Check(holding, path, reply) => give(reply, self.check(&holding, &path, now)),
+            Ask::Listed(spend, reply) => give(reply, self.listed(&spend, now)),
             Ask::PayeeKey(reply) => give(reply, self.payee_key(now)),
             Ask::KeyUnused(index) => {
                 self.given.remove(&index);
@@ -389,16 +391,6 @@ impl Purse {
         Ok(())
     }
 
-    fn check(
-        &self,
-        holding: &Holding,
-        path: &Path,
-        now: UnixMs,
-    ) -> Result<SpentCheck, RefuseReason> {
-        earning::check(&self.rows, &holding.id).map_err(|_| RefuseReason::Seen)?;
-        checks::look_up(self.desk.spent.as_deref(), holding, path, now)
-    }
-
     fn payee_key(&mut self, now: UnixMs) -> Outcome<(u32, PseudonymCertificate)> {
         let row = keys::pick(&self.rows, &self.given, now).ok_or(CashierError::NoKey)?;
         self.given.insert(row.index, now);
@@ -443,7 +435,7 @@ impl Purse {
     }
 
     fn balance(&self, now: UnixMs) -> Balance {
-        let mut balance = Balance::of(&self.rows, now);
+        let mut balance = Balance::by(&self.rows, self.hold_ms(), now);
         self.desk.show(&mut balance);
         balance.waits_for_broker = self.waiting_for_list(now);
         balance.unwritten = self.unwritten.clone();
@@ -483,6 +475,7 @@ impl Purse {
         OpenChannels {
             spent: spent.collect(),
             received: received.collect(),
+            hold_ms: self.hold_ms(),
         }
     }
 }

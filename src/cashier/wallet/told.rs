@@ -118,4 +118,6 @@ pub struct OpenChannels {
     pub spent: Vec<OpenSpent>,
     /// Received spends without a close in the DHT.
     pub received: Vec<OpenReceived>,
+    /// The broker's hold, after which a coin is settled whose time is over.
+    pub hold_ms: u64,
 }

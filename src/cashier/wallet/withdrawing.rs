@@ -242,7 +242,7 @@ impl Purse {
             withdrawal,
             error: error.map(ToString::to_string),
             left: account.map(Into::into),
-            bond_until: withdraw::bond_until(&self.rows, clock::now().day()),
+            bond_until: withdraw::bond_until(&self.rows, self.hold_ms(), clock::now().day()),
             redeemed: None,
         })
     }

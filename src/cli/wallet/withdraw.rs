@@ -211,10 +211,7 @@ fn text(done: &Shown, ask: &WithdrawAsk) {
 /// What whoever leaves did not get, when it can be had, and how: one withdrawal is no standing order.
 fn stays(left: &Standing, bond_until: Option<Day>, to: &str) -> Option<String> {
     let last = match bond_until {
-        Some(day) => format!(
-            "is redeemed or settled, which is on {} at the latest",
-            date(day)
-        ),
+        Some(day) => format!("is redeemed, and on {} at the latest", date(day)),
         None => "is redeemed or settled".to_owned(),
     };
     let (what, when) = match (left.bond.is_zero(), left.outstanding.is_zero()) {

@@ -80,6 +80,8 @@ struct Shared {
     checkers: checkers::Checkers,
     spent: spent::Files,
     requests: Arc<AtomicU64>,
+    /// When it was last said that an account's clock and this machine's are far apart; 0: never.
+    clock_told: AtomicU64,
 }
 
 /// A running broker: the API and the cashier behind it.
@@ -167,6 +169,7 @@ impl BrokerServer {
             checkers: checkers::Checkers::start(),
             spent: spent::Files::new(most),
             requests: requests.clone(),
+            clock_told: AtomicU64::new(0),
         });
         let stopped = stop.clone().cancelled_owned();
         let app = routes::router(shared).into_make_service_with_connect_info::<SocketAddr>();

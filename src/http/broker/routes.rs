@@ -37,6 +37,9 @@ use crate::units::UnixMs;
 
 type Api<T> = Result<T, ApiError>;
 
+/// So often it is said at most that an account's clock and this machine's are far apart.
+const CLOCK_TOLD_EVERY_MS: u64 = 3_600_000;
+
 /// All routes.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -205,6 +208,7 @@ fn authenticate(shared: &Shared, uri: &Uri, headers: &HeaderMap, body: &[u8]) ->
     let now = (shared.clock)();
     let skew_ms = now.since_ms(time).max(time.since_ms(now));
     if skew_ms > MAX_SKEW_MS {
+        tell_of_clock(shared, now, skew_ms / 1000);
         return Err(ApiError::new(
             StatusCode::UNAUTHORIZED,
             format!(
@@ -223,6 +227,19 @@ fn authenticate(shared: &Shared, uri: &Uri, headers: &HeaderMap, body: &[u8]) ->
         body: hash,
         signed: time,
     })
+}
+
+/// Tells the operator, at most once an hour: where it is this machine's clock that is wrong, every account is
+/// refused, and nobody else can tell him.
+fn tell_of_clock(shared: &Shared, now: UnixMs, apart_s: u64) {
+    let told = shared.clock_told.load(Ordering::Relaxed);
+    if told == 0 || !now.is_within(CLOCK_TOLD_EVERY_MS, UnixMs(told)) {
+        shared.clock_told.store(now.0, Ordering::Relaxed);
+        tracing::warn!(
+            "a request was signed {apart_s} s from this machine's time and is refused; if that is so with \
+             every account, this machine's clock is wrong: set it"
+        );
+    }
 }
 
 fn read_header<T: std::str::FromStr>(headers: &HeaderMap, name: &'static str) -> Api<T> {

@@ -65,7 +65,7 @@ pub struct WalletView {
     pub withdrawals: Vec<Withdrawing>,
     /// Coins that were bought and that nobody has redeemed: while there are some the bond is bound.
     pub outstanding: Option<Units>,
-    /// The day by which the last of them is settled; the bond is free a hold after that at the latest.
+    /// The day on which the last of them is settled; the bond is free then at the latest.
     pub bond_until: Option<Day>,
     /// Nothing is bought by itself, as the bond was asked for; buying ends that.
     pub buys_nothing: bool,

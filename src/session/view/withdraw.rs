@@ -45,6 +45,6 @@ pub struct Withdrawn {
     pub bond: Option<Units>,
     /// Coins that nobody has redeemed: while there are some the bond is bound.
     pub outstanding: Option<Units>,
-    /// The day by which the last of them is settled; the bond is free a hold after that at the latest.
+    /// The day on which the last of them is settled; the bond is free then at the latest.
     pub bond_until: Option<Day>,
 }
