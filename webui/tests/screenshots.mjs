@@ -34,7 +34,12 @@ try {
     await loaded(on);
     // Charts are drawn a moment after their figures came.
     await on.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
-    if ((await on.locator('canvas').count()) > 0) await on.waitForTimeout(1200);
+    if ((await on.locator('.plot').count()) > 0) {
+      await on.locator('.plot canvas').first().waitFor();
+      await on.waitForTimeout(1200);
+    }
+    // What has the focus because a page was opened by its address shows a ring that nobody sees who came by a click.
+    await on.evaluate(() => document.querySelector('dialog') ?? document.activeElement?.blur());
     const file = look === 'light' ? name : `${name}-${look}`;
     await on.screenshot({ path: path.join(folder, `${file}.png`) });
     console.log(file);
