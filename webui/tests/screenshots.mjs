@@ -14,7 +14,7 @@ const looks = { light: {}, dark: { dark: true }, phone, 'phone-ko': { ...phone, 
 /** What the documents show in other looks than the light one, which has all. */
 const few = {
   dark: ['overview', 'torrents', 'earnings'],
-  phone: ['overview', 'torrents', 'files', 'peers', 'wallet', 'earnings', 'add'],
+  phone: ['overview', 'torrents', 'files', 'peers', 'wallet', 'earnings'],
   'phone-ko': ['overview', 'wallet'],
 };
 const shows = (look, name) => all !== undefined || look === 'light' || few[look].includes(name);
@@ -28,8 +28,8 @@ try {
   const film = sold[0].info_hash;
   await api('/settings', { 'limits.download_bytes_per_s': 900_000 }, 'PATCH');
 
-  /** The page as it is now. */
-  const shot = async (name, look, on) => {
+  /** The page as it is now, or a part of it. */
+  const shot = async (name, look, on, part = on) => {
     await on.locator('main h1').first().waitFor({ state: 'attached' });
     await loaded(on);
     // Charts are drawn a moment after their figures came.
@@ -41,7 +41,7 @@ try {
     // What has the focus because a page was opened by its address shows a ring that nobody sees who came by a click.
     await on.evaluate(() => document.querySelector('dialog') ?? document.activeElement?.blur());
     const file = look === 'light' ? name : `${name}-${look}`;
-    await on.screenshot({ path: path.join(folder, `${file}.png`) });
+    await (all === undefined ? part : on).screenshot({ path: path.join(folder, `${file}.png`) });
     console.log(file);
   };
   /** A page of its own in this look, signed in with these cookies. */
@@ -73,14 +73,15 @@ try {
       if (!shows(look, name)) continue;
       await other.goto('about:blank');
       await other.goto(`${node.url}/${hash}`);
-      if (name === 'passphrase') await other.getByRole('region', { name: /^(Passphrase of the wallet|지갑 암호)/ }).evaluate((card) => card.scrollIntoView());
-      await shot(name, look, other);
+      const part = { passphrase: other.getByRole('region', { name: /^(Passphrase of the wallet|지갑 암호)/ }), backup: other.getByRole('dialog') }[name];
+      await part?.evaluate((element) => element.scrollIntoView());
+      await shot(name, look, other, part);
     }
     if (shows(look, 'add')) {
       await other.goto(`${node.url}/#/torrents`);
       await other.locator('main').press('n');
       await other.getByRole('dialog').waitFor();
-      await shot('add', look, other);
+      await shot('add', look, other, other.getByRole('dialog'));
     }
     if (shows(look, 'receipt')) {
       await other.goto('about:blank');
