@@ -302,7 +302,7 @@ impl Balance {
                 (HoldingState::Unread, origin) => {
                     add(&mut self.unread, value);
                     match origin {
-                        Origin::Bought => {}
+                        Origin::Bought => self.note_expiry(row.holding.expires, value),
                         Origin::Change => add(&mut self.unread_change, value),
                         Origin::Earned => add(&mut self.unread_earned, value),
                     }
@@ -419,5 +419,12 @@ mod tests {
         }
         let next = Balance::of(&side.rows, NOW).next_expiry;
         assert_eq!(next, Some((soon, Units(32))));
+        // What waits to be read after a start expires as well.
+        for row in side.rows.holdings.values_mut() {
+            row.state = HoldingState::Unread;
+        }
+        let balance = Balance::of(&side.rows, NOW);
+        assert_eq!(balance.available, Units::ZERO);
+        assert_eq!(balance.next_expiry, next);
     }
 }

@@ -1,6 +1,6 @@
 // What the dialogs of torrents show and send: theirs, all of it, and nothing before it is known.
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import path from 'node:path';
 import test, { after, before, beforeEach } from 'node:test';
@@ -906,7 +906,7 @@ test('money is withdrawn, once for each asking, and what is too much is refused 
   await dialog.getByRole('alert').getByText(String(before)).first().waitFor();
   assert.equal((await api('/wallet')).broker_balance, before);
   const { withdrawable } = await api('/wallet');
-  await dialog.getByText(`Can be withdrawn now: ${withdrawable.toLocaleString('en-GB')}.`).waitFor();
+  await dialog.getByText(`Can be withdrawn now: ${withdrawable.toLocaleString('en-GB')} units.`).waitFor();
   await dialog.getByRole('button', { name: 'All of it' }).click();
   assert.equal(await dialog.getByLabel('How many units').inputValue(), String(withdrawable));
   // Nothing is not all.
@@ -1034,6 +1034,204 @@ test('labels: given to several at once, shown, looked for, and taken away', { ti
   await dialog.getByRole('button', { name: 'Save' }).click();
   await dialog.getByText('There are 100 labels already').waitFor();
   await page.unrouteAll({ behavior: 'wait' });
+});
+
+/** What was dropped on the page or pasted into it: files as base64 by their names, or a text. */
+const give = (kind, files, text = '') => page.evaluate(([kind, files, text]) => {
+  const data = new DataTransfer();
+  for (const [name, base64] of Object.entries(files)) data.items.add(new File([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], name));
+  if (text) data.setData('text/plain', text);
+  const event = kind === 'paste' ? new ClipboardEvent(kind, { clipboardData: data, bubbles: true, cancelable: true }) : new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true });
+  document.querySelector('main').dispatchEvent(event);
+}, [kind, files, text]);
+
+test('a dropped file, a pasted link, a pasted file and an address of a file each end in the list', { timeout: 60_000 }, async () => {
+  const all = [];
+  for (const name of ['dropped.bin', 'pasted.bin', 'linked.bin', 'named.bin']) all.push(await world.payload(name, 1 << 16));
+  const [dropped, pasted, linked, named] = all;
+  const server = createServer(async (_, answer) => answer.end(Buffer.from(await world.torrentBase64(named), 'base64'))).listen(0, '127.0.0.1');
+  await new Promise((ready) => server.once('listening', ready));
+  const file = async (one) => ({ [`${one.name}.torrent`]: await world.torrentBase64(one) });
+  const over = page.getByText('Drop to add', { exact: true });
+  await give('dragover', await file(dropped));
+  await over.waitFor();
+  try {
+    const ways = [
+      [dropped, async () => give('drop', await file(dropped))],
+      [pasted, async () => give('paste', await file(pasted))],
+      [linked, () => give('paste', {}, magnet(linked))],
+      [named, () => give('drop', {}, `http://127.0.0.1:${server.address().port}/any.torrent`)],
+    ];
+    for (const [one, come] of ways) {
+      await come();
+      const dialog = page.getByRole('dialog', { name: one.name });
+      await dialog.getByRole('button', { name: 'Free peers only' }).click();
+      await dialog.waitFor({ state: 'detached' });
+      assert.equal(await over.count(), 0);
+      await until(one.name, () => isListed(one), 10_000);
+    }
+    await page.goto(`${node.url}/#/torrents`);
+    for (const { name } of all) await page.getByRole('grid').getByRole('row').filter({ hasText: name }).waitFor();
+  } finally {
+    server.close();
+  }
+  await api('/torrents/actions', { action: 'remove', info_hashes: all.map((one) => one.info_hash) });
+});
+
+test('limits for all torrents are typed on the page, kept by the node, and held', { timeout: 60_000 }, async () => {
+  const film = await world.payload('slow-film.bin', 3 << 20);
+  const giver = await world.seeder('slow-giver', film, 0);
+  const held = async () => {
+    const { settings } = await api('/settings');
+    return ['download', 'upload'].map((way) => settings.find((one) => one.key === `limits.${way}_bytes_per_s`).value);
+  };
+  await page.goto(`${node.url}/#/settings?section=limits`);
+  for (const [label, kib] of [['Download at most', '768'], ['Upload at most', '256']]) {
+    const field = page.getByRole('region', { name: 'Limits' }).getByLabel(label);
+    await field.fill(kib);
+    await field.press('Enter');
+    await page.getByRole('status').getByText(`Saved: ${label}`).waitFor();
+  }
+  assert.deepEqual(await held(), [768 << 10, 256 << 10]);
+  assert.match(await readFile(path.join(world.home('user'), 'config.toml'), 'utf8'), /download_bytes_per_s = 786432\nupload_bytes_per_s = 262144/);
+  await api('/torrents', { source: { file: await world.torrentBase64(film) }, peers: [giver.listen], confirmed: true });
+  const state = async () => (await api(`/torrents/${film.info_hash}`)).row;
+  await until('its first bytes', async () => (await state()).have_bytes > 0);
+  const begun = performance.now();
+  await until('its end', async () => (await state()).state === 'seeding', 30_000);
+  const took_s = (performance.now() - begun) / 1000;
+  // 3 MiB at 768 KiB/s are 4 s, less what came before the first look and the burst.
+  assert.ok(took_s > 2.5 && took_s < 20, `3 MiB took ${took_s} s`);
+  await api('/torrents/actions', { action: 'remove', info_hashes: [film.info_hash] });
+  await page.reload();
+  for (const label of ['Download at most', 'Upload at most']) {
+    const field = page.getByRole('region', { name: 'Limits' }).getByLabel(label);
+    assert.match(await field.inputValue(), /^(768|256)$/);
+    await field.fill('');
+    await field.press('Enter');
+  }
+  await until('no limits', async () => String(await held()) === ',');
+  await giver.part.stop();
+});
+
+test('what happens is told on the desktop to whoever asked for that and is not looking, and to nobody else', { timeout: 60_000 }, async () => {
+  const song = await world.payload('song.bin', 1 << 16);
+  const giver = await world.seeder('song-giver', song, 0);
+  const watcher = async (mayTell, isHidden) => {
+    const made = await context(browser);
+    if (mayTell) await made.grantPermissions(['notifications'], { origin: node.url });
+    await made.addCookies(await page.context().cookies());
+    await made.addInitScript((isHidden) => {
+      globalThis.told = [];
+      globalThis.Notification = class extends Notification {
+        constructor(title, options) {
+          super(title, options);
+          globalThis.told.push([title, options.body]);
+        }
+      };
+      if (isHidden) Object.defineProperty(document, 'hidden', { get: () => true });
+    }, isHidden);
+    const other = await made.newPage();
+    await other.goto(`${node.url}/#/torrents`);
+    await other.getByRole('grid').waitFor();
+    return { made, other, told: () => other.evaluate(() => globalThis.told) };
+  };
+  const [away, looking, silent] = [await watcher(true, true), await watcher(true, false), await watcher(false, true)];
+  await api('/torrents', { source: { file: await world.torrentBase64(song) }, peers: [giver.listen], confirmed: true });
+  for (const { other } of [away, looking, silent]) await other.getByRole('status').getByText('song.bin is complete.').waitFor();
+  assert.deepEqual(await away.told(), [['Finished', 'song.bin is complete.']]);
+  assert.deepEqual([await looking.told(), await silent.told()], [[], []]);
+  // Who has not been asked is asked where notices are, and told from then on.
+  assert.equal(await silent.other.evaluate(() => Notification.permission), 'default');
+  await silent.made.grantPermissions(['notifications'], { origin: node.url });
+  await silent.other.getByRole('button', { name: /^Notices/ }).click();
+  const ask = silent.other.getByRole('button', { name: 'Tell me on the desktop too' });
+  await ask.click();
+  await ask.waitFor({ state: 'detached' });
+  await api('/torrents/actions', { action: 'remove', info_hashes: [song.info_hash] });
+  await api('/torrents', { source: { file: await world.torrentBase64(song) }, ask: true });
+  await until('the question', async () => (await silent.told()).length > 0, 10_000);
+  assert.deepEqual(await silent.told(), [['Waits for you', 'song.bin waits for your yes to what it may cost.']]);
+  assert.deepEqual(await looking.told(), []);
+  await api('/torrents/actions', { action: 'remove', info_hashes: [song.info_hash] });
+  for (const { made } of [away, looking, silent]) {
+    assert.deepEqual(made.problems, []);
+    await made.close();
+  }
+  await giver.part.stop();
+});
+
+test('what warns is said at the edge of the page, in its words, and stays longer than what is well', { timeout: 60_000 }, async () => {
+  await give('drop', {}, 'no link at all');
+  const words = page.getByRole('status').locator('.toast.warn', { hasText: 'That is no magnet link, info hash or address.' });
+  await words.getByRole('button', { name: 'Dismiss' }).click();
+  await words.waitFor({ state: 'detached' });
+  assert.equal(await page.getByRole('dialog').count(), 0);
+  const made = await context(browser);
+  await made.addCookies(await page.context().cookies());
+  const other = await made.newPage();
+  await other.clock.install();
+  await other.goto(`${node.url}/#/settings?section=broker`);
+  const field = other.getByLabel('Broker’s address');
+  await field.fill('http://127.0.0.1:9');
+  await field.press('Enter');
+  const toasts = other.getByRole('status').locator('.toast');
+  const saved = toasts.filter({ hasText: 'Saved: Broker’s address' });
+  const warned = toasts.filter({ hasText: /“Broker’s address” is kept, but the broker at http:\/\/127\.0\.0\.1:9 does not answer/ });
+  await warned.waitFor();
+  assert.deepEqual([await saved.count(), await warned.evaluate((toast) => toast.classList.contains('warn'))], [1, true]);
+  await accessible(other, 'a warning');
+  await other.clock.runFor(4500);
+  assert.deepEqual([await saved.count(), await warned.count()], [0, 1]);
+  await other.clock.runFor(3000);
+  assert.equal(await warned.count(), 0);
+  await api('/settings', { 'broker.url': null }, 'PATCH');
+  await made.close();
+  // In another language the node's own words stand below.
+  const korean = await context(browser, { language: 'ko-KR' });
+  await korean.addCookies(await page.context().cookies());
+  const there = await korean.newPage();
+  await there.goto(`${node.url}/#/settings`);
+  await there.getByLabel('브로커 주소').fill('http://127.0.0.1:9');
+  await there.getByLabel('브로커 주소').press('Enter');
+  const said = there.getByRole('status').locator('.toast', { hasText: '저장했지만 확인이 필요합니다.' });
+  await said.locator('[lang=en]').getByText(/127\.0\.0\.1:9/).waitFor();
+  await api('/settings', { 'broker.url': null }, 'PATCH');
+  await korean.close();
+});
+
+test('coins that are about to expire are told by a notice and where the wallet is', { timeout: 90_000 }, async () => {
+  const day_s = 86_400;
+  const told = page.getByText(/units in coins expire on/);
+  await page.goto(`${node.url}/#/wallet`);
+  await page.getByRole('region', { name: 'What the wallet holds' }).waitFor();
+  assert.equal(await told.count(), 0, 'a month before');
+  await world.deposit((await api('/wallet')).account, 150_000);
+  const { next_expiry: first } = await until('coins', async () => {
+    const wallet = await api('/wallet');
+    return wallet.next_expiry && wallet;
+  });
+  await node.part.stop();
+  // Coins live for thirty days, and are redeemed three before their end.
+  await world.travel(25 * day_s);
+  node = await world.node('user', '--broker', world.brokerUrl);
+  const made = await context(browser);
+  const later = await made.newPage();
+  await later.clock.setFixedTime(Date.now() + 25 * day_s * 1000);
+  await later.goto(node.login_url);
+  const date = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeZone: 'UTC' }).format(first.day * day_s * 1000);
+  const text = `${first.units.toLocaleString('en-GB')} units in coins expire on ${date}. They are redeemed by themselves before, while the node runs and the broker answers.`;
+  await later.getByRole('main').getByText(text).waitFor();
+  await later.getByRole('button', { name: /^Notices/ }).click();
+  const notices = later.getByRole('region', { name: 'Notices' });
+  await notices.getByText('Coins expire soon', { exact: true }).waitFor();
+  await notices.getByText(text).waitFor();
+  await accessible(later, 'coins that expire soon');
+  await later.keyboard.press('Escape');
+  await later.getByRole('main').locator('.banner', { hasText: text }).getByRole('link', { name: 'Redeem' }).click();
+  await later.getByRole('dialog', { name: 'Redeem' }).waitFor();
+  assert.deepEqual(made.problems, []);
+  await made.close();
 });
 
 test('a DHT that is gone is said on the overview and by a notice', { timeout: 150_000 }, async () => {

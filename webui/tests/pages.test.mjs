@@ -165,6 +165,57 @@ test('nothing read: from an empty home to a paid sample and its receipt within t
   await fresh.part.stop();
 });
 
+test('with the keyboard only: from the welcome guide to a paid sample and its receipt', { timeout: 180_000 }, async () => {
+  const fresh = await world.node('typist');
+  const made = await context(browser);
+  await made.addInitScript(() => {
+    globalThis.pointed = 0;
+    for (const type of ['pointerdown', 'click']) addEventListener(type, (event) => (globalThis.pointed += event.pointerType === 'mouse' ? 1 : 0), true);
+  });
+  const typist = await made.newPage();
+  await typist.goto(fresh.login_url);
+  /** Goes on with the tabulator to what is meant, which shows that it has the focus, and presses a key there. */
+  const at = async (what, key = 'Enter') => {
+    await what.waitFor({ timeout: 90_000 });
+    const has = () => what.evaluate((element) => element === document.activeElement);
+    for (let steps = 0; !(await has()); steps += 1) {
+      assert.ok(steps < 80, `${what} is not come to by the tabulator`);
+      await typist.keyboard.press('Tab');
+    }
+    // In the list the row that keys act on shows it.
+    assert.ok(await what.evaluate((element) => element.matches(':focus-visible') && [element, ...element.querySelectorAll('.active')].some((one) => getComputedStyle(one).outlineStyle !== 'none')), `${what} does not show its focus`);
+    await typist.keyboard.press(key);
+  };
+  await at(typist.getByRole('button', { name: /^Try it first/ }));
+  const playing = typist.getByRole('region', { name: 'You are playing' });
+  await at(playing.getByRole('button', { name: 'Download' }).first(), 'Space');
+  const dialog = typist.getByRole('dialog');
+  await dialog.getByText('3 sellers').waitFor();
+  await at(dialog.getByRole('button', { name: 'Download', exact: true }));
+  await typist.getByRole('status').getByText(/is complete/).waitFor({ timeout: 60_000 });
+  await at(typist.getByRole('link', { name: 'Overview', exact: true }));
+  await at(playing.getByRole('link', { name: /units paid: the receipts/ }));
+  await at(typist.getByRole('dialog').getByRole('link', { name: /^Paid/ }).first());
+  const receipt = typist.getByRole('dialog', { name: 'Receipt' });
+  await receipt.getByText('lighthouse-log.txt').first().waitFor();
+  await at(receipt.getByRole('button', { name: 'Close' }).last());
+  await receipt.waitFor({ state: 'detached' });
+  await at(dialog.getByRole('button', { name: 'Close' }));
+  await dialog.waitFor({ state: 'detached' });
+  // Tabs are gone through by the arrows.
+  await at(typist.getByRole('link', { name: 'Torrents', exact: true }));
+  await at(typist.getByRole('grid'), 'Home');
+  await typist.keyboard.press('Enter');
+  const tab = (name) => typist.getByRole('tab', { name });
+  await at(tab('Overview'), 'ArrowRight');
+  await typist.getByRole('tabpanel').getByText('lighthouse-log.txt').waitFor();
+  await until('the focus', () => tab('Files').evaluate((element) => element === document.activeElement && element.getAttribute('aria-selected') === 'true'));
+  assert.equal(await typist.evaluate(() => globalThis.pointed), 0);
+  assert.deepEqual(made.problems, []);
+  await made.close();
+  await fresh.part.stop();
+});
+
 test('the backup is shown and tried at once', { timeout: 60_000 }, async () => {
   await tab('Wallet').click();
   await page.getByRole('button', { name: 'Backup' }).click();

@@ -1,5 +1,8 @@
 // A node with something to show: a week of earnings, torrents that seed, download, wait and stand still.
 // Real torrents in a real swarm on loopback, whose clocks were set back; nothing in it is drawn.
+import { randomBytes } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { until } from './browser.mjs';
 import { World } from './world.mjs';
 
@@ -22,6 +25,21 @@ async function enter(page, world) {
   await until('the node', async () => (await api('/node')).stage === 'running');
   const row = async (one) => (await api('/torrents')).torrents.find((torrent) => torrent.info_hash === one.info_hash);
   return { node, api, row };
+}
+
+/** A torrent of several files, of which some are there. */
+async function lectures(world) {
+  const [whole, data] = ['lectures', 'lectures-had'].map((name) => path.join(world.dir, name));
+  const name = 'Open lectures 2026';
+  for (const at of [whole, data]) await mkdir(path.join(at, name, 'notes'), { recursive: true });
+  for (const [i, [file, kib]] of [['lecture-01.mp4', 2048], ['lecture-02.mp4', 1792], ['lecture-03.mp4', 2304], ['notes/lecture-01.pdf', 320], ['notes/lecture-02.pdf', 256], ['read-me.txt', 4]].entries()) {
+    const bytes = randomBytes(kib << 10);
+    await writeFile(path.join(whole, name, file), bytes);
+    if (i < 2 || i === 5) await writeFile(path.join(data, name, file), i === 1 ? bytes.subarray(0, 1 << 20) : bytes);
+  }
+  const torrent = path.join(world.dir, 'lectures.torrent');
+  const { info_hash } = await world.run('maker', 'create', path.join(whole, name), '-o', torrent, '--piece-kib', '64');
+  return { name, data, torrent, info_hash };
 }
 
 /** Starts it all; `page` is signed in to the node afterwards. */
@@ -57,6 +75,9 @@ export async function showcase(page) {
   await until('the kernel', async () => (await row(sold[2]))?.state === 'seeding');
   await api('/torrents', { source: magnet(sold[1]), peers, confirmed: true, terms: { budget: 96 } });
   await until('a budget that is reached', async () => (await api('/notices')).notices.some((notice) => ['budget_reached', 'budget_rest'].includes(notice.code)));
-  await api('/torrents', { source: { file: await world.torrentBase64(await world.payload('lecture-01.mp4', 2 * MiB)) }, paused: true, confirmed: true });
-  return { world, own, sold, peers, magnet, ...user };
+  const many = await lectures(world);
+  await api('/torrents', { source: { file: await world.torrentBase64(many) }, folder: many.data, only_files: [0, 1, 2, 4, 5], label: 'talks', confirmed: true });
+  await until('the lectures that are there', async () => (await row(many))?.have_bytes > 0);
+  await api('/torrents/actions', { action: 'pause', info_hashes: [many.info_hash] });
+  return { world, own, sold, many, peers, magnet, ...user };
 }

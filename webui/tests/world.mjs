@@ -80,9 +80,15 @@ export class World {
       const others = addresses.filter((other) => other !== own).flatMap((other) => ['--dht-bootstrap', other]);
       world.start(['dht-node', '--json', '--with-parent', '--listen', own, ...others]);
     }
-    await Promise.all(world.parts.map((part) => part.event('ready')));
-    world.bootstrap = addresses.slice(0, 3);
-    await world.startBroker('127.0.0.1:0');
+    try {
+      await Promise.all(world.parts.map((part) => part.event('ready')));
+      world.bootstrap = addresses.slice(0, 3);
+      await world.startBroker('127.0.0.1:0');
+    } catch (error) {
+      // Parts that nobody ends would keep the test from ending.
+      await world.end();
+      throw error;
+    }
     return world;
   }
 

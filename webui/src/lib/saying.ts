@@ -57,6 +57,11 @@ function sentence(text: string): string {
   return named.replace(/^[a-z](?=[a-z]*[ ,])/, (letter) => letter.toUpperCase()) + (/[^.!?]$/.test(named) ? '.' : '');
 }
 
+/** What the node warns of where it did what it was asked. */
+export function warning(text: string): Refusal {
+  return language() === 'en' ? { text: sentence(text) } : { text: t('settings.warning'), foreign: sentence(text) };
+}
+
 export interface Refusal {
   text: string;
   hint?: string;
