@@ -302,6 +302,7 @@ fn summary(
         "one_accepted": trials.len() - count(&both) - count(&neither),
         "none_accepted": count(&neither),
         "conflict_shown": count(&conflict),
+        "conflict_shown_at_next_look": count(&|t| t.noticed),
         "undecided": count(&undecided),
         "acceptance_ms": {"median": median, "p95": p95, "count": took.len()},
         "request_round_trip_ms": round_trip_ms,

@@ -69,6 +69,20 @@ impl Seeding {
         (Seeding::add(torrent, None, vec![address]).await, peer)
     }
 
+    /// Waits for so many beats.
+    async fn beats(&self, count: usize, else_said: &str) {
+        let mut events = self.session.events();
+        let beats = async {
+            let mut beats = 0;
+            while beats < count {
+                let event = events.recv().await.expect("it runs");
+                beats += usize::from(matches!(event, Event::Pulse(_)));
+            }
+        };
+        let beats = tokio::time::timeout(LONG, beats).await;
+        beats.expect(else_said);
+    }
+
     async fn add(torrent: &[u8], folder: Option<String>, peers: Vec<String>) -> Seeding {
         let dir = tempfile::tempdir().expect("a folder");
         let session = Session::start(options(dir.path())).expect("starts");
@@ -169,16 +183,7 @@ async fn the_beat_goes_on_while_the_engine_is_held_up() {
     let telling = one.run.telling.lock().await;
     let choose = |entry: &mut super::entry::Entry| entry.saved.only_files = Some(vec![1]);
     lock(&one.run.torrents).get_mut(&one.hash).map(choose);
-    let mut events = one.session.events();
-    let beats = async {
-        let mut beats = 0;
-        while beats < 3 {
-            let event = events.recv().await.expect("it runs");
-            beats += u32::from(matches!(event, Event::Pulse(_)));
-        }
-    };
-    let beats = tokio::time::timeout(LONG, beats).await;
-    beats.expect("the beat waits for the engine");
+    one.beats(3, "the beat waits for the engine").await;
     let chosen = Some(vec![1]);
     assert_eq!(one.handle().fetches(chosen.clone()), Some(false));
     drop(telling);
@@ -360,16 +365,7 @@ async fn settings_by_which_less_is_paid_hold_before_they_are_written() {
     until(|| now().spending.budget_day == Some(Units(5))).await;
     assert_eq!(now().spending.max_price.get(), 1_000);
     assert_eq!(now().limits.downloads_at_once, None, "it pays no less");
-    let mut events = one.session.events();
-    let beats = async {
-        let mut beats = 0;
-        while beats < 2 {
-            let event = events.recv().await.expect("it runs");
-            beats += u32::from(matches!(event, Event::Pulse(_)));
-        }
-    };
-    let beats = tokio::time::timeout(LONG, beats).await;
-    beats.expect("the beat waits for the disk");
+    one.beats(2, "the beat waits for the disk").await;
     assert!(!less.is_finished() && !more.is_finished());
     drop(writing);
     more.await.expect("ends").expect("kept");
