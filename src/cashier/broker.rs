@@ -211,7 +211,7 @@ impl Till {
     /// transaction takes time from the checks, and a large one hardly more than a small one; and while it runs,
     /// what is left keeps the cores busy.
     async fn gather(&self, first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
-        let (mut batch, began) = (vec![first], tokio::time::Instant::now());
+        let (mut batch, mut waited) = (vec![first], Duration::ZERO);
         loop {
             while batch.len() < BATCH
                 && let Ok(job) = jobs.try_recv()
@@ -219,10 +219,11 @@ impl Till {
                 batch.push(job);
             }
             let enough = self.coming.load(Ordering::Relaxed).saturating_mul(2) / 3;
-            if batch.len() >= BATCH.min(enough) || began.elapsed() >= GATHERING {
+            if batch.len() >= BATCH.min(enough) || waited >= GATHERING {
                 return batch;
             }
             tokio::time::sleep(LOOK).await;
+            waited = waited.saturating_add(LOOK);
         }
     }
 
