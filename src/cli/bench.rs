@@ -1,6 +1,7 @@
 //! `dpay bench`: speed as ratios, measured in one run on one machine, in alternating pairs.
 
 pub mod broker;
+mod checks;
 mod client;
 mod compared;
 mod figures;

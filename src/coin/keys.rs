@@ -8,6 +8,7 @@ use std::fmt;
 
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
+use curve25519_dalek::traits::Identity as _;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha512};
 use thiserror::Error;
@@ -125,6 +126,33 @@ impl ValidKey {
         // R is compared as bytes with the encoding of the point it must be, so it is canonical.
         self.0.verify_strict(message, &signature).is_ok()
     }
+
+    /// The first of these messages whose signature is not strictly valid: says of each what
+    /// [`ValidKey::verify_strict`] says. Each R that must be is computed, and all are encoded together and
+    /// compared as bytes: that takes one inversion, and what is given need not be decoded.
+    #[must_use]
+    pub fn first_bad<M: AsRef<[u8]>>(&self, signed: &[(M, Signature)]) -> Option<usize> {
+        let minus_key = -self.0.to_edwards();
+        // Where S is not below L no R is good, and the point of small order that stands for it is none either.
+        let expected = signed.iter().map(|(message, Signature(signature))| {
+            let (r, s) = signature.split_at(32);
+            let s = s.try_into().map(Scalar::from_canonical_bytes);
+            let Some(s) = s.ok().and_then(|s| s.into_option()) else {
+                return EdwardsPoint::identity();
+            };
+            let hash = [r, self.0.as_bytes(), message.as_ref()]
+                .iter()
+                .fold(Sha512::new(), |hash, part| hash.chain_update(part));
+            let k = Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
+            EdwardsPoint::vartime_double_scalar_mul_basepoint(&k, &minus_key, &s)
+        });
+        let expected: Vec<_> = expected.collect();
+        let encoded = EdwardsPoint::compress_batch_alloc(&expected);
+        let mut each = expected.iter().zip(&encoded).zip(signed);
+        each.position(|((point, r), (_, signature))| {
+            point.is_small_order() || signature.0[..32] != *r.as_bytes()
+        })
+    }
 }
 
 /// An Ed25519 private key. Never shown, wiped when dropped.
@@ -223,6 +251,85 @@ mod tests {
                 assert_eq!(secret.sign_each(&messages), each);
             }
         }
+    }
+
+    /// Keys with and without a part of small order, and signatures under them of every kind that a strict check
+    /// tells apart.
+    #[test]
+    fn signatures_checked_together_are_what_each_of_them_is() {
+        let torsion = curve25519_dalek::constants::EIGHT_TORSION;
+        let order = {
+            let mut l = [0u8; 32];
+            l[..16].copy_from_slice(&0x14de_f9de_a2f7_9cd6_5812_631a_5cf5_d3ed_u128.to_le_bytes());
+            l[31] = 0x10;
+            l
+        };
+        let (mut good, mut bad) = (0, 0);
+        for n in 0..24u8 {
+            let digest = |parts: &[&[u8]]| {
+                let hash = parts.iter().fold(Sha512::new(), |h, p| h.chain_update(p));
+                Scalar::from_bytes_mod_order_wide(&hash.finalize().into())
+            };
+            let secret = digest(&[b"key", &[n]]);
+            let point = EdwardsPoint::mul_base(&secret) + torsion[usize::from(n % 8)];
+            let key = PublicKey(point.compress().to_bytes());
+            let valid = key.valid().unwrap();
+            let mut signed = Vec::new();
+            for m in 0..40u8 {
+                let message = [n, m];
+                let nonce = digest(&[b"nonce", &message]);
+                let r = match m % 4 {
+                    0 | 1 => EdwardsPoint::mul_base(&nonce),
+                    2 => EdwardsPoint::mul_base(&nonce) + torsion[usize::from(m / 4 % 8)],
+                    _ => torsion[usize::from(m / 4 % 8)],
+                };
+                let nonce = if m % 4 == 3 { Scalar::ZERO } else { nonce };
+                let mut r = r.compress().to_bytes();
+                if m == 3 {
+                    // The identity, encoded as y = 1 + p.
+                    r = [0xff; 32];
+                    (r[0], r[31]) = (0xee, 0x7f);
+                }
+                let k = digest(&[&r, &key.0, &message]);
+                let mut s = (nonce + k * secret).to_bytes();
+                if m % 4 == 1 && m % 8 == 5 {
+                    // The same number and L.
+                    let mut carry = 0u16;
+                    for (byte, add) in s.iter_mut().zip(order) {
+                        carry += u16::from(*byte) + u16::from(add);
+                        *byte = carry.to_le_bytes()[0];
+                        carry >>= 8;
+                    }
+                }
+                let mut bytes = [0; 64];
+                bytes[..32].copy_from_slice(&r);
+                bytes[32..].copy_from_slice(&s);
+                signed.push((message, Signature(bytes)));
+                let mut other = Signature(bytes);
+                other.0[usize::from(m)] ^= 1;
+                signed.push((message, other));
+            }
+            let of_library = |(message, signature): &([u8; 2], Signature)| {
+                let key = VerifyingKey::from_bytes(&key.0).unwrap();
+                let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+                key.verify_strict(message, &signature).is_ok()
+            };
+            let each: Vec<bool> = signed.iter().map(of_library).collect();
+            for (one, holds) in signed.iter().zip(&each) {
+                assert_eq!(valid.first_bad(&[*one]).is_none(), *holds, "{n} {one:?}");
+                if let Some(first) = each.iter().position(|holds| *holds) {
+                    let two = [signed[first], *one];
+                    assert_eq!(valid.first_bad(&two), (!holds).then_some(1), "{n} {one:?}");
+                }
+            }
+            assert_eq!(
+                valid.first_bad(&signed),
+                each.iter().position(|holds| !holds)
+            );
+            good += each.iter().filter(|holds| **holds).count();
+            bad += each.iter().filter(|holds| !**holds).count();
+        }
+        assert!(good > 100 && bad > 1000, "{good} hold, {bad} do not");
     }
 
     #[test]

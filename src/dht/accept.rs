@@ -394,7 +394,9 @@ mod tests {
         let (ours, theirs) = (spend(5), spend(6));
         let (first, second) = (node(&net).await, node(&net).await);
         assert!(matches!(first.put(ours.clone()).await, Put::Taken(8..)));
-        let read = second.check_again(std::slice::from_ref(&ours), Places::All).await;
+        let read = second
+            .check_again(std::slice::from_ref(&ours), Places::All)
+            .await;
         assert!(
             read.per_record[0].copies.iter().all(|copies| *copies >= 8),
             "{read:?}"

@@ -151,19 +151,20 @@ impl SignedRecord {
         }
     }
 
+    /// What the signature for a place is made of.
+    fn message(&self, place: u8) -> Vec<u8> {
+        signable(&self.slot.salt(place), SEQ, self.value.as_bencoded())
+    }
+
     /// The first place whose signature is not strictly valid.
     #[must_use]
     pub fn first_bad_place(&self) -> Option<u8> {
         let Ok(signer) = self.signer.valid() else {
             return Some(0);
         };
-        (0u8..)
-            .zip(&self.signatures)
-            .find(|(place, signature)| {
-                let message = signable(&self.slot.salt(*place), SEQ, self.value.as_bencoded());
-                !signer.verify_strict(&message, signature)
-            })
-            .map(|(place, _)| place)
+        let signed: [_; PLACES] =
+            std::array::from_fn(|place| (self.message(place as u8), self.signatures[place]));
+        signer.first_bad(&signed).map(|place| place as u8)
     }
 
     /// Whether all three signatures are strictly valid.

@@ -6,8 +6,9 @@
 //! sold its holder's key checked and its certificate made; of a path redeemed the coin's checked, of each link the certificate, the
 //! three of the spend and the three of the close, and the three of the redeem. The client's own share
 //! (HTTP; its signatures are made before) counts against the broker; how much that is, and what the ratio
-//! is on the rest of the cores, is said beside it. Bare signatures are made one by one; the broker makes
-//! those of a request's coins together, the same to the byte: the rate of bare ones made so is said too.
+//! is on the rest of the cores, is said beside it. Bare signatures are made and checked one by one; the
+//! broker makes those of a request's coins together, and checks the three of a record together, with the
+//! same outcome: the rate of bare ones done so is said too.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
 use super::super::demo::TempDir;
+use super::checks::Checks;
 use super::client::{Client, Sent, process_cpu, thread_cpu};
 use super::compared::{Compared, Part, Rate};
 use crate::broker::answer::{Answer, Envelope, ItemAnswer, Outcome};
@@ -34,9 +36,7 @@ use crate::coin::chain::Chain;
 use crate::coin::ids::{ChainValue, RecordKey};
 use crate::coin::keys::{PublicKey, SecretKey, Signature};
 use crate::http::broker::{BrokerServer, RateLimit};
-use crate::record::{
-    ClosePart, Link, MAX_LINKS_REDEEM, OpenSpend, Path, RedeemPart, Role, SignedRecord,
-};
+use crate::record::{ClosePart, Link, MAX_LINKS_REDEEM, OpenSpend, Path, RedeemPart, Role};
 use crate::store::broker::{BrokerStore, Identity, SqliteBrokerStore, SqliteLimits};
 use crate::units::Units;
 use crate::{clock, random};
@@ -50,8 +50,9 @@ requests after another, from the first byte sent to the last answer, and take tu
   a coin sold     its holder's key checked, its certificate's signature made
   a redemption    the coin's checked; of each link the certificate's, three of the spend, three of the close; three
                   of the redeem
-Bare signatures are made one by one; the broker makes those of a request's coins together, the same to the byte. The rate of
-bare ones that are made like that is printed too, with the ids of the coins.
+Bare signatures are made and checked one by one, as the library does. The broker makes those of a request's coins together,
+the same to the byte, and checks the three of a record together, with the same outcome. The rate of bare ones done like that
+is printed too, with the ids of the coins.
 Not in the bare rate: hashes of chains, sealing of records, whatever is read and written. The client runs on the same cores, and
 its HTTP counts against the broker: the CPU time of its thread is printed, and the ratio on what it leaves of the cores. What
 the client signs was signed before.";
@@ -94,35 +95,6 @@ struct Prepared {
     /// What its account signed.
     hash: [u8; 32],
     signature: Signature,
-}
-
-/// What one redemption needs checked, with everything that is no signature done before.
-struct Checks {
-    coin: CoinCertificate,
-    certificates: Vec<PseudonymCertificate>,
-    records: Vec<SignedRecord>,
-}
-
-impl Checks {
-    fn of(path: &Path, redeem: &RedeemPart) -> Result<Checks> {
-        let mut records = path.records();
-        records.push(redeem.record(&path.holding()?));
-        Ok(Checks {
-            coin: path.coin,
-            certificates: path
-                .links
-                .iter()
-                .map(|l| l.spend.payee_certificate)
-                .collect(),
-            records,
-        })
-    }
-
-    fn hold(&self) -> bool {
-        self.coin.check(&|_| true, None).is_ok()
-            && self.certificates.iter().all(PseudonymCertificate::verify)
-            && self.records.iter().all(SignedRecord::verify)
-    }
 }
 
 /// The payer: an account, and a holder key for each coin.
@@ -354,7 +326,14 @@ impl Bench {
                     self.sign_around(request) && each.iter().all(Checks::hold)
                 })
             };
-            for answer in self.both(&mut compared, part, items, bare).await? {
+            let answers = self.both(&mut compared, part, items, bare).await?;
+            let together = on_all_cores(&both, |(request, each)| {
+                self.sign_around(request) && each.iter().all(Checks::hold_together)
+            });
+            if let Some(part) = compared.parts.last_mut() {
+                part.together = Some(Rate::of(items, together));
+            }
+            for answer in answers {
                 let Answer::Redeem { items, .. } = answer else {
                     bail!("not a redemption: {answer:?}");
                 };

@@ -47,7 +47,7 @@ impl Rate {
 pub(super) struct Part {
     pub(super) bare: Rate,
     pub(super) broker: Rate,
-    /// Bare, with signatures made in the way of the broker, if that is another one.
+    /// Bare, with signatures made and checked in the broker's way, if that is another one.
     pub(super) together: Option<Rate>,
     /// CPU time of the client while it asked the broker.
     pub(super) client: Duration,
@@ -73,7 +73,7 @@ impl Compared {
         parts.fold(Rate::default(), Rate::and)
     }
 
-    /// Bare, with signatures made in the way of the broker, if that is another one.
+    /// Bare, with signatures made and checked in the broker's way, if that is another one.
     pub(super) fn together(&self) -> Option<Rate> {
         let parts = self.parts.iter().map(|part| part.together);
         parts.reduce(|a, b| Some(a?.and(b?))).flatten()
@@ -143,7 +143,7 @@ impl fmt::Display for Compared {
         )?;
         if let Some(together) = self.together().map(Rate::per_s) {
             let ratio = broker / together;
-            write!(f, " (signed together {together:.0}, ratio {ratio:.3})")?;
+            write!(f, " (done together {together:.0}, ratio {ratio:.3})")?;
         }
         write!(
             f,

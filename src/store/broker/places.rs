@@ -10,8 +10,6 @@
 //! of the first coin that is sold for it, as if it had a row written once, until it is written again. Where
 //! it has a row of its own, that row counts.
 
-use std::collections::HashSet;
-
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection};
 
 use super::entering::Entering;
@@ -178,7 +176,6 @@ impl Places {
     ) -> Result<Found, BrokerStoreError> {
         let (mut found, mut groups) = (Found::default(), Groups::default());
         let has_index = self.coins.placed.max(self.holders.placed) > 0;
-        let keys: HashSet<&RowKey, foldhash::fast::RandomState> = keys.collect();
         for key in keys {
             let Some(Name { table, bytes }) = name_of(key) else {
                 continue;
