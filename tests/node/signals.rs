@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dpay::cli::world::Proc;
-use dpay::http::node::client::NodeClient;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -45,7 +44,7 @@ async fn another_broker(dir: &Path) -> (Proc, String) {
 }
 
 /// A node in the midst of a slow download that it pays for; and of which torrent.
-async fn pays(w: &NodeWorld) -> (Proc, NodeClient, String) {
+async fn pays(w: &NodeWorld) -> (Proc, String) {
     let (proc, node) = w.rich_node().await;
     let terms = json!({ "max_price": 20_000, "budget": 1000, "download_bytes_per_s": 100_000 });
     let add = json!({ "source": { "magnet": w.magnet }, "confirmed": true, "terms": terms });
@@ -53,7 +52,7 @@ async fn pays(w: &NodeWorld) -> (Proc, NodeClient, String) {
     let hash = added["info_hash"].as_str().expect("a hash").to_owned();
     let has_paid = |list: &Value| row(list, &hash)["units_paid"].as_u64() > Some(0);
     wait(&node, "/torrents", has_paid).await;
-    (proc, node, hash)
+    (proc, hash)
 }
 
 fn open(line: &Value) -> &Vec<Value> {
@@ -63,7 +62,7 @@ fn open(line: &Value) -> &Vec<Value> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_told_to_stop_lists_what_it_could_not_close() {
     let mut w = node_world(8 << 20).await;
-    let (mut proc, node, hash) = pays(&w).await;
+    let (mut proc, hash) = pays(&w).await;
     w.seeder.kill().await;
     assert_eq!(ends_on(&mut proc, "-INT").await, 0);
     let stopped = proc.last("stopped").expect("says so").clone();
@@ -202,7 +201,7 @@ async fn an_address_is_asked_whether_it_is_the_wallets_broker() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_ends_a_node_at_once_and_a_seeder_lists_what_its_wallet_has_open() {
     let mut w = node_world(8 << 20).await;
-    let (mut proc, _, _) = pays(&w).await;
+    let (mut proc, _) = pays(&w).await;
     // A seeder that hangs: the node asks it to close, and waits.
     let seeder = w.seeder.id().expect("runs");
     signal("-STOP", seeder);
