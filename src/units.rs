@@ -66,9 +66,14 @@ impl Units {
     }
 }
 
+/// The number; with `{:#}` what is counted too: `1 unit`, `5 units`.
 impl fmt::Display for Units {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        match (f.alternate(), self.0) {
+            (false, number) => write!(f, "{number}"),
+            (true, 1) => f.write_str("1 unit"),
+            (true, number) => write!(f, "{number} units"),
+        }
     }
 }
 
@@ -366,6 +371,12 @@ bytes_newtype!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn units_are_said_with_their_word_where_that_is_asked_for() {
+        let said = [0, 1, 2].map(|number| format!("{0} {0:#}", Units(number)));
+        assert_eq!(said, ["0 0 units", "1 1 unit", "2 2 units"]);
+    }
 
     #[test]
     fn hex_by_table_is_hex() {

@@ -117,11 +117,11 @@ impl Broker {
             return Err(Stop::refuse(
                 RefusalCode::Balance,
                 format!(
-                    "the balance of {} units does not cover coins of {price} units and {bond} units \
+                    "the balance of {:#} does not cover coins of {price:#} and {bond:#} \
                      of bond still to be taken",
                     account.balance
                 ),
-                format!("deposit {missing} units more, or buy less"),
+                format!("deposit {missing:#} more, or buy less"),
             ));
         }
         let outstanding = add(account.outstanding, price)?;
@@ -130,7 +130,7 @@ impl Broker {
             return Err(Stop::refuse(
                 RefusalCode::Bond,
                 format!(
-                    "{} units of coins are outstanding; {price} more would exceed the bond of {limit}",
+                    "{:#} of coins are outstanding; {price} more would exceed the bond of {limit}",
                     account.outstanding
                 ),
                 "use or redeem the coins at hand first, or buy less",
@@ -198,11 +198,8 @@ impl Broker {
         if units.is_zero() || units > MAX_TRANSFER || destination.len() > 200 {
             return Err(Stop::refuse(
                 RefusalCode::Malformed,
-                format!(
-                    "a withdrawal of {units} units to {} bytes",
-                    destination.len()
-                ),
-                format!("withdraw 1 to {MAX_TRANSFER} units to a destination of at most 200 bytes"),
+                format!("a withdrawal of {units:#} to {} bytes", destination.len()),
+                format!("withdraw 1 to {MAX_TRANSFER:#} to a destination of at most 200 bytes"),
             ));
         }
         let bond = self.free_bond(&account, desk.now);
@@ -211,7 +208,7 @@ impl Broker {
             return Err(Stop::refuse(
                 RefusalCode::Balance,
                 format!(
-                    "{units} units are more than the {most} that can be withdrawn ({} are pending, {} \
+                    "{units:#} are more than the {most} that can be withdrawn ({} are pending, {} \
                      are bond)",
                     account.pending, account.bond
                 ),
@@ -446,5 +443,5 @@ fn batch(count: usize, what: &str) -> Result<(), Stop> {
 
 fn add(a: Units, b: Units) -> Result<Units, Stop> {
     a.checked_add(b)
-        .ok_or_else(|| Stop::Broken(format!("{a} and {b} units do not fit together")))
+        .ok_or_else(|| Stop::Broken(format!("{a} and {b:#} do not fit together")))
 }

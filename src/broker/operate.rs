@@ -211,10 +211,10 @@ fn deposit(
         return Err(Stop::refuse(
             RefusalCode::Malformed,
             format!(
-                "a deposit of {units} units with a reference of {} bytes",
+                "a deposit of {units:#} with a reference of {} bytes",
                 reference.len()
             ),
-            format!("deposit 1 to {MAX_TRANSFER} units with a reference of 1 to 200 bytes"),
+            format!("deposit 1 to {MAX_TRANSFER:#} with a reference of 1 to 200 bytes"),
         ));
     }
     let is_new = desk.row(&RowKey::Account(*account))?.is_none();
@@ -224,7 +224,7 @@ fn deposit(
             return Err(Stop::refuse(
                 RefusalCode::Reference,
                 format!(
-                    "reference {reference:?} is booked: {} units for account {}",
+                    "reference {reference:?} is booked: {:#} for account {}",
                     row.units, row.account
                 ),
                 "use the reference of this payment, which nothing else has",

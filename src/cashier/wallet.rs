@@ -119,7 +119,7 @@ pub enum CashierError {
     ListOld(crate::coin::HoldingId),
     /// More is to be bought than can be.
     #[error(
-        "{asked} units cannot be bought: the balance at the broker buys {buyable} now; deposit there first"
+        "{asked:#} cannot be bought: the balance at the broker buys {buyable} now; deposit there first"
     )]
     Short {
         /// What the coins are worth that were asked for.

@@ -222,7 +222,7 @@ pub(super) fn question(asks: &Estimate) -> String {
     }
     let expected = asks.expected_units.map_or_else(
         || "no price is known yet".to_owned(),
-        |units| format!("{units} units are expected"),
+        |units| format!("{units:#} are expected"),
     );
     format!(
         "it waits for a yes: {expected}, {} at your highest price. {yes}",
@@ -232,12 +232,12 @@ pub(super) fn question(asks: &Estimate) -> String {
 
 /// A torrent's budget, and whether as much is paid already.
 pub(super) fn budget_words(budget: &Value, paid: &Value) -> String {
-    match budget.as_u64() {
+    match budget.as_u64().map(Units) {
         None => "none".to_owned(),
         Some(units) if is_paid(budget, paid) => {
-            format!("{units} units, and {paid} are paid already: it pays nothing more")
+            format!("{units:#}, and {paid} are paid already: it pays nothing more")
         }
-        Some(units) => format!("{units} units"),
+        Some(units) => format!("{units:#}"),
     }
 }
 

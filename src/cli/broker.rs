@@ -235,7 +235,7 @@ fn announce(
     let terms = broker.terms();
     println!("broker {} at {}", ready.broker_key, ready.broker_url);
     println!(
-        "{} units are one {}; hold {} s; bond {} units; home {}",
+        "{} units are one {}; hold {} s; bond {:#}; home {}",
         terms.units_per_credit,
         terms.currency,
         terms.hold_ms / 1000,
@@ -270,7 +270,7 @@ async fn terms(args: &RunArgs, store: &SqliteBrokerStore) -> Result<Terms> {
         bail!("--units-per-credit 0: a credit has at least one unit");
     }
     if args.bond > MAX_TRANSFER.0 {
-        bail!("--bond {}: at most {MAX_TRANSFER} units", args.bond);
+        bail!("--bond {}: at most {MAX_TRANSFER:#}", args.bond);
     }
     let hold_ms = args.hold.checked_mul(1000).filter(|ms| *ms < 1 << 48);
     let hold_ms = hold_ms.with_context(|| format!("--hold {} s is too long", args.hold))?;
@@ -335,7 +335,7 @@ async fn deposit(args: DepositArgs, global: &BrokerGlobal) -> Result<()> {
     } = done
     {
         let what = if again { "was booked before" } else { "booked" };
-        println!("{units} units for account {account} {what}; its balance is {balance} units");
+        println!("{units:#} for account {account} {what}; its balance is {balance:#}");
         if is_new {
             println!(
                 "The account is new here: compare all of it with what its owner gave you. Another one may \
@@ -357,7 +357,7 @@ async fn withdrawals(args: WithdrawalsArgs, global: &BrokerGlobal) -> Result<()>
             } else {
                 "is marked as paid out"
             };
-            println!("withdrawal {id} of {} units {what}", withdrawal.units);
+            println!("withdrawal {id} of {:#} {what}", withdrawal.units);
         }
         return Ok(());
     }

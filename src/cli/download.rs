@@ -210,10 +210,10 @@ async fn agreed(args: &DownloadArgs, running: &Node, source: &TorrentSource) -> 
             let most = args.budget.map_or(most, |budget| most.min(Units(budget)));
             let name = printable(metainfo.name());
             let mib = metainfo.length_bytes() as f64 / f64::from(1 << 20);
-            format!("{name}: {mib:.1} MiB, at most {most} units")
+            format!("{name}: {mib:.1} MiB, at most {most:#}")
         }
-        _ => match args.budget {
-            Some(budget) => format!("a size that only peers can tell, at most {budget} units"),
+        _ => match args.budget.map(Units) {
+            Some(budget) => format!("a size that only peers can tell, at most {budget:#}"),
             None => "a size that only peers can tell, and no --budget".to_owned(),
         },
     };
@@ -345,20 +345,21 @@ fn report(
 }
 
 fn summary(line: &Value) -> String {
+    let paid = |of: &Value| Units(of["units_paid"].as_u64().unwrap_or_default());
     let mut text = format!(
-        "{} of {} pieces, {} bytes in {:.1} s; paid {} units",
+        "{} of {} pieces, {} bytes in {:.1} s; paid {:#}",
         line["pieces_verified"],
         line["pieces_total"],
         line["bytes"],
         line["wall_seconds"].as_f64().unwrap_or(0.0),
-        line["units_paid"],
+        paid(line),
     );
     for peer in line["seeders"].as_array().into_iter().flatten() {
         text.push_str(&format!(
-            "\n  {}  {} bytes, {} units",
+            "\n  {}  {} bytes, {:#}",
             peer["address"].as_str().unwrap_or("?"),
             peer["bytes"],
-            peer["units_paid"],
+            paid(peer),
         ));
     }
     text
@@ -386,7 +387,7 @@ impl Bar {
             }
             bar.set_position(progress.bytes_have);
             bar.set_message(format!(
-                "{} peers, {} units paid",
+                "{} peers, {:#} paid",
                 progress.peers_live,
                 totals.paid()
             ));

@@ -198,7 +198,7 @@ fn free_policy(word: &str) -> Result<FreePolicy, String> {
 pub fn balance_words(balance: &Balance) -> String {
     let coins = balance.at_hand();
     match balance.broker_balance {
-        Some(units) => format!("you have {coins} units in coins and {units} at the broker"),
-        None => format!("you have {coins} units in coins"),
+        Some(units) => format!("you have {coins:#} in coins and {units} at the broker"),
+        None => format!("you have {coins:#} in coins"),
     }
 }

@@ -163,7 +163,7 @@ fn show_receipts(behind: &ReportReceipts, is_json: bool) -> Result<()> {
         ]);
     }
     println!("{rows}");
-    println!("{} units in {} channels", behind.units, behind.lines.len());
+    println!("{:#} in {} channels", behind.units, behind.lines.len());
     let became = [
         (behind.redeemed.units, "redeemed since"),
         (behind.spent_again.units, "spent again"),

@@ -123,7 +123,7 @@ async fn finish(global: &Global, running: Node, mut totals: Totals) -> Result<u8
     });
     super::say(global.json, &line, || {
         format!(
-            "served {served} bytes, earned {earned} units; redeem them with: dpay wallet redeem{}",
+            "served {served} bytes, earned {earned:#}; redeem them with: dpay wallet redeem{}",
             node::open_lines(&open)
         )
     });

@@ -381,7 +381,7 @@ async fn buy(wallet: &WalletHandle, units: Units, global: &WalletGlobal) -> Resu
         });
         println!("{told}");
     } else if !bought.coins.is_empty() {
-        println!("bought {} coins worth {sum} units", bought.coins.len());
+        println!("bought {} coins worth {sum:#}", bought.coins.len());
     }
     check_bought(bought.ordered, bought.error.as_deref())
 }
@@ -390,7 +390,7 @@ async fn buy(wallet: &WalletHandle, units: Units, global: &WalletGlobal) -> Resu
 fn check_bought(ordered: Units, error: Option<&str>) -> Result<()> {
     match error {
         _ if !ordered.is_zero() => bail!(
-            "{ordered} units are ordered and did not come yet: {}; they come by themselves when the \
+            "{ordered:#} are ordered and did not come yet: {}; they come by themselves when the \
              broker answers the wallet, and asking for as many again before that buys no more",
             error.unwrap_or("the broker did not answer")
         ),
@@ -416,13 +416,13 @@ fn check(report: &RedeemReport) -> Result<()> {
             .as_deref()
             .unwrap_or("the broker did not answer");
         bail!(
-            "{} units are not answered yet: {why}; the next redeem asks again",
+            "{:#} are not answered yet: {why}; the next redeem asks again",
             report.unanswered
         );
     }
     if !report.unread.is_zero() {
         bail!(
-            "{} units are of an earlier run and could not be read in the DHT: nothing was signed for \
+            "{:#} are of an earlier run and could not be read in the DHT: nothing was signed for \
              them; check the network (and --dht-bootstrap) and redeem again",
             report.unread
         );

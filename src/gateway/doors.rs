@@ -81,12 +81,12 @@ async fn let_out(
     };
     target.set_nodelay(true)?;
     socks::answer(&mut client, Reply::Succeeded).await?;
-    if !opens_with_handshake(&client, &target).await? {
+    let Some(first) = first_to_shake(&client, &target, PATIENCE).await? else {
         // An HTTP tracker, a .torrent download: none of our business.
         tokio::io::copy_bidirectional(&mut client, &mut target).await?;
         return Ok(());
-    }
-    if let Some(info_hash) = handshake_of(&client).await {
+    };
+    if let Some(info_hash) = handshake_of(first).await {
         outlive_old(&shared, address, info_hash).await;
     }
     carry(shared, OpenedBy::Us, address, target, Some(client)).await;
@@ -101,30 +101,35 @@ fn is_self(shared: &Shared, address: SocketAddr) -> bool {
         && (ip == own || (own.is_unspecified() && ip.is_loopback()))
 }
 
-/// Looks at what the client says first without taking it. False also where the target speaks
-/// first, as no BitTorrent peer does.
-async fn opens_with_handshake(client: &TcpStream, target: &TcpStream) -> io::Result<bool> {
+/// Whichever side speaks first, if that is a BitTorrent handshake: a peer that is dialled need not wait for
+/// ours. Nothing is taken, and who begins one and goes no further is hung up on.
+async fn first_to_shake<'a>(
+    client: &'a TcpStream,
+    target: &'a TcpStream,
+    patience: Duration,
+) -> io::Result<Option<&'a TcpStream>> {
+    // Not `readable`, which may say so of bytes that were taken before.
+    let (mut ours, mut theirs) = ([0; 1], [0; 1]);
+    let first = tokio::select! {
+        biased;
+        seen = client.peek(&mut ours) => seen.map(|_| client)?,
+        seen = target.peek(&mut theirs) => seen.map(|_| target)?,
+    };
     let mut head = [0u8; PROTOCOL.len()];
-    loop {
-        tokio::select! {
-            ready = client.readable() => ready?,
-            ready = target.readable() => {
-                ready?;
-                let mut one = [0u8; 1];
-                if target.peek(&mut one).await? > 0 {
-                    return Ok(false);
-                }
+    let opens = async {
+        loop {
+            let seen = first.peek(&mut head).await?;
+            if seen == 0 || head[..seen] != PROTOCOL[..seen] {
+                return Ok(None);
             }
+            if seen == head.len() {
+                return Ok(Some(first));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let seen = client.peek(&mut head).await?;
-        if seen == 0 || head[..seen] != PROTOCOL[..seen] {
-            return Ok(false);
-        }
-        if seen == head.len() {
-            return Ok(true);
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    };
+    let outcome = tokio::time::timeout(patience, opens).await;
+    outcome.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// Our engine dials a peer again: it has hung up an earlier connection to it, which may still stand to
@@ -256,4 +261,38 @@ async fn reach_engine(link: &mut Link, peer: &TcpStream) -> Result<TcpStream, Cl
     let engine = engine.map_err(|e| failed("engine", e))?;
     engine.set_nodelay(true).map_err(|e| failed("engine", e))?;
     Ok(engine)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("an address");
+        let near = TcpStream::connect(address).await.expect("connects");
+        (near, listener.accept().await.expect("accepts").0)
+    }
+
+    #[tokio::test]
+    async fn who_is_dialled_and_says_only_half_of_a_handshake_is_hung_up_on() {
+        let ((client, _engine), (target, mut peer)) = (pair().await, pair().await);
+        let (half, rest) = PROTOCOL.split_at(9);
+        peer.write_all(half).await.expect("writes");
+        let patience = Duration::from_millis(100);
+        let stays = tokio::time::timeout(PATIENCE, first_to_shake(&client, &target, patience));
+        let hung_up = stays
+            .await
+            .expect("is not waited for")
+            .map_err(|e| e.kind());
+        assert_eq!(hung_up.err(), Some(io::ErrorKind::TimedOut));
+        peer.write_all(rest).await.expect("writes");
+        let first = first_to_shake(&client, &target, PATIENCE).await;
+        assert!(std::ptr::eq(
+            first.expect("reads").expect("is one"),
+            &raw const target
+        ));
+    }
 }

@@ -30,12 +30,12 @@ impl std::fmt::Display for StaysOpen {
         match self.pays {
             true => write!(
                 f,
-                "{units} units ticked to {peer} on spend {spend}; it closes when the seeder answers, and at \
+                "{units:#} ticked to {peer} on spend {spend}; it closes when the seeder answers, and at \
                  the latest when the coin is settled"
             )?,
             false => write!(
                 f,
-                "{units} units ticked by {peer} on spend {spend}; it is closed at the next start"
+                "{units:#} ticked by {peer} on spend {spend}; it is closed at the next start"
             )?,
         }
         match &self.until {

@@ -170,8 +170,8 @@ pub(super) fn line(limit: Option<Units>, spent: Units) -> BudgetLine {
 /// The budget that is used up, in words.
 pub(super) fn stopped_words(which: &str, limit: Units) -> String {
     match which {
-        "day" => format!("today's budget of {limit} units is used up"),
-        _ => format!("the budget of {limit} units for all torrents is used up"),
+        "day" => format!("today's budget of {limit:#} is used up"),
+        _ => format!("the budget of {limit:#} for all torrents is used up"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the gateway's events tell: into the log, and as notices.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::run::Running;
@@ -35,11 +35,62 @@ fn is_news(told: &mut VecDeque<(Instant, Above)>, at: Above, now: Instant) -> bo
     true
 }
 
+/// The same is said of a peer so often within [`COMINGS_WITHIN`], and then counted.
+const MOST_COMINGS: u32 = 3;
+/// See [`MOST_COMINGS`].
+const COMINGS_WITHIN: Duration = Duration::from_secs(3600);
+/// Of so many is known how often they were said, at most.
+const COMINGS_KNOWN: usize = 4096;
+
+/// How peers come and go: one that does so again and again does not fill the log.
+#[derive(Debug, Default)]
+pub(super) struct Comings {
+    /// Since when, and how often, this was said.
+    said: HashMap<(Option<InfoHash>, String), (Instant, u32)>,
+}
+
+impl Comings {
+    /// What the log says of it; nothing where it said so often enough.
+    fn line(&mut self, hash: Option<InfoHash>, text: String, now: Instant) -> Option<String> {
+        let is_recent = |since: Instant| now.duration_since(since) < COMINGS_WITHIN;
+        if self.said.len() >= COMINGS_KNOWN {
+            self.said.retain(|_, (since, _)| is_recent(*since));
+        }
+        let key = (hash, text);
+        if self.said.len() >= COMINGS_KNOWN && !self.said.contains_key(&key) {
+            return Some(key.1);
+        }
+        let text = key.1.clone();
+        let (since, times) = self.said.entry(key).or_insert((now, 0));
+        let counted = times.saturating_sub(MOST_COMINGS);
+        if !is_recent(*since) {
+            (*since, *times) = (now, 0);
+        }
+        *times = times.saturating_add(1);
+        match *times {
+            1 if counted > 0 => Some(format!(
+                "{text} (and {counted} times more since it was last said)"
+            )),
+            ..MOST_COMINGS => Some(text),
+            MOST_COMINGS => Some(format!(
+                "{text} (said {MOST_COMINGS} times; for an hour it is only counted)"
+            )),
+            _ => None,
+        }
+    }
+}
+
 impl Session {
     /// Notes what an event tells.
     pub(super) fn hear(&self, run: &Running, event: &GatewayEvent) {
         let note = |level, text: String, hash: Option<InfoHash>| {
             self.book().note(level, "dpay::gateway", text, hash);
+        };
+        let come_or_gone = |text: String, hash: Option<InfoHash>| {
+            let line = lock(&run.comings).line(hash, text, Instant::now());
+            if let Some(line) = line {
+                note(tracing::Level::INFO, line, hash);
+            }
         };
         match event {
             GatewayEvent::Closed {
@@ -50,7 +101,7 @@ impl Session {
             } => {
                 run.account(last);
                 lock(&run.peers).remove(&last.connection);
-                note(tracing::Level::INFO, format!("{peer}: {why}"), *info_hash);
+                come_or_gone(format!("{peer}: {why}"), *info_hash);
             }
             GatewayEvent::Connected {
                 info_hash,
@@ -58,11 +109,7 @@ impl Session {
                 inbound,
             } => {
                 let who = if *inbound { "dialled us" } else { "answers" };
-                note(
-                    tracing::Level::INFO,
-                    format!("{peer} {who}"),
-                    Some(*info_hash),
-                );
+                come_or_gone(format!("{peer} {who}"), Some(*info_hash));
             }
             GatewayEvent::PaymentAccepted {
                 info_hash,
@@ -180,14 +227,12 @@ impl Session {
         let (code, text) = match is_all {
             true => (
                 NoticeCode::BudgetReached,
-                format!(
-                    "{shown}: its budget of {limit} units is used up: it goes on with free peers"
-                ),
+                format!("{shown}: its budget of {limit:#} is used up: it goes on with free peers"),
             ),
             false => (
                 NoticeCode::BudgetRest,
                 format!(
-                    "{shown}: less than another coin is left of its budget of {limit} units beside what is \
+                    "{shown}: less than another coin is left of its budget of {limit:#} beside what is \
                      paid or promised: it goes on with free peers"
                 ),
             ),
@@ -204,6 +249,26 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_that_comes_again_and_again_is_said_three_times_an_hour_and_counted() {
+        let (mut comings, begin) = (Comings::default(), Instant::now());
+        let mut said = |text: &str, seconds| {
+            let now = begin + Duration::from_secs(seconds);
+            comings.line(None, text.to_owned(), now)
+        };
+        let lines = (0..20).filter_map(|minute| said("7.7.7.7:7 answers", minute * 60));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[2].ends_with("it is only counted)"), "{lines:?}");
+        assert!(said("7.7.7.8:7 answers", 1200).is_some(), "another one");
+        let again = said("7.7.7.7:7 answers", 3600).expect("an hour later");
+        assert!(again.contains("17 times more"), "{again}");
+        for number in 0..COMINGS_KNOWN + 10 {
+            assert!(said(&format!("{number} dials us"), 3700).is_some());
+        }
+        assert!(comings.said.len() <= COMINGS_KNOWN);
+    }
 
     #[test]
     fn the_newest_prices_are_remembered_and_no_more_than_twenty_are_told_in_an_hour() {

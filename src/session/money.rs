@@ -176,7 +176,7 @@ impl Session {
         if !(1..=1_000_000).contains(&request.units.0) {
             return Err(Problem::new(
                 ProblemCode::BadRequest,
-                format!("{} units cannot be bought at once", request.units),
+                format!("{:#} cannot be bought at once", request.units),
                 Advice::GiveAmount,
             ));
         }
@@ -193,10 +193,7 @@ impl Session {
             && bought.ordered.is_zero()
             && units < request.units
         {
-            let text = format!(
-                "only {units} of {} units were bought: {error}",
-                request.units
-            );
+            let text = format!("only {units} of {:#} were bought: {error}", request.units);
             let problem = Problem::new(ProblemCode::Money, text.clone(), Advice::SeeAccount);
             return Err(problem.about(text));
         }

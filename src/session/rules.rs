@@ -95,7 +95,7 @@ impl Session {
                 return Ok(());
             }
             let units = bought.units();
-            let text = format!("bought {units} units in coins, as {at_hand} were left");
+            let text = format!("bought {units:#} in coins, as {at_hand} were left");
             let values = [("units", units.to_string())];
             self.notice(Level::Info, NoticeCode::AutoBought, text, &values, None);
         }
@@ -122,9 +122,8 @@ impl Session {
         let low = self.is_low(&balance);
         if low && !told.low_balance {
             let units = balance.at_hand();
-            let text = format!(
-                "only {units} units are left to pay with: buy more, or deposit at the broker"
-            );
+            let text =
+                format!("only {units:#} are left to pay with: buy more, or deposit at the broker");
             let values = [("units", units.to_string())];
             self.notice(Level::Warning, NoticeCode::LowBalance, text, &values, None);
         }
@@ -158,8 +157,8 @@ impl Session {
         }
         told.is_new = Some(false);
         let text = format!(
-            "{bond} units of the deposit are the bond at the broker now, and {units} were bought: a node \
-             keeps {kept} units at hand (rules.at_hand; 0 keeps none)"
+            "{bond:#} of the deposit are the bond at the broker now, and {units} were bought: a node \
+             keeps {kept:#} at hand (rules.at_hand; 0 keeps none)"
         );
         let values = [
             ("bond", bond.to_string()),
@@ -191,7 +190,7 @@ impl Session {
         }
         let date = crate::report::date(day);
         let text = format!(
-            "{units} units in coins expire on {date}: they are redeemed by themselves before, as \
+            "{units:#} in coins expire on {date}: they are redeemed by themselves before, as \
              long as the node runs and the broker answers"
         );
         let values = [("units", units.to_string()), ("day", day.0.to_string())];

@@ -11,6 +11,7 @@ use super::beat::Moved;
 use super::beside::Beside;
 use super::budget::SpentBook;
 use super::entry::{Entry, node_terms};
+use super::hear::Comings;
 use super::listed::Listed;
 use super::many::Many;
 use super::shelf::{NotKept, Shelf, Torrents};
@@ -65,6 +66,8 @@ pub(super) struct Running {
     pub beside: Beside,
     /// What moved since the last pulse.
     pub moved: Mutex<Moved>,
+    /// How often the log said that a peer came or went.
+    pub comings: Mutex<Comings>,
     /// Tells whoever reads a file when files are chosen.
     pub choices: tokio::sync::watch::Sender<()>,
     /// Ends the tasks.
@@ -118,6 +121,7 @@ impl Running {
             unwritten: Mutex::default(),
             beside: Beside::default(),
             moved: Mutex::default(),
+            comings: Mutex::default(),
             choices: tokio::sync::watch::Sender::default(),
             over: CancellationToken::new(),
             node,

@@ -39,7 +39,7 @@ impl Session {
         if let Some(units) = request.units
             && (units.is_zero() || units > MAX_TRANSFER)
         {
-            return Err(bad(format!("{units} units cannot be withdrawn at once")));
+            return Err(bad(format!("{units:#} cannot be withdrawn at once")));
         }
         let ask = WithdrawAsk {
             units: request.units,

@@ -91,7 +91,7 @@ pub enum WalletError {
         seed: PublicKey,
     },
     /// Our side: an amount that no purchase can have.
-    #[error("{0} units cannot be bought: coins come in {sizes:?} units", sizes = super::choose::SIZES)]
+    #[error("{0:#} cannot be bought: coins come in {sizes:?} units", sizes = super::choose::SIZES)]
     Amount(Units),
     /// Our side: a destination that no withdrawal can have.
     #[error(
@@ -100,12 +100,12 @@ pub enum WalletError {
     Destination(usize),
     /// Our side: one withdrawal at a time.
     #[error(
-        "a withdrawal of {0} units is not answered yet: it is asked for again by itself; ask for another \
+        "a withdrawal of {0:#} is not answered yet: it is asked for again by itself; ask for another \
          one once it is answered"
     )]
     WithdrawalOpen(Units),
     /// Our side: more than the balance, and the bond was not asked for.
-    #[error("{0} units cannot be withdrawn: {1}; withdraw less, or ask for the bond too (--bond)")]
+    #[error("{0:#} cannot be withdrawn: {1}; withdraw less, or ask for the bond too (--bond)")]
     BeyondBalance(Units, Standing),
     /// Our side: nothing is free at the broker.
     #[error("nothing can be withdrawn now: {0}; ask again when something is free")]

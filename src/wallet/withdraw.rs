@@ -91,13 +91,13 @@ impl std::fmt::Display for Standing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "the balance is {} units, {} are pending for the broker's hold, and {} are bond",
+            "the balance is {:#}, {} are pending for the broker's hold, and {} are bond",
             self.balance, self.pending, self.bond
         )?;
         if !self.bond.is_zero() && self.withdrawable <= self.balance {
             write!(
                 f,
-                ", bound while coins are outstanding ({} units are) and for a hold after the last is redeemed",
+                ", bound while coins are outstanding ({:#} are) and for a hold after the last is redeemed",
                 self.outstanding
             )?;
         }

@@ -101,7 +101,7 @@ async fn a_dht_that_goes_in_the_middle_stops_no_download_and_keeps_no_unit() {
 async fn a_clock_that_is_a_day_off_is_told_and_costs_nothing() {
     for off_s in [DAY_S, -DAY_S] {
         let mut world = world().await;
-        let t = torrent(&world, 4 * MIB, 256).await;
+        let t = torrent(&world, MIB, 64).await;
         world.wallet("seeder", 0).await.expect("a wallet");
         world.wallet("leecher", 200_000).await.expect("a wallet");
         let extra = ["--free", "leftover", "--price", "4000"];
@@ -117,7 +117,7 @@ async fn a_clock_that_is_a_day_off_is_told_and_costs_nothing() {
         args.extend(world.global("leecher"));
         let told = world.run(&args).await.expect("runs");
         assert_eq!(told.code, 1, "{off_s}: {told:?}");
-        assert!(told.stderr.contains("clock"), "{off_s}: {}", told.stderr);
+        says_how_far_apart(&told.stderr);
         let out = world.dir.path().join("out");
         let torrent = t.file.to_str().expect("UTF-8");
         let leecher = world.download("leecher", torrent, &out, &["--peer", &address]);
@@ -202,11 +202,18 @@ async fn nothing_is_lost(world: &TestWorld) {
 /// What a wallet's owner is told of the broker.
 async fn told_of_clock(world: &TestWorld, name: &str) {
     let balance = balance(world, name).await;
-    let told = balance["broker_error"].as_str().unwrap_or_default();
-    assert!(
-        told.contains("s apart; set this machine's clock"),
-        "{balance}"
-    );
+    says_how_far_apart(balance["broker_error"].as_str().unwrap_or_default());
+}
+
+/// By how much the clocks differ and what to do, and not that the broker lies.
+fn says_how_far_apart(told: &str) {
+    let (before, _) = told
+        .split_once(" s apart; set this machine's clock")
+        .unwrap_or_else(|| panic!("{told}"));
+    let apart_s = before.rsplit(' ').next().and_then(|s| s.parse().ok());
+    let about_a_day = DAY_S.abs_diff(apart_s.unwrap_or_else(|| panic!("{told}")));
+    assert!(about_a_day < 600, "{told}");
+    assert!(!told.contains("does not hold"), "{told}");
 }
 
 #[tokio::test]

@@ -59,8 +59,6 @@ impl RawPeer {
         pays: bool,
     ) -> Result<RawPeer> {
         let (stream, _) = listener.accept().await?;
-        // Who is dialled speaks second: whatever speaks first is no BitTorrent peer, and is relayed as it is.
-        stream.peek(&mut [0; 1]).await?;
         RawPeer::shake(stream, info_hash, peer_id, pays).await
     }
 

@@ -196,6 +196,37 @@ async fn the_extended_handshake_gets_what_the_engine_cannot_know() {
 }
 
 #[tokio::test]
+async fn a_peer_that_is_dialled_and_shakes_hands_first_is_handled_like_any_other() {
+    let setup = setup(FreePolicy::Off).await;
+    let peers = listener().await;
+    let address = peers.local_addr().expect("address");
+    let mut engine = End(socks(&setup.gateway, address).await.expect("connects"));
+    let (peer, _) = within(5, peers.accept()).await.expect("accepts");
+    let (mut peer, peer_id) = (End(peer), PeerId([1; 20]));
+    peer.shake(peer_id).await;
+    assert_eq!(engine.shaken().await, peer_id);
+    engine.shake(ENGINE).await;
+    assert_eq!(peer.shaken().await, ENGINE);
+    let snapshot = setup.gateway.snapshot().await;
+    assert_eq!(snapshot.len(), 1, "it is not relayed past the gateway");
+    assert_eq!(snapshot[0].peer_id, Some(peer_id));
+    peer.send(&foreign()).await;
+    engine.frame().await;
+    engine.send(&UNCHOKE).await;
+    let have = [0, 0, 0, 5, 4, 0, 0, 0, 1];
+    engine.send(&have).await;
+    assert_eq!(peer.frame().await, have, "nothing is free: it stays choked");
+    let mut ends = (engine, peer);
+    for begin in [0, 16 * 1024] {
+        fetch(&mut ends, block(0, begin), 1).await;
+    }
+    let (info_hash, piece) = (TORRENT, PieceIndex(0));
+    setup.tell(PieceEvent::Verified { info_hash, piece });
+    let snapshot = setup.gateway.snapshot().await;
+    assert_eq!(snapshot[0].verified_bytes, 32 * 1024);
+}
+
+#[tokio::test]
 async fn messages_that_no_engine_knows_are_kept_from_it() {
     let setup = setup(FreePolicy::On).await;
     let peers = listener().await;

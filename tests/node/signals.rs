@@ -10,7 +10,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::support::{
-    LONG, args, client, exe, get, lone, node_world, post, refused, row, send, wait, wait_stage,
+    LONG, NodeWorld, args, client, exe, get, lone, node_world, post, refused, row, send, wait,
+    wait_stage,
 };
 
 /// Sends a signal to a process.
@@ -42,6 +43,18 @@ async fn another_broker(dir: &Path) -> (Proc, String) {
     (broker, url)
 }
 
+/// A node in the midst of a slow download that it pays for; and of which torrent.
+async fn pays(w: &NodeWorld) -> (Proc, String) {
+    let (proc, node) = w.rich_node().await;
+    let terms = json!({ "max_price": 20_000, "budget": 1000, "download_bytes_per_s": 100_000 });
+    let add = json!({ "source": { "magnet": w.magnet }, "confirmed": true, "terms": terms });
+    let added = post(&node, "/torrents", add).await;
+    let hash = added["info_hash"].as_str().expect("a hash").to_owned();
+    let has_paid = |list: &Value| row(list, &hash)["units_paid"].as_u64() > Some(0);
+    wait(&node, "/torrents", has_paid).await;
+    (proc, hash)
+}
+
 fn open(line: &Value) -> &Vec<Value> {
     line["open_channels"].as_array().expect("a list")
 }
@@ -49,13 +62,7 @@ fn open(line: &Value) -> &Vec<Value> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_told_to_stop_lists_what_it_could_not_close() {
     let mut w = node_world(8 << 20).await;
-    let (mut proc, node) = w.rich_node().await;
-    let terms = json!({ "max_price": 20_000, "budget": 1000, "download_bytes_per_s": 100_000 });
-    let add = json!({ "source": { "magnet": w.magnet }, "confirmed": true, "terms": terms });
-    let added = post(&node, "/torrents", add).await;
-    let hash = added["info_hash"].as_str().expect("a hash").to_owned();
-    let pays = |list: &Value| row(list, &hash)["units_paid"].as_u64() > Some(0);
-    wait(&node, "/torrents", pays).await;
+    let (mut proc, hash) = pays(&w).await;
     w.seeder.kill().await;
     assert_eq!(ends_on(&mut proc, "-INT").await, 0);
     let stopped = proc.last("stopped").expect("says so").clone();
@@ -194,13 +201,7 @@ async fn an_address_is_asked_whether_it_is_the_wallets_broker() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_ends_a_node_at_once_and_a_seeder_lists_what_its_wallet_has_open() {
     let mut w = node_world(8 << 20).await;
-    let (mut proc, node) = w.rich_node().await;
-    let terms = json!({ "max_price": 20_000, "budget": 1000, "download_bytes_per_s": 100_000 });
-    let add = json!({ "source": { "magnet": w.magnet }, "confirmed": true, "terms": terms });
-    let added = post(&node, "/torrents", add).await;
-    let hash = added["info_hash"].as_str().expect("a hash").to_owned();
-    let pays = |list: &Value| row(list, &hash)["units_paid"].as_u64() > Some(0);
-    wait(&node, "/torrents", pays).await;
+    let (mut proc, _) = pays(&w).await;
     // A seeder that hangs: the node asks it to close, and waits.
     let seeder = w.seeder.id().expect("runs");
     signal("-STOP", seeder);

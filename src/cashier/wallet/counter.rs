@@ -67,7 +67,7 @@ impl From<ClientError> for DoorError {
             }
             ClientError::NotABroker { .. } | ClientError::Untrue { .. } => DoorError::Answer(text),
             other if other.is_open() => DoorError::Unreachable(text),
-            _ => DoorError::Answer(text),
+            _ => DoorError::Fault(text),
         }
     }
 }

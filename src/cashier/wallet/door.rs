@@ -46,6 +46,10 @@ pub enum DoorError {
     /// Not a broker's address.
     #[error("{0}")]
     Url(String),
+    /// The broker does not do what it is asked like this, and says what is wrong, unsigned: the clocks are too far
+    /// apart, for example.
+    #[error("{0}")]
+    Fault(String),
     /// An answer that is not the broker's, or makes no sense.
     #[error("the broker's answer does not hold: {0}")]
     Answer(String),

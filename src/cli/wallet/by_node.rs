@@ -92,7 +92,7 @@ pub(super) async fn buy_by_node(
         });
         println!("{told}");
     } else if bought.coins > 0 {
-        println!("bought {} coins worth {} units", bought.coins, bought.units);
+        println!("bought {} coins worth {:#}", bought.coins, bought.units);
     }
     check_bought(bought.ordered, bought.error.as_deref())
 }

@@ -15,7 +15,7 @@ pub(super) fn show(receipts: &[Receipt], is_json: bool) -> Result<()> {
         for entry in &receipt.lines {
             let what = entry.line.kind.name().replace('_', " ");
             println!(
-                "{:>6}  {} UTC  {what}, {} units",
+                "{:>6}  {} UTC  {what}, {:#}",
                 entry.number,
                 moment(entry.line.at),
                 entry.line.units
@@ -49,7 +49,7 @@ fn about(about: &About) {
             for coin in coins {
                 let certificate = coin.certificate.as_deref();
                 maybe(
-                    &format!("coin of {} units", coin.value),
+                    &format!("coin of {:#}", coin.value),
                     certificate,
                     "did not come",
                 );

@@ -66,7 +66,7 @@ pub(super) fn made(home: &Path, account: &PublicKey, words: Option<&str>, at_han
 pub(crate) fn kept_at_hand(at_hand: Units) -> Option<String> {
     (!at_hand.is_zero()).then(|| {
         format!(
-            "Of the first deposit a running node makes the broker's bond and buys {at_hand} units to be kept at \
+            "Of the first deposit a running node makes the broker's bond and buys {at_hand:#} to be kept at \
              hand; `dpay config set rules.at_hand 0` before that, and it buys nothing by itself."
         )
     })
@@ -150,7 +150,7 @@ pub(super) fn balance(balance: &Balance, home: &Path, is_json: bool) -> Result<(
     }
     if !balance.waits_for_broker.is_zero() {
         println!(
-            "{} units of an earlier run are not paid with before the broker answers: its spent list is more \
+            "{:#} of an earlier run are not paid with before the broker answers: its spent list is more \
              than a minute old",
             balance.waits_for_broker
         );
@@ -171,7 +171,7 @@ fn queued(line: &WithdrawingLine) -> String {
         None => "in the broker's queue, not paid out yet as far as it says".to_owned(),
     };
     format!(
-        "{} units to {}: asked for on {}, {how_far}",
+        "{:#} to {}: asked for on {}, {how_far}",
         line.units,
         printable(&line.destination),
         date(line.since.day())
@@ -263,10 +263,10 @@ fn bond_note(balance: &Balance) -> String {
         _ if is_free => "free: withdraw --bond".to_owned(),
         (Some(Units::ZERO), _) => "free a hold after the last coin was redeemed".to_owned(),
         (Some(units), Some(day)) => format!(
-            "bound by {units} units in coins that nobody has redeemed, the last settled by {}",
+            "bound by {units:#} in coins that nobody has redeemed, the last settled by {}",
             date(day)
         ),
-        (Some(units), None) => format!("bound by {units} units in coins that nobody has redeemed"),
+        (Some(units), None) => format!("bound by {units:#} in coins that nobody has redeemed"),
         (None, _) => String::new(),
     }
 }
@@ -274,7 +274,7 @@ fn bond_note(balance: &Balance) -> String {
 /// Why what is frozen does not come too.
 pub(super) fn frozen(units: Units) -> String {
     format!(
-        "{units} units are frozen, as another run signed for them and not all of it may be left; \
+        "{units:#} are frozen, as another run signed for them and not all of it may be left; \
          `dpay wallet balance` says why and until when"
     )
 }
@@ -301,7 +301,7 @@ pub(super) fn redeemed(report: &RedeemReport, is_json: bool) -> Result<()> {
         return Ok(());
     }
     println!(
-        "redeemed {} units: {} earned, {} change, {} in unspent coins",
+        "redeemed {:#}: {} earned, {} change, {} in unspent coins",
         report.credited, report.earned, report.change, report.coins
     );
     if let Some(until) = report.pending_until {

@@ -97,7 +97,7 @@ async fn read(wallet: &WalletHandle) -> Result<()> {
             () = tokio::time::sleep(SHOW_EVERY) => {
                 let balance = wallet.balance().await?;
                 bar.set_message(format!(
-                    "reading the DHT: {} units of an earlier run are left, {} are frozen",
+                    "reading the DHT: {:#} of an earlier run are left, {} are frozen",
                     balance.unread, balance.frozen
                 ));
                 bar.tick();
@@ -136,10 +136,7 @@ fn say(told: &Told, is_json: bool) -> Result<()> {
         );
     }
     if !told.unread.is_zero() {
-        println!(
-            "{} units of an earlier run could not be read yet",
-            told.unread
-        );
+        println!("{:#} of an earlier run could not be read yet", told.unread);
     }
     if !told.frozen.is_zero() {
         println!("{}", show::frozen(told.frozen));

@@ -170,7 +170,7 @@ fn show(done: &Shown, ask: &WithdrawAsk, is_json: bool) -> Result<()> {
     }
     if done.withdrawal.is_none() {
         bail!(
-            "the withdrawal of {} units is not answered yet: {}; it is asked for again by itself while a node \
+            "the withdrawal of {:#} is not answered yet: {}; it is asked for again by itself while a node \
              runs, and by the next `dpay wallet withdraw`; the same once more withdraws nothing twice",
             done.units,
             done.error.as_deref().unwrap_or("the broker did not answer")
@@ -181,17 +181,17 @@ fn show(done: &Shown, ask: &WithdrawAsk, is_json: bool) -> Result<()> {
 
 fn text(done: &Shown, ask: &WithdrawAsk) {
     if !done.redeemed.is_zero() {
-        println!("redeemed {} units first", done.redeemed);
+        println!("redeemed {:#} first", done.redeemed);
     }
     if !done.not_redeemed.is_zero() {
         println!(
-            "{} units could not be redeemed now: `dpay wallet redeem --all` says why",
+            "{:#} could not be redeemed now: `dpay wallet redeem --all` says why",
             done.not_redeemed
         );
     }
     if let Some(id) = &done.withdrawal {
         println!(
-            "{} units wait to be paid out to {:?} by the broker's operator, as withdrawal {id}",
+            "{:#} wait to be paid out to {:?} by the broker's operator, as withdrawal {id}",
             done.units, ask.destination
         );
     }
@@ -221,11 +221,11 @@ fn stays(left: &Standing, bond_until: Option<Day>, to: &str) -> Option<String> {
             "when the broker's hold is over".to_owned(),
         ),
         (false, true) => (
-            format!("the bond of {} units", left.bond),
+            format!("the bond of {:#}", left.bond),
             "a hold of the broker after the last coin was redeemed".to_owned(),
         ),
         (false, false) => (
-            format!("the bond of {} units", left.bond),
+            format!("the bond of {:#}", left.bond),
             format!("a hold of the broker after the last outstanding coin {last}"),
         ),
     };
