@@ -4,7 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import path from 'node:path';
 import test, { after, before, beforeEach } from 'node:test';
-import { accessible, context, launch, until } from './browser.mjs';
+import { accessible, context, fits, launch, until } from './browser.mjs';
 import { asker } from './showcase.mjs';
 import { World } from './world.mjs';
 
@@ -598,6 +598,29 @@ test('the account at the broker is looked at once for all who show it, and ever 
   }
   await own.close();
   assert.ok(asked >= 3 && asked <= 14, `asked ${asked} times in two minutes`);
+});
+
+test('who has a wallet and no money is told on the overview how it comes in, until it has', { timeout: 90_000 }, async () => {
+  const { account } = await world.run('poor', 'wallet', 'init', '--no-passphrase');
+  const poor = await world.node('poor', '--broker', world.brokerUrl);
+  await world.ask('poor', poor.url, '/settings', { 'ui.guide_done': true }, 'PATCH');
+  const made = await context(browser, { width: 360, height: 740 });
+  const visitor = await made.newPage();
+  await visitor.goto(poor.login_url);
+  const told = visitor.locator('.banner').filter({ hasText: 'No coins at hand.' });
+  await told.getByText('To put money in, give the broker’s operator your account.').waitFor();
+  await told.getByText(account.slice(0, 10)).waitFor();
+  await told.getByRole('button', { name: 'Copy' }).waitFor();
+  await accessible(visitor, 'an empty wallet');
+  await fits(visitor, 'an empty wallet');
+  // The rule that keeps small coins ready is off: what comes in stays there to be bought with.
+  await world.ask('poor', poor.url, '/settings', { 'rules.at_hand': 0 }, 'PATCH');
+  await world.deposit(account, 150_000);
+  await visitor.goto(`${poor.url}/#/wallet`);
+  await told.getByText('You can buy up to 50,000 units now.').waitFor();
+  assert.deepEqual(made.problems, []);
+  await made.close();
+  await poor.part.stop();
 });
 
 test('a deposit is seen where one buys, and what limits the purchase is named', { timeout: 90_000 }, async () => {
