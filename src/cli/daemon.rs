@@ -116,7 +116,8 @@ pub async fn serve(
         let is_early = early.is_some();
         let tell_failure = |error: String| tell_failed(global, &error);
         early.flatten().into_iter().for_each(tell_failure);
-        tell_ready(global, &server, what, is_locked, kept.as_deref());
+        let open = open_command(home);
+        tell_ready(global, &server, what, &open, is_locked, kept.as_deref());
         if !is_early {
             started.await.into_iter().for_each(tell_failure);
         }
@@ -168,10 +169,19 @@ const fn stage(early: Option<&Option<String>>, is_locked: bool) -> &'static str 
     }
 }
 
+/// What logs a browser in later: where the home is not the usual one, it has to be told.
+fn open_command(home: &Path) -> String {
+    match Global::default().home().is_ok_and(|usual| usual == home) {
+        true => "dpay open".to_owned(),
+        false => format!("dpay open --home {}", home.display()),
+    }
+}
+
 fn tell_ready(
     global: &Global,
     server: &NodeServer,
     what: &str,
+    open: &str,
     is_locked: bool,
     kept: Option<&str>,
 ) {
@@ -184,7 +194,7 @@ fn tell_ready(
     super::say(global.json, &line, || {
         format!(
             "{what}; open its page, once within ten minutes, with\n\n  {}\n\nand later with \
-             `dpay open`. Ctrl-C closes channels and stops.{}{}",
+             `{open}`. Ctrl-C closes channels and stops.{}{}",
             server.login_url(),
             if kept.is_some() { "\n" } else { "" },
             kept.unwrap_or_default(),
@@ -203,5 +213,13 @@ mod tests {
         assert!(stage(Some(&None), true).starts_with("the wallet is locked"));
         let failed = Some("the port is taken".to_owned());
         assert_eq!(stage(Some(&failed), false), "settings can be changed");
+    }
+
+    #[test]
+    fn the_command_that_opens_the_page_finds_the_node() {
+        let usual = Global::default().home().expect("a home");
+        assert_eq!(open_command(&usual), "dpay open");
+        let other = Path::new("/srv/dpay");
+        assert_eq!(open_command(other), "dpay open --home /srv/dpay");
     }
 }

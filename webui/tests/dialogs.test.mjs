@@ -4,7 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import path from 'node:path';
 import test, { after, before, beforeEach } from 'node:test';
-import { accessible, context, launch, until } from './browser.mjs';
+import { accessible, context, fits, launch, until } from './browser.mjs';
 import { asker } from './showcase.mjs';
 import { World } from './world.mjs';
 
@@ -328,7 +328,7 @@ test('an estimate has what is ready to be spent and what waits to be read apart'
   await dialog.getByText('Waits to be read again').waitFor();
   const facts = await dialog.locator('dl.facts').first().innerText();
   assert.match(facts, /Ready to spend\s+40 units/);
-  assert.match(facts, /Waits to be read again\s+24 of an earlier run/);
+  assert.match(facts, /Waits to be read again\s+24 units of an earlier run/);
   await dialog.getByText('You may spend 64').waitFor();
   await dialog.getByRole('button', { name: 'Cancel' }).click();
   await page.unrouteAll({ behavior: 'wait' });
@@ -424,6 +424,39 @@ test('many links: what is none is said, a mistake is mended, and one answer may 
     assert.deepEqual([row.state, row.label, terms.pays], ['paused', 'many', false], one.name);
   }
   await api('/torrents/actions', { action: 'remove', info_hashes: links.map((one) => one.info_hash) });
+});
+
+test('a link that nobody answers says so in the list and in its details, with what to do', { timeout: 60_000 }, async () => {
+  const lost = { info_hash: '5a'.repeat(20), name: 'nobody-has-this' };
+  await page.goto(`${node.url}/#/torrents`);
+  await page.locator('main').press('n');
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Magnet links or addresses').fill(magnet(lost));
+  await dialog.getByRole('button', { name: 'Next' }).click();
+  await dialog.getByText('Asking peers what this is…').waitFor();
+  await dialog.getByRole('button', { name: 'Free peers only' }).click();
+  await page.getByRole('row').filter({ hasText: lost.name }).getByText('No peer has answered yet').waitFor();
+  await page.getByText(/^No peer has answered for \d+/).waitFor();
+  await page.getByText('Check the link, or add one that names trackers').waitFor();
+  await accessible(page, 'a torrent that nobody has');
+  await api('/torrents/actions', { action: 'remove', info_hashes: [lost.info_hash] });
+});
+
+test('what is no torrent says so, asks nothing else, and leads back to another file', { timeout: 60_000 }, async () => {
+  await page.goto(`${node.url}/#/torrents`);
+  await page.locator('main').press('n');
+  const dialog = page.getByRole('dialog');
+  await dialog.locator('input[type=file]').setInputFiles({ name: 'broken.torrent', mimeType: '', buffer: Buffer.from('junk') });
+  await dialog.getByRole('alert').getByText('This is not a torrent').waitFor();
+  assert.equal(await dialog.getByRole('textbox').count() + await dialog.getByRole('combobox').count(), 0, 'a folder and a label for nothing');
+  await accessible(page, 'a broken torrent');
+  await dialog.getByRole('button', { name: 'Back' }).click();
+  const another = page.getByRole('dialog', { name: 'Add torrents' });
+  await another.waitFor();
+  assert.ok(await another.getByRole('button', { name: 'Next' }).isDisabled(), 'the broken one waits no more');
+  await another.locator('input[type=file]').setInputFiles({ name: 'whole.torrent', mimeType: '', buffer: Buffer.from(await world.torrentBase64(await world.payload('theta.bin', 1 << 16)), 'base64') });
+  await page.getByRole('dialog', { name: 'theta.bin' }).getByLabel('Folder for this torrent').waitFor();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
 });
 
 test('a broken file among many is named, and a dialog that a key opened leaves the focus on the page', { timeout: 60_000 }, async () => {
@@ -565,6 +598,29 @@ test('the account at the broker is looked at once for all who show it, and ever 
   }
   await own.close();
   assert.ok(asked >= 3 && asked <= 14, `asked ${asked} times in two minutes`);
+});
+
+test('who has a wallet and no money is told on the overview how it comes in, until it has', { timeout: 90_000 }, async () => {
+  const { account } = await world.run('poor', 'wallet', 'init', '--no-passphrase');
+  const poor = await world.node('poor', '--broker', world.brokerUrl);
+  await world.ask('poor', poor.url, '/settings', { 'ui.guide_done': true }, 'PATCH');
+  const made = await context(browser, { width: 360, height: 740 });
+  const visitor = await made.newPage();
+  await visitor.goto(poor.login_url);
+  const told = visitor.locator('.banner').filter({ hasText: 'No coins at hand.' });
+  await told.getByText('To put money in, give the broker’s operator your account.').waitFor();
+  await told.getByText(account.slice(0, 10)).waitFor();
+  await told.getByRole('button', { name: 'Copy' }).waitFor();
+  await accessible(visitor, 'an empty wallet');
+  await fits(visitor, 'an empty wallet');
+  // The rule that keeps small coins ready is off: what comes in stays there to be bought with.
+  await world.ask('poor', poor.url, '/settings', { 'rules.at_hand': 0 }, 'PATCH');
+  await world.deposit(account, 150_000);
+  await visitor.goto(`${poor.url}/#/wallet`);
+  await told.getByText('You can buy up to 50,000 units now.').waitFor();
+  assert.deepEqual(made.problems, []);
+  await made.close();
+  await poor.part.stop();
 });
 
 test('a deposit is seen where one buys, and what limits the purchase is named', { timeout: 90_000 }, async () => {
@@ -862,7 +918,7 @@ test('on a phone all of it is found: the log, the columns and what they say, all
   await phone.goto(`${node.url}/#/torrents`);
   const row = phone.getByRole('row').filter({ hasText: still[0].name });
   await row.getByText('1.50').waitFor();
-  await row.getByText('−7').waitFor();
+  await row.getByText('−7 units').waitFor();
   const columns = phone.getByRole('button', { name: 'Columns of the list' });
   await inSight(columns);
   await columns.click();
@@ -952,7 +1008,7 @@ test('why a torrent waits is whole in the list where its row has room, and units
   await page.route('**/api/v1/torrents', async (route) => {
     const answer = await route.fetch();
     const list = await answer.json();
-    for (const row of list.torrents) if (row.info_hash === still[0].info_hash) Object.assign(row, { state: 'downloading', size_bytes: 1 << 20, have_bytes: 300_000, peers: 1, waits: { code: 'price', values: { asked: '16384', limit: '8000' }, text: '' } });
+    for (const row of list.torrents) if (row.info_hash === still[0].info_hash) Object.assign(row, { state: 'downloading', size_bytes: 1 << 20, have_bytes: 300_000, peers: 1, units_paid: 2, units_earned: 1, waits: { code: 'price', values: { asked: '16384', limit: '8000' }, text: '' } });
     await route.fulfill({ response: answer, json: list });
   });
   await page.reload();
@@ -962,6 +1018,7 @@ test('why a torrent waits is whole in the list where its row has room, and units
   const why = row.getByText('Asks 16,384 per GiB, more than your limit of 8,000');
   await why.waitFor();
   assert.ok(await why.evaluate((text) => text.scrollWidth <= text.clientWidth), 'it is not cut');
+  for (const amount of ['2 units', '1 unit']) await row.getByText(amount, { exact: true }).waitFor();
   assert.equal(await row.getByRole('gridcell').count(), await page.getByRole('row').filter({ hasText: still[1].name }).getByRole('gridcell').count());
   await accessible(page, 'a row with room for its reason');
   await page.unrouteAll({ behavior: 'wait' });

@@ -1,7 +1,7 @@
 // One JSON file a language; English names the keys. `{name}` is filled in, `{n|one|many}` chooses by number.
 // A browser loads the one that it shows.
 import type en from './en.json';
-import type { TimeWords } from '../lib/format';
+import { count, type TimeWords } from '../lib/format';
 
 export type Key = keyof typeof en;
 export type Language = 'en' | 'ko';
@@ -75,6 +75,11 @@ export function has(key: string): key is Key {
 export function word(prefix: string, code: string): string {
   const key = `${prefix}.${code}`;
   return has(key) ? t(key) : code.replaceAll('_', ' ');
+}
+
+/** An amount with its word. */
+export function units(n: number): string {
+  return `${count(n, language())} ${t('money.units', { n })}`;
 }
 
 /** A span of time in the chosen language. */

@@ -8,7 +8,7 @@ export const rare: readonly Filter[] = ['asking', 'queued', 'error'];
 export const columns = ['name', 'size', 'progress', 'down', 'up', 'eta', 'peers', 'paid', 'earned', 'ratio', 'added'] as const;
 export type Column = (typeof columns)[number];
 /** Columns beside the name that one may have, each with its width in pixels; on a narrow page, what a row says of them. */
-const widths = { down: 84, up: 84, eta: 84, peers: 96, paid: 76, earned: 68, ratio: 56, size: 78, added: 100 };
+const widths = { down: 84, up: 84, eta: 84, peers: 96, paid: 92, earned: 88, ratio: 56, size: 78, added: 100 };
 export type Shown = keyof typeof widths;
 export const choosable = Object.keys(widths) as Shown[];
 const kept = 'dpay.columns';
