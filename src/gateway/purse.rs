@@ -258,7 +258,7 @@ impl Purse {
     }
 
     /// Puts a close until nodes took it, and notes so. Its payer reads it back, who loses if it is not kept; the
-    /// wallet's keeper puts it again each hour.
+    /// wallet's keeper puts it again each hour where something was earned.
     pub(super) async fn publish(&self, spend: Commitment, record: SignedRecord) {
         // From now on the wallet's keeper reads its records and puts them again.
         self.watches.lock().remove(&spend);

@@ -101,12 +101,10 @@ async fn a_dht_that_goes_in_the_middle_stops_no_download_and_keeps_no_unit() {
 async fn a_clock_that_is_a_day_off_is_told_and_costs_nothing() {
     for off_s in [DAY_S, -DAY_S] {
         let mut world = world().await;
-        let t = torrent(&world, MIB, 64).await;
+        let t = torrent(&world, 4 * MIB, 64).await;
         world.wallet("seeder", 0).await.expect("a wallet");
         world.wallet("leecher", 200_000).await.expect("a wallet");
-        let extra = ["--free", "leftover", "--price", "4000"];
-        let seeder = world.seeder("seeder", &t.file, &t.data, &extra).await;
-        let (mut seeder, address) = seeder.expect("seeds");
+        let (mut seeder, address) = seeds(&world, &t, "off").await;
         world
             .must("leecher", &["wallet", "buy", "256"])
             .await
@@ -118,16 +116,22 @@ async fn a_clock_that_is_a_day_off_is_told_and_costs_nothing() {
         let told = world.run(&args).await.expect("runs");
         assert_eq!(told.code, 1, "{off_s}: {told:?}");
         says_how_far_apart(&told.stderr);
-        let out = world.dir.path().join("out");
-        let torrent = t.file.to_str().expect("UTF-8");
-        let leecher = world.download("leecher", torrent, &out, &["--peer", &address]);
-        let mut leecher = leecher.expect("starts");
-        leecher.wait_for("done", LONG).await.expect("finishes");
-        leecher.finish(LONG).await.expect("ends");
-        same(&t.payload, &out.join(&t.name));
+        // What it bought in an earlier run it cannot know to be unspent now.
+        let mut off = leecher(&world, &t, "out", &address);
+        let free = off.wait_for("free", LONG).await.expect("says why");
+        let why = free["why"].as_str().unwrap_or_default();
+        assert!(why.contains("by this machine's clock"), "{off_s}: {free}");
+        off.stop(LONG).await.expect("ends");
 
         // Set right, nothing is lost.
         world.world.clock_offset_s = 0;
+        let mut right = leecher(&world, &t, "out", &address);
+        let done = right.wait_for("done", LONG).await.expect("finishes");
+        right.finish(LONG).await.expect("ends");
+        // But for what a seeder gives before it has accepted a payment.
+        let paid = done["units_paid"].as_u64().expect("a number");
+        assert!((48..=64).contains(&paid), "{off_s}: {done}");
+        same(&t.payload, &world.dir.path().join("out").join(&t.name));
         assert_eq!(seeder.stop(LONG).await.expect("ends"), 0);
         redeem_all(&world, "seeder").await;
         redeem_all(&world, "leecher").await;

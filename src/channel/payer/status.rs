@@ -102,7 +102,7 @@ impl fmt::Display for FreeReason {
             FreeReason::Wallet(why) => write!(f, "{why}"),
             FreeReason::NoSpend => f.write_str("the wallet could not spend the coin"),
             FreeReason::ListOld => f.write_str(
-                "coins of an earlier run wait for the broker: its spent list is more than a minute old",
+                "coins of an earlier run wait for the broker: its spent list is more than a minute old by this machine's clock",
             ),
             FreeReason::NoWallet => f.write_str("the wallet did not answer"),
             FreeReason::Refused(RefuseReason::Undecided) => f.write_str(
