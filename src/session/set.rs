@@ -32,7 +32,10 @@ impl Session {
         problems::to_its_end(async move { session.change_settings_of(change).await }).await?
     }
 
-    async fn change_settings_of(&self, change: SettingsChange) -> Result<SettingList, Problem> {
+    pub(super) async fn change_settings_of(
+        &self,
+        change: SettingsChange,
+    ) -> Result<SettingList, Problem> {
         let given: BTreeMap<String, Value> = change.0;
         let warning = self.check_named(&given).await?;
         let before = self.settings();

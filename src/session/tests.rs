@@ -350,18 +350,19 @@ async fn settings_by_which_less_is_paid_hold_before_they_are_written() {
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value));
         let change = SettingsChange(change.collect());
-        tokio::spawn(async move { session.change_settings(change).await })
+        Box::pin(async move { session.change_settings_of(change).await })
     };
     let now = || one.session.settings();
     // Somebody else's write does not end; nor does the beat wait for it.
     let writing = one.session.inner.setting.lock().await;
-    let more = change(vec![("spending.max_price", json!(9_000))]);
-    tokio::task::yield_now().await;
-    let less = change(vec![
+    let mut more = change(vec![("spending.max_price", json!(9_000))]);
+    assert!(futures::poll!(&mut more).is_pending());
+    let more = tokio::spawn(more);
+    let less = tokio::spawn(change(vec![
         ("spending.max_price", json!(1_000)),
         ("spending.budget_day", json!(5)),
         ("limits.downloads_at_once", json!(3)),
-    ]);
+    ]));
     until(|| now().spending.budget_day == Some(Units(5))).await;
     assert_eq!(now().spending.max_price.get(), 1_000);
     assert_eq!(now().limits.downloads_at_once, None, "it pays no less");
