@@ -30,7 +30,7 @@ pub enum ConfigCommand {
         #[arg(value_name = "KEY")]
         key: String,
         /// Its value; "default" for the default, several texts separated by commas
-        #[arg(value_name = "VALUE")]
+        #[arg(value_name = "VALUE", allow_hyphen_values = true)]
         value: String,
     },
     /// Show all settings

@@ -104,12 +104,12 @@ async fn fetch(text: &str) -> Result<Vec<u8>, Problem> {
     let client = client.map_err(|error| failed(error.to_string()))?;
     let answer = client.get(url).send().await;
     let answer = answer.and_then(reqwest::Response::error_for_status);
-    let answer = answer.map_err(|error| failed(error.without_url().to_string()))?;
+    let answer = answer.map_err(|error| failed(cause_of(&error.without_url())))?;
     let mut answer = answer;
     let mut bytes = Vec::new();
     loop {
         let part = answer.chunk().await;
-        let part = part.map_err(|error| failed(error.without_url().to_string()))?;
+        let part = part.map_err(|error| failed(cause_of(&error.without_url())))?;
         let Some(part) = part else {
             return Ok(bytes);
         };
@@ -117,5 +117,25 @@ async fn fetch(text: &str) -> Result<Vec<u8>, Problem> {
             return Err(failed(format!("it is longer than {MAX_BYTES} bytes")));
         }
         bytes.extend_from_slice(&part);
+    }
+}
+
+/// The last cause is the network's own; what leads there only says that something failed.
+fn cause_of(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), cause_of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_nobody_answers_is_said_with_the_networks_own_word() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        let address = listener.local_addr().expect("an address");
+        drop(listener);
+        let refused = fetch(&format!("http://{address}/x.torrent")).await;
+        let text = refused.expect_err("nobody is there").error;
+        assert!(text.to_lowercase().contains("refused"), "{text}");
     }
 }

@@ -60,7 +60,7 @@ test(`a list of ${torrents} torrents`, { timeout: 600_000 }, async () => {
 
     // One of them moves, so that a row changes each second and the whole list is put in order anew.
     const api = asker(page);
-    await api('/settings', { 'limits.download_bytes_per_s': 200_000 }, 'PATCH');
+    await api('/settings', { 'limits.download_bytes_per_s': 100_000 }, 'PATCH');
     await api('/torrents', { source: { file: await world.torrentBase64(moving) }, peers: [seller.listen], confirmed: true });
     const row = async () => (await api('/torrents')).torrents.find((one) => one.info_hash === moving.info_hash);
     await until('something that moves', async () => (await row()).have_bytes > 0);
@@ -68,13 +68,20 @@ test(`a list of ${torrents} torrents`, { timeout: 600_000 }, async () => {
 
     const client = await page.context().newCDPSession(page);
     await client.send('Performance.enable');
-    const busy = async () => (await client.send('Performance.getMetrics')).metrics.find((one) => one.name === 'TaskDuration').value;
+    const processes = await browser.newBrowserCDPSession();
+    // CPU seconds of the page's main thread, and of all of the browser's processes.
+    const busy = async () => {
+      const { metrics } = await client.send('Performance.getMetrics');
+      const { processInfo } = await processes.send('SystemInfo.getProcessInfo');
+      return [metrics.find((one) => one.name === 'TaskDuration').value, processInfo.reduce((sum, one) => sum + one.cpuTime, 0)];
+    };
     const [before, since] = [await busy(), performance.now()];
-    await new Promise((wake) => setTimeout(wake, 15_000));
-    const share = ((await busy()) - before) / ((performance.now() - since) / 1000);
+    await new Promise((wake) => setTimeout(wake, 30_000));
+    const after = await busy();
+    const [page_share, share] = after.map((now, i) => (now - before[i]) / ((performance.now() - since) / 1000));
     const { have_bytes, wanted_bytes } = await row();
     assert.ok(have_bytes < wanted_bytes, 'it moved all the time');
-    console.log(`list of ${torrents}: added in ${added_s.toFixed(1)} s; API ${lists[3].toFixed(1)} ms (median of 7); first contentful paint ${paint_ms.toFixed(0)} ms; rows seen after ${seen_ms.toFixed(0)} ms; updates cost ${(share * 100).toFixed(2)} % of a core; bounds 50 ms, 1000 ms, 5 % times ${slack}`);
+    console.log(`list of ${torrents}: added in ${added_s.toFixed(1)} s; API ${lists[3].toFixed(1)} ms (median of 7); first contentful paint ${paint_ms.toFixed(0)} ms; rows seen after ${seen_ms.toFixed(0)} ms; updates cost ${(share * 100).toFixed(2)} % of a core (the page's main thread ${(page_share * 100).toFixed(2)} %); bounds 50 ms, 1000 ms, 5 % times ${slack}`);
     assert.ok(lists[3] < 50 * slack, `API list ${lists[3]} ms`);
     assert.ok(seen_ms < 1000 * slack, `rows seen after ${seen_ms} ms`);
     assert.ok(share < 0.05 * slack, `updates cost ${share} of a core`);

@@ -101,7 +101,9 @@ pub enum Advice {
     SayYes,
     #[error("remove the torrent and add it anew")]
     AddAnew,
-    #[error("make one, restore one, or try it first")]
+    #[error(
+        "make one (`dpay wallet init`), restore one (`dpay wallet restore`), or try it first on the page (`dpay open`)"
+    )]
     MakeWalletFirst,
     #[error("give its passphrase")]
     GivePassphrase,
